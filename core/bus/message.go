@@ -1,0 +1,68 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/evosink/evosink/core/event"
+)
+
+// Metadata keys of a message that carries an event. The payload is the event's data, as the producer gave it; the
+// message's UUID is the event's id.
+const (
+	metaName      = "event"
+	metaInstance  = "instance"
+	metaTime      = "time"
+	metaSender    = "sender"
+	metaServerURL = "server_url"
+	metaOrigin    = "origin"
+	metaAPIKey    = "apikey"
+	metaSinks     = "sinks"
+)
+
+// ErrUndecodable says that a message carries no event: something else wrote to the engine.
+var ErrUndecodable = errors.New("the message carries no event")
+
+// Message returns the message that carries e. It shares e's data.
+func Message(e *event.Event) *message.Message {
+	m := message.NewMessage(e.ID, message.Payload(e.Data))
+	m.Metadata[metaName] = e.Name
+	m.Metadata[metaInstance] = e.Instance
+	m.Metadata[metaTime] = e.Time.UTC().Format(time.RFC3339Nano)
+	set(m, metaSender, e.Sender)
+	set(m, metaServerURL, e.ServerURL)
+	set(m, metaOrigin, e.Origin)
+	set(m, metaAPIKey, e.APIKey)
+	set(m, metaSinks, strings.Join(e.Sinks, "\n"))
+	return m
+}
+
+func set(m *message.Message, key, value string) {
+	if value != "" {
+		m.Metadata[key] = value
+	}
+}
+
+// Event returns the event that a message carries. It shares the payload. Its error wraps [ErrUndecodable].
+func Event(m *message.Message) (*event.Event, error) {
+	at, err := time.Parse(time.RFC3339Nano, m.Metadata[metaTime])
+	if err != nil {
+		return nil, fmt.Errorf("%w: time: %w", ErrUndecodable, err)
+	}
+	e := &event.Event{
+		ID: m.UUID, Name: m.Metadata[metaName], Instance: m.Metadata[metaInstance], Time: at,
+		Sender: m.Metadata[metaSender], ServerURL: m.Metadata[metaServerURL], Origin: m.Metadata[metaOrigin],
+		APIKey: m.Metadata[metaAPIKey], Data: []byte(m.Payload),
+	}
+	if s := m.Metadata[metaSinks]; s != "" {
+		e.Sinks = strings.Split(s, "\n")
+	}
+	if e.ID == "" || e.Name == "" || e.Instance == "" {
+		return nil, fmt.Errorf("%w: id, event or instance is missing", ErrUndecodable)
+	}
+	return e, nil
+}

@@ -1,0 +1,213 @@
+package event
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+	"unicode/utf8"
+)
+
+// Keys is the order of an envelope's keys on most sinks: that of evolution.md 2.1, with
+// the id that Evolution API lacks behind it. Sinks with another order (2.2) bring their own.
+var Keys = []string{"event", "instance", "data", "server_url", "date_time", "sender", "apikey", "id"}
+
+// A Codec writes envelopes. Its zero value writes [Keys], hides the token ("apikey": null)
+// and gives the time in UTC. It may be used by any number of goroutines at once.
+type Codec struct {
+	Keys         []string       // which keys, in which order; nil means [Keys]
+	ExposeAPIKey bool           // write the instance's token instead of null
+	LocalTime    *time.Location // Evolution API's old form: the local clock of this zone, labelled Z; nil means true UTC
+}
+
+// An Extra is a key of an envelope that only one sink has, "destination" for example.
+// Value is JSON; a nil Value leaves the key out.
+type Extra struct {
+	Key   string
+	Value json.RawMessage
+}
+
+// Append appends the envelope of e, compact JSON around the untouched bytes of e.Data, to
+// dst and returns the extended slice. Keys without a value are left out as Evolution API
+// does (server_url, sender); a key of neither the event nor extra is left out too.
+func (c Codec) Append(dst []byte, e *Event, extra ...Extra) []byte {
+	keys := c.Keys
+	if keys == nil {
+		keys = Keys
+	}
+	dst = append(dst, '{')
+	start := len(dst)
+	for _, key := range keys {
+		mark := len(dst)
+		if mark > start {
+			dst = append(dst, ',')
+		}
+		dst = append(AppendString(dst, key), ':')
+		value := len(dst)
+		if dst = c.appendValue(dst, key, e, extra); len(dst) == value {
+			dst = dst[:mark]
+		}
+	}
+	return append(dst, '}')
+}
+
+// appendValue appends nothing when the key has no value.
+func (c Codec) appendValue(dst []byte, key string, e *Event, extra []Extra) []byte {
+	switch key {
+	case "event":
+		return AppendString(dst, e.Name)
+	case "instance":
+		return AppendString(dst, e.Instance)
+	case "data":
+		return appendData(dst, e.Data)
+	case "server_url":
+		return appendUnlessEmpty(dst, e.ServerURL)
+	case "date_time":
+		return c.appendTime(dst, e.Time)
+	case "sender":
+		return appendUnlessEmpty(dst, e.Sender)
+	case "apikey":
+		return c.appendKey(dst, e.APIKey)
+	case "id":
+		return appendUnlessEmpty(dst, e.ID)
+	}
+	if i := slices.IndexFunc(extra, func(x Extra) bool { return x.Key == key }); i >= 0 {
+		return append(dst, extra[i].Value...)
+	}
+	return dst
+}
+
+func (c Codec) appendKey(dst []byte, key string) []byte {
+	switch {
+	case !c.ExposeAPIKey:
+		return append(dst, "null"...)
+	case key == "":
+		return AppendString(dst, "Apikey not found")
+	}
+	return AppendString(dst, key)
+}
+
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
+func (c Codec) appendTime(dst []byte, t time.Time) []byte {
+	zone := time.UTC
+	if c.LocalTime != nil {
+		zone = c.LocalTime
+	}
+	dst = append(dst, '"')
+	dst = t.In(zone).AppendFormat(dst, timeLayout)
+	return append(dst, '"')
+}
+
+func appendData(dst []byte, data json.RawMessage) []byte {
+	if len(data) == 0 {
+		return append(dst, "null"...)
+	}
+	return append(dst, data...)
+}
+
+func appendUnlessEmpty(dst []byte, s string) []byte {
+	if s == "" {
+		return dst
+	}
+	return AppendString(dst, s)
+}
+
+const hexDigits = "0123456789abcdef"
+
+// AppendString appends s as a JSON string: nothing is escaped that need not be (no HTML
+// escaping), and invalid UTF-8 becomes U+FFFD, as encoding/json does.
+func AppendString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		if b := s[i]; b < utf8.RuneSelf {
+			if b >= 0x20 && b != '"' && b != '\\' {
+				i++
+				continue
+			}
+			dst = append(dst, s[start:i]...)
+			if b >= 0x20 {
+				dst = append(dst, '\\', b)
+			} else {
+				dst = append(dst, '\\', 'u', '0', '0', hexDigits[b>>4], hexDigits[b&0xf])
+			}
+			i++
+			start = i
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && size == 1 {
+			dst = append(append(dst, s[start:i]...), "\ufffd"...)
+			start = i + size
+		}
+		i += size
+	}
+	return append(append(dst, s[start:]...), '"')
+}
+
+// wire is what a producer may send. Other keys are ignored: Evolution API's own
+// envelopes hold "destination" and more.
+type wire struct {
+	Event     *string         `json:"event"`
+	Instance  string          `json:"instance"`
+	Data      json.RawMessage `json:"data"`
+	ServerURL string          `json:"server_url"`
+	DateTime  string          `json:"date_time"`
+	Sender    string          `json:"sender"`
+	APIKey    *string         `json:"apikey"`
+	ID        string          `json:"id"`
+	Sinks     []string        `json:"sinks"`
+}
+
+// Decode reads an envelope: a JSON object with "event" and optionally instance, data, server_url,
+// date_time (RFC 3339), sender, apikey, id and sinks. The name comes back in wire
+// form whatever its spelling. It checks syntax and types only, see [Event.Validate]; what it
+// does not find stays zero. Errors wrap [ErrInvalid].
+func Decode(b []byte) (*Event, error) {
+	var w wire
+	if err := json.Unmarshal(b, &w); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, explain(err))
+	}
+	if w.Event == nil {
+		return nil, fmt.Errorf(`%w: "event" is missing; give its name, like "messages.upsert"`, ErrInvalid)
+	}
+	at, err := parseTime(w.DateTime)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	e := &Event{
+		ID: w.ID, Name: Canonical(*w.Event), Instance: w.Instance, Time: at,
+		Sender: w.Sender, ServerURL: w.ServerURL, Sinks: w.Sinks, Data: w.Data,
+	}
+	if w.APIKey != nil {
+		e.APIKey = *w.APIKey
+	}
+	return e, nil
+}
+
+func parseTime(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return time.Time{}, fmt.Errorf(`date_time %.40q is not an RFC 3339 time like "2025-10-21T14:00:39.512Z"`, s)
+	}
+	return t.UTC().Truncate(time.Millisecond), nil
+}
+
+// explain turns encoding/json's errors into words for a producer.
+func explain(err error) error {
+	var mismatch *json.UnmarshalTypeError
+	if !errors.As(err, &mismatch) {
+		return fmt.Errorf("not valid JSON: %w", err)
+	}
+	if mismatch.Field == "" {
+		return fmt.Errorf("expected a JSON object, got %s", mismatch.Value)
+	}
+	return fmt.Errorf("%q must be %s, got %s", mismatch.Field, kinds[mismatch.Type.Kind().String()], mismatch.Value)
+}
+
+var kinds = map[string]string{"string": "a string", "slice": "a list of strings", "ptr": "a string"}

@@ -1,0 +1,85 @@
+package event
+
+import (
+	"slices"
+	"strings"
+)
+
+// Settable returns, in Evolution API's order, the config names that its settings routes
+// accept and store when a list of events is empty (evolution.md 1.2). The slice is the caller's.
+func Settable() []string { return slices.Clone(settable) }
+
+var settable = []string{
+	"APPLICATION_STARTUP", "QRCODE_UPDATED", "MESSAGES_SET", "MESSAGES_UPSERT", "MESSAGES_EDITED", "MESSAGES_UPDATE",
+	"MESSAGES_DELETE", "SEND_MESSAGE", "SEND_MESSAGE_UPDATE", "CONTACTS_SET", "CONTACTS_UPSERT", "CONTACTS_UPDATE",
+	"PRESENCE_UPDATE", "CHATS_SET", "CHATS_UPSERT", "CHATS_UPDATE", "CHATS_DELETE", "GROUPS_UPSERT", "GROUP_UPDATE",
+	"GROUP_PARTICIPANTS_UPDATE", "CONNECTION_UPDATE", "LABELS_EDIT", "LABELS_ASSOCIATION", "CALL", "TYPEBOT_START",
+	"TYPEBOT_CHANGE_STATUS", "REMOVE_INSTANCE", "LOGOUT_INSTANCE", "INSTANCE_CREATE", "INSTANCE_DELETE", "STATUS_INSTANCE",
+}
+
+// wireNames are the names of the catalogue as they travel (evolution.md 1.2).
+var wireNames = []string{
+	"application.startup", "qrcode.updated", "connection.update", "status.instance", "messages.set", "messages.upsert",
+	"messages.edited", "messages.update", "messages.delete", "send.message", "send.message.update", "contacts.set",
+	"contacts.upsert", "contacts.update", "presence.update", "chats.set", "chats.upsert", "chats.update", "chats.delete",
+	"groups.upsert", "groups.update", "group-participants.update", "labels.edit", "labels.association", "call",
+	"typebot.start", "typebot.change-status", "instance.create", "instance.delete", "remove.instance", "logout.instance",
+	"new.jwt", "error", "creds.update", "messaging-history.set",
+}
+
+// goNames are the names of Evolution Go; they are their own wire names (evolution.md 6.1).
+var goNames = []string{
+	"Message", "SendMessage", "Receipt", "Presence", "HistorySync", "ChatPresence", "Archive", "CallOffer", "CallAccept",
+	"CallTerminate", "CallOfferNotice", "CallRelayLatency", "Connected", "PairSuccess", "TemporaryBan", "LoggedOut",
+	"ConnectFailure", "Disconnected", "LabelEdit", "LabelAssociationChat", "LabelAssociationMessage", "Contact", "PushName",
+	"GroupInfo", "JoinedGroup", "NewsletterJoin", "NewsletterLeave", "QRCode", "QRTimeout", "QRSuccess", "OfflineSyncCompleted",
+}
+
+// byConfig maps each config spelling to its wire name.
+var byConfig = func() map[string]string {
+	m := map[string]string{
+		"GROUP_UPDATE":  "groups.update", // the enum's spelling of GROUPS_UPDATE (evolution.md 1.5.1)
+		"NEW_JWT_TOKEN": "new.jwt",
+		"ERRORS":        "error",
+	}
+	for _, wire := range wireNames {
+		m[ConfigName(wire)] = wire
+	}
+	return m
+}()
+
+// Canonical returns the wire name of an event given in any spelling: "MESSAGES_UPSERT",
+// "messages-upsert", "messages.upsert". Names outside the catalogue, Evolution Go's
+// among them, come back unchanged.
+func Canonical(name string) string {
+	if slices.Contains(goNames, name) {
+		return name
+	}
+	if wire, ok := byConfig[ConfigName(name)]; ok {
+		return wire
+	}
+	return name
+}
+
+// Known reports whether name is, in some spelling, in the catalogue.
+func Known(name string) bool {
+	if slices.Contains(goNames, name) {
+		return true
+	}
+	_, ok := byConfig[ConfigName(name)]
+	return ok
+}
+
+var toConfig = strings.NewReplacer(".", "_", "-", "_")
+
+// ConfigName returns the spelling of settings and variables: "GROUP_PARTICIPANTS_UPDATE"
+// for "group-participants.update" (evolution.md 1.1).
+func ConfigName(wire string) string {
+	return strings.ToUpper(toConfig.Replace(wire))
+}
+
+// PathSuffix returns the spelling of webhook paths: "group-participants-update"
+// for "group-participants.update" (evolution.md 1.1).
+func PathSuffix(wire string) string {
+	return strings.ToLower(strings.ReplaceAll(ConfigName(wire), "_", "-"))
+}

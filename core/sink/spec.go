@@ -1,0 +1,113 @@
+package sink
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/rs/zerolog"
+
+	"github.com/evosink/evosink/core/event"
+)
+
+// A Spec describes a kind of sink; C is its configuration. Each sink package exports one
+// as its variable Spec, and main names it: sink.Use(websocket.Spec).
+type Spec[C any] struct {
+	// Name addresses the sink everywhere: in configuration (sinks.<name>), routes
+	// (/<name>/set/{instance}), logs and metrics. Lower-case letters and digits.
+	Name string
+	Mode Mode
+	// Defaults returns the configuration before any layer is applied. C may have a
+	// method Validate() error.
+	Defaults func() C
+	// Enabled reports whether the configuration switches the sink on.
+	Enabled func(*C) bool
+	// Rule returns the sink's global switches.
+	Rule func(*C) Rule
+	// Settings describes what an instance may set; nil means the sink has no settings per instance.
+	Settings *Settings
+	// New makes the sink. It starts nothing; see [Sink.Start].
+	New func(C, Host) (Sink, error)
+}
+
+// A Rule holds a sink's global switches, which scope turns into targets.
+type Rule struct {
+	Global    bool         // deliver events of all instances to the sink's global target
+	Events    event.Filter // which of them
+	Exclusive bool         // global on means that instances' own settings are ignored (SQS)
+}
+
+// Settings describes what an instance may set for a sink through /<sink>/set/{instance}.
+type Settings struct {
+	// Schema is the JSON schema (2020-12) of the block under the sink's name.
+	Schema json.RawMessage
+	// Normalize turns a block that the schema has passed into the stored form, which is what find answers
+	// and [Delivery] carries. It must keep the keys "enabled" and "events". previous is the stored form until now, nil
+	// if there is none. nil means [Subscribe].
+	Normalize func(block, previous json.RawMessage) (json.RawMessage, error)
+}
+
+// A Subscription is the part of an instance's stored settings that every sink has.
+type Subscription struct {
+	Enabled bool     `json:"enabled"`
+	Events  []string `json:"events"` // config names; empty means all
+}
+
+// ParseSubscription reads the common part of stored settings. nil settings give a disabled subscription.
+func ParseSubscription(settings json.RawMessage) (Subscription, error) {
+	var s Subscription
+	if len(settings) == 0 {
+		return s, nil
+	}
+	err := json.Unmarshal(settings, &s)
+	return s, err
+}
+
+// A Host is what the core offers a sink.
+type Host struct {
+	Logger    zerolog.Logger // has the sink's name as a field
+	Directory Directory
+	Log       Log // nil when the engine keeps no log of events
+}
+
+// A Directory tells a sink about instances. Its methods may be called at any time by any number of goroutines.
+type Directory interface {
+	// Lookup returns the stored settings of this sink for an instance, nil if it
+	// has none, and whether the instance exists.
+	Lookup(instance string) (settings json.RawMessage, exists bool)
+	// Authenticate tells whose key it is. It compares in constant time.
+	Authenticate(key string) (Principal, bool)
+	// Watch calls f for every change from now on, one at a time and in order, until stop is called.
+	// f must return promptly. stop waits for a running f.
+	Watch(f func(Change)) (stop func())
+}
+
+// A Principal is the holder of a key.
+type Principal struct {
+	Global   bool   // holds the global key, which opens everything
+	Instance string // else the one instance that the key opens
+}
+
+// May reports whether the principal may act on the instance.
+func (p Principal) May(instance string) bool {
+	return p.Global || p.Instance == instance && instance != ""
+}
+
+// A Change is a change of an instance that a sink may have to react to.
+type Change struct {
+	Kind     ChangeKind
+	Instance string
+}
+
+// ChangeKind tells what changed.
+type ChangeKind uint8
+
+// The kinds of change.
+const (
+	Created    ChangeKind = iota + 1 // the instance exists from now on
+	Deleted                          // it is gone, settings and token with it
+	NewToken                         // its former token opens nothing any more
+	NewSetting                       // this sink's settings for it were stored
+)
+
+// ErrExpired says that a log does not hold the event to begin after (any more).
+var ErrExpired = errors.New("the event log does not hold that event (any more)")

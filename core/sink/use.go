@@ -1,0 +1,96 @@
+package sink
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/evosink/evosink/core/event"
+)
+
+// A Factory is a [Spec] with its configuration, and without its type: what main's table holds.
+type Factory struct {
+	Name     string
+	Mode     Mode
+	Settings *Settings
+	// Config points to the configuration, for whoever fills it before [Factory.New].
+	Config  any
+	enabled func() bool
+	rule    func() Rule
+	build   func(Host) (Sink, error)
+}
+
+// Use makes a factory with the defaults of a spec, changed by each of configure in turn.
+func Use[C any](spec Spec[C], configure ...func(*C)) *Factory {
+	c := spec.Defaults()
+	for _, f := range configure {
+		f(&c)
+	}
+	return &Factory{
+		Name: spec.Name, Mode: spec.Mode, Settings: spec.Settings, Config: &c,
+		enabled: func() bool { return spec.Enabled(&c) },
+		rule:    func() Rule { return spec.Rule(&c) },
+		build:   func(h Host) (Sink, error) { return spec.New(c, h) },
+	}
+}
+
+// Enabled reports whether the configuration switches the sink on.
+func (f *Factory) Enabled() bool { return f.enabled() }
+
+// Rule returns the sink's global switches.
+func (f *Factory) Rule() Rule { return f.rule() }
+
+// New makes the sink of the configuration, which is checked first if it has a method Validate() error.
+func (f *Factory) New(h Host) (Sink, error) {
+	if v, ok := f.Config.(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
+			return nil, fmt.Errorf("sinks.%s: %w", f.Name, err)
+		}
+	}
+	s, err := f.build(h)
+	if err != nil {
+		return nil, fmt.Errorf("sink %s: %w", f.Name, err)
+	}
+	return s, nil
+}
+
+// Normalize turns a block of settings into the form that is stored, see [Settings].
+func (f *Factory) Normalize(block, previous json.RawMessage) (json.RawMessage, error) {
+	if f.Settings.Normalize != nil {
+		return f.Settings.Normalize(block, previous)
+	}
+	return Subscribe(block, previous)
+}
+
+// Subscribe is the plain form of [Settings].Normalize, for sinks without settings beyond enabled and events. An
+// enabled subscription without events, or with an empty list, gets all names of
+// [event.Settable], as Evolution API stores it (evolution.md 5.2). A disabled one keeps its events for
+// when it is enabled again, unless it names others.
+func Subscribe(block, previous json.RawMessage) (json.RawMessage, error) {
+	s, err := ParseSubscription(block)
+	if err != nil {
+		return nil, err
+	}
+	if s.Events, err = NormalizeEvents(s, previous); err != nil {
+		return nil, err
+	}
+	return json.Marshal(s)
+}
+
+// NormalizeEvents returns the list of events to store for s, see [Subscribe]; for
+// sinks that have a Normalize of their own.
+func NormalizeEvents(s Subscription, previous json.RawMessage) ([]string, error) {
+	if !s.Enabled && s.Events == nil {
+		old, err := ParseSubscription(previous)
+		if err != nil || old.Events != nil {
+			return old.Events, err
+		}
+	}
+	if s.Enabled && len(s.Events) == 0 {
+		return event.Settable(), nil
+	}
+	if s.Events == nil {
+		return []string{}, nil
+	}
+	return slices.Clone(s.Events), nil
+}
