@@ -36,12 +36,9 @@ type state struct {
 	byToken map[Digest]string
 }
 
-// Open returns a registry of what the store holds. globalKey opens every instance; "" opens none.
-func Open(ctx context.Context, store Store, globalKey string) (*Registry, error) {
-	r := &Registry{store: store, now: time.Now, watchers: map[int]func(Change){}}
-	if globalKey != "" {
-		r.global = Sum(globalKey)
-	}
+// Open returns a registry of what the store holds. global is the digest of the key that opens every instance; "" opens none.
+func Open(ctx context.Context, store Store, global Digest) (*Registry, error) {
+	r := &Registry{store: store, global: global, now: time.Now, watchers: map[int]func(Change){}}
 	all, err := store.Instances(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read instances: %w", err)
@@ -53,10 +50,6 @@ func Open(ctx context.Context, store Store, globalKey string) (*Registry, error)
 	r.state.Store(s)
 	return r, nil
 }
-
-// UseGlobalKey makes the key with that digest the global key, in place of the one given to [Open].
-// It must be called before the registry is shared.
-func (r *Registry) UseGlobalKey(d Digest) { r.global = d }
 
 func (s *state) put(in Instance) {
 	if old, ok := s.byName[in.Name]; ok && old.Token != "" {
