@@ -1,0 +1,18 @@
+// Package core is evosink's hub: events in by [Hub.Emit], out to sinks, durably and in order per instance.
+//
+//	Emit -> bus (durable) -> live/<sink>       every node, sinks of mode Live
+//	                      -> dispatch/<shard>  once per cluster, sinks of mode Queued
+//
+// Emit validates an event, gives it an id and publishes it to the shard of its instance; it returns nil only when
+// the engine behind package bus has it for good. From there on a watermill router carries it: one handler per
+// live sink, which asks package scope who receives it and calls Deliver.
+//
+// The router is supervised: it has one handler of its own that never ends (watermill's router closes for good with its last
+// handler), every handler is added once, before the router runs (a name added again would stack middlewares, one in use
+// panics), what a handler does is composed here and not by watermill's middlewares, a panic in a sink is
+// caught where the sink is called, and the end of the router before its time is an error of [Hub.Run]
+// (spec: engineering, section 1).
+//
+// The packages below core are its ports and its vocabulary: event, sink, scope, bus, instances. They know each other
+// downward only, and nobody knows an adapter or a sink; main puts them together.
+package core

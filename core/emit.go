@@ -1,0 +1,105 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/instances"
+)
+
+// Emit hands events to the hub and returns nil when the engine has every one of them for good. All are checked
+// before the first is published. Those of one instance stay in order, also across calls that follow each other, and
+// are published together or not at all.
+//
+// Emit fills in what an event lacks (ID, Time, ServerURL) and puts its name into wire form; afterwards the event belongs to the hub
+// and must not be changed.
+//
+// Errors wrap [event.ErrInvalid], [instances.ErrUnknown] (see Options.OnlyKnown), [bus.ErrTooLarge],
+// [bus.ErrOverloaded] when ctx ended before the engine took the event, [ErrClosed], or tell why the engine failed. After an
+// error an event may or may not have been published: emit it again with the same ID, consumers know it by that.
+func (h *Hub) Emit(ctx context.Context, events ...*event.Event) error {
+	if h.isClosed() {
+		return ErrClosed
+	}
+	if err := h.prepare(events); err != nil {
+		return err
+	}
+	for _, e := range events {
+		if err := h.know(ctx, e); err != nil {
+			return err
+		}
+	}
+	return h.publish(ctx, events...)
+}
+
+func (h *Hub) isClosed() bool {
+	select {
+	case <-h.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// prepare checks and completes events; an error names the event when there are several.
+func (h *Hub) prepare(events []*event.Event) error {
+	var errs []error
+	for i, e := range events {
+		e.Name = event.Canonical(e.Name)
+		if e.ServerURL == "" {
+			e.ServerURL = h.opts.ServerURL
+		}
+		err := e.Validate()
+		if err != nil && len(events) > 1 {
+			err = fmt.Errorf("event %d: %w", i, err)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// know makes sure that the event's instance exists.
+func (h *Hub) know(ctx context.Context, e *event.Event) error {
+	if _, ok := h.opts.Instances.Get(e.Instance); ok {
+		return nil
+	}
+	if h.opts.OnlyKnown {
+		return fmt.Errorf("instance %q: %w", e.Instance, instances.ErrUnknown)
+	}
+	_, err := h.opts.Instances.Create(ctx, instances.Instance{Name: e.Instance}, "")
+	if err != nil && !errors.Is(err, instances.ErrExists) {
+		return fmt.Errorf("create instance %q for its first event: %w", e.Instance, err)
+	}
+	return nil
+}
+
+// publish stamps events and publishes them, those of one shard in one call.
+func (h *Hub) publish(ctx context.Context, events ...*event.Event) error {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	shards := h.opts.Bus.Shards()
+	byShard := make(map[int][]*message.Message, 1)
+	for _, e := range events {
+		if e.ID == "" {
+			e.ID = event.NewID()
+		}
+		if e.Time.IsZero() {
+			e.Time = now
+		}
+		m := bus.Message(e)
+		m.SetContext(ctx)
+		shard := bus.Shard(e.Instance, shards)
+		byShard[shard] = append(byShard[shard], m)
+	}
+	for shard, messages := range byShard {
+		if err := h.opts.Bus.Publisher().Publish(bus.Topic(shard), messages...); err != nil {
+			return fmt.Errorf("publish: %w", err)
+		}
+	}
+	return nil
+}

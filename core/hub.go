@@ -1,0 +1,131 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/sink"
+)
+
+// Options are what a [Hub] is made of. Bus and Instances are required and stay the caller's to close.
+type Options struct {
+	Bus       bus.Bus
+	Instances *instances.Registry
+	Sinks     []*sink.Factory // those that their configuration does not enable are left out
+	Log       sink.Log        // for sinks that replay; nil if the engine keeps no log
+	Logger    zerolog.Logger
+
+	// Name is the instance name that the hub's own events carry ("application.startup"). Default "evosink".
+	Name string
+	// ServerURL is given to events that come without one.
+	ServerURL string
+	// OnlyKnown refuses events for instances that do not exist with [instances.ErrUnknown]; otherwise
+	// such an event creates its instance, without a token.
+	OnlyKnown bool
+	// DrainTimeout bounds how long Run waits, once stopped, for sinks to end what is under way. Default 10 s.
+	DrainTimeout time.Duration
+}
+
+// A Hub takes events and delivers them to its sinks. All methods may be called by any number of goroutines at once.
+type Hub struct {
+	opts  Options
+	log   zerolog.Logger
+	sinks []*member
+
+	started chan struct{} // closed when Run has started everything
+	stop    chan struct{} // closed by Close
+	done    chan struct{} // closed when Run has returned
+
+	mu sync.Mutex
+	// mu guards the fields below.
+	running, closed bool
+}
+
+// New makes a hub and its enabled sinks. It starts nothing, see [Hub.Run].
+func New(o Options) (*Hub, error) {
+	if o.Bus == nil || o.Instances == nil {
+		return nil, errors.New("core: Options.Bus and Options.Instances are required")
+	}
+	if o.Name == "" {
+		o.Name = "evosink"
+	}
+	if o.DrainTimeout <= 0 {
+		o.DrainTimeout = 10 * time.Second
+	}
+	h := &Hub{
+		opts: o, log: o.Logger,
+		started: make(chan struct{}), stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	for _, f := range o.Sinks {
+		if err := h.add(f); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+func (h *Hub) add(f *sink.Factory) error {
+	if !f.Enabled() {
+		return nil
+	}
+	if f.Mode != sink.Live {
+		return fmt.Errorf("sink %s is of mode %s, which needs a delivery queue; this hub has none", f.Name, f.Mode)
+	}
+	m := newMember(f, h.opts.Instances, h.log)
+	var err error
+	m.sink, err = f.New(sink.Host{Logger: m.log, Directory: &directory{h.opts.Instances, f.Name}, Log: h.opts.Log})
+	if err != nil {
+		return err
+	}
+	h.sinks = append(h.sinks, m)
+	return nil
+}
+
+// Mounts returns the enabled sinks that serve HTTP.
+func (h *Hub) Mounts() []sink.Mounter {
+	var out []sink.Mounter
+	for _, m := range h.sinks {
+		if mounter, ok := m.sink.(sink.Mounter); ok {
+			out = append(out, mounter)
+		}
+	}
+	return out
+}
+
+// Started is closed when everything runs and events reach the sinks.
+func (h *Hub) Started() <-chan struct{} { return h.started }
+
+// Check returns nil when events are accepted and delivered: [Hub.Run] runs and the engine is well.
+// A sink whose target is down does not make it fail, see [Hub.SinkHealth].
+func (h *Hub) Check(ctx context.Context) error {
+	select {
+	case <-h.stop:
+		return errors.New("shutting down")
+	case <-h.started:
+	default:
+		return errors.New("starting")
+	}
+	if err := h.opts.Bus.Check(ctx); err != nil {
+		return fmt.Errorf("engine: %w", err)
+	}
+	return nil
+}
+
+// SinkHealth returns, for each enabled sink, nil or why it could not deliver now.
+func (h *Hub) SinkHealth(ctx context.Context) map[string]error {
+	out := make(map[string]error, len(h.sinks))
+	for _, m := range h.sinks {
+		out[m.name] = nil
+		if c, ok := m.sink.(sink.Checker); ok {
+			out[m.name] = c.Check(ctx)
+		}
+	}
+	return out
+}

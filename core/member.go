@@ -1,0 +1,124 @@
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime/debug"
+	"sync"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/rs/zerolog"
+
+	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/scope"
+	"github.com/evosink/evosink/core/sink"
+)
+
+// A member is an enabled sink with what the hub keeps for it.
+type member struct {
+	name     string
+	mode     sink.Mode
+	rule     sink.Rule
+	sink     sink.Sink
+	registry *instances.Registry
+	log      zerolog.Logger
+
+	settings sync.Map // instance name -> *parsed
+}
+
+// parsed are an instance's settings as of one version of it.
+type parsed struct {
+	id      string
+	version int64
+	scope.Settings
+}
+
+func newMember(f *sink.Factory, r *instances.Registry, log zerolog.Logger) *member {
+	return &member{
+		name: f.Name, mode: f.Mode, rule: f.Rule(), registry: r,
+		log: log.With().Str("sink", f.Name).Logger(),
+	}
+}
+
+// live is the router's handler of a sink of mode Live. It never fails: whoever
+// cannot be reached now has missed the event.
+func (m *member) live(msg *message.Message) error {
+	e, err := bus.Event(msg)
+	if err != nil {
+		m.log.Warn().Err(err).Str("message", msg.UUID).Msg("message on the bus skipped")
+		return nil
+	}
+	settings := m.settingsOf(e.Instance)
+	scopes := scope.Of(e, m.name, m.rule, settings)
+	for _, to := range scope.Targets(m.sink, e, scopes, settings.Raw) {
+		d := &sink.Delivery{
+			Event: e, Scope: to.Scope, Target: to.Target, Settings: settings.Raw,
+			Attempt: 1, Key: e.ID + "/" + string(to.Target),
+		}
+		if err := m.deliver(msg.Context(), d); err != nil {
+			m.log.Warn().Err(err).Str("id", e.ID).Str("event", e.Name).Msg("live delivery failed")
+		}
+	}
+	return nil
+}
+
+// deliver calls the sink and turns a panic in it into an error.
+func (m *member) deliver(ctx context.Context, d *sink.Delivery) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the sink panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return m.sink.Deliver(ctx, d)
+}
+
+// settingsOf returns the instance's settings of this sink, read anew when the instance has changed.
+func (m *member) settingsOf(instance string) scope.Settings {
+	in, ok := m.registry.Get(instance)
+	if !ok {
+		m.settings.Delete(instance)
+		return scope.Settings{}
+	}
+	if p, ok := m.settings.Load(instance); ok && p.(*parsed).id == in.ID && p.(*parsed).version == in.Version {
+		return p.(*parsed).Settings
+	}
+	s, err := scope.Parse(in.Settings[m.name].Value)
+	if err != nil {
+		m.log.Error().Err(err).Str("instance", instance).Msg("stored settings are unreadable and taken for disabled")
+	}
+	m.settings.Store(instance, &parsed{in.ID, in.Version, s})
+	return s
+}
+
+// directory shows one sink the registry.
+type directory struct {
+	registry *instances.Registry
+	sink     string
+}
+
+func (d *directory) Lookup(instance string) (json.RawMessage, bool) {
+	in, ok := d.registry.Get(instance)
+	return in.Settings[d.sink].Value, ok
+}
+
+func (d *directory) Authenticate(key string) (sink.Principal, bool) {
+	global, instance, ok := d.registry.Authenticate(key)
+	return sink.Principal{Global: global, Instance: instance}, ok
+}
+
+var changes = map[instances.ChangeKind]sink.ChangeKind{
+	instances.Created:     sink.Created,
+	instances.Deleted:     sink.Deleted,
+	instances.NewToken:    sink.NewToken,
+	instances.NewSettings: sink.NewSetting,
+}
+
+func (d *directory) Watch(f func(sink.Change)) (stop func()) {
+	return d.registry.Watch(func(c instances.Change) {
+		if c.Kind != instances.NewSettings || c.Sink == d.sink {
+			f(sink.Change{Kind: changes[c.Kind], Instance: c.Instance})
+		}
+	})
+}

@@ -1,0 +1,63 @@
+package core
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/rs/zerolog"
+
+	"github.com/evosink/evosink/core/bus"
+)
+
+// newRouter makes the router with all handlers of the hub. Each is added exactly once; see the package comment.
+func (h *Hub) newRouter() (*message.Router, error) {
+	config := message.RouterConfig{CloseTimeout: h.opts.DrainTimeout}
+	r, err := message.NewRouter(config, routerLog{h.log.With().Str("component", "router").Logger()})
+	if err != nil {
+		return nil, fmt.Errorf("make the router: %w", err)
+	}
+	r.AddConsumerHandler("control", "control", idle{}, func(*message.Message) error { return nil })
+	for _, m := range h.sinks {
+		r.AddConsumerHandler("live/"+m.name, bus.All, h.opts.Bus.Broadcast(), m.live)
+	}
+	return r, nil
+}
+
+// idle is the control handler's subscriber: it has no messages and lasts as long as the router.
+type idle struct{}
+
+// Subscribe returns a channel that stays empty until ctx ends.
+func (idle) Subscribe(ctx context.Context, _ string) (<-chan *message.Message, error) {
+	out := make(chan *message.Message)
+	context.AfterFunc(ctx, func() { close(out) })
+	return out, nil
+}
+
+// Close does nothing: the channel ends with its context.
+func (idle) Close() error { return nil }
+
+// routerLog writes watermill's log lines one level lower than watermill means them: what it calls
+// info is news for its developers only.
+type routerLog struct{ log zerolog.Logger }
+
+func (l routerLog) Error(msg string, err error, f watermill.LogFields) {
+	l.log.Error().Err(err).Fields(map[string]any(f)).Msg(msg)
+}
+
+func (l routerLog) Info(msg string, f watermill.LogFields) {
+	l.log.Debug().Fields(map[string]any(f)).Msg(msg)
+}
+
+func (l routerLog) Debug(msg string, f watermill.LogFields) {
+	l.log.Trace().Fields(map[string]any(f)).Msg(msg)
+}
+
+func (l routerLog) Trace(msg string, f watermill.LogFields) {
+	l.log.Trace().Fields(map[string]any(f)).Msg(msg)
+}
+
+func (l routerLog) With(f watermill.LogFields) watermill.LoggerAdapter {
+	return routerLog{l.log.With().Fields(map[string]any(f)).Logger()}
+}
