@@ -3,6 +3,7 @@ package parser
 import (
 	"encoding/json"
 	"fmt"
+	"unicode/utf8"
 )
 
 // A Decoder assembles packets from the messages of one connection. It is not
@@ -32,6 +33,9 @@ func NewDecoder(limits *Limits) Decoder { return Decoder{limits: limits} }
 func (d *Decoder) Text(text []byte) (p Packet, complete bool, err error) {
 	if d.waiting != nil {
 		return p, false, fmt.Errorf("text in place of an attachment: %w", ErrMalformed)
+	}
+	if !utf8.Valid(text) { // a receiver's browser would drop its connection
+		return p, false, fmt.Errorf("text is no UTF-8: %w", ErrMalformed)
 	}
 	h, payload, err := d.limits.header(text)
 	if err != nil {

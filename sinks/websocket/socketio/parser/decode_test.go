@@ -131,6 +131,7 @@ func TestAttachmentsTakeThePlacesOfTheirNumbers(t *testing.T) {
 func TestTextsThatAreFatal(t *testing.T) {
 	for _, text := range []string{
 		``, `7`, `9["a"]`, `abc`, `-1`, ` 0`,
+		"2[\"\xd4\"]", "0/\xff",
 		`0[]`, `0"x"`, `0null`, `0true`, `0{`, `0/admin,"invalid"`, `0/admin,[]`, `0{}x`,
 		`1{}`, `1/admin,{}`, `1[]`, `1x`,
 		`2{}`, `2"a"`, `2[]`, `2[true,"foo"]`, `2[null,"bar"]`, `2[{"toString":"foo"}]`, `2[["a"]]`, `2/admin,{}`, `2/admin,"invalid`,
