@@ -1,0 +1,124 @@
+package tail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/evosink/evosink/core/bus"
+)
+
+// A Log is what an engine shares with its subscriptions. Its fields are set before the first [Node] is made.
+type Log struct {
+	*Tail
+	*Readers
+
+	// Read returns, from the engine's storage, the oldest entries of a shard, or of [All], behind a position; none if
+	// there is none. After an error it is called again, after a pause. nil if storage is the tail itself.
+	Read func(ctx context.Context, shard int, after int64) ([]Entry, error)
+
+	// Moved is called after an ack has moved a reader, and after a broadcast reader has left. It must not block. May be nil.
+	Moved func(*Reader)
+}
+
+// A Node is the subscribing side of one bus. It owns the goroutines of its subscriptions.
+type Node struct {
+	log *Log
+
+	mu sync.Mutex
+	// mu guards the fields below.
+	open   map[*subscription]struct{}
+	closed bool
+}
+
+// NewNode returns a node of the log. It runs nothing until somebody subscribes.
+func NewNode(log *Log) *Node { return &Node{log: log, open: map[*subscription]struct{}{}} }
+
+// Broadcast implements the method of [bus.Bus].
+func (n *Node) Broadcast() message.Subscriber { return &subscriber{node: n} }
+
+// Group implements the method of [bus.Bus].
+func (n *Node) Group(name string) message.Subscriber { return &subscriber{node: n, group: name} }
+
+// Close ends all subscriptions and returns when their goroutines have ended. New ones are refused with [bus.ErrClosed].
+func (n *Node) Close() {
+	n.mu.Lock()
+	n.closed = true
+	n.mu.Unlock()
+	n.end(func(*subscription) bool { return true })
+}
+
+func (n *Node) end(match func(*subscription) bool) {
+	var ended []*subscription
+	n.mu.Lock()
+	for s := range n.open {
+		if match(s) {
+			ended = append(ended, s)
+		}
+	}
+	n.mu.Unlock()
+	for _, s := range ended {
+		s.cancel()
+	}
+	for _, s := range ended {
+		<-s.done
+	}
+}
+
+// A subscriber is the handle that watermill's router gets and closes.
+type subscriber struct {
+	node   *Node
+	group  string // "" broadcasts
+	closed bool   // guarded by node.mu
+}
+
+// Subscribe implements [message.Subscriber] as [bus.Bus] wants it.
+func (s *subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	shard, err := s.shard(topic)
+	if err != nil {
+		return nil, err
+	}
+	s.node.mu.Lock()
+	defer s.node.mu.Unlock()
+	if s.node.closed || s.closed {
+		return nil, bus.ErrClosed
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	sub := &subscription{
+		owner: s, log: s.node.log, reader: s.node.log.join(s.group, shard, s.node.log.Tail),
+		out: make(chan *message.Message), cancel: cancel, done: make(chan struct{}),
+	}
+	s.node.open[sub] = struct{}{}
+	go sub.run(ctx)
+	return sub.out, nil
+}
+
+var errBroadcastTopic = errors.New("a broadcast subscribes to all shards at once, topic " + bus.All)
+
+func (s *subscriber) shard(topic string) (int, error) {
+	if s.group != "" {
+		return bus.ParseTopic(topic, s.node.log.Shards())
+	}
+	if topic != bus.All {
+		return 0, fmt.Errorf("%w %q: %w", bus.ErrTopic, topic, errBroadcastTopic)
+	}
+	return All, nil
+}
+
+// Close ends the subscriptions made by this subscriber and returns when they have ended.
+func (s *subscriber) Close() error {
+	s.node.mu.Lock()
+	s.closed = true
+	s.node.mu.Unlock()
+	s.node.end(func(sub *subscription) bool { return sub.owner == s })
+	return nil
+}
+
+func (n *Node) remove(sub *subscription) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.open, sub)
+}

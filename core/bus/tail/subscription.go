@@ -1,0 +1,172 @@
+package tail
+
+import (
+	"context"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/evosink/evosink/core/bus"
+)
+
+// The pause after a nack, or after an error of storage: it doubles from the first to the longest.
+const (
+	firstPause   = 50 * time.Millisecond
+	longestPause = 2 * time.Second
+)
+
+// A subscription hands the entries before its reader to one channel.
+type subscription struct {
+	owner  *subscriber
+	log    *Log
+	reader *Reader
+	out    chan *message.Message
+	cancel context.CancelFunc
+	done   chan struct{} // closed when run has ended
+}
+
+func (s *subscription) run(ctx context.Context) {
+	defer close(s.done)
+	defer s.owner.node.remove(s)
+	defer s.cancel()
+	defer close(s.out)
+	defer s.part()
+	if s.reader.enter(ctx) {
+		defer s.reader.leave()
+		s.follow(ctx)
+	}
+}
+
+func (s *subscription) part() {
+	s.log.part(s.reader)
+	if s.reader.Group == "" {
+		s.moved()
+	}
+}
+
+func (s *subscription) moved() {
+	if s.log.Moved != nil {
+		s.log.Moved(s.reader)
+	}
+}
+
+func (s *subscription) follow(ctx context.Context) {
+	position := s.reader.Position()
+	for {
+		entries, ok := s.next(ctx, position)
+		if !ok {
+			return
+		}
+		for _, e := range entries {
+			if !s.hand(ctx, e) {
+				return
+			}
+			position = e.Position
+			if s.reader.move(position) {
+				s.moved()
+			}
+		}
+	}
+}
+
+// next returns the entries behind a position, waiting until there are some. ok is false when ctx ended first.
+func (s *subscription) next(ctx context.Context, position int64) (entries []Entry, ok bool) {
+	for {
+		entries, wake, floor := s.log.After(s.reader.Shard, position)
+		switch {
+		case position < floor:
+			if entries, ok = s.read(ctx, position); !ok || len(entries) > 0 {
+				return entries, ok
+			}
+			position = floor // storage holds nothing up to there: every entry of it was stored before it left the tail
+		case len(entries) > 0:
+			return entries, true
+		default:
+			select {
+			case <-wake:
+			case <-ctx.Done():
+				return nil, false
+			}
+		}
+	}
+}
+
+// read asks storage until it answers.
+func (s *subscription) read(ctx context.Context, position int64) (entries []Entry, ok bool) {
+	if s.log.Read == nil {
+		return nil, ctx.Err() == nil
+	}
+	for pause := firstPause; ; pause = longer(pause) {
+		entries, err := s.log.Read(ctx, s.reader.Shard, position)
+		if err == nil {
+			return entries, true
+		}
+		if !wait(ctx, pause) {
+			return nil, false
+		}
+	}
+}
+
+// hand offers copies of an entry's message until one is acked. It is false when ctx ended first.
+func (s *subscription) hand(ctx context.Context, e Entry) (acked bool) {
+	for pause := firstPause; ; pause = longer(pause) {
+		acked, nacked := s.offer(ctx, e)
+		if !nacked {
+			return acked
+		}
+		if !wait(ctx, pause) {
+			return false
+		}
+	}
+}
+
+// offer hands over one copy and waits for the answer; neither is true when ctx ended first.
+func (s *subscription) offer(ctx context.Context, e Entry) (acked, nacked bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	m := e.Message.Copy()
+	m.SetContext(s.context(ctx, e))
+	select {
+	case s.out <- m:
+	case <-ctx.Done():
+		return false, false
+	}
+	select {
+	case <-m.Acked():
+		return true, false
+	case <-m.Nacked():
+		return false, true
+	case <-ctx.Done():
+		return isClosed(m.Acked()), false // an ack that came at the same moment counts
+	}
+}
+
+func (s *subscription) context(ctx context.Context, e Entry) context.Context {
+	if s.reader.Group == "" {
+		return ctx
+	}
+	return bus.WithCursor(ctx, bus.Cursor{Group: s.reader.Group, Shard: e.Shard, Position: e.Position})
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func longer(pause time.Duration) time.Duration { return min(2*pause, longestPause) }
+
+// wait reports whether d has passed before ctx ended.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

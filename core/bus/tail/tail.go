@@ -1,0 +1,137 @@
+package tail
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/evosink/evosink/core/bus"
+)
+
+// All stands for every shard.
+const All = -1
+
+// page is how many entries a reader takes at once.
+const page = 64
+
+// An Entry is a message in the log. Positions are above 0 and grow, also from shard to shard.
+// All readers share Message; each hands out copies.
+type Entry struct {
+	Position int64
+	Shard    int
+	Message  *message.Message
+}
+
+// A Tail holds the newest entries of a log. Any number of goroutines may use it at once.
+type Tail struct {
+	mu sync.Mutex
+	// mu guards the fields below.
+	strands []strand // one per shard, then the one of all shards
+	newest  int64
+	bytes   int
+}
+
+// New returns the empty tail of a log whose newest entry so far has that position, 0 if it has none.
+func New(shards int, newest int64) *Tail {
+	t := &Tail{strands: make([]strand, shards+1), newest: newest}
+	for i := range t.strands {
+		t.strands[i].floor = newest
+	}
+	return t
+}
+
+// Shards returns the number of shards.
+func (t *Tail) Shards() int { return len(t.strands) - 1 }
+
+// Append adds entries behind all others and wakes who waits for them.
+func (t *Tail) Append(entries ...Entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range entries {
+		t.strand(e.Shard).push(e)
+		t.strand(All).push(e)
+		t.newest = e.Position
+		t.bytes += bus.Size(e.Message)
+	}
+}
+
+// Trim drops the oldest entries until at most that many events and bytes are left, but stops at the first one that is
+// needed; nil needs none. It reports whether the limits are kept now.
+func (t *Tail) Trim(events, bytes int, needed func(Entry) bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := t.strand(All)
+	for len(all.entries) > max(events, 0) || t.bytes > max(bytes, 0) {
+		oldest := all.entries[0]
+		if needed != nil && needed(oldest) {
+			return false
+		}
+		all.pop()
+		t.strand(oldest.Shard).pop()
+		t.bytes -= bus.Size(oldest.Message)
+	}
+	return events >= 0 && bytes >= 0
+}
+
+// Newest returns the position of the last entry appended.
+func (t *Tail) Newest() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.newest
+}
+
+// After returns the next entries of a shard, or of all, behind a position, oldest first. If there is none, wake is closed
+// as soon as there is one. If floor is above position, entries up to floor may be missing: they have left the tail.
+func (t *Tail) After(shard int, position int64) (entries []Entry, wake <-chan struct{}, floor int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.strand(shard)
+	if entries = s.after(position); len(entries) == 0 {
+		wake = s.wait()
+	}
+	return entries, wake, s.floor
+}
+
+func (t *Tail) strand(shard int) *strand {
+	if shard == All {
+		shard = t.Shards()
+	}
+	return &t.strands[shard]
+}
+
+// A strand is the entries of one shard, or of all, oldest first.
+type strand struct {
+	entries []Entry
+	floor   int64         // every entry behind this position is in entries
+	wake    chan struct{} // closed by the next push; nil while nobody waits
+}
+
+func (s *strand) push(e Entry) {
+	s.entries = append(s.entries, e)
+	if s.wake != nil {
+		close(s.wake)
+		s.wake = nil
+	}
+}
+
+func (s *strand) pop() {
+	s.floor = s.entries[0].Position
+	s.entries[0] = Entry{} // lets go of the message; the slot itself goes when append moves the rest
+	s.entries = s.entries[1:]
+}
+
+func (s *strand) after(position int64) []Entry {
+	i, _ := slices.BinarySearchFunc(s.entries, position+1, func(e Entry, p int64) int {
+		return cmp.Compare(e.Position, p)
+	})
+	return slices.Clone(s.entries[i:min(i+page, len(s.entries))])
+}
+
+func (s *strand) wait() <-chan struct{} {
+	if s.wake == nil {
+		s.wake = make(chan struct{})
+	}
+	return s.wake
+}
