@@ -1,16 +1,30 @@
-// Package engineio is a complete Engine.IO server.
 package engineio
 
 import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
+
+	"github.com/gorilla/websocket"
 )
 
 // A Server is one Engine.IO endpoint: an http.Handler for its path, whatever
-// that is, and the sessions opened through it.
+// that is, and the sessions opened through it. Methods are safe for use by
+// many goroutines.
 type Server struct {
-	config Config
+	config   Config
+	upgrader *websocket.Upgrader
+	heart    *heart
+	tasks    tasks
+
+	// mu guards the fields below.
+	mu       sync.RWMutex
+	closed   bool
+	sessions map[string]*Session // by id, those included that are leaving
+	live     int                 // how many of them are open
+	conns    map[*conn]struct{}  // every websocket connection
+	poller   *poller             // made for the first connection that can use it
 }
 
 // New returns a server. It starts nothing: that is left to the first session.
@@ -18,20 +32,100 @@ func New(config Config) (*Server, error) {
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("engineio: %w", err)
 	}
-	return &Server{config: config}, nil
+	s := &Server{
+		config:   config,
+		heart:    newHeart(config),
+		sessions: make(map[string]*Session),
+		conns:    make(map[*conn]struct{}),
+	}
+	s.upgrader = newUpgrader(s)
+	return s, nil
 }
 
-// ServeHTTP answers handshakes, polls, posts and upgrades.
+// ServeHTTP answers handshakes, polls, posts and upgrades. A websocket
+// handshake returns at once; the connection lives on without the request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	http.Error(w, "not yet", http.StatusServiceUnavailable)
+	if r.Method == http.MethodOptions && s.config.CORS != nil {
+		s.config.CORS.preflight(w, r)
+		return
+	}
+	if !wantsWebSocket(r) { // else the answer is gorilla's
+		s.config.CORS.allow(w.Header(), r)
+	}
+	ask, refused := s.verify(r)
+	switch {
+	case refused != nil:
+		s.refuse(w, r, refused)
+	case ask.session == nil && ask.transport == WebSocket:
+		s.openWebSocket(w, r, ask.dialect)
+	case ask.session == nil:
+		s.openPolling(w, r, ask.dialect)
+	case ask.transport == WebSocket:
+		ask.session.upgrade(w, r)
+	case r.Method == http.MethodGet:
+		ask.session.poll(w, r)
+	case r.Method == http.MethodPost:
+		ask.session.post(w, r)
+	default:
+		s.refuse(w, r, badRequest)
+	}
 }
 
 // Sessions returns how many sessions are open.
-func (s *Server) Sessions() int { return 0 }
+func (s *Server) Sessions() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.live
+}
 
 // Close turns new clients away, ends every session with ReasonShutdown and
-// returns when no goroutine of the server is left. When ctx ends first it cuts
-// the remaining connections and returns the context's error.
+// returns when no goroutine of the server is left, which takes handlers that
+// return and up to a few seconds for clients that are slow to hang up. When
+// ctx ends first it cuts the remaining connections and returns the context's
+// error.
 //
 // http.Server.Shutdown neither closes nor waits for websockets: call Close.
-func (s *Server) Close(ctx context.Context) error { return nil }
+func (s *Server) Close(ctx context.Context) error {
+	for _, session := range s.shut() {
+		session.Close(ReasonShutdown)
+	}
+	err := s.tasks.wait(ctx)
+	if err != nil {
+		s.cut()
+		return fmt.Errorf("engineio: close: %w", err)
+	}
+	s.heart.close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.sessions) // what is left of polling sessions
+	if s.poller != nil {
+		s.poller.close()
+		s.poller = nil
+	}
+	return nil
+}
+
+// shut refuses what comes from now on and returns the sessions there are.
+func (s *Server) shut() []*Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	sessions := make([]*Session, 0, len(s.sessions))
+	for _, session := range s.sessions {
+		sessions = append(sessions, session)
+	}
+	return sessions
+}
+
+// cut breaks every connection that is left.
+func (s *Server) cut() {
+	s.mu.Lock()
+	conns := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	s.mu.Unlock()
+	for _, c := range conns {
+		c.abort()
+	}
+}

@@ -1,5 +1,11 @@
 package engineio
 
+import (
+	"sync"
+
+	"github.com/evosink/evosink/sinks/websocket/engineio/packet"
+)
+
 // A Handler is the application's end of one session. Its methods are called
 // one at a time and never under a lock of this package, so they may call any
 // method of the session. A handler that blocks holds back its own session
@@ -33,40 +39,200 @@ func (t Transport) String() string {
 	return "unknown"
 }
 
+// state is where a session is in its life.
+type state uint8
+
+const (
+	open    state = iota
+	leaving       // closed for the application, but a poll may still fetch the rest
+	closed
+)
+
 // A Session is one client, over whichever transport. All methods are safe for
-// use by many goroutines, and none of them blocks.
-type Session struct{}
+// use by many goroutines, and none of them waits for the client.
+type Session struct {
+	server  *Server
+	id      string
+	remote  string
+	dialect packet.Dialect
+	pulse   pulse // guarded by the server's heart
+
+	// inbound is held while the handler is called.
+	inbound sync.Mutex
+	handler Handler
+
+	// mu guards the fields below. Server, heart and conn locks are taken
+	// within it, never around it.
+	mu       sync.Mutex
+	state    state
+	awaiting bool     // a ping is out and its pong is not in
+	polling  *polling // the transport while it is polling
+	conn     *conn    // the transport once it is websocket
+	probe    *conn    // the websocket that wants to become the transport
+}
 
 // ID returns the session id. It is a secret between client and server: who
 // knows it can speak for the session.
-func (s *Session) ID() string { return "" }
+func (s *Session) ID() string { return s.id }
 
 // Protocol returns the Engine.IO revision, 3 or 4.
-func (s *Session) Protocol() int { return 4 }
-
-// Transport returns the transport in use now; an upgrade changes it.
-func (s *Session) Transport() Transport { return WebSocket }
+func (s *Session) Protocol() int { return int(s.dialect.Revision) }
 
 // RemoteAddr returns the network address of the handshake's peer.
-func (s *Session) RemoteAddr() string { return "" }
+func (s *Session) RemoteAddr() string { return s.remote }
+
+// Transport returns the transport in use now; an upgrade changes it.
+func (s *Session) Transport() Transport {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.transport()
+}
+
+func (s *Session) transport() Transport {
+	if s.conn != nil {
+		return WebSocket
+	}
+	return Polling
+}
 
 // Send queues msgs, contiguous and in order, behind everything sent before.
 // The data must not be changed afterwards. It returns ErrClosed if the session
 // has ended, or ends by this call because the client does not keep up.
-func (s *Session) Send(msgs ...Message) error { return ErrClosed }
+func (s *Session) Send(msgs ...Message) error {
+	if len(msgs) == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.send(msgs)
+}
+
+func (s *Session) send(msgs []Message) error {
+	switch {
+	case s.state != open:
+		return ErrClosed
+	case s.conn != nil:
+		return s.sent(s.conn.write(s.conn.form.messages(msgs)))
+	}
+	return s.sent(s.polling.messages(msgs, s.server.config.MaxQueueBytes))
+}
 
 // SendBatch is Send for messages that many sessions get.
-func (s *Session) SendBatch(b *Batch) error { return ErrClosed }
+func (s *Session) SendBatch(b *Batch) error {
+	if len(b.msgs) == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == open && s.conn != nil {
+		return s.sent(s.conn.write(b.frames(s.conn.form)))
+	}
+	return s.send(b.msgs)
+}
+
+// sent ends the session if err says that its transport is lost.
+func (s *Session) sent(err error) error {
+	if err == nil {
+		return nil
+	}
+	s.end(reasonFor(err), err)
+	return ErrClosed
+}
+
+// sendPacket sends a packet other than a message.
+func (s *Session) sendPacket(p packet.Packet) {
+	if s.conn != nil {
+		s.sent(s.conn.write(s.conn.form.frames(p)))
+		return
+	}
+	s.sent(s.polling.packet(p, s.server.config.MaxQueueBytes))
+}
 
 // SendVolatile sends msgs if Writable, and otherwise drops them and returns
 // false.
-func (s *Session) SendVolatile(msgs ...Message) bool { return false }
+func (s *Session) SendVolatile(msgs ...Message) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.writable() && (len(msgs) == 0 || s.send(msgs) == nil)
+}
 
 // Writable reports whether a message sent now would go out at once: nothing
 // waits on the websocket, or a poll is pending.
-func (s *Session) Writable() bool { return false }
+func (s *Session) Writable() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.writable()
+}
+
+func (s *Session) writable() bool {
+	switch {
+	case s.state != open:
+		return false
+	case s.conn != nil:
+		return s.conn.idle()
+	}
+	return s.polling.wake != nil
+}
 
 // Close ends the session with reason: Handler.Closed follows, nothing more is
 // received, and what was sent before still goes out, followed by the
 // transport's own farewell, if the client takes it in time.
-func (s *Session) Close(reason Reason) {}
+func (s *Session) Close(reason Reason) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != open {
+		return
+	}
+	s.quit(reason, nil)
+	if s.conn != nil {
+		s.vanish()
+		s.conn.leave(0)
+		return
+	}
+	s.polling.push(packet.Packet{Type: packet.Close})
+	s.server.heart.beat(s, farewell)
+}
+
+// end closes the session because of its client: what is queued is of no use
+// to anybody. Held: mu, as by all that follows.
+func (s *Session) end(reason Reason, err error) {
+	if s.state != open {
+		return
+	}
+	s.quit(reason, err)
+	s.vanish()
+	switch {
+	case s.polling != nil && reason == ReasonTransportClose: // it said so itself
+		s.polling.cut(packet.Noop)
+	case s.polling != nil:
+		s.polling.cut(packet.Close)
+	case reason == ReasonSlowClient:
+		s.conn.abort()
+	default:
+		s.conn.leave(closeCodeFor(err))
+	}
+}
+
+// quit closes the session for the application.
+func (s *Session) quit(reason Reason, err error) {
+	s.state = leaving
+	s.server.ended()
+	if s.probe != nil {
+		s.probe.leave(0)
+		s.probe = nil
+	}
+	s.server.tasks.start(func() {
+		s.inbound.Lock()
+		defer s.inbound.Unlock()
+		if s.handler != nil {
+			s.handler.Closed(reason, err)
+		}
+	})
+}
+
+// vanish makes the session id unknown.
+func (s *Session) vanish() {
+	s.state = closed
+	s.server.heart.stop(s)
+	s.server.remove(s)
+}

@@ -1,0 +1,89 @@
+package engineio
+
+import (
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// compresses reports whether a polling payload of size bytes is compressed for
+// a client that accepts it.
+func (s *Server) compresses(size int) bool {
+	return s.config.HTTPCompression > 0 && size >= s.config.HTTPCompression
+}
+
+// acceptedEncoding returns gzip, deflate, or "" for neither, by what a request
+// accepts (RFC 9110, section 12.5.3).
+func acceptedEncoding(header http.Header) string {
+	accepted, best := "", 0.0
+	for field := range strings.SplitSeq(strings.Join(header["Accept-Encoding"], ","), ",") {
+		coding, q := quality(field)
+		if coding == "*" {
+			coding = "gzip"
+		}
+		if (coding == "gzip" || coding == "deflate") && (q > best || q == best && coding == "gzip" && q > 0) {
+			accepted, best = coding, q
+		}
+	}
+	return accepted
+}
+
+// quality splits "coding;q=0.5".
+func quality(field string) (coding string, q float64) {
+	coding, params, _ := strings.Cut(field, ";")
+	coding = strings.ToLower(strings.TrimSpace(coding))
+	value, weighted := strings.CutPrefix(strings.ToLower(strings.TrimSpace(params)), "q=")
+	if !weighted {
+		return coding, 1
+	}
+	q, err := strconv.ParseFloat(value, 64)
+	if err != nil {
+		return coding, 0
+	}
+	return coding, q
+}
+
+// A compressor is a gzip or zlib writer, each worth hundreds of KiB.
+type compressor interface {
+	io.WriteCloser
+	Reset(io.Writer)
+}
+
+var (
+	gzips = sync.Pool{New: func() any {
+		w, err := gzip.NewWriterLevel(io.Discard, flate.BestSpeed)
+		return mustCompressor(w, err)
+	}}
+	zlibs = sync.Pool{New: func() any {
+		w, err := zlib.NewWriterLevel(io.Discard, flate.BestSpeed)
+		return mustCompressor(w, err)
+	}}
+)
+
+func mustCompressor(w compressor, err error) compressor {
+	if err != nil {
+		panic(err) // the level is a constant
+	}
+	return w
+}
+
+// compressed returns data in an accepted encoding. HTTP's deflate is zlib.
+func compressed(data []byte, encoding string) []byte {
+	pool := &gzips
+	if encoding == "deflate" {
+		pool = &zlibs
+	}
+	w := pool.Get().(compressor)
+	defer pool.Put(w)
+	var out bytes.Buffer
+	w.Reset(&out)
+	w.Write(data) // a bytes.Buffer takes everything
+	w.Close()
+	return out.Bytes()
+}

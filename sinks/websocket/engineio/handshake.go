@@ -1,0 +1,76 @@
+package engineio
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/evosink/evosink/sinks/websocket/engineio/packet"
+)
+
+// An ask is what a request turns out to want.
+type ask struct {
+	transport Transport
+	dialect   packet.Dialect
+	session   *Session // nil for a handshake
+}
+
+// verify reads a request's query in the order of the reference server, so that
+// a request with several faults is refused for the same one (protocol section
+// A1). A repeated parameter counts once, others not at all.
+func (s *Server) verify(r *http.Request) (ask, *refusal) {
+	query, _ := url.ParseQuery(r.URL.RawQuery) // what can be read of it
+	ask := ask{dialect: packet.Dialect{Revision: packet.V3, Base64: query.Get("b64") != ""}}
+	if query.Get("EIO") == "4" {
+		ask.dialect.Revision = packet.V4
+	}
+	var known bool
+	if ask.transport, known = s.transport(query.Get("transport")); !known {
+		return ask, unknownTransport
+	}
+	if id := query.Get("sid"); id != "" {
+		if ask.session = s.session(id); ask.session == nil {
+			return ask, unknownSession
+		}
+		return ask, s.verifySession(r, ask)
+	}
+	return ask, s.verifyHandshake(r, ask)
+}
+
+func (s *Server) transport(name string) (Transport, bool) {
+	for _, t := range s.config.Transports {
+		if t.String() == name {
+			return t, true
+		}
+	}
+	return 0, false
+}
+
+func (s *Server) verifySession(r *http.Request, ask ask) *refusal {
+	upgrade := wantsWebSocket(r)
+	switch {
+	case upgrade != (ask.transport == WebSocket),
+		upgrade && !s.config.AllowUpgrades,
+		!upgrade && ask.transport != ask.session.Transport(),
+		ask.dialect.Revision != ask.session.dialect.Revision:
+		return badRequest
+	}
+	return nil
+}
+
+func (s *Server) verifyHandshake(r *http.Request, ask ask) *refusal {
+	switch {
+	case r.Method != http.MethodGet:
+		return badHandshakeMethod
+	case wantsWebSocket(r) != (ask.transport == WebSocket):
+		return badRequest
+	}
+	if s.config.AllowRequest != nil {
+		if err := s.config.AllowRequest(r); err != nil {
+			return forbidden(err)
+		}
+	}
+	if ask.dialect.Revision == packet.V3 && !s.config.AllowEIO3 {
+		return unsupportedVersion
+	}
+	return nil
+}

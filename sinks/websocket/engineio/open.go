@@ -1,0 +1,109 @@
+package engineio
+
+import (
+	"crypto/rand"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/evosink/evosink/sinks/websocket/engineio/packet"
+)
+
+// newSession returns a session that nobody knows yet. Its id has 130 random
+// bits.
+func (s *Server) newSession(r *http.Request, dialect packet.Dialect) *Session {
+	return &Session{server: s, id: rand.Text(), remote: r.RemoteAddr, dialect: dialect}
+}
+
+// openPolling opens a session and answers with its open packet and whatever
+// Accept has sent.
+func (s *Server) openPolling(w http.ResponseWriter, r *http.Request, dialect packet.Dialect) {
+	session := s.newSession(r, dialect)
+	p := &polling{}
+	session.polling = p
+	p.push(session.openPacket())
+	if !session.start(r) {
+		s.refuse(w, r, shuttingDown)
+		return
+	}
+	if s.config.Cookie != nil {
+		cookie := *s.config.Cookie
+		cookie.Value = session.id
+		http.SetCookie(w, &cookie)
+	}
+	session.respond(w, r, session.endPoll(p))
+}
+
+// openWebSocket opens a session on a websocket of its own.
+func (s *Server) openWebSocket(w http.ResponseWriter, r *http.Request, dialect packet.Dialect) {
+	session := s.newSession(r, dialect)
+	c, err := s.handshake(w, r, session)
+	if err != nil {
+		return
+	}
+	session.conn = c
+	c.write(c.form.frames(session.openPacket()))
+	if !session.start(r) {
+		c.Close()
+	}
+}
+
+// start makes the session known, gives it its handler and begins to read. It
+// returns false if the server has closed. Whoever ends the session meanwhile
+// waits for the handler, since inbound is held.
+func (s *Session) start(r *http.Request) bool {
+	s.inbound.Lock()
+	defer s.inbound.Unlock()
+	if !s.server.add(s) {
+		return false
+	}
+	s.startHeart()
+	s.handler = s.server.config.Accept(s, r)
+	if s.handler == nil {
+		s.Close(ReasonForcedClose)
+	}
+	if s.conn != nil {
+		s.conn.start()
+	}
+	return true
+}
+
+// startHeart sets the first deadline unless the session has ended already.
+func (s *Session) startHeart() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.state != open:
+	case s.dialect.Revision == packet.V3:
+		s.server.heart.beat(s, pingExpected)
+	default:
+		s.server.heart.beat(s, pingDue)
+	}
+}
+
+// start begins to read, or to wait for something to read.
+func (c *conn) start() {
+	if !c.server.track(c) {
+		c.Close()
+		return
+	}
+	if !c.park() {
+		c.server.tasks.start(c.read)
+	}
+}
+
+// openPacket returns the handshake (Engine.IO v4, "Handshake").
+func (s *Session) openPacket() packet.Packet {
+	config := &s.server.config
+	upgrades := "[]"
+	if s.polling != nil && config.AllowUpgrades && slices.Contains(config.Transports, WebSocket) {
+		upgrades = `["websocket"]`
+	}
+	data := make([]byte, 0, 160)
+	data = append(append(data, `{"sid":"`...), s.id...)
+	data = append(append(data, `","upgrades":`...), upgrades...)
+	data = strconv.AppendInt(append(data, `,"pingInterval":`...), config.PingInterval.Milliseconds(), 10)
+	data = strconv.AppendInt(append(data, `,"pingTimeout":`...), config.PingTimeout.Milliseconds(), 10)
+	data = strconv.AppendInt(append(data, `,"maxPayload":`...), int64(config.MaxPayload), 10)
+	return packet.Packet{Type: packet.Open, Data: append(data, '}')}
+}

@@ -1,0 +1,85 @@
+package engineio
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/evosink/evosink/sinks/websocket/engineio/packet"
+)
+
+// maxPolled is how many packets one poll is answered with at most: the Python
+// client refuses more.
+const maxPolled = 16
+
+var (
+	errOverlap = errors.New("engineio: two requests of a kind at once")
+	errAborted = errors.New("engineio: the client ended its request early")
+)
+
+// polling is the state of a session while it polls, guarded by the session's
+// mu.
+type polling struct {
+	queue  []packet.Packet
+	queued int           // its size with overhead
+	wake   chan struct{} // tells the pending GET of packets; nil without one
+	post   func()        // cuts the POST that is being read; nil without one
+}
+
+// messages queues msgs, or returns errSlow if that is too much. The first of
+// an empty queue always fit.
+func (p *polling) messages(msgs []Message, limit int) error {
+	cost := 0
+	for _, m := range msgs {
+		cost += len(m.Data) + packetOverhead
+	}
+	if p.queued > 0 && p.queued+cost > limit {
+		return errSlow
+	}
+	for _, m := range msgs {
+		p.push(m.packet())
+	}
+	return nil
+}
+
+// packet queues a packet other than a message.
+func (p *polling) packet(packet packet.Packet, limit int) error {
+	if p.queued > 0 && p.queued+packetOverhead > limit {
+		return errSlow
+	}
+	p.push(packet)
+	return nil
+}
+
+// push queues a packet and answers the pending GET.
+func (p *polling) push(packet packet.Packet) {
+	p.queue = append(p.queue, packet)
+	p.queued += len(packet.Data) + packetOverhead
+	select {
+	case p.wake <- struct{}{}:
+	default: // no GET, or one that has been told
+	}
+}
+
+// cut ends both requests, the GET with one last packet of type t. What is
+// queued is lost.
+func (p *polling) cut(t packet.Type) {
+	p.queue, p.queued = nil, 0
+	if p.wake != nil {
+		p.push(packet.Packet{Type: t})
+	}
+	if p.post != nil {
+		p.post()
+	}
+}
+
+// take ends the pending GET with what it is answered.
+func (p *polling) take() []packet.Packet {
+	n := min(len(p.queue), maxPolled)
+	taken := p.queue[:n:n]
+	p.queue = slices.Clone(p.queue[n:])
+	for _, packet := range taken {
+		p.queued -= len(packet.Data) + packetOverhead
+	}
+	p.wake = nil
+	return taken
+}

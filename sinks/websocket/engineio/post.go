@@ -1,0 +1,109 @@
+package engineio
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/evosink/evosink/sinks/websocket/engineio/packet"
+)
+
+var errContentType = errors.New("engineio: binary payload in revision 4")
+
+// post takes a payload from the client and answers once the handler has had
+// its messages (Engine.IO v4, "HTTP long-polling").
+func (s *Session) post(w http.ResponseWriter, r *http.Request) {
+	binary := strings.HasPrefix(r.Header.Get("Content-Type"), "application/octet-stream")
+	p, refused := s.beginPost(w, binary)
+	if refused != nil {
+		s.server.refuse(w, r, refused)
+		return
+	}
+	defer s.endPost(p)
+	body, err := readBody(r, s.server.config.MaxPayload)
+	switch {
+	case errors.Is(err, errTooLarge):
+		s.server.refuse(w, r, tooLarge)
+	case err != nil:
+		s.fail(ReasonTransportError, errors.Join(errAborted, err))
+		s.server.refuse(w, r, badRequest)
+	case !s.receivePayload(body, binary):
+		s.server.refuse(w, r, badRequest)
+	default:
+		// Not text/plain, which old browsers offer to download.
+		w.Header().Set("Content-Type", "text/html")
+		answer(w, http.StatusOK, []byte("ok"))
+	}
+}
+
+// beginPost makes a POST the one that is being read.
+func (s *Session) beginPost(w http.ResponseWriter, binary bool) (*polling, *refusal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.polling
+	switch {
+	case s.state != open:
+		return nil, unknownSession
+	case p == nil:
+		return nil, badRequest
+	case binary && s.dialect.Revision != packet.V3:
+		s.end(ReasonTransportError, errContentType)
+		return nil, badRequest
+	case p.post != nil:
+		s.end(ReasonTransportError, errOverlap)
+		return nil, badRequest
+	}
+	p.post = func() { http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) }
+	return p, nil
+}
+
+func (s *Session) endPost(p *polling) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.post = nil
+}
+
+// fail is end for callers without the lock.
+func (s *Session) fail(reason Reason, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end(reason, err)
+}
+
+// readBody reads a body of up to limit bytes, whatever length it announces.
+func readBody(r *http.Request, limit int) ([]byte, error) {
+	var body bytes.Buffer
+	if n := r.ContentLength; n > int64(limit) {
+		return nil, errTooLarge
+	}
+	n, err := body.ReadFrom(io.LimitReader(r.Body, int64(limit)+1))
+	if err == nil && n > int64(limit) {
+		err = errTooLarge
+	}
+	return body.Bytes(), err
+}
+
+// receivePayload takes the packets of a payload up to its close packet, and
+// returns false if the payload has ended the session by being wrong.
+func (s *Session) receivePayload(body []byte, binary bool) bool {
+	if !binary {
+		body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
+	}
+	for p, err := range s.dialect.Revision.Packets(body, binary) {
+		if err != nil {
+			s.fail(ReasonParseError, err)
+			return false
+		}
+		s.receive(p)
+		if p.Type == packet.Close {
+			return true
+		}
+		if !s.isOpen() {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,92 @@
+package engineio
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// A refusal is an answer of the protocol's error table (protocol section A2).
+type refusal struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+	status  int
+}
+
+var (
+	unknownTransport   = &refusal{Code: 0, Message: "Transport unknown", status: http.StatusBadRequest}
+	unknownSession     = &refusal{Code: 1, Message: "Session ID unknown", status: http.StatusBadRequest}
+	badHandshakeMethod = &refusal{Code: 2, Message: "Bad handshake method", status: http.StatusBadRequest}
+	badRequest         = &refusal{Code: 3, Message: "Bad request", status: http.StatusBadRequest}
+	unsupportedVersion = &refusal{Code: 5, Message: "Unsupported protocol version", status: http.StatusBadRequest}
+
+	// These two stand outside the table: the reference answers 413 without a
+	// body, and does not answer at all once it is closed.
+	tooLarge     = &refusal{status: http.StatusRequestEntityTooLarge}
+	shuttingDown = &refusal{Code: 4, Message: "server is shutting down", status: http.StatusServiceUnavailable}
+)
+
+// forbidden is the refusal of AllowRequest.
+func forbidden(err error) *refusal {
+	return &refusal{Code: 4, Message: err.Error(), status: http.StatusForbidden}
+}
+
+// refuse answers with a refusal: to plain requests as JSON, to websocket
+// handshakes with the bare message and always status 400.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, refused *refusal) {
+	header := w.Header()
+	switch {
+	case refused == tooLarge:
+		refuseBody(w, r, refused.status, nil)
+	case wantsWebSocket(r):
+		header.Set("Content-Type", "text/html")
+		header.Set("Connection", "close")
+		answer(w, http.StatusBadRequest, []byte(refused.Message))
+	default:
+		header.Set("Content-Type", "application/json")
+		refuseBody(w, r, refused.status, refused.body())
+	}
+}
+
+func (refused *refusal) body() []byte {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false)
+	encoder.Encode(refused) // two plain fields cannot fail
+	return bytes.TrimSuffix(body.Bytes(), []byte("\n"))
+}
+
+// answer writes a whole response at once.
+func answer(w http.ResponseWriter, status int, body []byte) error {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if _, err := w.Write(body); err != nil {
+		return err
+	}
+	return http.NewResponseController(w).Flush()
+}
+
+// How much of a refused body is read, and for how long, so that the client
+// sees the answer instead of a reset and can go on using the connection.
+const (
+	discardBytes = 16 << 20
+	discardTime  = 5 * time.Second
+)
+
+// refuseBody answers before the request's body has been read.
+func refuseBody(w http.ResponseWriter, r *http.Request, status int, body []byte) {
+	if r.ContentLength == 0 || r.ProtoMajor != 1 || r.Header.Get("Expect") != "" {
+		answer(w, status, body)
+		return
+	}
+	control := http.NewResponseController(w)
+	control.EnableFullDuplex()
+	if answer(w, status, body) == nil {
+		control.SetReadDeadline(time.Now().Add(discardTime))
+		io.CopyN(io.Discard, r.Body, discardBytes)
+	}
+}

@@ -1,0 +1,71 @@
+package engineio
+
+// add makes a new session known, unless the server has closed.
+func (s *Server) add(session *Session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.sessions[session.id] = session
+	s.live++
+	return true
+}
+
+// ended counts out a session that is no longer open.
+func (s *Server) ended() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live--
+}
+
+// remove makes a session's id unknown.
+func (s *Server) remove(session *Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, session.id)
+}
+
+// session returns the session with an id, or nil.
+func (s *Server) session(id string) *Session {
+	s.mu.RLock()
+	session := s.sessions[id]
+	s.mu.RUnlock()
+	if session == nil || session.expired() {
+		return nil
+	}
+	return session
+}
+
+// track keeps a connection that the server will have to end, and gives it to
+// the poller if it can be parked. It returns false if the server has closed.
+func (s *Server) track(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.conns[c] = struct{}{}
+	if c.raw == nil || s.config.GoroutineReaders {
+		return true
+	}
+	if s.poller == nil {
+		poller, err := newPoller(&s.tasks)
+		if err != nil {
+			s.config.GoroutineReaders = true
+			s.config.Logger.Debug().Err(err).Msg("idle connections keep their readers")
+			return true
+		}
+		s.poller = poller
+	}
+	if err := s.poller.add(c); err == nil {
+		c.poller = s.poller
+	}
+	return true
+}
+
+func (s *Server) forget(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}

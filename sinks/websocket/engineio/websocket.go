@@ -1,0 +1,100 @@
+package engineio
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/gorilla/websocket"
+)
+
+// wantsWebSocket reports whether r is a websocket handshake.
+func wantsWebSocket(r *http.Request) bool { return websocket.IsWebSocketUpgrade(r) }
+
+// newUpgrader returns the upgrader of a server. Other origins are the business
+// of AllowRequest, as they are in the reference server. Its write buffers, of
+// which this package uses none, are not kept per connection.
+func newUpgrader(s *Server) *websocket.Upgrader {
+	return &websocket.Upgrader{
+		WriteBufferPool:   &sync.Pool{},
+		EnableCompression: s.config.PerMessageDeflate > 0,
+		CheckOrigin:       func(*http.Request) bool { return true },
+		Error: func(w http.ResponseWriter, r *http.Request, _ int, _ error) {
+			if hijack, ok := w.(*hijacker); !ok || hijack.conn == nil {
+				s.refuse(w, r, badRequest)
+			}
+		},
+	}
+}
+
+// handshake makes a websocket of the request, for session. An error has been
+// answered.
+func (s *Server) handshake(w http.ResponseWriter, r *http.Request, session *Session) (*conn, error) {
+	hijack := &hijacker{ResponseWriter: w, session: session}
+	header := http.Header{}
+	s.config.CORS.allow(header, r)
+	ws, err := s.upgrader.Upgrade(hijack, r, header)
+	if err != nil {
+		return nil, err
+	}
+	c := hijack.conn
+	c.ws = ws
+	wire := int64(s.config.MaxPayload)
+	if s.upgrader.EnableCompression && offersDeflate(r) {
+		c.form.deflate = s.config.PerMessageDeflate
+		wire += wire/1000 + 64 // what cannot be compressed grows a little
+	}
+	ws.SetReadLimit(wire)
+	return c, nil
+}
+
+// offersDeflate reports whether gorilla has accepted permessage-deflate, which
+// it does for every offer.
+func offersDeflate(r *http.Request) bool {
+	for offer := range strings.SplitSeq(strings.Join(r.Header["Sec-Websocket-Extensions"], ","), ",") {
+		name, _, _ := strings.Cut(offer, ";")
+		if strings.TrimSpace(name) == "permessage-deflate" {
+			return true
+		}
+	}
+	return false
+}
+
+// A hijacker gives gorilla a conn in place of the connection, so that all that
+// gorilla writes keeps its place between our frames, and a small read buffer
+// of which we can tell whether it is empty.
+type hijacker struct {
+	http.ResponseWriter
+	session *Session
+	conn    *conn
+}
+
+// Unwrap serves http.ResponseController.
+func (h *hijacker) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+
+// Hijack implements http.Hijacker.
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	netConn, buffered, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	h.conn = newConn(netConn, h.session)
+	if buffered.Reader.Buffered() > 0 { // gorilla refuses what comes before its answer
+		return h.conn, buffered, nil
+	}
+	return h.conn, bufio.NewReadWriter(&h.conn.in, buffered.Writer), nil
+}
+
+func newConn(netConn net.Conn, s *Session) *conn {
+	c := &conn{Conn: netConn, server: s.server, session: s, form: form{dialect: s.dialect}}
+	c.in = *bufio.NewReaderSize(netConn, readBuffer)
+	if direct, ok := netConn.(syscall.Conn); ok {
+		if raw, err := direct.SyscallConn(); err == nil {
+			c.raw = raw
+		}
+	}
+	return c
+}
