@@ -1,0 +1,110 @@
+package bustest
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/sink"
+)
+
+var replayRules = []rule{
+	{
+		"replay gives what came after an event, in order",
+		"a client that comes back gets what it missed, once, in the order of publication",
+		func(t *trial) {
+			b, log := t.replayable()
+			for n := range 100 {
+				t.publish(b, "a", n, n+1)
+				t.publish(b, "b", n, n+1)
+			}
+			var want []string
+			for n := 41; n < 100; n++ {
+				want = append(want, newEvent("a", n).ID)
+			}
+			t.replayed(log, "a#40", "a", want)
+			t.replayed(log, "b#40", "a", want) // what came after another instance's event
+			t.replayed(log, "a#99", "a", nil)
+			for i := len(want) - 1; i >= 0; i-- {
+				want = slices.Insert(want, i+1, newEvent("b", 41+i).ID)
+			}
+			t.replayed(log, "b#40", "", want)
+		},
+	},
+	{
+		"replay after an unknown event is ErrExpired",
+		"the client is told that it may have missed something, and starts anew",
+		func(t *trial) {
+			b, log := t.replayable()
+			for _, id := range []string{"a#0", ""} {
+				err := log.Replay(t.ctx, id, "", func(*event.Event) error { return nil })
+				if !errors.Is(err, sink.ErrExpired) {
+					t.failf("Replay in an empty log after %q returned %v, want ErrExpired", id, err)
+				}
+			}
+			t.publish(b, "a", 0, 1)
+			if err := log.Replay(t.ctx, "a#1", "a", func(*event.Event) error { return nil }); !errors.Is(err, sink.ErrExpired) {
+				t.failf("Replay after an unknown id returned %v, want ErrExpired", err)
+			}
+		},
+	},
+	{
+		"replay stops at the first error",
+		"the client that is gone, or the context that has ended, costs no more reading",
+		func(t *trial) {
+			b, log := t.replayable()
+			t.publish(b, "a", 0, 10)
+			calls, boom := 0, errors.New("boom")
+			err := log.Replay(t.ctx, "a#0", "a", func(*event.Event) error { calls++; return boom })
+			if !errors.Is(err, boom) || calls != 1 {
+				t.failf("Replay returned %v after %d calls, want the function's error after one", err, calls)
+			}
+			ctx, cancel := context.WithCancel(t.ctx)
+			cancel()
+			err = log.Replay(ctx, "a#0", "a", func(*event.Event) error { return nil })
+			if !errors.Is(err, context.Canceled) {
+				t.failf("Replay with an ended context returned %v, want context.Canceled", err)
+			}
+		},
+	},
+	{
+		"replay leaves out what carries no event",
+		"a foreign entry is nothing a client has missed",
+		func(t *trial) {
+			b, log := t.replayable()
+			if t.log.Foreign == nil {
+				t.Skip("nothing else can write to a log of this engine")
+			}
+			t.publish(b, "a", 0, 1)
+			if err := t.log.Foreign(b, bus.Shard("a", b.Shards())); err != nil {
+				t.failf("write a foreign entry: %v", err)
+			}
+			t.publish(b, "a", 1, 2)
+			t.replayed(log, "a#0", "", []string{"a#1"})
+			t.replayed(log, "a#0", "a", []string{"a#1"})
+		},
+	},
+}
+
+func (t *trial) replayable() (bus.Bus, sink.Log) {
+	t.Helper()
+	if t.log.Events == nil {
+		t.Skip("the engine has no log to replay from")
+	}
+	b := t.open("n1")
+	return b, t.log.Events(b)
+}
+
+func (t *trial) replayed(log sink.Log, after, instance string, want []string) {
+	t.Helper()
+	var got []string
+	err := log.Replay(t.ctx, after, instance, func(e *event.Event) error {
+		got = append(got, e.ID)
+		return nil
+	})
+	if err != nil || !slices.Equal(got, want) {
+		t.failf("Replay after %s of instance %q gave %v, %v\nwant %v", after, instance, got, err, want)
+	}
+}
