@@ -3,6 +3,7 @@ package bustest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/evosink/evosink/core/bus"
@@ -85,40 +86,47 @@ var closeRules = []rule{
 		"Close during Publish loses nothing that was acknowledged",
 		"a Publish that returned nil counts, whatever happened around it",
 		func(t *trial) {
+			t.durable()
 			b := t.open("n1")
-			y := t.count(t.groups(b, "g")...)
-			taken := make([]int, 8)
-			var running sync.WaitGroup
-			begun := make(chan struct{}, len(taken))
-			for i := range taken {
-				running.Go(func() {
-					instance := names(len(taken))[i]
-					for err := error(nil); err == nil; taken[i]++ {
-						if err = send(b, instance, taken[i], taken[i]+1); err != nil {
-							taken[i]--
-						}
-						if taken[i] == 5 {
-							begun <- struct{}{}
-						}
+			t.count(t.groups(b, "g")...)
+			taken := t.pour(b, 8, func() { t.close(b) })
+			y := t.count(t.groups(t.open("n1"), "fresh")...)
+			t.until(y, fmt.Sprint(taken), func() bool {
+				for instance, n := range taken {
+					if y.next[instance] < n {
+						return false
 					}
-				})
-			}
-			for range taken {
-				<-begun
-			}
-			t.close(b)
-			running.Wait()
-			if !t.engine.Durable {
-				return
-			}
-			again := t.open("n1")
-			more := t.count(t.groups(again, "fresh")...)
-			n := 0
-			for _, k := range taken {
-				n += k
-			}
-			t.complete(more, n)
-			_ = y
+				}
+				return true
+			})
 		},
 	},
+}
+
+// pour publishes to so many instances at once, calls stop in the midst of it, and goes on until Publish fails. It returns
+// how many events of each instance were acknowledged.
+func (t *trial) pour(b bus.Bus, instances int, stop func()) map[string]int {
+	var running sync.WaitGroup
+	taken := make([]int, instances)
+	flowing := make(chan struct{}, 2*instances)
+	for i, instance := range names(instances) {
+		running.Go(func() {
+			for send(b, instance, taken[i], taken[i]+1) == nil {
+				if taken[i]++; taken[i] == 5 {
+					flowing <- struct{}{}
+				}
+			}
+			flowing <- struct{}{}
+		})
+	}
+	for range instances {
+		<-flowing
+	}
+	stop()
+	running.Wait()
+	out := map[string]int{}
+	for i, instance := range names(instances) {
+		out[instance] = taken[i]
+	}
+	return out
 }

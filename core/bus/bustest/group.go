@@ -65,18 +65,11 @@ var groupRules = []rule{
 		"a slow handler of one shard must neither reorder its instances nor hold up the others",
 		func(t *trial) {
 			b := t.open("n1")
-			y := t.count()
-			for shard, c := range t.groups(b, "g") {
-				go func() {
-					for m := range c {
-						if len(m.Payload)%3 == shard%3 {
-							time.Sleep(time.Millisecond) // the handler's work
-						}
-						y.add(m.UUID)
-						m.Ack()
-					}
-				}()
-			}
+			y := t.work(func(shard int) {
+				if shard%3 == 0 {
+					time.Sleep(time.Millisecond)
+				}
+			}, t.groups(b, "g")...)
 			n := t.crowd(20, names(40), b)
 			t.expect(y, n)
 		},

@@ -162,4 +162,3 @@ func names(n int) []string {
 	}
 	return out
 }
-

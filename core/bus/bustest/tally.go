@@ -24,11 +24,17 @@ type tally struct {
 // count counts what comes from subscriptions, which may be several of one group. What one instance's events must not
 // do in any of them is leave a gap or come out of order; giving one again is counted.
 func (t *trial) count(subscriptions ...<-chan *message.Message) *tally {
+	return t.work(func(int) {}, subscriptions...)
+}
+
+// work counts as count does, with a handler that works before it acks.
+func (t *trial) work(handler func(subscription int), subscriptions ...<-chan *message.Message) *tally {
 	y := &tally{next: map[string]int{}, changed: make(chan struct{})}
 	var running sync.WaitGroup
-	for _, c := range subscriptions {
+	for i, c := range subscriptions {
 		running.Go(func() {
 			for m := range c {
+				handler(i)
 				y.add(m.UUID)
 				m.Ack()
 			}
@@ -58,18 +64,15 @@ func (y *tally) add(id string) {
 	y.changed = make(chan struct{})
 }
 
-func (y *tally) state() (seen, again int, problems []string, changed <-chan struct{}) {
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	return y.seen, y.again, y.problems, y.changed
-}
-
 // expect waits until a tally has seen n events, each once and in order.
 func (t *trial) expect(y *tally, n int) {
 	t.Helper()
 	t.complete(y, n)
 	time.Sleep(t.engine.Quiet) // for what must not come
-	if seen, again, _, _ := y.state(); seen != n || again != 0 {
+	y.mu.Lock()
+	seen, again := y.seen, y.again
+	y.mu.Unlock()
+	if seen != n || again != 0 {
 		t.failf("%d events were published; %d were seen and %d of them came twice", n, seen, again)
 	}
 }
@@ -77,19 +80,27 @@ func (t *trial) expect(y *tally, n int) {
 // complete waits until a tally has seen n events in order, some perhaps twice.
 func (t *trial) complete(y *tally, n int) {
 	t.Helper()
+	t.until(y, fmt.Sprintf("%d events", n), func() bool { return y.seen >= n })
+}
+
+// until waits until a condition on a tally's fields holds.
+func (t *trial) until(y *tally, what string, holds func() bool) {
+	t.Helper()
 	deadline := time.After(t.engine.Patience)
 	for {
-		seen, _, problems, changed := y.state()
+		y.mu.Lock()
+		seen, problems, changed, done := y.seen, y.problems, y.changed, holds()
+		y.mu.Unlock()
 		if len(problems) > 0 {
 			t.failf("%s", strings.Join(problems[:min(len(problems), 5)], "; "))
 		}
-		if seen >= n {
+		if done {
 			return
 		}
 		select {
 		case <-changed:
 		case <-deadline:
-			t.failf("%d of %d events were seen in %v", seen, n, t.engine.Patience)
+			t.failf("%s were to be seen in %v, %d were", what, t.engine.Patience, seen)
 		}
 	}
 }

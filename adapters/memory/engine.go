@@ -1,0 +1,126 @@
+// Package memory is the engine that keeps nothing: bus, log and store in this process's memory, for tests, for embedding
+// where a lost process may lose events, and as the smallest example of an engine.
+//
+// An [Engine] is the log; each [Bus] is one node of it, so that a test has a cluster by opening several. The log is bounded. It
+// drops its oldest events to stay within the bounds, but none that a group has not acked or an open broadcast
+// subscription has not been given: then Publish waits, until its context ends with [bus.ErrOverloaded]. So a reader that is slow
+// holds up nobody until the whole log is full of what it has not read, and never loses anything.
+package memory
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/bus/tail"
+	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/sink"
+)
+
+// An Engine is a log of events and a store of instances. It runs nothing, so it need not be closed.
+// Any number of goroutines may use it at once.
+type Engine struct {
+	config Config
+	log    *tail.Log
+
+	mu sync.Mutex
+	// mu guards the fields below.
+	newest int64         // position of the last entry
+	room   chan struct{} // closed when a reader moves; nil while no publisher waits for that
+
+	store
+}
+
+var (
+	_ sink.Log        = (*Engine)(nil)
+	_ instances.Store = (*Engine)(nil)
+	_ bus.Bus         = (*Bus)(nil)
+)
+
+// New returns an empty engine.
+func New(c Config) (*Engine, error) {
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("memory engine: %w", err)
+	}
+	e := &Engine{
+		config: c, log: &tail.Log{Tail: tail.New(c.Shards, 0), Readers: tail.NewReaders()}, store: newStore(),
+	}
+	e.log.Moved = e.moved
+	return e, nil
+}
+
+// Bus opens a node on the log. The caller closes it.
+func (e *Engine) Bus() *Bus {
+	return &Bus{Node: tail.NewNode(e.log), engine: e, closed: make(chan struct{})}
+}
+
+// append adds the messages of one Publish behind the log as soon as there is room for all of them.
+func (e *Engine) append(ctx context.Context, closed <-chan struct{}, shard int, messages []*message.Message) error {
+	if err := e.fits(messages); err != nil {
+		return err
+	}
+	for {
+		room := e.tryAppend(shard, messages)
+		if room == nil {
+			return nil
+		}
+		select {
+		case <-room:
+		case <-closed:
+			return bus.ErrClosed
+		case <-ctx.Done():
+			return fmt.Errorf("%w: the log is full of what readers have not acked: %w", bus.ErrOverloaded, ctx.Err())
+		}
+	}
+}
+
+func (e *Engine) fits(messages []*message.Message) error {
+	for _, m := range messages {
+		if n := bus.Size(m); n > e.config.MaxEventBytes {
+			return fmt.Errorf("%w: it has %d bytes, max_event_bytes is %d", bus.ErrTooLarge, n, e.config.MaxEventBytes)
+		}
+	}
+	if len(messages) > e.config.MaxEvents || size(messages) > e.config.MaxBytes {
+		return fmt.Errorf("%w: %d events at once are more than the log holds", bus.ErrTooLarge, len(messages))
+	}
+	return nil
+}
+
+func size(messages []*message.Message) (bytes int) {
+	for _, m := range messages {
+		bytes += bus.Size(m)
+	}
+	return bytes
+}
+
+// tryAppend returns nil when it has added the messages, else what is closed when there may be room.
+func (e *Engine) tryAppend(shard int, messages []*message.Message) (room <-chan struct{}) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.log.Trim(e.config.MaxEvents-len(messages), e.config.MaxBytes-size(messages), e.log.Need) {
+		if e.room == nil {
+			e.room = make(chan struct{})
+		}
+		return e.room
+	}
+	entries := make([]tail.Entry, len(messages))
+	for i, m := range messages {
+		e.newest++
+		entries[i] = tail.Entry{Position: e.newest, Shard: shard, Message: m.Copy()}
+	}
+	e.log.Append(entries...)
+	return nil
+}
+
+// moved tells waiting publishers that a reader needs less than before.
+func (e *Engine) moved(*tail.Reader) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.room != nil {
+		close(e.room)
+		e.room = nil
+	}
+}

@@ -1,0 +1,57 @@
+package memory_test
+
+import (
+	"testing"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"go.uber.org/goleak"
+
+	"github.com/evosink/evosink/adapters/memory"
+	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/bus/bustest"
+	"github.com/evosink/evosink/core/sink"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func newEngine(t testing.TB, change ...func(*memory.Config)) *memory.Engine {
+	t.Helper()
+	c := memory.DefaultConfig()
+	for _, f := range change {
+		f(&c)
+	}
+	e, err := memory.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestBus(t *testing.T) {
+	bustest.Run(t, bustest.Engine{
+		Nodes: true, Durable: true, TooLarge: 16 << 20,
+		New: func(t *testing.T) bustest.Log {
+			e := newEngine(t)
+			return bustest.Log{
+				Open:    func(string) (bus.Bus, error) { return e.Bus(), nil },
+				Events:  func(bus.Bus) sink.Log { return e },
+				Foreign: publishForeign,
+			}
+		},
+	})
+}
+
+func TestBusWithOneShard(t *testing.T) {
+	bustest.Run(t, bustest.Engine{
+		Nodes: true, Durable: true,
+		New: func(t *testing.T) bustest.Log {
+			e := newEngine(t, func(c *memory.Config) { c.Shards = 1 })
+			return bustest.Log{Open: func(string) (bus.Bus, error) { return e.Bus(), nil }}
+		},
+	})
+}
+
+// publishForeign publishes what carries no event: in memory there is no other way in.
+func publishForeign(b bus.Bus, shard int) error {
+	return b.Publisher().Publish(bus.Topic(shard), message.NewMessage("", []byte("not an event")))
+}
