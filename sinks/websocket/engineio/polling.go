@@ -22,7 +22,8 @@ type polling struct {
 	queue  []packet.Packet
 	queued int           // its size with overhead
 	wake   chan struct{} // tells the pending GET of packets; nil without one
-	post   func()        // cuts the POST that is being read; nil without one
+	post   bool          // there is a POST
+	unread func()        // cuts the POST while its body is being read, else nil
 }
 
 // messages queues msgs, or returns errSlow if that is too much. The first of
@@ -67,8 +68,8 @@ func (p *polling) cut(t packet.Type) {
 	if p.wake != nil {
 		p.push(packet.Packet{Type: t})
 	}
-	if p.post != nil {
-		p.post()
+	if p.unread != nil {
+		p.unread()
 	}
 }
 

@@ -24,11 +24,13 @@ func (s *Session) post(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.endPost(p)
 	body, err := readBody(r, s.server.config.MaxPayload)
+	s.bodyRead(p)
 	switch {
 	case errors.Is(err, errTooLarge):
 		s.server.refuse(w, r, tooLarge)
 	case err != nil:
 		s.fail(ReasonTransportError, errors.Join(errAborted, err))
+		w.Header().Set("Connection", "close")
 		s.server.refuse(w, r, badRequest)
 	case !s.receivePayload(body, binary):
 		s.server.refuse(w, r, badRequest)
@@ -39,7 +41,7 @@ func (s *Session) post(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// beginPost makes a POST the one that is being read.
+// beginPost makes a POST the only one. Reading its body can be cut from now on.
 func (s *Session) beginPost(w http.ResponseWriter, binary bool) (*polling, *refusal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -52,18 +54,26 @@ func (s *Session) beginPost(w http.ResponseWriter, binary bool) (*polling, *refu
 	case binary && s.dialect.Revision != packet.V3:
 		s.end(ReasonTransportError, errContentType)
 		return nil, badRequest
-	case p.post != nil:
+	case p.post:
 		s.end(ReasonTransportError, errOverlap)
 		return nil, badRequest
 	}
-	p.post = func() { http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) }
+	p.post = true
+	p.unread = func() { http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) }
 	return p, nil
+}
+
+// bodyRead leaves the connection, which may be used again, alone.
+func (s *Session) bodyRead(p *polling) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.unread = nil
 }
 
 func (s *Session) endPost(p *polling) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.post = nil
+	p.post = false
 }
 
 // fail is end for callers without the lock.
