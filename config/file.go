@@ -1,0 +1,244 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/knadh/koanf/parsers/toml/v2"
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/rawbytes"
+	"github.com/knadh/koanf/v2"
+)
+
+// maxFile bounds what is read from any one file.
+const maxFile = 1 << 20
+
+// defaultFiles are looked for in Options.Dir when no file is named; the first one there is read.
+var defaultFiles = []string{"config.yaml", "config.yml", "config.toml"}
+
+// readFile reads a bounded file; a byte order mark is dropped.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxFile {
+		return nil, fmt.Errorf("%s is larger than %s", path, Bytes(maxFile))
+	}
+	return bytes.TrimPrefix(b, []byte("\ufeff")), nil
+}
+
+// within resolves a path that the user wrote against dir.
+func within(dir, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
+
+// chooseFile returns the default file to read, or "", and those that are there but not read.
+func chooseFile(dir string) (chosen string, ignored []string) {
+	for _, name := range defaultFiles {
+		if _, err := os.Stat(filepath.Join(dir, name)); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if chosen != "" {
+			ignored = append(ignored, name)
+			continue
+		}
+		chosen = name
+	}
+	return chosen, ignored
+}
+
+// parserFor chooses by the file's ending.
+func parserFor(name string) (koanf.Parser, error) {
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".yaml", ".yml":
+		return yaml.Parser(), nil
+	case ".toml":
+		return toml.Parser(), nil
+	}
+	return nil, fmt.Errorf("%s: want a name that ends in .yaml, .yml or .toml", name)
+}
+
+// fileLayer parses a configuration file, and checks its keys against the table.
+func (t *table) fileLayer(name string, content []byte) (*layer, error) {
+	parser, err := parserFor(name)
+	if err != nil {
+		return nil, err
+	}
+	if _, isYAML := parser.(*yaml.YAML); isYAML && secondDocument(content) {
+		return nil, fmt.Errorf("%s: a second document begins at a --- line: only one is read, join them", name)
+	}
+	l := &layer{source: name, values: koanf.New(".")}
+	tidy := &tidying{table: t, source: name}
+	err = l.values.Load(rawbytes.Provider(content), parser, koanf.WithMergeFunc(func(src, dest map[string]any) error {
+		tidy.group(t.root, src, dest, nil)
+		return nil
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s", name, parseReason(err))
+	}
+	return l, errors.Join(tidy.errs...)
+}
+
+// marker is a line that begins or ends a YAML document.
+var marker = regexp.MustCompile(`(?m)^(---|\.\.\.)([ \t\r].*)?$`)
+
+// secondDocument reports content before a --- line, which the parser would take alone, without a word.
+func secondDocument(content []byte) bool {
+	for i, at := range marker.FindAllIndex(content, -1) {
+		before := content[:at[0]]
+		if i > 0 || hasContent(before) {
+			return content[at[0]] == '-'
+		}
+	}
+	return false
+}
+
+func hasContent(b []byte) bool {
+	for line := range bytes.Lines(b) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' && line[0] != '%' {
+			return true
+		}
+	}
+	return false
+}
+
+// parseReason makes one line of a parser's error, without the file's text that YAML's may quote.
+func parseReason(err error) string {
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	if strings.Contains(text, "cannot unmarshal") {
+		return "want sections and keys at the top (section: then key: value)"
+	}
+	return text
+}
+
+// tidying makes a file's tree what the other layers look like: keys in lower case except
+// the user's own, empty sections gone (a nil would erase what lies below it when
+// merged), and every key known.
+type tidying struct {
+	table  *table
+	source string
+	errs   []error
+}
+
+func (t *tidying) fail(path []string, reason string) {
+	t.errs = append(t.errs, &Error{Key: strings.Join(path, "."), Origin: t.source, Reason: reason})
+}
+
+// group copies src into dest key by key.
+func (t *tidying) group(n *node, src, dest map[string]any, path []string) {
+	for _, word := range sortedKeys(src) {
+		at := append(slices.Clone(path), strings.ToLower(word))
+		c := n.child(strings.ToLower(word))
+		if c == nil {
+			t.unknown(n, at)
+			continue
+		}
+		if _, twice := dest[c.name()]; twice {
+			t.fail(at, "is there twice, in different spellings: keep one")
+			continue
+		}
+		if v := t.value(c, src[word], at); v != nil {
+			dest[c.name()] = v
+		}
+	}
+}
+
+// value tidies what stands at n; nil means nothing is set there.
+func (t *tidying) value(n *node, v any, path []string) any {
+	if n.shape == shapeOpaque {
+		if v == nil || !t.finite(v, path) {
+			return nil
+		}
+		return plainAny(v)
+	}
+	m, ok := asMap(v)
+	if !ok {
+		return v
+	}
+	dest := map[string]any{}
+	switch n.shape {
+	case shapeGroup:
+		t.group(n, m, dest, path)
+	case shapeEntries, shapeMap:
+		below := n.entry
+		if below == nil {
+			below = n.elem
+		}
+		for _, name := range sortedKeys(m) {
+			if e := t.value(below, m[name], append(slices.Clone(path), name)); e != nil {
+				dest[name] = e
+			}
+		}
+	default:
+		return m // a scalar's place: decoding says what is wanted
+	}
+	return dest
+}
+
+// asMap returns a parsed map with its keys as text.
+func asMap(v any) (map[string]any, bool) {
+	switch m := v.(type) {
+	case map[string]any:
+		return m, true
+	case map[any]any:
+		out := make(map[string]any, len(m))
+		for k, e := range m {
+			out[fmt.Sprint(k)] = e
+		}
+		return out, true
+	}
+	return nil, false
+}
+
+// finite refuses the numbers that no other notation has.
+func (t *tidying) finite(v any, path []string) bool {
+	ok := true
+	if m, isMap := asMap(v); isMap {
+		for _, k := range sortedKeys(m) {
+			ok = t.finite(m[k], append(slices.Clone(path), k)) && ok
+		}
+	}
+	switch v := v.(type) {
+	case float64:
+		if ok = !math.IsNaN(v) && !math.IsInf(v, 0); !ok {
+			t.fail(path, "is not a finite number")
+		}
+	case []any:
+		for _, e := range v {
+			ok = t.finite(e, path) && ok
+		}
+	}
+	return ok
+}
+
+// unknown reports a key that nobody knows, with the nearest one among its neighbours, then anywhere.
+func (t *tidying) unknown(n *node, path []string) {
+	key := strings.Join(path, ".")
+	if found, _ := t.table.find(key); found != nil {
+		t.errs = append(t.errs, fmt.Errorf("key %q (%s) is written in one word: nest it, one section below the other", path[len(path)-1], t.source))
+		return
+	}
+	var near []string
+	for _, c := range n.children {
+		near = append(near, strings.Join(append(slices.Clone(path[:len(path)-1]), c.name()), "."))
+	}
+	t.errs = append(t.errs, fmt.Errorf("unknown key %s (%s)%s", key, t.source, didYouMean(key, append(near, t.table.keys...))))
+}

@@ -1,0 +1,145 @@
+package config_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/evosink/evosink/config"
+)
+
+const hidden = "hunter2"
+
+func TestASecretNeverPrints(t *testing.T) {
+	s := config.Secret(hidden)
+	box := struct{ S config.Secret }{s}
+	var out bytes.Buffer
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%10s", "%!"} {
+		fmt.Fprintf(&out, verb+"\n", s)
+		fmt.Fprintf(&out, verb+"\n", box)
+	}
+	fmt.Fprintln(&out, s, &s, box, []config.Secret{s}, map[string]config.Secret{"a": s}, s.String(), s.GoString(), fmt.Errorf("x %w", fmt.Errorf("%v", s)))
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "s", s, "box", box)
+	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "s", s, "box", box)
+	b, err := json.Marshal(map[string]any{"a": s, "b": &s, "c": box})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.Write(b)
+	if text := out.String(); strings.Contains(text, hidden) || strings.Contains(text, fmt.Sprintf("%x", hidden)) {
+		t.Errorf("the secret shows in %s", text)
+	}
+	if s.Reveal() != hidden || s.String() != "***" || config.Secret("").String() != "" {
+		t.Errorf("reveal %q, string %q, empty %q", s.Reveal(), s.String(), config.Secret("").String())
+	}
+}
+
+func TestNoOutputShowsASecret(t *testing.T) {
+	s := source{
+		files: map[string]string{
+			"config.yaml": "authentication: {api_key: hunter2}\nsinks: {webhook: {url: 'https://u:hunter2@h/p?apikey=hunter2&x=1', headers: {Authorization: hunter2}}}\n" +
+				"plugins: {p: {args: ['amqp://u:hun/ter2#hunter2@h'], config: {api_key: hunter2, tokens: {a: [hunter2]}, url: 'redis://:hunter2@h', deep: [{password: 777222}]}}}\nlabels: {client_secret: {x: hunter2}}\n",
+			".env": "AUTHENTICATION_API_KEY=hunter2b\nPLUGIN_P__API_KEY=hunter2b\n",
+		},
+		env:  []string{"GLOBAL_API_KEY=hunter2c", "EVOSINK_AUTHENTICATION_API_KEY=hunter2d", "SERVER_PORT=amqp://u:hunter2@h", "SINKS_WEBHOOK_HEADERS=Cookie=hunter2", "KAFKA_BROKERS=kafka://u:hunter2@h"},
+		args: []string{"--authentication.api_key=hunter2e", "--plugins.p.config.dsn=hunter2"},
+	}
+	_, c, err := load(t, s)
+	wantError(t, err, "server.port")
+	var out bytes.Buffer
+	for _, format := range []string{"table", "origins", "yaml", "json"} {
+		if err := c.Print(&out, format); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = c.Schema(&out)
+	_ = c.EnvExample(&out)
+	_ = c.Usage(&out)
+	fmt.Fprintf(&out, "%v %+v %q", err, c, c.Warnings())
+	for _, secret := range []string{hidden, "hun/ter2", "777222"} {
+		if i := strings.Index(out.String(), secret); i >= 0 {
+			t.Errorf("%s shows: …%s…", secret, out.String()[max(0, i-200):i+20])
+		}
+	}
+	wantOrigin(t, c, "sinks.webhook.url", "https://***@h/p?apikey=***&x=1", "config.yaml")
+	wantOrigin(t, c, "authentication.api_key", "***", "flag --authentication.api_key")
+}
+
+func TestDefaultsThatAreSecretShowNowhere(t *testing.T) {
+	a := defaults()
+	a.Authentication.APIKey = hidden
+	a.Webhook.URL = "https://u:hunter2@h/"
+	c, err := config.Load(config.Options{Dir: t.TempDir(), Sections: a.sections()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	_ = c.Schema(&out)
+	_ = c.EnvExample(&out)
+	_ = c.Usage(&out)
+	_ = c.Print(&out, "origins")
+	if strings.Contains(out.String(), hidden) {
+		t.Errorf("a secret default shows in %s", out.String())
+	}
+	if a.Authentication.APIKey != hidden {
+		t.Error("the default itself was changed")
+	}
+}
+
+func TestASecretMayComeFromAFile(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{"key": " s3cret \r\n", "empty": "\n", "two": "a\n\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, env := range []string{"AUTHENTICATION_API_KEY_FILE=key", "GLOBAL_API_KEY_FILE=" + filepath.Join(dir, "key"), "EVOSINK_AUTHENTICATION_API_KEY_FILE=key"} {
+		a, c, err := loadIn(dir, source{env: []string{env}})
+		if err != nil || a.Authentication.APIKey != " s3cret " {
+			t.Fatalf("%s: key %q, %v", env, a.Authentication.APIKey.Reveal(), err)
+		}
+		name, _, _ := strings.Cut(env, "=")
+		wantOrigin(t, c, "authentication.api_key", "***", "environment "+name)
+		if !strings.Contains(strings.Join(c.Files(), " "), filepath.Join(dir, "key")) {
+			t.Errorf("%q does not hold the secret's file", c.Files())
+		}
+	}
+	if a, _, _ := loadIn(dir, source{env: []string{"AUTHENTICATION_API_KEY_FILE=two"}}); a.Authentication.APIKey != "a\n" {
+		t.Errorf("key %q, want one newline less", a.Authentication.APIKey.Reveal())
+	}
+	for env, want := range map[string]string{
+		"AUTHENTICATION_API_KEY_FILE=missing": "missing",
+		"AUTHENTICATION_API_KEY_FILE=empty":   "is empty",
+		"AUTHENTICATION_API_KEY_FILE=.":       "directory",
+	} {
+		_, _, err := loadIn(dir, source{env: []string{env}})
+		wantError(t, err, want, "authentication.api_key", "environment AUTHENTICATION_API_KEY_FILE")
+	}
+	_, _, err := loadIn(dir, source{env: []string{"AUTHENTICATION_API_KEY_FILE=key", "AUTHENTICATION_API_KEY=x"}})
+	wantError(t, err, "AUTHENTICATION_API_KEY is set too")
+	_, c, err := loadIn(dir, source{env: []string{"SERVER_URL_FILE=key"}})
+	if err != nil || len(c.Warnings()) != 1 {
+		t.Errorf("_FILE of a key that is no secret: warnings %q, %v", c.Warnings(), err)
+	}
+}
+
+func TestWhatWasPrintedRedactedIsNotTakenForTheSecret(t *testing.T) {
+	for _, content := range []string{
+		"authentication: {api_key: '***'}",
+		"sinks: {webhook: {url: 'https://***@h/'}}",
+		"sinks: {webhook: {url: 'https://h/?token=***'}}",
+	} {
+		a, c, err := load(t, source{files: yaml(content)})
+		if err != nil || a.Authentication.APIKey != "" || a.Webhook.URL != "" {
+			t.Errorf("%s: %v, %+v", content, err, a.Webhook)
+		}
+		if w := c.Warnings(); len(w) != 1 || !strings.Contains(w[0], "not used (config.yaml)") {
+			t.Errorf("%s: warnings %q", content, w)
+		}
+	}
+}
