@@ -279,3 +279,31 @@ func BenchmarkEmitToALiveSink(b *testing.B) {
 	b.StopTimer()
 	hub.Close(b.Context())
 }
+
+func TestSettleWaitsForLiveSinks(t *testing.T) {
+	var r recorder
+	release := make(chan struct{})
+	r.deliver = func(d *sink.Delivery) error {
+		if d.Event.Instance == "sales" {
+			<-release
+		}
+		return nil
+	}
+	hub, _ := start(t, core.Options{}, use("rec", &r, sink.Rule{Global: true}))
+	e := upsert("sales", 1)
+	if err := hub.Emit(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := hub.Settle(ctx, e.ID); !errors.Is(err, context.Canceled) {
+		t.Errorf("while the sink is busy: %v", err)
+	}
+	close(release)
+	if err := hub.Settle(t.Context(), e.ID); err != nil {
+		t.Error(err)
+	}
+	if err := hub.Settle(t.Context(), e.ID); err != nil {
+		t.Error("afterwards:", err)
+	}
+}

@@ -26,6 +26,7 @@ type member struct {
 	log      zerolog.Logger
 
 	settings sync.Map // instance name -> *parsed
+	progress progress
 }
 
 // parsed are an instance's settings as of one version of it.
@@ -50,6 +51,7 @@ func (m *member) live(msg *message.Message) error {
 		m.log.Warn().Err(err).Str("message", msg.UUID).Msg("message on the bus skipped")
 		return nil
 	}
+	defer m.progress.done(e.ID)
 	settings := m.settingsOf(e.Instance)
 	scopes := scope.Of(e, m.name, m.rule, settings)
 	for _, to := range scope.Targets(m.sink, e, scopes, settings.Raw) {

@@ -1,0 +1,301 @@
+package instances_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/evosink/evosink/adapters/memory"
+	"github.com/evosink/evosink/core/instances"
+)
+
+const globalKey = "the-global-key"
+
+func newStore(t *testing.T) instances.Store {
+	t.Helper()
+	e, err := memory.New(memory.DefaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func open(t *testing.T, s instances.Store) *instances.Registry {
+	t.Helper()
+	r, err := instances.Open(t.Context(), s, instances.Sum(globalKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func create(t *testing.T, r *instances.Registry, name, token string) instances.Instance {
+	t.Helper()
+	in, err := r.Create(t.Context(), instances.Instance{Name: name}, token)
+	if err != nil {
+		t.Fatalf("create %s: %v", name, err)
+	}
+	return in
+}
+
+func wantError(t *testing.T, what string, got, want error) {
+	t.Helper()
+	if !errors.Is(got, want) {
+		t.Fatalf("%s: %v, want %v", what, got, want)
+	}
+}
+
+// wantKey checks whose key a key is: "" nobody's, "*" the global one.
+func wantKey(t *testing.T, r *instances.Registry, key, want string) {
+	t.Helper()
+	global, name, ok := r.Authenticate(key)
+	got := name
+	if global {
+		got = "*"
+	}
+	if got != want || ok != (want != "") {
+		t.Fatalf("key %q belongs to %q (ok %v), want %q", key, got, ok, want)
+	}
+}
+
+func TestACreatedInstanceIsThereAtOnceAndAfterOpeningAgain(t *testing.T) {
+	s := newStore(t)
+	r := open(t, s)
+	in := create(t, r, "a", "token-a")
+	if in.ID == "" || in.Version == 0 || in.CreatedAt.IsZero() || in.UpdatedAt.Before(in.CreatedAt) {
+		t.Fatalf("the instance is incomplete: %+v", in)
+	}
+	for _, r := range []*instances.Registry{r, open(t, s)} {
+		got, ok := r.Get("a")
+		if !ok || !reflect.DeepEqual(got, in) {
+			t.Fatalf("got %+v, want %+v", got, in)
+		}
+		wantKey(t, r, "token-a", "a")
+	}
+}
+
+func TestCreateRefusesWhatCannotBe(t *testing.T) {
+	r := open(t, newStore(t))
+	create(t, r, "a", "token-a")
+	for _, c := range []struct {
+		name, token string
+		want        error
+	}{
+		{"a", "token-b", instances.ErrExists},
+		{"b", "token-a", instances.ErrToken},
+		{"b", globalKey, instances.ErrToken},
+	} {
+		_, err := r.Create(t.Context(), instances.Instance{Name: c.name}, c.token)
+		wantError(t, c.name+" with "+c.token, err, c.want)
+	}
+	if _, err := r.Create(t.Context(), instances.Instance{Name: "a/b"}, ""); err == nil {
+		t.Fatal("a name with a slash was taken")
+	}
+	if _, ok := r.Get("b"); ok {
+		t.Fatal("a refused instance exists")
+	}
+}
+
+func TestInstancesMayShareHavingNoToken(t *testing.T) {
+	r := open(t, newStore(t))
+	create(t, r, "a", "")
+	create(t, r, "b", "")
+	wantKey(t, r, "", "")
+}
+
+func TestAKeyOpensWhatIsItsOwn(t *testing.T) {
+	r := open(t, newStore(t))
+	create(t, r, "a", "token-a")
+	create(t, r, "b", "token-b")
+	wantKey(t, r, "token-a", "a")
+	wantKey(t, r, "token-b", "b")
+	wantKey(t, r, globalKey, "*")
+	wantKey(t, r, "token-c", "")
+	wantKey(t, r, "", "")
+	wantKey(t, r, string(instances.Sum("token-a")), "") // what a stolen file shows
+}
+
+func TestWithoutAGlobalKeyNoKeyIsGlobal(t *testing.T) {
+	r, err := instances.Open(t.Context(), newStore(t), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantKey(t, r, "", "")
+	wantKey(t, r, globalKey, "")
+}
+
+func TestANewTokenTakesThePlaceOfTheFormerOne(t *testing.T) {
+	s := newStore(t)
+	r := open(t, s)
+	create(t, r, "a", "old")
+	create(t, r, "b", "other")
+	in, err := r.SetToken(t.Context(), "a", "new")
+	if err != nil || in.Token != instances.Sum("new") {
+		t.Fatalf("SetToken: %+v, %v", in, err)
+	}
+	for _, r := range []*instances.Registry{r, open(t, s)} {
+		wantKey(t, r, "old", "")
+		wantKey(t, r, "new", "a")
+	}
+	_, err = r.SetToken(t.Context(), "a", "new")
+	wantError(t, "the same token again", err, nil)
+	_, err = r.SetToken(t.Context(), "a", "other")
+	wantError(t, "another instance's token", err, instances.ErrToken)
+	_, err = r.SetToken(t.Context(), "a", globalKey)
+	wantError(t, "the global key", err, instances.ErrToken)
+	_, err = r.SetToken(t.Context(), "nobody", "x")
+	wantError(t, "an unknown instance", err, instances.ErrUnknown)
+	wantKey(t, r, "new", "a")
+	create(t, r, "c", "old") // free again
+}
+
+func TestADeletedInstanceIsGoneWithItsTokenAndSettings(t *testing.T) {
+	s := newStore(t)
+	r := open(t, s)
+	create(t, r, "a", "token-a")
+	if _, err := r.Set(t.Context(), "a", "websocket", json.RawMessage(`{"enabled":true}`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Delete(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []*instances.Registry{r, open(t, s)} {
+		if _, ok := r.Get("a"); ok {
+			t.Fatal("the instance exists")
+		}
+		wantKey(t, r, "token-a", "")
+	}
+	wantError(t, "delete again", r.Delete(t.Context(), "a"), instances.ErrUnknown)
+	if in := create(t, r, "a", "token-a"); len(in.Settings) != 0 {
+		t.Fatalf("the new instance has settings: %+v", in)
+	}
+}
+
+func TestSettingsAreKeptPerSinkAndKeepTheirIdentity(t *testing.T) {
+	s := newStore(t)
+	r := open(t, s)
+	before := create(t, r, "a", "token-a")
+	first, err := r.Set(t.Context(), "a", "websocket", json.RawMessage(`{"enabled":true}`))
+	if err != nil || first.ID == "" || first.CreatedAt.IsZero() {
+		t.Fatalf("Set: %+v, %v", first, err)
+	}
+	if _, err := r.Set(t.Context(), "a", "webhook", json.RawMessage(`{"url":"x"}`)); err != nil {
+		t.Fatal(err)
+	}
+	second, err := r.Set(t.Context(), "a", "websocket", json.RawMessage(`{"enabled":false}`))
+	if err != nil || second.ID != first.ID || !second.CreatedAt.Equal(first.CreatedAt) {
+		t.Fatalf("Set again: %+v, %v, want the identity of %+v", second, err, first)
+	}
+	for _, r := range []*instances.Registry{r, open(t, s)} {
+		in, _ := r.Get("a")
+		if got := string(in.Settings["websocket"].Value) + string(in.Settings["webhook"].Value); got != `{"enabled":false}{"url":"x"}` {
+			t.Fatalf("settings are %s", got)
+		}
+		wantKey(t, r, "token-a", "a")
+	}
+	if len(before.Settings) != 0 {
+		t.Fatal("an Instance handed out before has changed")
+	}
+	_, err = r.Set(t.Context(), "nobody", "websocket", nil)
+	wantError(t, "an unknown instance", err, instances.ErrUnknown)
+}
+
+func TestAllIsSortedByName(t *testing.T) {
+	r := open(t, newStore(t))
+	for _, name := range []string{"b", "c", "a"} {
+		create(t, r, name, "")
+	}
+	var got []string
+	for _, in := range r.All() {
+		got = append(got, in.Name)
+	}
+	if !slices.Equal(got, []string{"a", "b", "c"}) {
+		t.Fatalf("got %v", got)
+	}
+}
+
+func TestWatchTellsOfChangesInOrderWhenTheyCanBeRead(t *testing.T) {
+	r := open(t, newStore(t))
+	var got []string
+	stop := r.Watch(func(c instances.Change) {
+		in, exists := r.Get(c.Instance)
+		got = append(got, fmt.Sprint(c.Kind, c.Instance, c.Sink, exists, len(in.Settings)))
+	})
+	ctx := t.Context()
+	create(t, r, "a", "")
+	r.Create(ctx, instances.Instance{Name: "a"}, "") // refused: no change
+	r.Set(ctx, "a", "websocket", json.RawMessage(`{}`))
+	r.SetToken(ctx, "a", "t")
+	r.Delete(ctx, "a")
+	stop()
+	create(t, r, "b", "")
+	want := []string{
+		fmt.Sprint(instances.Created, "a", "", true, 0), fmt.Sprint(instances.NewSettings, "a", "websocket", true, 1),
+		fmt.Sprint(instances.NewToken, "a", "", true, 1), fmt.Sprint(instances.Deleted, "a", "", false, 0),
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("got  %q\nwant %q", got, want)
+	}
+}
+
+func TestChangesAtTheSameTimeAreAllKept(t *testing.T) {
+	s := newStore(t)
+	r := open(t, s)
+	create(t, r, "a", "")
+	var changes int // written by watchers, one at a time
+	defer r.Watch(func(instances.Change) { changes++ })()
+	const n = 20
+	var running sync.WaitGroup
+	for i := range n {
+		running.Go(func() {
+			if _, err := r.Set(t.Context(), "a", fmt.Sprint("sink", i), json.RawMessage(`{}`)); err != nil {
+				t.Error(err)
+			}
+		})
+		running.Go(func() {
+			if _, err := r.Create(t.Context(), instances.Instance{Name: fmt.Sprint("b", i)}, fmt.Sprint("token", i)); err != nil {
+				t.Error(err)
+			}
+			r.Authenticate(fmt.Sprint("token", i))
+		})
+	}
+	running.Wait()
+	in, _ := open(t, s).Get("a")
+	if len(in.Settings) != n || len(open(t, s).All()) != n+1 || changes != 2*n {
+		t.Fatalf("%d settings, %d instances, %d changes", len(in.Settings), len(open(t, s).All()), changes)
+	}
+}
+
+// A brokenStore fails every write.
+type brokenStore struct{ instances.Store }
+
+var errDisk = errors.New("disk full")
+
+func (brokenStore) PutInstance(context.Context, instances.Instance) (int64, error) { return 0, errDisk }
+func (brokenStore) DeleteInstance(context.Context, string) error                   { return errDisk }
+
+func TestWhatTheStoreRefusedHasNotHappened(t *testing.T) {
+	s := newStore(t)
+	create(t, open(t, s), "a", "token-a")
+	r := open(t, brokenStore{s})
+	defer r.Watch(func(c instances.Change) { t.Errorf("told of a change that was not stored: %+v", c) })()
+	ctx := t.Context()
+	_, err := r.Create(ctx, instances.Instance{Name: "b"}, "token-b")
+	wantError(t, "create", err, errDisk)
+	_, err = r.SetToken(ctx, "a", "new")
+	wantError(t, "new token", err, errDisk)
+	_, err = r.Set(ctx, "a", "websocket", json.RawMessage(`{}`))
+	wantError(t, "set", err, errDisk)
+	wantError(t, "delete", r.Delete(ctx, "a"), errDisk)
+	wantKey(t, r, "token-a", "a")
+	wantKey(t, r, "new", "")
+	wantKey(t, r, "token-b", "")
+	if in, _ := r.Get("a"); len(in.Settings) != 0 {
+		t.Fatalf("settings are %v", in.Settings)
+	}
+}
