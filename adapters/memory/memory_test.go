@@ -9,6 +9,8 @@ import (
 	"github.com/evosink/evosink/adapters/memory"
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/bus/bustest"
+	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/instances/storetest"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -54,4 +56,14 @@ func TestBusWithOneShard(t *testing.T) {
 // publishForeign publishes what carries no event: in memory there is no other way in.
 func publishForeign(b bus.Bus, shard int) error {
 	return b.Publisher().Publish(bus.Topic(shard), message.NewMessage("", []byte("not an event")))
+}
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, storetest.Engine{
+		Durable: true,
+		New: func(t *testing.T) storetest.Open {
+			e := newEngine(t)
+			return func() (instances.Store, func() error, error) { return e, func() error { return nil }, nil }
+		},
+	})
 }
