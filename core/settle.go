@@ -39,8 +39,16 @@ func (p *progress) wait(ctx context.Context, id string) error {
 	case <-ch:
 		return nil
 	case <-ctx.Done():
+		p.forget(id)
 		return ctx.Err()
 	}
+}
+
+// forget lets go of an event that nobody waits for any more: one that never comes must not be kept for ever.
+func (p *progress) forget(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.waiting, id)
 }
 
 // expect returns what is closed when the event has been handled, nil if it has been.
