@@ -12,8 +12,16 @@ import (
 // does not go over before its poll has been answered (protocol section A8).
 const probeRelease = 100 * time.Millisecond
 
+// overtaking is how long a poll that comes while its client upgrades is held
+// first: sent behind the upgrade packet, it may have overtaken that on its own
+// connection, and is to be refused then.
+const overtaking = 10 * time.Millisecond
+
 // poll answers a GET once there is something to send.
 func (s *Session) poll(w http.ResponseWriter, r *http.Request) {
+	if s.probing() {
+		time.Sleep(overtaking)
+	}
 	p, refused := s.beginPoll()
 	if refused != nil {
 		s.server.refuse(w, r, refused)
@@ -45,6 +53,12 @@ func (s *Session) beginPoll() (*polling, *refusal) {
 		p.wake <- struct{}{}
 	}
 	return p, nil
+}
+
+func (s *Session) probing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.probe != nil
 }
 
 // awaitPackets waits until the pending GET is to be answered; false means that

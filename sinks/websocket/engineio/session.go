@@ -7,9 +7,10 @@ import (
 )
 
 // A Handler is the application's end of one session. Its methods are called
-// one at a time and never under a lock of this package, so they may call any
-// method of the session. A handler that blocks holds back its own session
-// only.
+// one at a time, in goroutines of this package and never under one of its
+// locks, so they may call any method of the session, and those never call them
+// in turn. A handler that blocks holds back its own session only, and for
+// longer than PingTimeout ends it: the client's heartbeat waits behind.
 type Handler interface {
 	// Message takes what the client sent, in its order. The data is the
 	// handler's to keep.

@@ -1,0 +1,194 @@
+package engineio_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/evosink/evosink/sinks/websocket/engineio"
+	"github.com/gorilla/websocket"
+)
+
+const (
+	fanout  = 1000
+	idlers  = 10_000
+	payload = 1024
+)
+
+// quiet is a handler without interest.
+type quiet struct{}
+
+func (quiet) Message(engineio.Message)      {}
+func (quiet) Closed(engineio.Reason, error) {}
+
+// A hall is a server under load and the sessions it holds.
+type hall struct {
+	address  string
+	mu       sync.Mutex
+	sessions []*engineio.Session
+}
+
+func openHall(b *testing.B, change func(*engineio.Config)) *hall {
+	b.Helper()
+	h := &hall{}
+	config := engineio.DefaultConfig()
+	config.Accept = func(s *engineio.Session, _ *http.Request) engineio.Handler {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.sessions = append(h.sessions, s)
+		return quiet{}
+	}
+	if change != nil {
+		change(&config)
+	}
+	server, err := engineio.New(config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	h.address = serve(b, server)
+	b.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		server.Close(ctx)
+	})
+	return h
+}
+
+func serve(b *testing.B, handler http.Handler) string {
+	b.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	server := &http.Server{Handler: handler}
+	go server.Serve(listener)
+	b.Cleanup(func() { server.Close() })
+	return listener.Addr().String()
+}
+
+const websocketPath = "/?EIO=4&transport=websocket"
+
+// cpu returns the processor time of this process so far.
+func cpu() time.Duration {
+	var usage syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// BenchmarkBroadcast sends 1 KiB to 1,000 clients in another process, beside a
+// bare gorilla loop over PreparedMessages. Compare the CPU of the two within
+// one run only.
+func BenchmarkBroadcast(b *testing.B) {
+	text := []byte(strings.Repeat("x", payload))
+	b.Run("engineio", func(b *testing.B) { benchEngine(b, text, nil) })
+	b.Run("engineio-goroutines", func(b *testing.B) {
+		benchEngine(b, text, func(c *engineio.Config) { c.GoroutineReaders = true })
+	})
+	b.Run("gorilla", func(b *testing.B) { benchGorilla(b, text) })
+}
+
+func benchEngine(b *testing.B, text []byte, change func(*engineio.Config)) {
+	h := openHall(b, change)
+	crowd(b, h.address, websocketPath, fanout)
+	measure(b, func() {
+		batch := engineio.NewBatch(engineio.Message{Data: text})
+		for _, s := range h.sessions {
+			if err := s.SendBatch(batch); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func benchGorilla(b *testing.B, text []byte) {
+	var mu sync.Mutex
+	var conns []*websocket.Conn
+	upgrader := websocket.Upgrader{}
+	address := serve(b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		mu.Lock()
+		conns = append(conns, conn)
+		mu.Unlock()
+		for {
+			if _, _, err := conn.NextReader(); err != nil {
+				return
+			}
+		}
+	}))
+	crowd(b, address, "/", fanout)
+	measure(b, func() {
+		message, err := websocket.NewPreparedMessage(websocket.TextMessage, text)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, conn := range conns {
+			if err := conn.WritePreparedMessage(message); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// measure runs broadcast b.N times, 20 ms apart so that nobody falls behind.
+func measure(b *testing.B, broadcast func()) {
+	broadcast()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	b.ReportAllocs()
+	before := cpu()
+	for b.Loop() {
+		<-ticker.C
+		broadcast()
+	}
+	b.ReportMetric(float64((cpu()-before).Nanoseconds())/float64(b.N)/fanout/1000, "cpu-us/delivery")
+}
+
+// BenchmarkIdle reports what an idle client costs with 10,000 of them.
+func BenchmarkIdle(b *testing.B) {
+	b.Run("parked", func(b *testing.B) { benchIdle(b, nil) })
+	b.Run("goroutines", func(b *testing.B) {
+		benchIdle(b, func(c *engineio.Config) { c.GoroutineReaders = true })
+	})
+}
+
+func benchIdle(b *testing.B, change func(*engineio.Config)) {
+	for b.Loop() {
+		h := openHall(b, change)
+		runtime.GC()
+		before, start := resident(b), time.Now()
+		crowd(b, h.address, websocketPath, idlers)
+		b.ReportMetric(float64(idlers)/time.Since(start).Seconds(), "connects/s")
+		b.ReportMetric(float64(resident(b)-before)/1024/idlers, "KiB-at-once/client")
+		runtime.GC()
+		runtime.GC()
+		b.ReportMetric(float64(resident(b)-before)/1024/idlers, "KiB/client")
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		b.ReportMetric(float64(m.HeapAlloc)/1024/idlers, "KiB-heap/client")
+	}
+}
+
+// resident returns the memory of this process in bytes.
+func resident(b *testing.B) int {
+	b.Helper()
+	status, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Skip("resident memory is read from /proc: ", err)
+	}
+	var total, pages int
+	if _, err := fmt.Sscan(string(status), &total, &pages); err != nil {
+		b.Fatal(err)
+	}
+	return pages * os.Getpagesize()
+}
