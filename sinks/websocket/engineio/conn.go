@@ -25,6 +25,7 @@ type conn struct {
 	server  *Server
 	session *Session
 	ws      *websocket.Conn
+	answer  []byte // to the handshake, until it has been written
 	form    form
 	// raw writes without waiting; nil where the connection has no descriptor
 	// of its own (TLS, pipes).
@@ -44,6 +45,14 @@ type conn struct {
 	draining bool        // a drainer has the queue
 	parked   bool        // no reader: the poller starts one
 	leaving  bool        // the close frame is on its way; nothing may follow it
+}
+
+// writeAnswer sends gorilla's answer to the handshake, and frames in the same
+// write. It is the first thing sent, before anybody else knows c.
+func (c *conn) writeAnswer(frames []byte) error {
+	answer := append(c.answer, frames...)
+	c.answer = nil
+	return c.write(answer)
 }
 
 // leave sends a close frame with code (0 for none) behind what is queued, then

@@ -42,7 +42,7 @@ func (s *Server) openWebSocket(w http.ResponseWriter, r *http.Request, dialect p
 		return
 	}
 	session.conn = c
-	c.write(c.form.frames(session.openPacket()))
+	c.writeAnswer(c.form.frames(session.openPacket()))
 	if !session.start(r) {
 		c.Close()
 	}

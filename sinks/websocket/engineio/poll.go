@@ -12,9 +12,10 @@ import (
 // does not go over before its poll has been answered (protocol section A8).
 const probeRelease = 100 * time.Millisecond
 
-// overtaking is how long a poll that comes while its client upgrades is held
-// first: sent behind the upgrade packet, it may have overtaken that on its own
-// connection, and is to be refused then.
+// overtaking is how long is waited where requests sent one behind the other,
+// each on its own connection, may have overtaken each other: a poll that comes
+// while its client upgrades is refused if the upgrade packet was before it, and
+// a close packet answers the poll before it.
 const overtaking = 10 * time.Millisecond
 
 // poll answers a GET once there is something to send.

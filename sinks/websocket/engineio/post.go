@@ -107,6 +107,9 @@ func (s *Session) receivePayload(body []byte, binary bool) bool {
 			s.fail(ReasonParseError, err)
 			return false
 		}
+		if p.Type == packet.Close && !s.Writable() {
+			time.Sleep(overtaking) // let the poll arrive that this packet answers
+		}
 		s.receive(p)
 		if p.Type == packet.Close {
 			return true

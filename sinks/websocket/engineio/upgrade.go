@@ -19,6 +19,7 @@ func (s *Session) upgrade(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
+	c.writeAnswer(nil)
 	c.SetReadDeadline(time.Now().Add(s.server.config.UpgradeTimeout))
 	if !s.setProbe(c) {
 		c.leave(0)

@@ -24,8 +24,14 @@ func (c *conn) write(frames []byte) error {
 	return c.send(frames)
 }
 
-// Write is write for what gorilla sends: its handshake and control frames.
+// Write is write for what gorilla sends: its control frames and, before there
+// is a websocket, its answer to the handshake, which goes out with the first
+// write.
 func (c *conn) Write(frame []byte) (int, error) {
+	if c.ws == nil {
+		c.answer = append(c.answer, frame...)
+		return len(frame), nil
+	}
 	if err := c.write(slices.Clone(frame)); err != nil {
 		return 0, err
 	}
