@@ -1,0 +1,291 @@
+package socketio
+
+import (
+	"encoding/json"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/evosink/evosink/sinks/websocket/engineio"
+	"github.com/evosink/evosink/sinks/websocket/socketio/parser"
+)
+
+// A Client is one connection, in any number of namespaces.
+type Client struct {
+	// Value is what Config.Attach returned, nil without it.
+	Value any
+
+	server  *Server
+	session *engineio.Session
+	decoder parser.Decoder // belongs to Message
+
+	inbox inbox
+
+	// mu guards the fields below. A namespace's lock is never taken within it.
+	mu          sync.Mutex
+	sockets     socketSet
+	knocks      map[string]*knock // CONNECTs being authorised
+	authorising int               // Authorize hooks that run, those nobody waits for included
+	impatience  *time.Timer       // ends the client unless it joins a namespace in time
+	why         Reason            // set when this side ends the session
+	closed      bool              // the session has ended
+}
+
+// RemoteAddr returns the network address the connection came from. Behind a
+// proxy that is the proxy's.
+func (c *Client) RemoteAddr() string { return c.session.RemoteAddr() }
+
+// Revision returns the Engine.IO revision the client speaks: 4, or 3 for
+// socket.io clients before version 3.
+func (c *Client) Revision() int { return c.session.Protocol() }
+
+// Transport returns the transport in use now.
+func (c *Client) Transport() engineio.Transport { return c.session.Transport() }
+
+// Message takes what the client sent. It implements engineio.Handler, as
+// Closed does; neither is for others to call.
+func (c *Client) Message(m engineio.Message) {
+	decode := c.decoder.Text
+	if m.Binary {
+		decode = c.decoder.Binary
+	}
+	p, complete, err := decode(m.Data)
+	switch {
+	case err != nil:
+		c.fail(ReasonForcedClose, err)
+	case !complete:
+	case p.Type == parser.Ack:
+		c.acknowledge(p)
+	default:
+		c.receive(p)
+	}
+}
+
+// receive leaves p to the client's goroutine, and waits if that has much to
+// do. Acknowledgements never come this way: the goroutine may be waiting for
+// one.
+func (c *Client) receive(p parser.Packet) {
+	c.server.stats.received.Add(1)
+	size := p.Size()
+	for _, arg := range p.Args {
+		for _, a := range arg.Attachments {
+			size += len(a)
+		}
+	}
+	if !c.inbox.put(c, func() { c.handle(p) }, size) {
+		c.fail(ReasonForcedServerClose, errStalled)
+	}
+}
+
+// handle does what p says. A packet out of place ends the connection (section
+// B2).
+func (c *Client) handle(p parser.Packet) {
+	name, auth := p.Namespace, p.Data
+	if c.Revision() == 3 {
+		name, auth = splitQuery(p)
+	}
+	s := c.socket(name)
+	switch {
+	case s == nil && p.Type == parser.Connect:
+		c.knock(name, auth)
+	case s == nil, p.Type == parser.Connect, p.Type == parser.ConnectError:
+		c.fail(ReasonForcedServerClose, nil)
+	case p.Type == parser.Disconnect:
+		c.quit(s)
+	default:
+		s.handle(p)
+	}
+}
+
+// splitQuery returns the name and query of a namespace of revision 3, the
+// query as JSON. A repeated key has its last value.
+func splitQuery(p parser.Packet) (name string, auth json.RawMessage) {
+	name, query, _ := strings.Cut(p.Namespace, "?")
+	values, _ := url.ParseQuery(query) // what cannot be parsed is left out
+	if p.Type != parser.Connect || len(values) == 0 {
+		return name, nil
+	}
+	object := []byte{'{'}
+	for key, all := range values {
+		if len(object) > 1 {
+			object = append(object, ',')
+		}
+		object = append(parser.AppendString(object, key), ':')
+		object = parser.AppendString(object, all[len(all)-1])
+	}
+	return name, append(object, '}')
+}
+
+// acknowledge gives p to whoever asked for it.
+func (c *Client) acknowledge(p parser.Packet) {
+	c.server.stats.received.Add(1)
+	c.mu.Lock()
+	s := c.sockets.get(p.Namespace)
+	if s == nil {
+		c.mu.Unlock()
+		c.fail(ReasonForcedServerClose, nil)
+		return
+	}
+	waiter := s.acks[p.ID]
+	if p.HasID {
+		delete(s.acks, p.ID)
+	}
+	c.mu.Unlock()
+	if waiter != nil && p.HasID {
+		waiter.answered(s, p.Args)
+	}
+}
+
+// socket returns the client's socket in the namespace called name, nil if it
+// is not there.
+func (c *Client) socket(name string) *Socket {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sockets.get(name)
+}
+
+// write sends p past any namespace: the client is in none of that name.
+func (c *Client) write(p *parser.Packet) {
+	c.server.stats.sent.Add(1)
+	text, _ := p.Encode(make([]byte, 0, p.Size()))
+	c.session.Send(engineio.Message{Data: text}) // that it has ended is told to Closed
+}
+
+// fail ends the connection for something the client did. err, if any, goes to
+// the Error hooks.
+func (c *Client) fail(why Reason, err error) {
+	if err != nil {
+		c.server.log.Debug().Err(err).Str("remote", c.RemoteAddr()).Msg("client broke the protocol")
+		c.inbox.post(c, func() { c.reportError(err) })
+	}
+	c.end(why)
+}
+
+func (c *Client) reportError(err error) {
+	for _, s := range c.all() {
+		if s.announced && s.namespace.hooks.Error != nil {
+			s.namespace.hooks.Error(s, err)
+		}
+	}
+}
+
+// all returns the client's sockets.
+func (c *Client) all() []*Socket {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sockets.all()
+}
+
+// end ends the session for why. Closed follows.
+func (c *Client) end(why Reason) {
+	c.mu.Lock()
+	if c.why == "" {
+		c.why = why
+	}
+	c.mu.Unlock()
+	c.session.Close(why.farewell())
+}
+
+// Closed takes the sockets out of their namespaces at once, and lets the hooks
+// follow what is left to handle.
+func (c *Client) Closed(reason engineio.Reason, _ error) {
+	c.mu.Lock()
+	c.closed = true
+	if c.why == "" {
+		c.why = Reason(reason)
+	}
+	why, sockets := c.why, c.sockets.all()
+	for _, k := range c.knocks {
+		k.cancel()
+	}
+	c.knocks = nil
+	c.stopImpatience()
+	c.mu.Unlock()
+
+	for _, s := range sockets {
+		s.namespace.cut(s, why)
+		s.retire()
+	}
+	if len(sockets) > 0 {
+		c.inbox.post(c, func() { c.buried(sockets, why) })
+	}
+}
+
+// buried runs the last hooks of the sockets that have not left before.
+func (c *Client) buried(sockets []*Socket, why Reason) {
+	for _, s := range sockets {
+		if c.claim(s) {
+			s.left(why)
+		}
+	}
+}
+
+// claim takes s out of the client, and reports whether it was in it: whoever
+// claims a socket runs its last hooks.
+func (c *Client) claim(s *Socket) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sockets.remove(s)
+}
+
+// quit is the client's own DISCONNECT.
+func (c *Client) quit(s *Socket) {
+	if !c.claim(s) {
+		return
+	}
+	s.namespace.cut(s, ReasonClientDisconnect)
+	s.retire()
+	s.left(ReasonClientDisconnect)
+}
+
+// expel disconnects s for the server, then calls done, which may be nil, under
+// the namespace's lock.
+func (c *Client) expel(s *Socket, done func()) bool {
+	if !c.claim(s) {
+		return false
+	}
+	s.namespace.expel(s, done)
+	s.retire()
+	c.inbox.post(c, func() { s.left(ReasonServerDisconnect) })
+	return true
+}
+
+// expelAll disconnects every socket, then ends the session. The session goes
+// last, or the client would take the end of the transport for the reason
+// (section B6).
+func (c *Client) expelAll() {
+	sockets := c.all()
+	var remaining atomic.Int32
+	remaining.Store(int32(len(sockets)) + 1)
+	done := func() {
+		if remaining.Add(-1) == 0 {
+			c.end(ReasonServerDisconnect)
+		}
+	}
+	for _, s := range sockets {
+		if !c.expel(s, done) {
+			done()
+		}
+	}
+	done()
+}
+
+// stopImpatience: the client has joined a namespace, or is gone. Held: mu.
+func (c *Client) stopImpatience() {
+	if c.impatience != nil {
+		c.impatience.Stop()
+		c.impatience = nil
+	}
+}
+
+// impatient ends the client if it has joined nothing.
+func (c *Client) impatient() {
+	c.mu.Lock()
+	joined := c.impatience == nil
+	c.mu.Unlock()
+	if !joined {
+		c.end(ReasonForcedServerClose)
+	}
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/evosink/evosink/sinks/websocket/socketio"
+)
+
+// ext is what the handlers of /ext/ share.
+type ext struct {
+	server  *socketio.Server
+	reasons *reasons
+	waiting sync.WaitGroup // for acknowledgements
+}
+
+// close ends the server, then waits for those who waited for acknowledgements.
+func (x *ext) close(ctx context.Context) error {
+	err := x.server.Close(ctx)
+	x.waiting.Wait()
+	return err
+}
+
+// middleware refuses one event.
+func (x *ext) middleware(next socketio.Handler) socketio.Handler {
+	return func(ctx context.Context, s *socketio.Socket, e *socketio.Event) error {
+		if e.Name == "forbidden" {
+			return errForbidden
+		}
+		return next(ctx, s, e)
+	}
+}
+
+// events are the handlers of "/".
+func (x *ext) events() socketio.Mux {
+	mux := messages()
+	for name, h := range (socketio.Mux{
+		"call-me":       x.callMe,
+		"call-timeout":  x.callTimeout,
+		"broadcast-ack": x.broadcastAck,
+		"join":          join,
+		"leave":         leave,
+		"rooms":         rooms,
+		"to":            relay(1, toRooms(to)),
+		"in":            relay(1, toRooms(in)),
+		"except":        relay(1, toRooms(except)),
+		"broadcast":     relay(0, others),
+		"all":           relay(0, everybody),
+		"shout":         relay(1, x.namespace),
+		"burst":         burst,
+		"burst-binary":  burstBinary,
+		"volatile":      volatile,
+		"bye":           bye,
+		"state":         state,
+		"reason":        x.reasons.tell,
+	}) {
+		mux[name] = h
+	}
+	return mux
+}
+
+func others(s *socketio.Socket, _ *socketio.Event) (socketio.Selection, error) {
+	return s.Broadcast(), nil
+}
+
+// namespace selects everybody in the namespace named by the first argument.
+func (x *ext) namespace(_ *socketio.Socket, e *socketio.Event) (socketio.Selection, error) {
+	name, _ := e.Arg(0).Text()
+	n := x.server.Namespace(name)
+	if n == nil {
+		return socketio.Selection{}, errArguments
+	}
+	return n.To(), nil
+}
+
+func rooms(ctx context.Context, s *socketio.Socket, e *socketio.Event) error {
+	return e.Ack(ctx, value(selfRooms(s)))
+}
+
+func (x *ext) callMe(ctx context.Context, s *socketio.Socket, e *socketio.Event) error {
+	call, err := s.Request(ctx, "call", e.Args...)
+	if err != nil {
+		return err
+	}
+	x.waiting.Go(func() {
+		if result, err := call.Wait(ctx); err == nil {
+			s.Emit(ctx, "call-result", result...)
+		}
+	})
+	return nil
+}
+
+func (x *ext) callTimeout(ctx context.Context, s *socketio.Socket, e *socketio.Event) error {
+	var ms int
+	if err := decode(e, &ms); err != nil {
+		return err
+	}
+	call, err := s.Request(ctx, "never")
+	if err != nil {
+		return err
+	}
+	x.waiting.Go(func() {
+		limited, cancel := context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
+		defer cancel()
+		result := "ok"
+		if _, err := call.Wait(limited); err != nil {
+			result = "timeout"
+		}
+		s.Emit(ctx, "call-timeout-result", socketio.String(result))
+	})
+	return nil
+}
+
+func (x *ext) broadcastAck(ctx context.Context, s *socketio.Socket, e *socketio.Event) error {
+	var names roomNames
+	var ms int
+	if err := decode(e, &names, &ms); err != nil {
+		return err
+	}
+	x.waiting.Go(func() {
+		limited, cancel := context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
+		defer cancel()
+		answers, err := s.Namespace().To(names...).Call(limited, "ask")
+		s.Emit(ctx, "broadcast-ack-result", value(err != nil), firsts(answers))
+	})
+	return nil
+}
+
+// firsts returns the list of the first argument of every answer.
+func firsts(answers []socketio.Answer) socketio.Arg {
+	list := socketio.Arg{JSON: []byte{'['}}
+	for i, a := range answers {
+		if i > 0 {
+			list.JSON = append(list.JSON, ',')
+		}
+		if len(a.Args) == 0 {
+			list.JSON = append(list.JSON, "null"...)
+		} else {
+			list.JSON = append(list.JSON, a.Args[0].JSON...)
+		}
+	}
+	list.JSON = append(list.JSON, ']')
+	return list
+}
+
+func burst(ctx context.Context, s *socketio.Socket, e *socketio.Event) error {
+	var n int
+	if err := decode(e, &n); err != nil {
+		return err
+	}
+	for i := range n {
+		s.Emit(ctx, "seq", value(i))
+	}
+	return nil
+}
+
+func burstBinary(ctx context.Context, s *socketio.Socket, e *socketio.Event) error {
+	var n int
+	if err := decode(e, &n); err != nil {
+		return err
+	}
+	for i := range n {
+		args := []socketio.Arg{value(i)}
+		if i%2 == 0 {
+			args = append(args, socketio.Binary([]byte{byte(i), 1, 2}))
+		}
+		s.Emit(ctx, "seq", args...)
+	}
+	return nil
+}
+
+func volatile(ctx context.Context, s *socketio.Socket, e *socketio.Event) error {
+	var n int
+	if err := decode(e, &n); err != nil {
+		return err
+	}
+	for i := range n {
+		s.EmitVolatile(ctx, "vol", value(i))
+	}
+	return s.Emit(ctx, "vol-end", value(n))
+}
+
+func state(ctx context.Context, s *socketio.Socket, e *socketio.Event) error {
+	return e.Ack(ctx, value(map[string]any{
+		"id":        s.ID(),
+		"transport": s.Client().Transport().String(),
+		"protocol":  s.Client().Revision(),
+	}))
+}

@@ -1,0 +1,202 @@
+package socketio
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/evosink/evosink/sinks/websocket/socketio/parser"
+)
+
+// A knock is a CONNECT on its way to a socket.
+type knock struct {
+	request *ConnectRequest
+	hooks   *Hooks
+	ticket  *ticket // not nil: it joins as who it was, or not at all
+	cancel  context.CancelFunc
+}
+
+// knock answers a CONNECT to the namespace called name (section B2).
+func (c *Client) knock(name string, auth json.RawMessage) {
+	hooks := c.server.hooksOf(name)
+	if hooks == nil {
+		c.refuse(name, &invalidNamespace)
+		return
+	}
+	k := &knock{request: &ConnectRequest{Client: c, Namespace: name, Auth: auth}, hooks: hooks}
+	if t := c.server.ticket(auth); t == nil || !c.comeBack(k, t) {
+		c.ask(k)
+	}
+}
+
+// comeBack handles a CONNECT with a ticket. It returns false if the ticket is
+// of no use.
+func (c *Client) comeBack(k *knock, t *ticket) bool {
+	n := c.server.Namespace(k.request.Namespace)
+	if n == nil {
+		return false
+	}
+	again := &knock{request: n.recollect(*k.request, t), hooks: k.hooks, ticket: t}
+	switch {
+	case again.request == nil:
+		return false
+	case c.server.config.Recovery.SkipAuthorize:
+		return c.enter(again)
+	}
+	c.ask(again)
+	return true
+}
+
+// ask lets k enter if Authorize agrees.
+func (c *Client) ask(k *knock) {
+	switch {
+	case k.hooks.Authorize != nil:
+		c.authorize(k)
+	case !c.enter(k):
+		c.askAnew(k)
+	}
+}
+
+// askAnew is for who was about to be recovered and cannot any more.
+func (c *Client) askAnew(k *knock) {
+	r := k.request
+	c.ask(&knock{request: &ConnectRequest{Client: c, Namespace: r.Namespace, Auth: r.Auth}, hooks: k.hooks})
+}
+
+// authorize asks the hook in a goroutine of its own. A CONNECT to a namespace
+// that is being authorised takes the earlier one's place.
+func (c *Client) authorize(k *knock) {
+	var ctx context.Context
+	ctx, k.cancel = context.WithCancel(context.Background())
+	name := k.request.Namespace
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		k.cancel()
+		return
+	}
+	if c.sockets.len()+c.authorising >= c.server.config.MaxNamespaces {
+		c.mu.Unlock()
+		k.cancel()
+		c.fail(ReasonForcedServerClose, errNamespaces)
+		return
+	}
+	if earlier := c.knocks[name]; earlier != nil {
+		earlier.cancel()
+	}
+	if c.knocks == nil {
+		c.knocks = make(map[string]*knock)
+	}
+	c.knocks[name] = k
+	c.authorising++
+	c.mu.Unlock()
+
+	c.server.tasks.start(func() {
+		err := k.hooks.Authorize(ctx, k.request)
+		c.inbox.post(c, func() { c.admit(k, err) })
+	})
+}
+
+// errNamespaces means that a client is in more namespaces than is allowed.
+var errNamespaces = errors.New("socketio: client is in too many namespaces")
+
+// admit acts on what Authorize said.
+func (c *Client) admit(k *knock, err error) {
+	name := k.request.Namespace
+	k.cancel()
+	c.mu.Lock()
+	c.authorising--
+	current := c.knocks[name] == k
+	if current {
+		delete(c.knocks, name)
+	}
+	c.mu.Unlock()
+	switch {
+	case !current:
+	case err != nil:
+		c.refuse(name, err)
+	case !c.enter(k):
+		c.askAnew(k)
+	}
+}
+
+// enter makes the client a socket in the namespace. It returns false, and has
+// done nothing, if k has a ticket that is not valid any more.
+func (c *Client) enter(k *knock) bool {
+	n := c.server.enter(k.request.Namespace, k.hooks)
+	s := &Socket{client: c, namespace: n}
+	if err := c.add(s); err != nil {
+		c.server.leave(n)
+		if !errors.Is(err, ErrDisconnected) {
+			c.fail(ReasonForcedServerClose, err)
+		}
+		return true
+	}
+	switch n.join(s, k) {
+	case joinRefused:
+		c.claim(s)
+		return false
+	case joinDone:
+		c.welcome(s)
+	}
+	return true
+}
+
+// add adds s to the client's sockets, unless the client is gone or in too many
+// namespaces.
+func (c *Client) add(s *Socket) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return ErrDisconnected
+	case c.sockets.len() >= c.server.config.MaxNamespaces:
+		return errNamespaces
+	}
+	c.sockets.add(s)
+	return nil
+}
+
+// welcome runs when s has joined and its client been told so.
+func (c *Client) welcome(s *Socket) {
+	c.mu.Lock()
+	c.stopImpatience()
+	here := c.sockets.get(s.namespace.name) == s
+	c.mu.Unlock()
+	if !here {
+		return // disconnected by the server already
+	}
+	s.announced = true
+	c.server.stats.joined.Add(1)
+	if hook := s.namespace.hooks.Connect; hook != nil {
+		hook(s.context(), s)
+	}
+}
+
+// refuse answers a CONNECT with err.
+func (c *Client) refuse(name string, err error) {
+	c.write(&parser.Packet{Type: parser.ConnectError, Namespace: name, Data: c.refusal(err)})
+}
+
+// refusal returns the payload of a CONNECT_ERROR: an object, or for revision 3
+// the error's data, else its message (section A10). The answer for a namespace
+// that does not exist is an object in both.
+func (c *Client) refusal(err error) json.RawMessage {
+	var refused *ConnectError
+	if !errors.As(err, &refused) {
+		refused = &ConnectError{Message: err.Error()}
+	}
+	message := parser.AppendString(nil, refused.Message)
+	if c.Revision() == 3 && refused.Message != invalidNamespace.Message {
+		if refused.Data != nil {
+			return refused.Data
+		}
+		return message
+	}
+	object := append([]byte(`{"message":`), message...)
+	if refused.Data != nil {
+		object = append(object, `,"data":`...)
+		object = append(object, refused.Data...)
+	}
+	return append(object, '}')
+}

@@ -1,0 +1,41 @@
+package socketio
+
+import (
+	"encoding/json"
+	"errors"
+)
+
+var (
+	// ErrDisconnected: the socket has left its namespace.
+	ErrDisconnected = errors.New("socketio: socket is disconnected")
+	// ErrClosed: the server is closed.
+	ErrClosed = errors.New("socketio: server is closed")
+	// ErrReserved: the event's name has a meaning of its own in the protocol.
+	ErrReserved = errors.New("socketio: event name is reserved")
+	// ErrAttachments: the event has more binary values than clients accept.
+	ErrAttachments = errors.New("socketio: event has too many attachments")
+	// ErrAckTimeout: the context ended before the acknowledgement came. It
+	// comes joined with the context's error.
+	ErrAckTimeout = errors.New("operation has timed out")
+)
+
+// A ConnectError refuses a client's CONNECT. Returned by Hooks.Authorize, it
+// is what the client's connect_error event shows.
+type ConnectError struct {
+	// Message is for people.
+	Message string
+	// Data is for programs: any JSON, nil for none.
+	Data json.RawMessage
+}
+
+// Error returns the message.
+func (e *ConnectError) Error() string { return e.Message }
+
+// invalidNamespace is the answer to a CONNECT to a namespace that there is
+// not. Authorize may return the same for one that is forbidden.
+var invalidNamespace = ConnectError{Message: "Invalid namespace"}
+
+// ErrInvalidNamespace returns the error whose answer is that to a CONNECT to a
+// namespace that does not exist, so that an Authorize hook need not tell who
+// may not enter what there is.
+func ErrInvalidNamespace() error { e := invalidNamespace; return &e }

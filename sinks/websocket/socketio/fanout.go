@@ -1,0 +1,148 @@
+package socketio
+
+import (
+	"sync"
+
+	"github.com/evosink/evosink/sinks/websocket/engineio"
+)
+
+// A fanout is one batch on its way to its sockets.
+type fanout struct {
+	outs     []*outgoing
+	size     int
+	volatile bool
+	alone    bool // nothing may join the batch
+	plain    []*Socket
+	picky    []*Socket // those with a filter
+	sent     int       // packets to picky ones
+}
+
+var fanouts = sync.Pool{New: func() any { return new(fanout) }}
+
+func newFanout() *fanout { return fanouts.Get().(*fanout) }
+
+func (f *fanout) release() {
+	f.reset()
+	fanouts.Put(f)
+}
+
+// reset empties f, so that it holds on to nothing.
+func (f *fanout) reset() {
+	clear(f.outs)
+	clear(f.plain)
+	clear(f.picky)
+	*f = fanout{outs: f.outs[:0], plain: f.plain[:0], picky: f.picky[:0]}
+}
+
+// takes adds d to the batch, unless it must wait for the next one.
+func (f *fanout) takes(d delivery) bool {
+	if len(f.outs) > 0 && (f.alone || !d.forAll() || f.size+d.out.size > batchBytes) {
+		return false
+	}
+	if d.out == nil {
+		return false
+	}
+	f.outs = append(f.outs, d.out)
+	f.size += d.out.size
+	f.volatile = d.volatile
+	f.alone = !d.forAll()
+	return true
+}
+
+// recipients finds who gets the batch, of which d is the first. What is held
+// for a socket is put aside here, under the lock, so that Release misses
+// nothing. Held: n.mu.
+func (f *fanout) recipients(n *Namespace, d delivery) {
+	if d.one != nil {
+		if d.one.live {
+			f.plain = append(f.plain, d.one)
+		}
+		return
+	}
+	sockets := d.some
+	if sockets == nil {
+		sockets = n.members
+	}
+	for _, s := range sockets {
+		switch {
+		case !s.live:
+		case s.held != nil:
+			f.keep(s)
+		case s.filter != nil:
+			f.picky = append(f.picky, s)
+		default:
+			f.plain = append(f.plain, s)
+		}
+	}
+}
+
+// keep puts the batch aside for a socket that is held.
+func (f *fanout) keep(s *Socket) {
+	if f.volatile {
+		return
+	}
+	for _, out := range f.outs {
+		if s.filter == nil || s.filter(out.name) {
+			s.keep(out)
+		}
+	}
+}
+
+// write writes the batch to each socket.
+func (f *fanout) write() {
+	batch := f.batch()
+	for _, s := range f.plain {
+		f.writeTo(s, batch, f.outs)
+	}
+	for _, s := range f.picky {
+		f.writePicked(s, batch)
+	}
+}
+
+// batch returns the whole batch, encoded once however many get it.
+func (f *fanout) batch() *engineio.Batch {
+	if len(f.plain)+len(f.picky) == 0 {
+		return nil
+	}
+	if len(f.outs) == 1 && f.outs[0].batch != nil {
+		return f.outs[0].batch
+	}
+	var msgs []engineio.Message
+	for _, out := range f.outs {
+		msgs = append(msgs, out.msgs...)
+	}
+	return engineio.NewBatch(msgs...)
+}
+
+// writeTo writes batch, which holds outs, to s. That a session has ended is
+// told to its handler.
+func (f *fanout) writeTo(s *Socket, batch *engineio.Batch, outs []*outgoing) {
+	if f.volatile {
+		s.client.session.SendVolatile(outs[0].msgs...)
+		return
+	}
+	s.client.session.SendBatch(batch)
+}
+
+// writePicked writes what the filter of s lets through.
+func (f *fanout) writePicked(s *Socket, batch *engineio.Batch) {
+	passed := 0
+	for _, out := range f.outs {
+		if s.filter(out.name) {
+			passed++
+		}
+	}
+	f.sent += passed
+	if passed == len(f.outs) {
+		f.writeTo(s, batch, f.outs)
+		return
+	}
+	for i, out := range f.outs {
+		if passed > 0 && s.filter(out.name) {
+			f.writeTo(s, out.batch, f.outs[i:])
+		}
+	}
+}
+
+// packets returns how many packets have been written.
+func (f *fanout) packets() uint64 { return uint64(len(f.plain)*len(f.outs) + f.sent) }

@@ -1,0 +1,194 @@
+package socketio
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/evosink/evosink/sinks/websocket/engineio"
+)
+
+// A journal is what a namespace keeps for clients that may come back (section
+// B7): the newest events, and who is absent. It is bounded in bytes, time and
+// absent clients. Guarded by Namespace.mu.
+//
+// An offset names an event by its number, not by looking it up, so that a
+// client whose last event has been dropped from the journal is recovered all
+// the same if it missed nothing that has.
+type journal struct {
+	recovery  Recovery
+	retention time.Duration // of events: a lost connection is noticed late
+	epoch     string        // offsets of another journal are no offsets of this one
+
+	number uint64  // of the newest event
+	events []entry // the newest, without gaps
+	bytes  int     // of events
+	absent map[string]*absence
+	left   []*absence // in the order of leaving; those recovered are in it still
+}
+
+// An entry is one event and whom it was for.
+type entry struct {
+	at            time.Time
+	name          string
+	msgs          []engineio.Message
+	size          int
+	rooms, except []string
+}
+
+// An absence is what an absent client comes back to.
+type absence struct {
+	at      time.Time
+	id, pid string
+	rooms   []string // with its own id
+	filter  func(event string) bool
+	data    any
+}
+
+// A ticket is what a client presents to be recovered.
+type ticket struct{ pid, offset string }
+
+func newJournal(r Recovery, detection time.Duration) *journal {
+	var epoch [6]byte
+	rand.Read(epoch[:]) // never fails
+	return &journal{
+		recovery:  r,
+		retention: r.Window + detection,
+		epoch:     base64.RawURLEncoding.EncodeToString(epoch[:]),
+		absent:    make(map[string]*absence),
+	}
+}
+
+// The length of an offset, and the room it needs in an event's text.
+const (
+	epochLength  = 8
+	numberLength = 10
+	offsetRoom   = len(`,""`) + epochLength + numberLength
+)
+
+// add numbers out, appends its offset as the last argument, and keeps it.
+func (j *journal) add(out *outgoing, rooms, except []string) {
+	j.number++
+	text := out.msgs[0].Data
+	text = append(text[:len(text)-1], `,"`...)
+	text = j.appendOffset(text)
+	out.msgs[0].Data = append(text, `"]`...)
+	out.size += offsetRoom
+
+	now := time.Now()
+	j.events = append(j.events, entry{now, out.name, out.msgs, out.size + deliveryOverhead, rooms, except})
+	j.bytes += out.size + deliveryOverhead
+	j.trim(now)
+}
+
+// appendOffset appends the newest event's offset: its number in base 36, with
+// leading zeros, so that offsets grow as texts too.
+func (j *journal) appendOffset(dst []byte) []byte {
+	dst = append(dst, j.epoch...)
+	digits := strconv.FormatUint(j.number, 36)
+	for range max(0, numberLength-len(digits)) {
+		dst = append(dst, '0')
+	}
+	return append(dst, digits...)
+}
+
+// after returns the events after offset, and whether all of them are kept.
+func (j *journal) after(offset string) ([]entry, bool) {
+	if len(offset) < epochLength || offset[:epochLength] != j.epoch {
+		return nil, false
+	}
+	number, err := strconv.ParseUint(offset[epochLength:], 36, 64)
+	if err != nil || number > j.number {
+		return nil, false
+	}
+	missed := j.number - number
+	if missed > uint64(len(j.events)) {
+		return nil, false
+	}
+	return j.events[len(j.events)-int(missed):], true
+}
+
+// trim drops the oldest events over the bounds.
+func (j *journal) trim(now time.Time) {
+	drop := 0
+	for _, e := range j.events {
+		if j.bytes <= j.recovery.MaxBytes && now.Sub(e.at) <= j.retention {
+			break
+		}
+		j.bytes -= e.size
+		drop++
+	}
+	clear(j.events[:drop])
+	j.events = j.events[drop:]
+	if len(j.events) == 0 {
+		j.events = nil
+	}
+}
+
+// leave remembers who left.
+func (j *journal) leave(a *absence) {
+	j.absent[a.pid] = a
+	j.left = append(j.left, a)
+	for len(j.left) > j.recovery.MaxSessions {
+		j.forgetOldest()
+	}
+	j.expire(a.at)
+}
+
+// expire forgets who has been away for too long.
+func (j *journal) expire(now time.Time) {
+	for len(j.left) > 0 && (now.Sub(j.left[0].at) > j.recovery.Window || j.absent[j.left[0].pid] != j.left[0]) {
+		j.forgetOldest()
+	}
+}
+
+func (j *journal) forgetOldest() {
+	oldest := j.left[0]
+	j.left[0] = nil
+	j.left = j.left[1:]
+	if j.absent[oldest.pid] == oldest {
+		delete(j.absent, oldest.pid)
+	}
+}
+
+// forgetAll drops everything. Offsets given out before stay valid.
+func (j *journal) forgetAll() {
+	j.events, j.bytes, j.left = nil, 0, nil
+	clear(j.absent)
+}
+
+// find returns who t is of and the events it missed; nil if t is not valid.
+func (j *journal) find(t *ticket) (*absence, []entry) {
+	a := j.absent[t.pid]
+	if a == nil || time.Since(a.at) > j.recovery.Window {
+		return nil, nil
+	}
+	events, complete := j.after(t.offset)
+	if !complete {
+		return nil, nil
+	}
+	return a, events
+}
+
+// concerns reports whether e was for a.
+func (e entry) concerns(a *absence) bool {
+	among := func(rooms []string) bool {
+		return slices.ContainsFunc(rooms, func(room string) bool { return slices.Contains(a.rooms, room) })
+	}
+	return (e.rooms == nil || among(e.rooms)) && !among(e.except)
+}
+
+// missed returns the messages of the events that concern a and that filter
+// lets through.
+func missed(events []entry, a *absence, filter func(string) bool) []engineio.Message {
+	var msgs []engineio.Message
+	for _, e := range events {
+		direct := len(e.rooms) == 1 && e.rooms[0] == a.id
+		if e.concerns(a) && (direct || filter == nil || filter(e.name)) {
+			msgs = append(msgs, e.msgs...)
+		}
+	}
+	return msgs
+}

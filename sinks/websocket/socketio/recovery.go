@@ -1,0 +1,161 @@
+package socketio
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/evosink/evosink/sinks/websocket/engineio"
+)
+
+// sweepInterval is how often a namespace looks for what it need not keep any
+// more.
+const sweepInterval = 10 * time.Second
+
+// ticket returns what auth presents for recovery, nil if nothing or if that is
+// off. Both members must be strings.
+func (srv *Server) ticket(auth json.RawMessage) *ticket {
+	if srv.config.Recovery.Window == 0 || auth == nil {
+		return nil
+	}
+	var t struct{ PID, Offset *string }
+	if json.Unmarshal(auth, &t) != nil || t.PID == nil || t.Offset == nil {
+		return nil
+	}
+	return &ticket{*t.PID, *t.Offset}
+}
+
+// recollect returns r as it is for the client that t is of, nil if t is not
+// valid.
+func (n *Namespace) recollect(r ConnectRequest, t *ticket) *ConnectRequest {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	a, _ := n.journal.find(t)
+	if a == nil {
+		s := n.present(t)
+		if s == nil {
+			return nil
+		}
+		a = s.absence()
+	}
+	r.Recovering = true
+	r.Data, r.Filter, r.Rooms = a.data, a.filter, a.rooms[1:]
+	return &r
+}
+
+// present returns the connected socket that t is of, nil if there is none or
+// Recovery.TakeOver is off. Held: mu, as by all that follows.
+func (n *Namespace) present(t *ticket) *Socket {
+	s := n.pids[t.pid]
+	if s == nil || !s.live {
+		return nil
+	}
+	if _, complete := n.journal.after(t.offset); !complete {
+		return nil
+	}
+	return s
+}
+
+// identify gives s its ids: those of the client k has a ticket for, with what
+// that missed, or new ones. It returns false if the ticket is not valid. If
+// the ticket's socket is still there it is cut, and returned for its client to
+// be ended.
+func (n *Namespace) identify(s *Socket, k *knock) (msgs []engineio.Message, evicted *Socket, valid bool) {
+	if k.ticket == nil {
+		n.newIDs(s)
+		return nil, nil, true
+	}
+	if evicted = n.present(k.ticket); evicted != nil {
+		n.depart(evicted, ReasonForcedServerClose)
+	}
+	a, events := n.journal.find(k.ticket)
+	if a == nil {
+		return nil, evicted, false
+	}
+	delete(n.journal.absent, a.pid) // valid once
+	s.id, s.pid, s.recovered = a.id, a.pid, true
+	return missed(events, a, k.request.Filter), evicted, true
+}
+
+// newIDs gives s new ids. Revision 3 clients have the Engine.IO id in theirs
+// and expect no other (section A10).
+func (n *Namespace) newIDs(s *Socket) {
+	switch {
+	case s.client.Revision() > 3:
+		s.id = newID()
+	case n.name == "/":
+		s.id = s.client.session.ID()
+	default:
+		s.id = n.name + "#" + s.client.session.ID()
+	}
+	if n.journal != nil {
+		s.pid = newID()
+	}
+}
+
+// absence returns what s would come back to.
+func (s *Socket) absence() *absence {
+	return &absence{
+		at: time.Now(), id: s.id, pid: s.pid,
+		rooms:  slices.Concat([]string{s.id}, s.rooms),
+		filter: s.filter, data: s.Data(),
+	}
+}
+
+// record keeps out for those who miss it, and gives it its offset.
+func (n *Namespace) record(out *outgoing, rooms, except []string) {
+	n.journal.add(out, rooms, except)
+	n.sweepLater()
+}
+
+// remember lets the client of s come back.
+func (n *Namespace) remember(s *Socket) {
+	n.journal.leave(s.absence())
+	n.sweepLater()
+}
+
+// sweepLater makes sure that what is kept will be dropped in time.
+func (n *Namespace) sweepLater() {
+	if n.sweep == nil && !n.closed {
+		n.sweep = time.AfterFunc(sweepInterval, n.sweepNow)
+	}
+}
+
+// sweepNow drops what need not be kept any more. Not held: mu.
+func (n *Namespace) sweepNow() {
+	n.mu.Lock()
+	defer n.server.tidy(n)
+	defer n.mu.Unlock()
+	now := time.Now()
+	n.sweep = nil
+	n.journal.expire(now)
+	n.journal.trim(now)
+	n.count()
+	if n.audience.Load() == 0 {
+		n.journal.events, n.journal.bytes = nil, 0
+	}
+	if len(n.journal.events)+len(n.journal.left) > 0 {
+		n.sweepLater()
+	}
+}
+
+// stopSweeping drops what is kept for good. Not held: mu, as by close.
+func (n *Namespace) stopSweeping() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.closed = true
+	if n.sweep != nil {
+		n.sweep.Stop()
+		n.sweep = nil
+	}
+	if n.journal != nil {
+		n.journal.forgetAll()
+		n.count()
+	}
+}
+
+// close ends a namespace that has been taken away.
+func (n *Namespace) close() {
+	n.stopSweeping()
+	n.Disconnect(nil)
+}
