@@ -1,0 +1,72 @@
+package httpapi
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/sink"
+)
+
+// A caller is who sent a request.
+type caller struct {
+	sink.Principal
+	token string // the instance's token that the caller came with, "" for the global key
+}
+
+// authenticate returns the holder of the first key that is one.
+func (a *API) authenticate(keys ...string) (caller, bool) {
+	for _, key := range keys {
+		global, instance, ok := a.opts.Registry.Authenticate(key)
+		if !ok {
+			continue
+		}
+		c := caller{Principal: sink.Principal{Global: global, Instance: instance}}
+		if !global {
+			c.token = key
+		}
+		return c, true
+	}
+	return caller{}, false
+}
+
+// headerKeys returns the keys in a request's header.
+func headerKeys(r *http.Request) []string {
+	keys := []string{r.Header.Get("apikey")}
+	if scheme, key, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+		keys = append(keys, strings.TrimSpace(key))
+	}
+	return keys
+}
+
+// anyone lets in every holder of a key.
+func (a *API) anyone(r *http.Request) (caller, error) {
+	c, ok := a.authenticate(headerKeys(r)...)
+	if !ok {
+		return c, unauthorized()
+	}
+	return c, nil
+}
+
+// forInstance lets in who may act on the instance in the path, whether it exists or not, and returns its name.
+func (a *API) forInstance(r *http.Request) (c caller, name string, err error) {
+	name = r.PathValue("instance")
+	c, err = a.anyone(r)
+	if err == nil && !c.May(name) {
+		err = unauthorized()
+	}
+	return c, name, err
+}
+
+// onInstance lets in who may act on the instance in the path and returns the instance, which exists.
+func (a *API) onInstance(r *http.Request) (instances.Instance, error) {
+	_, name, err := a.forInstance(r)
+	if err != nil {
+		return instances.Instance{}, err
+	}
+	in, ok := a.opts.Registry.Get(name)
+	if !ok {
+		return in, noInstance(name)
+	}
+	return in, nil
+}

@@ -1,0 +1,134 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is what can be set about the HTTP side, a section per field. [Default] has the defaults.
+type Config struct {
+	Server Server `koanf:"server"`
+	CORS   CORS   `koanf:"cors"`
+	Auth   Auth   `koanf:"auth"`
+	Events Events `koanf:"events"`
+}
+
+// Server is the section of the listener and of what holds for every request.
+type Server struct {
+	Port        int    `koanf:"port" env:"SERVER_PORT" help:"TCP port to listen on."`
+	Host        string `koanf:"host" env:"SERVER_HOST" help:"Address to listen on; empty: every address, or loopback only when no AUTHENTICATION_API_KEY is given."`
+	URL         string `koanf:"url" env:"SERVER_URL" help:"Public address of the API, server_url in envelopes; empty leaves the key out."`
+	Type        string `koanf:"type" env:"SERVER_TYPE" help:"Protocol of the listener: http or https."`
+	Certificate string `koanf:"certificate" env:"SSL_CONF_FULLCHAIN" help:"PEM file with the certificate chain, for https."`
+	PrivateKey  string `koanf:"private_key" env:"SSL_CONF_PRIVKEY" help:"PEM file with the private key, for https."`
+
+	MaxBodyBytes  int64         `koanf:"max_body_bytes" help:"Largest request body in bytes; a larger one is answered with 413."`
+	BodyTimeout   time.Duration `koanf:"body_timeout" help:"How long a request's body may take to arrive."`
+	HeaderTimeout time.Duration `koanf:"header_timeout" help:"How long a request's header may take to arrive."`
+	IdleTimeout   time.Duration `koanf:"idle_timeout" help:"How long an idle connection is kept."`
+}
+
+// CORS is the section of cross-origin requests from browsers.
+type CORS struct {
+	Origin      []string `koanf:"origin" env:"CORS_ORIGIN" help:"Origins whose pages may call the API; * means all."`
+	Methods     []string `koanf:"methods" env:"CORS_METHODS" help:"Methods that such pages may use."`
+	Credentials bool     `koanf:"credentials" env:"CORS_CREDENTIALS" help:"Whether browsers may send cookies along."`
+}
+
+// Auth is the section of what is shown of instances' tokens. The global key is not among it.
+type Auth struct {
+	ExposeInFetchInstances bool `koanf:"expose_in_fetch_instances" env:"AUTHENTICATION_EXPOSE_IN_FETCH_INSTANCES" help:"Whether events carry their instance's token to consumers (apikey)."`
+}
+
+// Events is the section of events that come in over HTTP.
+type Events struct {
+	MaxBytes               int64         `koanf:"max_bytes" help:"Largest single event in bytes, as it is posted."`
+	MaxBatch               int           `koanf:"max_batch" help:"Most events in one request."`
+	Timeout                time.Duration `koanf:"timeout" help:"How long the engine may take to store the events of a request."`
+	CreateUnknownInstances bool          `koanf:"create_unknown_instances" help:"Whether an event for an instance that does not exist creates it."`
+}
+
+// Default returns the configuration of an installation that sets nothing.
+func Default() Config {
+	return Config{
+		Server: Server{
+			Port: 8080, Type: "http", MaxBodyBytes: 64 << 20,
+			BodyTimeout: 60 * time.Second, HeaderTimeout: 10 * time.Second, IdleTimeout: 120 * time.Second,
+		},
+		CORS:   CORS{Origin: []string{"*"}, Methods: []string{"POST", "GET", "PUT", "DELETE"}},
+		Events: Events{MaxBytes: 16 << 20, MaxBatch: 1000, Timeout: 10 * time.Second, CreateUnknownInstances: true},
+	}
+}
+
+// Validate reports everything that is wrong with c, by the user's keys.
+func (c Config) Validate() error {
+	err := errors.Join(
+		under("server", c.Server.Validate()), under("cors", c.CORS.Validate()), under("events", c.Events.Validate()),
+	)
+	if err == nil && c.Events.MaxBytes > c.Server.MaxBodyBytes {
+		err = errors.New("events.max_bytes must not be above server.max_body_bytes")
+	}
+	return err
+}
+
+func under(section string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(section + "." + strings.ReplaceAll(err.Error(), "\n", "\n"+section+"."))
+}
+
+// Validate speaks keys relative to the section.
+func (s Server) Validate() error {
+	return errors.Join(
+		check(s.Port >= 0 && s.Port <= 65535, "port must be between 0 and 65535 (0 takes a free one), not %d", s.Port),
+		check(s.Type == "http" || s.Type == "https", `type must be "http" or "https", not %q`, s.Type),
+		check(s.Type != "https" || s.Certificate != "" && s.PrivateKey != "", "type https needs certificate and private_key (SSL_CONF_FULLCHAIN, SSL_CONF_PRIVKEY)"),
+		check(s.URL == "" || isURL(s.URL), `url must be an http or https address like "https://api.example", not %q`, s.URL),
+		check(s.MaxBodyBytes > 0, "max_body_bytes must be above 0"),
+		check(s.BodyTimeout > 0, "body_timeout must be above 0"),
+		check(s.HeaderTimeout > 0, "header_timeout must be above 0"),
+		check(s.IdleTimeout > 0, "idle_timeout must be above 0"),
+	)
+}
+
+// Validate speaks keys relative to the section.
+func (c CORS) Validate() error {
+	var errs []error
+	for _, o := range c.Origin {
+		errs = append(errs, check(o == "*" || isURL(o), `origin %q must be * or like "https://app.example"`, o))
+	}
+	return errors.Join(errs...)
+}
+
+// Validate speaks keys relative to the section.
+func (e Events) Validate() error {
+	return errors.Join(
+		check(e.MaxBytes > 0, "max_bytes must be above 0"),
+		check(e.MaxBatch > 0, "max_batch must be above 0"),
+		check(e.Timeout > 0, "timeout must be above 0"),
+	)
+}
+
+func check(ok bool, format string, args ...any) error {
+	if ok {
+		return nil
+	}
+	return fmt.Errorf(format, args...)
+}
+
+func isURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+}
+
+// Address returns host and port for [net.Listen].
+func (s Server) Address() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }
+
+// TLS reports whether the listener speaks https.
+func (s Server) TLS() bool { return s.Type == "https" }

@@ -1,0 +1,54 @@
+// Package httpapi is evosink's HTTP side: events in, settings of sinks per instance, instances and their tokens, health. What clients
+// of Evolution API see of these stays as it is (spec: evolution.md, section 5): routes, status codes, bodies, the shape of errors.
+//
+//	POST   /events/{instance}             one event, an array, or NDJSON
+//	POST   /ingest/{product}[/...]        webhooks of an unmodified Evolution API or Evolution Go (Options.Ingest)
+//	POST   /instance/create               DELETE /instance/delete/{instance}
+//	GET    /instance/fetchInstances       POST   /instance/token/{instance}
+//	POST   /{sink}/set/{instance}         GET    /{sink}/find/{instance}
+//	GET    /healthz  /readyz  /  /openapi.yaml
+//
+// [API] is an [http.Handler]; whoever makes it owns the listener ([NewServer] has the time limits that a public one needs) and
+// hangs further handlers beside the routes with [API.Mount].
+//
+// # Keys
+//
+// A key comes in the header "apikey" or as "Authorization: Bearer". It is the global key, which opens everything, or an instance's
+// token, which opens that instance. The order is always: who asks, may they, does the instance exist, and only then the body; so
+// without a key nobody learns which names exist (evolution.md 5.3 has it the other way round), and whoever
+// may not act on an instance hears the same 401 whether it exists or not. The instance comes from the path and nowhere
+// else: a query parameter never overrides it (evolution.md 5.3, 4).
+//
+// Webhooks of Evolution cannot always set a header, so the ingest routes also take the query parameter "apikey", and as a last resort the
+// token in the body if it is the token of the very instance that the body names. No address, loopback included, is let in without a key.
+// Bodies of senders without a key of their own are read a few at a time only.
+//
+// # Events
+//
+// POST /events/{instance} is all or nothing: every event is checked, and the answer 201 {"ids":[...]} comes when the engine has
+// all of them for good. An answer other than 201 may mean that they are there nevertheless (the line broke); an
+// event posted again with the same id is the same event.
+//
+// Status codes beyond Evolution API's: 413 for an event or body over the limit, 429 with Retry-After when the engine does not take
+// events fast enough, 503 with Retry-After when it cannot take any.
+//
+// The instance's token travels with its events only if auth.expose_in_fetch_instances says that consumers may see it. Otherwise it is
+// dropped here, before it reaches any disk. The global key is never taken over from a body.
+//
+// # Where it differs from Evolution API on purpose
+//
+//   - What is wrong is a 400 that says what: a missing wrapper, a missing events list, malformed JSON (500 or a parser's text there).
+//   - Flat bodies of version 1 ({"enabled":true,"events":[]}) are taken for the sink's block.
+//   - In POST /instance/create blocks are validated like those of set, and "enabled":false is honoured; left out it means true.
+//   - Disabling keeps the list of events for when the sink is enabled again.
+//   - A sink that the configuration switches off answers 201 or 200 with an empty body as there, and says why in the
+//     header Evosink-Notice and in the log.
+//   - Tokens are stored hashed: "hash" is shown once, and fetchInstances answers "token": null.
+//
+// # Deleting
+//
+// DELETE emits instance.delete and remove.instance, waits a moment for sinks to have seen them (Options.Settle), and only then removes
+// the instance with its settings and token, upon which its sockets are disconnected. If the events cannot be stored, nothing is deleted.
+// Creating and new tokens are the other way round: what the event tells of has happened, so if the event cannot
+// be stored that is logged, and the caller gets the token, which nobody could show again.
+package httpapi

@@ -1,0 +1,102 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/instances"
+)
+
+// accepted is the answer to stored events.
+type accepted struct {
+	ID  string   `json:"id,omitempty"` // of a single event
+	IDs []string `json:"ids"`
+}
+
+// postEvents is POST /events/{instance}.
+func (a *API) postEvents(w http.ResponseWriter, r *http.Request) error {
+	who, name, err := a.forInstance(r)
+	if err != nil {
+		return err
+	}
+	if err := event.ValidateInstance(name); err != nil {
+		return badRequest(err.Error())
+	}
+	body, err := a.readBody(w, r, a.opts.Config.Server.MaxBodyBytes)
+	if err != nil {
+		return err
+	}
+	b, err := a.opts.Config.Events.split(body)
+	if err != nil {
+		return err
+	}
+	events, err := b.events(func(e *event.Event) error {
+		if e.Instance != "" && e.Instance != name {
+			return fmt.Errorf("instance %.80q differs from the one in the path, %.80q; leave it out", e.Instance, name)
+		}
+		e.Instance, e.Origin = name, "api"
+		a.complete(e, who)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return a.accept(w, r, b.single, events)
+}
+
+// accept emits events and answers with their ids.
+func (a *API) accept(w http.ResponseWriter, r *http.Request, single bool, events []*event.Event) error {
+	err := a.emit(r.Context(), events...)
+	if errors.Is(err, instances.ErrUnknown) {
+		return noInstance(events[0].Instance)
+	}
+	if err != nil {
+		return err
+	}
+	answer := accepted{IDs: make([]string, len(events))}
+	for i, e := range events {
+		answer.IDs[i] = e.ID
+	}
+	if single {
+		answer.ID = events[0].ID
+	}
+	return writeJSON(w, http.StatusCreated, answer)
+}
+
+func (a *API) emit(ctx context.Context, events ...*event.Event) error {
+	ctx, cancel := context.WithTimeout(ctx, a.opts.Config.Events.Timeout)
+	defer cancel()
+	return a.opts.Emitter.Emit(ctx, events...)
+}
+
+// complete fills in what the server knows, and sees to it that no key is in the event that must not be: a token only if
+// consumers may see it, the global key and other instances' tokens never.
+func (a *API) complete(e *event.Event, who caller) {
+	if e.ServerURL == "" {
+		e.ServerURL = a.opts.Config.Server.URL
+	}
+	if who.token != "" {
+		e.APIKey = who.token
+	}
+	holder, known := a.authenticate(e.APIKey)
+	if !a.opts.Config.Auth.ExposeInFetchInstances || known && !(holder.Instance == e.Instance && !holder.Global) {
+		e.APIKey = ""
+	}
+}
+
+// notice emits an event of evosink's own about an instance. ctx only lends its values: what the event tells of has happened.
+func (a *API) notice(ctx context.Context, name, instance, token string, data any) (id string, err error) {
+	raw, err := marshal(data)
+	if err != nil {
+		return "", err
+	}
+	e := &event.Event{Name: name, Instance: instance, Origin: "evosink", ServerURL: a.opts.Config.Server.URL, Data: raw}
+	if a.opts.Config.Auth.ExposeInFetchInstances {
+		e.APIKey = token
+	}
+	err = a.emit(context.WithoutCancel(ctx), e)
+	return e.ID, err
+}

@@ -1,0 +1,194 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/instances"
+)
+
+// about is the data of events about an instance (evolution.md 1.3).
+type about struct {
+	InstanceName string `json:"instanceName"`
+	InstanceID   string `json:"instanceId"`
+	Token        string `json:"token,omitempty"`
+}
+
+func aboutOf(in instances.Instance) about { return about{InstanceName: in.Name, InstanceID: in.ID} }
+
+// createInstance is POST /instance/create (evolution.md 5.5).
+func (a *API) createInstance(w http.ResponseWriter, r *http.Request) error {
+	who, err := a.anyone(r)
+	if err == nil && !who.Global {
+		err = unauthorized()
+	}
+	if err != nil {
+		return err
+	}
+	body, err := a.readBody(w, r, maxSettings)
+	if err != nil {
+		return err
+	}
+	in, token, err := a.readInstance(body)
+	if err != nil {
+		return err
+	}
+	in, err = a.opts.Registry.Create(r.Context(), in, token)
+	if errors.Is(err, instances.ErrExists) {
+		return &problem{status: http.StatusForbidden, message: []string{fmt.Sprintf(`This name "%s" is already in use.`, in.Name)}}
+	}
+	if err != nil {
+		return err
+	}
+	a.tell(r.Context(), "instance.create", in.Name, token, aboutOf(in))
+	return writeJSON(w, http.StatusCreated, a.created(in, token))
+}
+
+// readInstance reads the body of POST /instance/create: the new instance and its token, a random one if none is given.
+func (a *API) readInstance(body []byte) (in instances.Instance, token string, err error) {
+	doc, err := parse(body)
+	if err != nil {
+		return in, "", err
+	}
+	presumeEnabled(doc, a.sinks)
+	if wrong := a.create.violations(doc); len(wrong) > 0 {
+		return in, "", violations(wrong)
+	}
+	keys := doc.(map[string]any) // the schema says so
+	in.Name, _ = keys["instanceName"].(string)
+	in.Integration, _ = keys["integration"].(string)
+	if err := event.ValidateInstance(in.Name); err != nil {
+		return in, "", badRequest(err.Error())
+	}
+	in.Settings = map[string]instances.Settings{}
+	for _, s := range a.sinks {
+		if err := s.adopt(keys, in.Settings); err != nil {
+			return in, "", err
+		}
+	}
+	given, _ := keys["token"].(string)
+	token, err = tokenOr(given)
+	return in, token, err
+}
+
+// created is the answer to POST /instance/create: Evolution API's, as far as it concerns events. The
+// state of the connection to WhatsApp is the API's to know; a new instance has none.
+func (a *API) created(in instances.Instance, token string) any {
+	out := map[string]any{
+		"instance": map[string]any{
+			"instanceName": in.Name, "instanceId": in.ID, "integration": orNull(in.Integration),
+			"webhookWaBusiness": nil, "accessTokenWaBusiness": "", "status": "close",
+		},
+		"hash": token,
+	}
+	for _, s := range a.sinks {
+		out[s.Name] = s.summary(in)
+	}
+	return out
+}
+
+// deleteInstance is DELETE /instance/delete/{instance}. See the package comment for the order of its steps.
+func (a *API) deleteInstance(w http.ResponseWriter, r *http.Request) error {
+	in, err := a.onInstance(r)
+	if err != nil {
+		return err
+	}
+	deleted, err := a.notice(r.Context(), "instance.delete", in.Name, "", aboutOf(in))
+	if err != nil {
+		return err
+	}
+	removed, err := a.notice(r.Context(), "remove.instance", in.Name, "", nil)
+	if err != nil {
+		return err
+	}
+	a.settle(r.Context(), deleted, removed)
+	err = a.opts.Registry.Delete(context.WithoutCancel(r.Context()), in.Name)
+	if err != nil && !errors.Is(err, instances.ErrUnknown) { // somebody else was quicker
+		return err
+	}
+	return writeJSON(w, http.StatusOK, map[string]any{
+		"status": "SUCCESS", "error": false, "response": map[string]string{"message": "Instance deleted"},
+	})
+}
+
+// settleTimeout bounds how long a deletion waits for sinks.
+const settleTimeout = 2 * time.Second
+
+func (a *API) settle(ctx context.Context, ids ...string) {
+	if a.opts.Settle == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	if err := a.opts.Settle(ctx, ids...); err != nil {
+		a.opts.Logger.Warn().Err(err).Msg("an instance is removed before every sink has seen it")
+	}
+}
+
+// newToken is POST /instance/token/{instance}: a new token, given as {"token":"..."} or generated. The old one opens
+// nothing any more when new.jwt is emitted, so whoever stole it does not learn the new one.
+func (a *API) newToken(w http.ResponseWriter, r *http.Request) error {
+	in, err := a.onInstance(r)
+	if err != nil {
+		return err
+	}
+	token, err := a.readToken(w, r)
+	if err != nil {
+		return err
+	}
+	if in, err = a.opts.Registry.SetToken(r.Context(), in.Name, token); err != nil {
+		return err
+	}
+	data := aboutOf(in)
+	if a.opts.Config.Auth.ExposeInFetchInstances {
+		data.Token = token
+	}
+	a.tell(r.Context(), "new.jwt", in.Name, token, data)
+	return writeJSON(w, http.StatusCreated, map[string]any{"instance": aboutOf(in), "hash": token})
+}
+
+func (a *API) readToken(w http.ResponseWriter, r *http.Request) (string, error) {
+	body, err := a.readBody(w, r, maxSettings)
+	if err != nil {
+		return "", err
+	}
+	var req struct {
+		Token string `json:"token"`
+	}
+	if len(strings.TrimSpace(string(body))) > 0 {
+		if err := json.Unmarshal(body, &req); err != nil {
+			return "", badRequest(`The body must be empty or like {"token":"..."}: ` + err.Error())
+		}
+	}
+	return tokenOr(req.Token)
+}
+
+// tell emits an event about what has happened already, so that it cannot fail the request.
+func (a *API) tell(ctx context.Context, name, instance, token string, data any) {
+	if _, err := a.notice(ctx, name, instance, token, data); err != nil {
+		a.opts.Logger.Error().Err(err).Str("event", name).Str("instance", instance).Msg("event was not emitted")
+	}
+}
+
+// maxToken is the length that Evolution API's database allows.
+const maxToken = 255
+
+// tokenOr returns the token given, or a random one. It refuses what no header could carry.
+func tokenOr(given string) (string, error) {
+	switch {
+	case given == "":
+		return instances.RandomToken(), nil
+	case len(given) > maxToken:
+		return "", badRequest(fmt.Sprintf("token has %d bytes, at most %d are allowed", len(given), maxToken))
+	case strings.TrimSpace(given) != given, strings.ContainsFunc(given, unicode.IsControl):
+		return "", badRequest("token must not begin or end with white space, nor contain control characters")
+	}
+	return given, nil
+}

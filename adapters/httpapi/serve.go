@@ -1,0 +1,80 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// A handler answers a request, or returns an error for [API.fail] to answer; not both.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// serve gives a handler what all routes have: CORS headers, an answer for its error, one line in the log. Neither
+// query nor header nor body is logged: there are keys in them.
+func (a *API) serve(h handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		rec := &recorder{ResponseWriter: w}
+		a.opts.Config.CORS.allow(rec.Header(), r)
+		if err := h(rec, r); err != nil {
+			a.fail(rec, r, err)
+		}
+		a.opts.Logger.Debug().Str("method", r.Method).Str("path", r.URL.Path).Int("status", rec.status).
+			Dur("duration", time.Since(start)).Msg("request")
+	})
+}
+
+// fail answers with an error in Evolution API's shape. What is this side's fault is logged here, once.
+func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p := problemOf(err)
+	if p.status >= 500 && r.Context().Err() == nil {
+		a.opts.Logger.Error().Err(err).Str("method", r.Method).Str("route", r.Pattern).Msg("request failed")
+	}
+	if p.retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(p.retryAfter/time.Second)))
+	}
+	_ = writeJSON(w, p.status, p.body())
+}
+
+// notFound answers what no route matches, preflight requests of browsers among it (evolution.md 5.4, unknown route).
+func (a *API) notFound(w http.ResponseWriter, r *http.Request) error {
+	if a.opts.Config.CORS.preflight(w, r) {
+		return nil
+	}
+	return notFound("Cannot " + r.Method + " " + r.URL.EscapedPath())
+}
+
+// writeJSON answers with v. Text is left as it is: there is no HTML here.
+func writeJSON(w http.ResponseWriter, status int, v any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	return writeBody(w, status, bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+}
+
+func writeBody(w http.ResponseWriter, status int, body []byte) error {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // whoever hung up does not want the answer
+	return nil
+}
+
+// A recorder remembers the status for the log.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for [http.ResponseController].
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
