@@ -109,6 +109,27 @@ type (
 	Targeter interface {
 		Targets(e *event.Event, scopes []Scope, settings json.RawMessage) []Destination
 	}
+
+	// A Retrier has its own retry policy for a delivery; others have [DefaultPolicy]. It is asked after each failure and before
+	// each attempt, so it must not take long.
+	Retrier interface {
+		Retry(d *Delivery) Policy
+	}
+
+	// A Batcher takes several deliveries to one address at once: consecutive events of a lane, and those of other lanes beside
+	// them, in order per lane. The answer has an error or nil for each. Where one of a target and instance has
+	// failed, those behind it are delivered again whatever their answers, because they were to come after it; so a
+	// Batcher that can stop there should. Deliver is then not called.
+	Batcher interface {
+		DeliverBatch(ctx context.Context, d []*Delivery) []error
+	}
+
+	// An Addresser names what stands behind a target, a host or a broker: lanes with the same address share a circuit breaker
+	// and a limit of concurrency. Without this ability a global target is one address for all instances, and a target of
+	// scope [Instance] is an address of its own for each.
+	Addresser interface {
+		Address(s Scope, t Target, instance string) string
+	}
 )
 
 // A Destination is one target of an event together with the reason for it.
