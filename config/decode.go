@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
@@ -142,7 +143,7 @@ func (d *decoder) list(n *node, v reflect.Value, raw any, path []string) {
 	if !ok {
 		items = []any{raw}
 		if text, ok := raw.(string); ok {
-			items = n.asList(text)
+			items = commaList(text)
 		}
 	}
 	list := reflect.MakeSlice(v.Type(), 0, len(items))
@@ -158,13 +159,13 @@ func (d *decoder) list(n *node, v reflect.Value, raw any, path []string) {
 
 // scalar reports whether v now holds raw. A value that we printed redacted is not one.
 func (d *decoder) scalar(n *node, v reflect.Value, raw any, path []string) bool {
+	from, _ := d.layers.origin(strings.Join(path, "."))
 	if text, ok := raw.(string); ok && isRedacted(text) {
-		from, _ := d.layers.origin(strings.Join(path, "."))
 		d.warnings = append(d.warnings, fmt.Sprintf("%s is written %s, the way a secret is printed: it is not used (%s)", strings.Join(path, "."), redactText(text), from.detail()))
 		return false
 	}
 	fresh := reflect.New(v.Type()).Elem()
-	if err := n.setScalar(fresh, raw); err != nil {
+	if err := n.setScalar(fresh, raw, cmp.Or(unitOf(from.name), n.unit)); err != nil {
 		d.fail(path, err)
 		return false
 	}

@@ -96,12 +96,12 @@ func quoted(src string, quote byte) (value, rest string, ok bool) {
 	return "", "", false
 }
 
-// quoteDotenv writes a value so that parseDotenv reads it back.
+// quoteDotenv writes a value on one line so that parseDotenv reads it back.
 func quoteDotenv(value string) string {
 	if !strings.ContainsAny(value, " \t\r\n#'\"`\\$") {
 		return value
 	}
-	if !strings.ContainsAny(value, "'\r") {
+	if !strings.ContainsAny(value, "'\r\n") {
 		return "'" + value + "'"
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(value) + `"`

@@ -101,7 +101,7 @@ func TestAFileMayBeginWithAMarkerOrAByteOrderMark(t *testing.T) {
 
 func TestDatesInFreeFormBecomeText(t *testing.T) {
 	for name, content := range map[string]string{
-		"config.yaml": "labels: {at: 2024-01-02T03:04:05Z, l: [{1: 2}]}\n",
+		"config.yaml": "labels: {at: 2024-01-02T03:04:05Z, l: [{1: 2}, [{3: {4: 5}}]]}\n",
 		"config.toml": "[labels]\nat = 2024-01-02T03:04:05Z\nl = [{1 = 2}]\nday = 2024-01-02\n",
 	} {
 		a, _ := mustLoad(t, source{files: map[string]string{name: content}})

@@ -72,7 +72,7 @@ func (a *arguments) flag(arg string, after []string) []string {
 }
 
 func (a *arguments) set(n *node, path []string, name, text string) {
-	value := n.fromText(text, n.unit)
+	value := n.fromText(text)
 	setPath(a.tree, path, value)
 	a.names[name] = "--" + name
 	if entries, ok := value.(map[string]any); ok {

@@ -126,7 +126,7 @@ func TestAllErrorsAreReportedAtOnce(t *testing.T) {
 		`unknown key sinks.webhook.retry.max_atempts (config.yaml), did you mean sinks.webhook.retry.max_attempts?`,
 		`sinks.webhook.retry.jitter_factor: "much" is not a number: want a number such as 0.2 (.env WEBHOOK_RETRY_JITTER_FACTOR)`,
 		`sinks.websocket.enabled: "ja" is not a bool: want true, false, 1, 0, yes, no, on or off (environment WEBSOCKET_ENABLED)`,
-		`"soon" is not a duration`, `(environment WEBHOOK_REQUEST_TIMEOUT_MS)`,
+		`"soon" is not a duration: want a whole number of milliseconds, or a number with a unit such as 30s (environment WEBHOOK_REQUEST_TIMEOUT_MS)`,
 		`sinks.kafka.level: "300" is out of range: want a whole number from -128 to 127 (flag --sinks.kafka.level)`,
 		`unknown flag --server.prot, did you mean --server.port?`,
 	)

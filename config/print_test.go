@@ -195,3 +195,44 @@ func TestControlCharactersDoNotReachTheTerminal(t *testing.T) {
 		t.Errorf("%q", out.String())
 	}
 }
+
+func TestAnExamplesValuesAreQuotedSoThatTheyReadBack(t *testing.T) {
+	for _, value := range []string{"a b", "a#b", "it's", "it's\r\n\"so\" \\n", "$HOME", "a\nb", "tab\tbed", "`x`"} {
+		a := defaults()
+		a.Server.URL = value
+		a.Webhook.Headers = map[string]string{"X-A": "1", "X-B": "two words"}
+		c, err := config.Load(config.Options{Sections: a.sections(), Dir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var example bytes.Buffer
+		if err := c.EnvExample(&example); err != nil {
+			t.Fatal(err)
+		}
+		if b, _ := mustLoad(t, source{files: map[string]string{".env": example.String()}}); b.Server.URL != "" {
+			t.Errorf("%q: the commented example sets the URL", value)
+		}
+		live := regexp.MustCompile(`(?m)^# (SERVER_URL=|SINKS_WEBHOOK_HEADERS=)`).ReplaceAllString(example.String(), "$1")
+		b, _ := mustLoad(t, source{files: map[string]string{".env": live}})
+		if b.Server.URL != value || !reflect.DeepEqual(b.Webhook.Headers, a.Webhook.Headers) {
+			t.Errorf("%q became %q, headers %v", value, b.Server.URL, b.Webhook.Headers)
+		}
+	}
+}
+
+func TestKeysListsEveryKeyOnceWithItsHelp(t *testing.T) {
+	_, c := mustLoad(t, source{})
+	seen := map[string]bool{}
+	for _, k := range c.Keys() {
+		if seen[k.Name] {
+			t.Errorf("%s is there twice", k.Name)
+		}
+		seen[k.Name] = true
+	}
+	if k, ok := c.Key("server.port"); !ok || k.Help != "TCP port to listen on" || !seen["sinks.kafka.tls.ca"] {
+		t.Errorf("%+v, %t", k, ok)
+	}
+	if _, ok := c.Key("server"); ok {
+		t.Error("a section is no key")
+	}
+}

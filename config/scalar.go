@@ -12,8 +12,9 @@ import (
 )
 
 // setScalar puts raw, a text or a file's own number or bool, into v. It accepts what the
-// shape of n allows and nothing near it; the error says what is accepted, and never shows a secret.
-func (n *node) setScalar(v reflect.Value, raw any) error {
+// shape of n allows and nothing near it; the error says what is accepted, and never shows a secret. unit
+// is what a plain number counts in a duration, 0 when it means nothing there.
+func (n *node) setScalar(v reflect.Value, raw any, unit time.Duration) error {
 	if k := reflect.ValueOf(raw).Kind(); k == reflect.Map || k == reflect.Slice || raw == nil {
 		return fmt.Errorf("a %s stands where a single value is expected", kindOf(raw))
 	}
@@ -33,7 +34,7 @@ func (n *node) setScalar(v reflect.Value, raw any) error {
 		v.SetBool(b)
 		return err
 	case shapeDuration:
-		d, err := parseDuration(raw, n.unit)
+		d, err := parseDuration(raw, unit)
 		v.SetInt(int64(d))
 		return err
 	}

@@ -31,6 +31,10 @@ func TestASecretNeverPrints(t *testing.T) {
 		t.Fatal(err)
 	}
 	out.Write(b)
+	if b, err = s.MarshalText(); err != nil {
+		t.Fatal(err)
+	}
+	out.Write(b)
 	if text := out.String(); strings.Contains(text, hidden) || strings.Contains(text, fmt.Sprintf("%x", hidden)) {
 		t.Errorf("the secret shows in %s", text)
 	}

@@ -12,20 +12,14 @@ import (
 
 // fromText turns the text of a variable or a flag into what a file would hold there, so that
 // layers merge alike: a list from commas, a map from "name=value,name=value" (a name alone means true).
-// Scalars stay text; unit is what a plain number counts in a duration.
-func (n *node) fromText(text string, unit time.Duration) any {
-	switch {
-	case n.shape == shapeList:
-		list := []any{}
-		for part := range strings.SplitSeq(text, ",") {
-			if part = strings.TrimSpace(part); part != "" {
-				list = append(list, part)
-			}
-		}
-		return list
-	case n.shape == shapeMap:
+// Scalars stay text.
+func (n *node) fromText(text string) any {
+	switch n.shape {
+	case shapeList:
+		return commaList(text)
+	case shapeMap:
 		entries := map[string]any{}
-		for _, part := range n.asList(text) {
+		for _, part := range commaList(text) {
 			name, value, ok := strings.Cut(part.(string), "=")
 			if !ok {
 				value = "true"
@@ -33,15 +27,19 @@ func (n *node) fromText(text string, unit time.Duration) any {
 			entries[strings.TrimSpace(name)] = strings.TrimSpace(value)
 		}
 		return entries
-	case n.shape == shapeDuration && unit != 0 && isWhole(strings.TrimSpace(text)):
-		return strings.TrimSpace(text) + unit.String()[1:]
 	}
 	return text
 }
 
-// asList reads a comma list.
-func (n *node) asList(text string) []any {
-	return (&node{shape: shapeList}).fromText(text, 0).([]any)
+// commaList cuts at commas, and drops blanks around words and words that are empty.
+func commaList(text string) []any {
+	list := []any{}
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			list = append(list, part)
+		}
+	}
+	return list
 }
 
 // plain returns v as a file would hold it: text, bool, number, list or map. Secrets are not

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,28 +69,30 @@ func quoteLine(variable string) string {
 
 func TestBadValuesAreErrorsThatNameWhatIsAccepted(t *testing.T) {
 	for content, parts := range map[string][]string{
-		"server: {port: 70000}":                                  {"server.port", "out of range", "0 to 65535", "config.yaml"},
-		"server: {port: -1}":                                     {"server.port", "0 to 65535"},
-		"server: {port: 80.5}":                                   {"server.port", `"80.5"`, "whole number"},
-		"server: {port: true}":                                   {"server.port", "not a number"},
-		"server: {port: [1]}":                                    {"server.port", "a list stands where a single value"},
-		"server: {port: {a: 1}}":                                 {"server.port", "a section stands where a single value"},
-		"server: {port: ''}":                                     {"server.port", "not a number"},
-		"server: {url: 0123}":                                    {"server.url", "a number stands where text is expected", "quotes"},
-		"server: {url: 2024-01-01}":                              {"server.url", "a date or time stands", "quotes"},
-		"server: {max_body: 1XB}":                                {"server.max_body", "not a size", "64KB or 1MiB"},
-		"server: {max_body: -5}":                                 {"server.max_body", "not a size"},
-		"server: {max_body: 9999999TiB}":                         {"server.max_body", "not a size"},
-		"server: 5":                                              {"server", "a number stands where a section with keys below it is expected"},
-		"sinks: [a]":                                             {"sinks", "a list stands where a section"},
-		"plugins: text":                                          {"plugins", "a text stands where a section"},
-		"plugins: {x: 1}":                                        {"plugins.x", "a number stands where a section"},
-		"labels: 1":                                              {"labels", "a number stands where a section"},
+		"server: {port: 70000}":          {"server.port", "out of range", "0 to 65535", "config.yaml"},
+		"server: {port: -1}":             {"server.port", "0 to 65535"},
+		"server: {port: 80.5}":           {"server.port", `"80.5"`, "whole number"},
+		"server: {port: true}":           {"server.port", "not a number"},
+		"server: {port: [1]}":            {"server.port", "a list stands where a single value"},
+		"server: {port: {a: 1}}":         {"server.port", "a section stands where a single value"},
+		"server: {port: ''}":             {"server.port", "not a number"},
+		"server: {url: 0123}":            {"server.url", "a number stands where text is expected", "quotes"},
+		"server: {url: 2024-01-01}":      {"server.url", "a date or time stands", "quotes"},
+		"server: {max_body: 1XB}":        {"server.max_body", "not a size", "64KB or 1MiB"},
+		"server: {max_body: -5}":         {"server.max_body", "not a size"},
+		"server: {max_body: 9999999TiB}": {"server.max_body", "not a size"},
+		"server: 5":                      {"server", "a number stands where a section with keys below it is expected"},
+		"sinks: [a]":                     {"sinks", "a list stands where a section"},
+		"plugins: text":                  {"plugins", "a text stands where a section"},
+		"plugins: {x: 1}":                {"plugins.x", "a number stands where a section"},
+		"labels: 1":                      {"labels", "a number stands where a section"},
+		"labels: " + strings.Repeat("{a: ", 5000) + strings.Repeat("}", 5000):          {"labels", "nested deeper than 64 levels"},
+		"server: {url: " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + "}": {"server.url", "nested deeper than 64 levels"},
 		"labels: {a: .nan}":                                      {"labels", "finite"},
 		"sinks: {webhook: {events: [A]}}":                        {"sinks.webhook.events", "a list stands where a section"},
 		"sinks: {webhook: {events: {A: 3}}}":                     {"sinks.webhook.events.A", "not a bool"},
 		"sinks: {webhook: {timeout: 5}}":                         {"sinks.webhook.timeout", "500ms, 30s"},
-		"sinks: {webhook: {retry: {jitter_factor: .inf}}}":       {"jitter_factor", "out of range"},
+		"sinks: {webhook: {retry: {jitter_factor: .inf}}}":       {"jitter_factor", "not a finite number"},
 		"sinks: {websocket: {trusted: [10.0.0.0]}}":              {"sinks.websocket.trusted", "not accepted", "10.0.0.0"},
 		"sinks: {websocket: {allowed_hosts: [a, null]}}":         {"sinks.websocket.allowed_hosts", "a missing value stands"},
 		"sinks: {websocket: {enabled: ja}}":                      {"sinks.websocket.enabled", "not a bool"},

@@ -130,12 +130,8 @@ func (v *variables) set(n *node, at []string, name, text string) {
 	if _, taken := v.names[key]; taken {
 		return
 	}
-	unit := unitOf(name)
-	if unit == 0 {
-		unit = n.unit
-	}
 	v.names[key] = name
-	value := n.fromText(text, unit)
+	value := n.fromText(text)
 	setPath(v.tree, at, value)
 	if entries, ok := value.(map[string]any); ok {
 		for e := range entries {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -16,7 +17,7 @@ import (
 // watching runs Watch in a bubble, where polls take no time, and counts its calls.
 type watching struct {
 	t       *testing.T
-	calls   int
+	calls   atomic.Int32
 	trigger chan os.Signal
 }
 
@@ -27,7 +28,7 @@ func watch(t *testing.T, paths []string, act func(w *watching)) {
 		w := &watching{t: t, trigger: make(chan os.Signal)}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
-		go func() { done <- config.Watch(ctx, paths, 0, w.trigger, func() { w.calls++ }) }()
+		go func() { done <- config.Watch(ctx, paths, 0, w.trigger, func() { w.calls.Add(1) }) }()
 		synctest.Wait()
 		act(w)
 		cancel()
@@ -42,8 +43,8 @@ func (w *watching) after(polls, calls int, what string) {
 	w.t.Helper()
 	time.Sleep(time.Duration(polls)*2*time.Second + time.Millisecond) // the bubble's clock
 	synctest.Wait()
-	if w.calls != calls {
-		w.t.Errorf("%s: %d calls, want %d", what, w.calls, calls)
+	if got := int(w.calls.Load()); got != calls {
+		w.t.Errorf("%s: %d calls, want %d", what, got, calls)
 	}
 }
 

@@ -95,6 +95,6 @@ func checkConfig(env *Env, args []string, c Config, loaded error) error {
 	if loaded != nil {
 		return fmt.Errorf("the configuration has errors:\n%w", loaded)
 	}
-	_, err := fmt.Fprintf(env.Stdout, "the configuration is valid (%d warnings)\n", len(warnings))
+	_, err := fmt.Fprintf(env.Stdout, "the configuration is valid (warnings: %d)\n", len(warnings))
 	return err
 }
