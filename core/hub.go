@@ -80,7 +80,11 @@ func (h *Hub) add(f *sink.Factory) error {
 	}
 	m := newMember(f, h.opts.Instances, h.log)
 	var err error
-	m.sink, err = f.New(sink.Host{Logger: m.log, Directory: &directory{h.opts.Instances, f.Name}, Log: h.opts.Log})
+	host := sink.Host{Logger: m.log, Directory: &directory{h.opts.Instances, f.Name}}
+	if h.opts.Log != nil {
+		host.Log, host.Reached = h.opts.Log, m.progress.reached
+	}
+	m.sink, err = f.New(host)
 	if err != nil {
 		return err
 	}

@@ -46,12 +46,13 @@ func newMember(f *sink.Factory, r *instances.Registry, log zerolog.Logger) *memb
 // live is the router's handler of a sink of mode Live. It never fails: whoever
 // cannot be reached now has missed the event.
 func (m *member) live(msg *message.Message) error {
+	cursor, _ := bus.CursorOf(msg.Context())
+	defer m.progress.done(msg.UUID, cursor.Position)
 	e, err := bus.Event(msg)
 	if err != nil {
 		m.log.Warn().Err(err).Str("message", msg.UUID).Msg("message on the bus skipped")
 		return nil
 	}
-	defer m.progress.done(e.ID)
 	settings := m.settingsOf(e.Instance)
 	scopes := scope.Of(e, m.name, m.rule, settings)
 	for _, to := range scope.Targets(m.sink, e, scopes, settings.Raw) {

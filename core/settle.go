@@ -2,73 +2,72 @@ package core
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
 // recent is how many of its last events a live sink remembers to have handled.
 const recent = 256
 
-// progress remembers the last events that a handler is done with, for those who wait for one.
+// progress knows how far a live sink has come, for those who wait for it.
 type progress struct {
 	mu sync.Mutex
 	// mu guards the fields below.
-	last    [recent]string
-	next    int
-	waiting map[string]chan struct{}
+	last     [recent]string // ids of the last events handled
+	next     int
+	position int64         // in the engine's log, if it has one
+	moved    chan struct{} // closed at the next event; nil while nobody waits
 }
 
-// done says that the event has been handled.
-func (p *progress) done(id string) {
+// done says that an event has been handled. position is 0 where the engine has no log.
+func (p *progress) done(id string, position int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.last[p.next] = id
 	p.next = (p.next + 1) % recent
-	if ch, ok := p.waiting[id]; ok {
-		close(ch)
-		delete(p.waiting, id)
+	p.position = max(p.position, position)
+	if p.moved != nil {
+		close(p.moved)
+		p.moved = nil
 	}
 }
 
-// wait returns when the event has been handled or ctx ends.
-func (p *progress) wait(ctx context.Context, id string) error {
-	ch := p.expect(id)
-	if ch == nil {
-		return nil
-	}
-	select {
-	case <-ch:
-		return nil
-	case <-ctx.Done():
-		p.forget(id)
-		return ctx.Err()
-	}
+// handled waits until the event with that id, emitted a moment ago, has been handled, or ctx ends.
+func (p *progress) handled(ctx context.Context, id string) error {
+	return p.wait(ctx, func() bool { return slices.Contains(p.last[:], id) })
 }
 
-// forget lets go of an event that nobody waits for any more: one that never comes must not be kept for ever.
-func (p *progress) forget(id string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.waiting, id)
+// reached waits until everything up to the position has been handled, or ctx ends.
+func (p *progress) reached(ctx context.Context, position int64) error {
+	return p.wait(ctx, func() bool { return p.position >= position })
 }
 
-// expect returns what is closed when the event has been handled, nil if it has been.
-func (p *progress) expect(id string) chan struct{} {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, last := range p.last {
-		if last == id {
+// wait waits until condition holds, which is evaluated with mu held.
+func (p *progress) wait(ctx context.Context, condition func() bool) error {
+	for {
+		moved := p.unless(condition)
+		if moved == nil {
 			return nil
 		}
-	}
-	ch, ok := p.waiting[id]
-	if !ok {
-		ch = make(chan struct{})
-		if p.waiting == nil {
-			p.waiting = map[string]chan struct{}{}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		p.waiting[id] = ch
 	}
-	return ch
+}
+
+// unless returns nil if condition holds, else what is closed at the next event.
+func (p *progress) unless(condition func() bool) chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if condition() {
+		return nil
+	}
+	if p.moved == nil {
+		p.moved = make(chan struct{})
+	}
+	return p.moved
 }
 
 // Settle waits until every live sink of this node has handled the events with these ids, emitted a moment ago, or ctx
@@ -76,7 +75,7 @@ func (p *progress) expect(id string) chan struct{} {
 func (h *Hub) Settle(ctx context.Context, ids ...string) error {
 	for _, m := range h.sinks {
 		for _, id := range ids {
-			if err := m.progress.wait(ctx, id); err != nil {
+			if err := m.progress.handled(ctx, id); err != nil {
 				return err
 			}
 		}

@@ -10,25 +10,25 @@ import (
 )
 
 // Replay implements [sink.Log]. An event whose id was published twice counts where it came first.
-func (e *Engine) Replay(ctx context.Context, after, instance string, f func(*event.Event) error) error {
+func (e *Engine) Replay(ctx context.Context, after, instance string, f func(*event.Event) error) (end int64, err error) {
 	position, ok := e.find(after)
 	if !ok {
-		return sink.ErrExpired
+		return 0, sink.ErrExpired
 	}
 	for ctx.Err() == nil {
 		entries, _, floor := e.log.After(tail.All, position)
 		if position < floor {
-			return sink.ErrExpired // Publish has dropped what comes next while f was busy
+			return position, sink.ErrExpired // Publish has dropped what comes next while f was busy
 		}
 		if len(entries) == 0 {
-			return nil
+			return position, nil
 		}
 		if err := visit(entries, instance, f); err != nil {
-			return err
+			return position, err
 		}
 		position = entries[len(entries)-1].Position
 	}
-	return ctx.Err()
+	return position, ctx.Err()
 }
 
 // find returns the position of the event with that id.

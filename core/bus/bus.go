@@ -69,8 +69,9 @@ var (
 	ErrClosed     = errors.New("the bus is closed")
 )
 
-// A Cursor is where a group stands after a message. An engine that also keeps the delivery queue attaches it to the
-// messages of its groups, so that the queue can move it in the transaction that stores
+// A Cursor is where a reader stands after a message: a group, or with Group "" a broadcast subscription, whose positions
+// are those of sink.Log. An engine that has such a log attaches it to messages of broadcasts. One
+// that also keeps the delivery queue attaches it to the messages of its groups, so that the queue can move it in the transaction that stores
 // the deliveries; the ack of the message then costs nothing more.
 type Cursor struct {
 	Group    string

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 
@@ -67,6 +68,9 @@ type Host struct {
 	Logger    zerolog.Logger // has the sink's name as a field
 	Directory Directory
 	Log       Log // nil when the engine keeps no log of events
+	// Reached returns when every event of the log up to a position has been handed to the sink, or was not for it, or when
+	// ctx ends. With it a sink of mode [Live] knows that what it has replayed will not come again. nil without a Log.
+	Reached func(ctx context.Context, position int64) error
 }
 
 // A Directory tells a sink about instances. Its methods may be called at any time by any number of goroutines.

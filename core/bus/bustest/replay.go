@@ -39,13 +39,13 @@ var replayRules = []rule{
 		func(t *trial) {
 			b, log := t.replayable()
 			for _, id := range []string{"a#0", ""} {
-				err := log.Replay(t.ctx, id, "", func(*event.Event) error { return nil })
+				_, err := log.Replay(t.ctx, id, "", func(*event.Event) error { return nil })
 				if !errors.Is(err, sink.ErrExpired) {
 					t.failf("Replay in an empty log after %q returned %v, want ErrExpired", id, err)
 				}
 			}
 			t.publish(b, "a", 0, 1)
-			if err := log.Replay(t.ctx, "a#1", "a", func(*event.Event) error { return nil }); !errors.Is(err, sink.ErrExpired) {
+			if _, err := log.Replay(t.ctx, "a#1", "a", func(*event.Event) error { return nil }); !errors.Is(err, sink.ErrExpired) {
 				t.failf("Replay after an unknown id returned %v, want ErrExpired", err)
 			}
 		},
@@ -57,13 +57,13 @@ var replayRules = []rule{
 			b, log := t.replayable()
 			t.publish(b, "a", 0, 10)
 			calls, boom := 0, errors.New("boom")
-			err := log.Replay(t.ctx, "a#0", "a", func(*event.Event) error { calls++; return boom })
+			_, err := log.Replay(t.ctx, "a#0", "a", func(*event.Event) error { calls++; return boom })
 			if !errors.Is(err, boom) || calls != 1 {
 				t.failf("Replay returned %v after %d calls, want the function's error after one", err, calls)
 			}
 			ctx, cancel := context.WithCancel(t.ctx)
 			cancel()
-			err = log.Replay(ctx, "a#0", "a", func(*event.Event) error { return nil })
+			_, err = log.Replay(ctx, "a#0", "a", func(*event.Event) error { return nil })
 			if !errors.Is(err, context.Canceled) {
 				t.failf("Replay with an ended context returned %v, want context.Canceled", err)
 			}
@@ -100,7 +100,7 @@ func (t *trial) replayable() (bus.Bus, sink.Log) {
 func (t *trial) replayed(log sink.Log, after, instance string, want []string) {
 	t.Helper()
 	var got []string
-	err := log.Replay(t.ctx, after, instance, func(e *event.Event) error {
+	_, err := log.Replay(t.ctx, after, instance, func(e *event.Event) error {
 		got = append(got, e.ID)
 		return nil
 	})

@@ -142,9 +142,6 @@ func (s *subscription) offer(ctx context.Context, e Entry) (acked, nacked bool) 
 }
 
 func (s *subscription) context(ctx context.Context, e Entry) context.Context {
-	if s.reader.Group == "" {
-		return ctx
-	}
 	return bus.WithCursor(ctx, bus.Cursor{Group: s.reader.Group, Shard: e.Shard, Position: e.Position})
 }
 

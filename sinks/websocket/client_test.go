@@ -1,0 +1,148 @@
+package websocket_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// client speaks socket.io over a websocket, one namespace per client. It answers heartbeats by itself.
+type client struct {
+	t         *testing.T
+	conn      *websocket.Conn
+	namespace string
+
+	frames chan string // what the server sent, but for pings and events
+	mu     sync.Mutex
+	// mu guards the fields below.
+	events []received
+	more   chan struct{}
+}
+
+type received struct {
+	name string
+	data map[string]json.RawMessage
+}
+
+// dial opens a connection to the server's /socket.io/. query is appended to the handshake's.
+func dial(t *testing.T, server *httptest.Server, query string, header http.Header) (*client, error) {
+	t.Helper()
+	url := "ws" + strings.TrimPrefix(server.URL, "http") + "/socket.io/?EIO=4&transport=websocket" + query
+	conn, answer, err := websocket.DefaultDialer.Dial(url, header)
+	if err != nil {
+		return nil, refused{answer, err}
+	}
+	c := &client{t: t, conn: conn, frames: make(chan string, 100), more: make(chan struct{}, 1)}
+	t.Cleanup(func() { conn.Close() })
+	if _, open, err := conn.ReadMessage(); err != nil || open[0] != '0' {
+		t.Fatalf("no open packet: %s, %v", open, err)
+	}
+	go c.read()
+	return c, nil
+}
+
+type refused struct {
+	answer *http.Response
+	error
+}
+
+func (c *client) read() {
+	defer close(c.frames)
+	for {
+		_, frame, err := c.conn.ReadMessage()
+		if err != nil {
+			return
+		}
+		switch {
+		case string(frame) == "2":
+			c.conn.WriteMessage(websocket.TextMessage, []byte("3"))
+		case strings.HasPrefix(string(frame), "42"):
+			c.record(string(frame[2:]))
+		default:
+			c.frames <- string(frame)
+		}
+	}
+}
+
+func (c *client) record(packet string) {
+	if packet[0] == '/' {
+		_, packet, _ = strings.Cut(packet, ",")
+	}
+	var args []json.RawMessage
+	r := received{}
+	if err := json.Unmarshal([]byte(packet), &args); err != nil {
+		c.t.Errorf("event %q: %v", packet, err)
+		return
+	}
+	json.Unmarshal(args[0], &r.name)
+	json.Unmarshal(args[1], &r.data)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.events = append(c.events, r)
+	select {
+	case c.more <- struct{}{}:
+	default:
+	}
+}
+
+// join connects to a namespace and returns the answer: "40…" or "44…".
+func (c *client) join(namespace, auth string) string {
+	c.t.Helper()
+	c.namespace = namespace
+	prefix := ""
+	if namespace != "/" {
+		prefix = namespace + ","
+	}
+	c.conn.WriteMessage(websocket.TextMessage, []byte("40"+prefix+auth))
+	return c.frame()
+}
+
+// frame returns the next frame that is no event, "" if the connection has ended.
+func (c *client) frame() string {
+	c.t.Helper()
+	select {
+	case f := <-c.frames:
+		return f
+	case <-time.After(10 * time.Second):
+		c.t.Fatal("the server sends nothing")
+		return ""
+	}
+}
+
+// ids returns the ids of the events received so far.
+func (c *client) ids() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []string
+	for _, e := range c.events {
+		var id string
+		json.Unmarshal(e.data["id"], &id)
+		out = append(out, id)
+	}
+	return out
+}
+
+// await returns the first n events.
+func (c *client) await(n int) []received {
+	c.t.Helper()
+	deadline := time.After(10 * time.Second)
+	for {
+		c.mu.Lock()
+		events := c.events
+		c.mu.Unlock()
+		if len(events) >= n {
+			return events[:n]
+		}
+		select {
+		case <-c.more:
+		case <-deadline:
+			c.t.Fatalf("%d of %d events arrived", len(events), n)
+		}
+	}
+}

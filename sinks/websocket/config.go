@@ -1,0 +1,65 @@
+package websocket
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Config configures the sink. Begin with [DefaultConfig].
+type Config struct {
+	Enabled        bool          `koanf:"enabled" env:"WEBSOCKET_ENABLED" help:"Serve events to socket.io clients."`
+	GlobalEvents   bool          `koanf:"global_events" env:"WEBSOCKET_GLOBAL_EVENTS" help:"Emit every event of every instance on the namespace / (global mode)."`
+	AllowedHosts   []string      `koanf:"allowed_hosts" env:"WEBSOCKET_ALLOWED_HOSTS" help:"Addresses and CIDR ranges of clients that need no key, unless they come through a proxy. Default: loopback."`
+	TrustedProxies []string      `koanf:"trusted_proxies" env:"WEBSOCKET_TRUSTED_PROXIES" help:"Addresses and CIDR ranges of proxies whose X-Forwarded-For tells the client's address."`
+	PingInterval   time.Duration `koanf:"ping_interval" env:"WEBSOCKET_PING_INTERVAL" help:"Time between heartbeats."`
+	PingTimeout    time.Duration `koanf:"ping_timeout" env:"WEBSOCKET_PING_TIMEOUT" help:"How long a client may take to answer a heartbeat."`
+	ConnectTimeout time.Duration `koanf:"connect_timeout" env:"WEBSOCKET_CONNECT_TIMEOUT" help:"How long a connection may last without having joined a namespace."`
+	MaxPayload     int           `koanf:"max_payload" env:"WEBSOCKET_MAX_PAYLOAD" help:"Largest message taken from a client, in bytes."`
+	QueueBytes     int           `koanf:"queue_bytes" env:"WEBSOCKET_QUEUE_BYTES" help:"What may wait for one client that does not keep up, in bytes with an overhead per packet; above it the client is disconnected."`
+	Recovery       time.Duration `koanf:"recovery" env:"WEBSOCKET_RECOVERY" help:"How long a client that lost its connection may take to come back and get what it missed; 0 turns that off."`
+	RecoveryBytes  int           `koanf:"recovery_bytes" env:"WEBSOCKET_RECOVERY_BYTES" help:"Events kept for that, in bytes per namespace."`
+	Compression    bool          `koanf:"compression" env:"WEBSOCKET_COMPRESSION" help:"Offer permessage-deflate to clients, for messages of 1 KiB and more. Costs CPU and memory per client."`
+	EIO3           bool          `koanf:"allow_eio3" env:"WEBSOCKET_ALLOW_EIO3" help:"Let socket.io clients of version 2 in."`
+
+	// Origins that browsers may connect from, "*" for all; none adds no CORS headers. ExposeAPIKey writes
+	// instances' tokens into envelopes. Both belong to settings of the whole server, which main fills in.
+	Origins      []string `koanf:"-"`
+	ExposeAPIKey bool     `koanf:"-"`
+}
+
+// DefaultConfig returns the defaults: those of Evolution API where it has them (evolution.md 3.1, 4.1).
+func DefaultConfig() Config {
+	return Config{
+		AllowedHosts: []string{"127.0.0.1", "::1"},
+		PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, ConnectTimeout: 45 * time.Second,
+		MaxPayload: 1_000_000, QueueBytes: 4 << 20,
+		Recovery: 2 * time.Minute, RecoveryBytes: 8 << 20,
+		Origins: []string{"*"},
+	}
+}
+
+// Validate reports everything that is wrong with c, in keys of the section.
+func (c *Config) Validate() error {
+	var errs []error
+	for key, value := range map[string]int64{
+		"ping_interval": int64(c.PingInterval), "ping_timeout": int64(c.PingTimeout), "connect_timeout": int64(c.ConnectTimeout),
+		"max_payload": int64(c.MaxPayload), "queue_bytes": int64(c.QueueBytes),
+	} {
+		if value <= 0 {
+			errs = append(errs, fmt.Errorf("%s must be above 0", key))
+		}
+	}
+	if c.Recovery < 0 {
+		errs = append(errs, errors.New("recovery must not be below 0; 0 turns it off"))
+	}
+	if c.Recovery > 0 && c.RecoveryBytes <= 0 {
+		errs = append(errs, errors.New("recovery_bytes must be above 0 while recovery is on"))
+	}
+	for key, hosts := range map[string][]string{"allowed_hosts": c.AllowedHosts, "trusted_proxies": c.TrustedProxies} {
+		if _, err := parseNetworks(hosts); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", key, err))
+		}
+	}
+	return errors.Join(errs...)
+}

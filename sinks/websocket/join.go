@@ -1,0 +1,47 @@
+package websocket
+
+import (
+	"context"
+
+	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/sinks/websocket/socketio"
+)
+
+// A member is what is kept of a socket.
+type member struct {
+	global bool         // joined by the global key, or without needing one
+	events event.Filter // what it asked for
+	since  string       // replay what came after the event with this id; "" for no replay
+}
+
+func holdsGlobalKey(s *socketio.Socket) bool {
+	m, ok := s.Data().(*member)
+	return ok && m.global
+}
+
+// hooks is what every namespace does.
+func (s *Sink) hooks() socketio.Hooks {
+	return socketio.Hooks{Authorize: s.authorize, Connect: s.connect}
+}
+
+// authorize decides about a CONNECT and sets up the socket.
+func (s *Sink) authorize(_ context.Context, r *socketio.ConnectRequest) error {
+	given, err := parseAuth(r.Auth)
+	if err != nil {
+		return err
+	}
+	p, err := s.access.principal(r.Client.Value.(*visitor), given)
+	if err != nil {
+		return err
+	}
+	if err := s.access.enter(p, r.Namespace); err != nil {
+		return err
+	}
+	m := &member{global: p.Global, events: event.NewFilter(given.Events...), since: given.Since}
+	r.Data = m
+	if !m.events.All() {
+		r.Filter = m.events.Has
+	}
+	r.Hold = m.since != "" && !r.Recovering
+	return nil
+}

@@ -1,0 +1,170 @@
+// Package websocket is the sink that serves events to socket.io clients, as Evolution API does (evolution.md, section 4).
+//
+// An event reaches the namespace / in global mode (WEBSOCKET_GLOBAL_EVENTS), and the namespace of its instance, /sales, if
+// that instance has enabled it by POST /websocket/set/sales and listed the event; both at once are additive. The name of the
+// socket.io event is the event's wire name, its one argument the envelope.
+//
+// A namespace exists as soon as its instance has enabled it, also before its first event and after every restart. It
+// is authorised by itself, at CONNECT: the global key opens all, an instance's token its own namespace only, never /. The key comes from
+// the auth payload of CONNECT ("apikey" or "token"), or from the handshake: query or header apikey, or Authorization: Bearer. Clients at one of
+// WEBSOCKET_ALLOWED_HOSTS need none, unless they come through a proxy. Who presents a key is
+// whoever that key says, also at such a host.
+//
+// A client may ask for some events only, auth: {events: [...]}, and for what it missed, auth: {since: "<event id>"}: the
+// events after that one are sent from the engine's log, filtered and authorised like live ones, and then it goes live without
+// gap or double. Clients of version 4.6 and newer that lose their connection for less than WEBSOCKET_RECOVERY get
+// that by themselves.
+//
+// An event is encoded once per namespace, not at all if nobody listens. What waits for one client is bounded; a client that does
+// not keep up is disconnected, and nobody else notices.
+package websocket
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/rs/zerolog"
+
+	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/sinks/websocket/engineio"
+	"github.com/evosink/evosink/sinks/websocket/socketio"
+)
+
+// Name is the sink's name.
+const Name = "websocket"
+
+// Spec describes the sink to the core.
+var Spec = sink.Spec[Config]{
+	Name: Name, Mode: sink.Live,
+	Defaults: DefaultConfig,
+	Enabled:  func(c *Config) bool { return c.Enabled },
+	Rule:     func(c *Config) sink.Rule { return sink.Rule{Global: c.GlobalEvents} },
+	Settings: &sink.Settings{Schema: json.RawMessage(schema)},
+	New:      func(c Config, h sink.Host) (sink.Sink, error) { return New(c, h) },
+}
+
+const schema = `{
+	"type": "object",
+	"required": ["enabled"],
+	"properties": {
+		"enabled": {"type": "boolean"},
+		"events": {"type": "array", "items": {"type": "string", "minLength": 1}}
+	}
+}`
+
+// A Sink is the websocket sink.
+type Sink struct {
+	log       zerolog.Logger
+	codec     event.Codec
+	directory sink.Directory
+	access    access
+	history   sink.Log // nil: there is none
+	reached   func(context.Context, int64) error
+	global    bool // global mode
+	server    *socketio.Server
+	unwatch   func()
+}
+
+var (
+	_ sink.Sink    = (*Sink)(nil)
+	_ sink.Mounter = (*Sink)(nil)
+)
+
+// New makes the sink. It serves as soon as it is mounted, and follows changes of instances once started.
+func New(c Config, h sink.Host) (*Sink, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	allowed, _ := parseNetworks(c.AllowedHosts) // checked by Validate
+	proxies, _ := parseNetworks(c.TrustedProxies)
+	s := &Sink{
+		log: h.Logger, directory: h.Directory, history: h.Log, reached: h.Reached, global: c.GlobalEvents,
+		codec:  event.Codec{ExposeAPIKey: c.ExposeAPIKey},
+		access: access{directory: h.Directory, allowed: allowed, proxies: proxies},
+	}
+	var err error
+	if s.server, err = socketio.New(s.serverConfig(c)); err != nil {
+		return nil, fmt.Errorf("socket.io server: %w", err)
+	}
+	s.server.Handle(root, s.hooks())
+	s.server.HandleFunc(func(name string) bool { return event.ValidateInstance(instanceOf(name)) == nil }, s.hooks())
+	return s, nil
+}
+
+func (s *Sink) serverConfig(c Config) socketio.Config {
+	o := socketio.DefaultConfig()
+	o.ConnectTimeout = c.ConnectTimeout
+	o.Recovery.Window, o.Recovery.MaxBytes = c.Recovery, c.RecoveryBytes
+	o.Attach = s.access.visit
+	e := &o.Engine
+	e.PingInterval, e.PingTimeout = c.PingInterval, c.PingTimeout
+	e.MaxPayload, e.MaxQueueBytes = c.MaxPayload, c.QueueBytes
+	if c.Compression {
+		e.PerMessageDeflate = 1024
+	}
+	e.AllowEIO3, e.AllowRequest, e.Logger = c.EIO3, s.access.admit, s.log
+	if len(c.Origins) > 0 {
+		e.CORS = &engineio.CORS{Origins: c.Origins}
+	}
+	return o
+}
+
+// Start begins to follow changes of instances.
+func (s *Sink) Start(context.Context) error {
+	s.unwatch = s.directory.Watch(s.changed)
+	return nil
+}
+
+// changed disconnects those whom a change shuts out (evolution.md 4.3: the reference leaves them connected).
+func (s *Sink) changed(c sink.Change) {
+	n := s.server.Namespace(root + c.Instance)
+	if n == nil {
+		return
+	}
+	var gone int
+	switch c.Kind {
+	case sink.NewToken:
+		gone = n.Disconnect(func(k *socketio.Socket) bool { return !holdsGlobalKey(k) })
+	case sink.Deleted:
+		gone = n.Disconnect(nil)
+	case sink.NewSetting:
+		settings, _ := s.directory.Lookup(c.Instance)
+		if sub, err := sink.ParseSubscription(settings); err == nil && sub.Enabled {
+			return
+		}
+		gone = n.Disconnect(nil)
+	}
+	if gone > 0 {
+		s.log.Info().Str("instance", c.Instance).Int("sockets", gone).Msg("sockets disconnected after a change of their instance")
+	}
+}
+
+// Deliver emits the event on the namespace of the delivery's scope. It returns at once if nobody is there.
+func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
+	n := s.server.Namespace(namespaceOf(d))
+	if n == nil || !n.Listening() {
+		return nil
+	}
+	return n.WithKey(d.Event.ID).Emit(ctx, d.Event.Name, s.envelope(d.Event))
+}
+
+func (s *Sink) envelope(e *event.Event) socketio.Arg {
+	return socketio.Raw(s.codec.Append(make([]byte, 0, len(e.Data)+512), e))
+}
+
+// Pattern is where the sink is mounted.
+func (s *Sink) Pattern() string { return "/socket.io/" }
+
+// ServeHTTP serves the protocol.
+func (s *Sink) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.server.ServeHTTP(w, r) }
+
+// Close disconnects all clients.
+func (s *Sink) Close(ctx context.Context) error {
+	if s.unwatch != nil {
+		s.unwatch()
+	}
+	return s.server.Close(ctx)
+}
