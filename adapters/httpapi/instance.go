@@ -40,9 +40,10 @@ func (a *API) createInstance(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	name := in.Name
 	in, err = a.opts.Registry.Create(r.Context(), in, token)
 	if errors.Is(err, instances.ErrExists) {
-		return &problem{status: http.StatusForbidden, message: []string{fmt.Sprintf(`This name "%s" is already in use.`, in.Name)}}
+		return &problem{status: http.StatusForbidden, message: []string{fmt.Sprintf(`This name "%s" is already in use.`, name)}}
 	}
 	if err != nil {
 		return err

@@ -11,12 +11,13 @@ import (
 // A handler answers a request, or returns an error for [API.fail] to answer; not both.
 type handler func(w http.ResponseWriter, r *http.Request) error
 
-// serve gives a handler what all routes have: CORS headers, an answer for its error, one line in the log. Neither
+// serve gives a handler what all routes have: a limit of time for the body, CORS headers, an answer for its error, one line in the log. Neither
 // query nor header nor body is logged: there are keys in them.
 func (a *API) serve(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		rec := &recorder{ResponseWriter: w}
+		a.limitBody(w, r)
 		a.opts.Config.CORS.allow(rec.Header(), r)
 		if err := h(rec, r); err != nil {
 			a.fail(rec, r, err)
