@@ -33,37 +33,35 @@ func (s *Socket) keep(out *outgoing) {
 //  3. The Connect hook reads the log to its end, which therefore holds all
 //     that was emitted before the socket joined, and emits it to the socket:
 //     Emit passes by what is kept aside.
-//  4. Release leaves out what step 3 has sent, by its keys, and sends the rest.
-func (s *Socket) Release(skip func(key string) bool) error {
-	for {
-		outs, held := s.kept()
-		if !held {
-			return nil
-		}
-		for _, out := range outs {
-			if skip != nil && skip(out.key) {
-				continue
-			}
-			s.namespace.server.stats.sent.Add(1)
-			if s.client.session.SendBatch(out.batch) != nil {
-				return ErrDisconnected
-			}
-		}
-	}
+//  4. Release leaves out what step 3 has sent, by its keys, and sends the rest,
+//     behind everything emitted to the socket before.
+//
+// skip must be fast and call nothing of this package.
+func (s *Socket) Release(skip func(key string) bool) (err error) {
+	n := s.namespace
+	n.mu.Lock()
+	released := n.inOrder(func() { err = s.letGo(skip) })
+	n.mu.Unlock()
+	<-released
+	return err
 }
 
-// kept takes what is kept aside. When there is nothing the socket is held no
-// more.
-func (s *Socket) kept() (outs []*outgoing, held bool) {
-	s.namespace.mu.Lock()
-	defer s.namespace.mu.Unlock()
+// letGo sends what is kept aside, and holds the socket no more. Held: the
+// namespace's mu.
+func (s *Socket) letGo(skip func(key string) bool) error {
 	if s.held == nil {
-		return nil, false
+		return nil
 	}
-	outs, s.held.outs, s.held.bytes = s.held.outs, nil, 0
-	if len(outs) == 0 {
-		s.held = nil
-		return nil, false
+	outs := s.held.outs
+	s.held = nil
+	for _, out := range outs {
+		if skip != nil && skip(out.key) {
+			continue
+		}
+		s.namespace.server.stats.sent.Add(1)
+		if s.client.session.SendBatch(out.batch) != nil {
+			return ErrDisconnected
+		}
 	}
-	return outs, true
+	return nil
 }
