@@ -3,6 +3,7 @@ package packet
 import (
 	"bytes"
 	"iter"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -129,6 +130,7 @@ func (d Dialect) AppendPayload(dst []byte, packets []Packet) (payload []byte, bi
 		return d.appendPayloadV3(dst, packets)
 	}
 	text := Dialect{Revision: V4, Base64: true}
+	dst = text.grow(dst, packets)
 	for i, p := range packets {
 		if i > 0 {
 			dst = append(dst, separator)
@@ -138,7 +140,18 @@ func (d Dialect) AppendPayload(dst []byte, packets []Packet) (payload []byte, bi
 	return dst, false
 }
 
+// grow makes room for packets and their lengths, of 7 digits and 2 marks at
+// most in all but huge ones.
+func (d Dialect) grow(dst []byte, packets []Packet) []byte {
+	size := 0
+	for _, p := range packets {
+		size += 9 + d.Size(p)
+	}
+	return slices.Grow(dst, size)
+}
+
 func (d Dialect) appendPayloadV3(dst []byte, packets []Packet) ([]byte, bool) {
+	dst = d.grow(dst, packets)
 	for _, p := range packets {
 		if p.Binary && !d.Base64 {
 			return d.appendBinaryV3(dst, packets), true

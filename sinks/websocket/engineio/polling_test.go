@@ -1,0 +1,378 @@
+package engineio_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evosink/evosink/sinks/websocket/engineio"
+)
+
+func TestAPollWaitsAndTakesEverythingBuffered(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	answers := p.later(t, app)
+	nothing(t, answers, "an answer")
+	app.Send(text("one"))
+	receive(t, answers, "the answer").want(t, 200, "4one")
+	app.Send(text("two"), blob("\x01\x02\x03\x04"))
+	app.SendBatch(engineio.NewBatch(text("three €")))
+	p.get(t).want(t, 200, "4two\x1ebAQIDBA==\x1e4three €")
+}
+
+func TestAPollTakesSixteenPacketsAtMost(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	var want []string
+	for i := range 20 {
+		app.Send(text(fmt.Sprint(i)))
+		want = append(want, fmt.Sprint("4", i))
+	}
+	p.get(t).want(t, 200, strings.Join(want[:16], "\x1e"))
+	p.get(t).want(t, 200, strings.Join(want[16:], "\x1e"))
+}
+
+func TestAPostDeliversItsPacketsInOrder(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	a := p.post(t, "4one\x1ebAQIDBA==\x1e4\x1eb\x1e4\u2028\x00😀")
+	a.want(t, 200, "ok")
+	if got := a.header.Get("Content-Type"); got != "text/html" {
+		t.Errorf("Content-Type is %q", got)
+	}
+	app.wantText(t, "one")
+	app.wantBinary(t, "\x01\x02\x03\x04")
+	app.wantText(t, "")
+	app.wantBinary(t, "")
+	app.wantText(t, "\u2028\x00😀")
+}
+
+func TestAPostIsAnsweredWhileAPollPends(t *testing.T) {
+	s := open(t, echoing)
+	p, app := s.poll(t)
+	answers := p.later(t, app)
+	p.post(t, "4hello").want(t, 200, "ok")
+	receive(t, answers, "the answer").want(t, 200, "4hello")
+}
+
+// A slow reader of bytes, one at a time.
+type slowly struct{ io.Reader }
+
+func (s slowly) Read(p []byte) (int, error) { return s.Reader.Read(p[:min(len(p), 1)]) }
+
+func TestBodiesMayBeChunkedAnywhere(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	body := "4€uro 😀"
+	a, err := s.try("POST", p.query, slowly{strings.NewReader(body)}) // of unknown length, hence chunked
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.want(t, 200, "ok")
+	app.wantText(t, body[1:])
+}
+
+func TestInvalidUTF8InABodyIsReplaced(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	p.post(t, "4a\xffb")
+	app.wantText(t, "a\uFFFDb")
+}
+
+func TestABadPayloadEndsTheSessionWithParseError(t *testing.T) {
+	for _, body := range []string{"", "abc", "4a\x1e", "\x1e4a", "4a\x1e\x1e4b", "7x", "b!!"} {
+		t.Run(fmt.Sprintf("%q", body), func(t *testing.T) {
+			s := open(t, nil)
+			p, app := s.poll(t)
+			answers := p.later(t, app)
+			p.post(t, body).want(t, 400, refused(3))
+			app.wantClosed(t, engineio.ReasonParseError)
+			receive(t, answers, "the pending poll's answer").want(t, 200, "1")
+			p.get(t).want(t, 400, refused(1))
+		})
+	}
+}
+
+func TestASecondPollEndsTheSession(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	answers := p.later(t, app)
+	p.get(t).want(t, 400, refused(3))
+	receive(t, answers, "the first poll's answer").want(t, 200, "1")
+	app.wantClosed(t, engineio.ReasonTransportError)
+	p.get(t).want(t, 400, refused(1))
+}
+
+// halfPost sends a request that announces more of its body than it sends.
+func (p *poller) halfPost(t testing.TB, headers string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", p.site.http.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(patience))
+	fmt.Fprintf(conn, "POST /?%s HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n%s\r\n4half", p.query, headers)
+	return conn
+}
+
+func TestASecondPostEndsTheSessionAndCutsTheFirst(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	first := p.halfPost(t, "")
+	// Which of the two comes to be the second is the server's to say.
+	until(t, func() bool { return p.post(t, "4b").status == 400 }, "the refusal")
+	if _, err := io.Copy(io.Discard, first); err != nil {
+		t.Errorf("the first POST's connection: %v", err)
+	}
+	app.wantClosed(t, engineio.ReasonTransportError)
+}
+
+func TestAPostCutInItsBodyEndsTheSession(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	p.halfPost(t, "").Close()
+	app.wantClosed(t, engineio.ReasonTransportError)
+	nothing(t, app.messages, "half a message")
+}
+
+func TestAPollThatIsAbortedEndsTheSession(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	conn, err := net.Dial("tcp", s.http.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "GET /?%s HTTP/1.1\r\nHost: test\r\n\r\n", p.query)
+	until(t, app.Writable, "a pending poll")
+	conn.Close()
+	app.wantClosed(t, engineio.ReasonTransportError)
+}
+
+// CVE-2026-59725: binary bodies, which revision 4 does not have, were read and
+// never released.
+func TestABinaryBodyIsRefusedUnread(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	conn := p.halfPost(t, "Content-Type: application/octet-stream\r\n")
+	answer := make([]byte, len("HTTP/1.1 400"))
+	if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "HTTP/1.1 400" {
+		t.Errorf("answered with %q, %v", answer, err)
+	}
+	app.wantClosed(t, engineio.ReasonTransportError)
+}
+
+func TestABodyOverTheLimitIsRefusedAndTheSessionGoesOn(t *testing.T) {
+	s := open(t, func(c *engineio.Config) { c.MaxPayload = 1000 })
+	p, app := s.poll(t)
+	fits, over := "4"+strings.Repeat("é", 499)+"x", "4"+strings.Repeat("é", 500)
+	p.post(t, over).want(t, http.StatusRequestEntityTooLarge, "")
+	a, err := s.try("POST", p.query, slowly{strings.NewReader(over)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.want(t, http.StatusRequestEntityTooLarge, "")
+	p.post(t, fits).want(t, 200, "ok")
+	app.wantText(t, fits[1:])
+	nothing(t, app.messages, "a message too large")
+}
+
+func TestAnAnnouncedLengthIsNotBelieved(t *testing.T) {
+	s := open(t, nil)
+	p, _ := s.poll(t)
+	conn, err := net.Dial("tcp", s.http.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	fmt.Fprintf(conn, "POST /?%s HTTP/1.1\r\nHost: test\r\nContent-Length: 9000000000000000000\r\n\r\n4a", p.query)
+	answer := make([]byte, len("HTTP/1.1 413"))
+	if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "HTTP/1.1 413" {
+		t.Errorf("answered with %q, %v", answer, err)
+	}
+}
+
+func TestTheClientsClosePacketReleasesThePollAndEndsTheSession(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	answers := p.later(t, app)
+	p.post(t, "4last\x1e1\x1e4ignored").want(t, 200, "ok")
+	receive(t, answers, "the pending poll's answer").want(t, 200, "6")
+	app.wantText(t, "last")
+	app.wantClosed(t, engineio.ReasonTransportClose)
+	nothing(t, app.messages, "a message behind the close packet")
+	p.get(t).want(t, 400, refused(1))
+	p.post(t, "4x").want(t, 400, refused(1))
+}
+
+func TestClosingASessionAnswersItsPoll(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	answers := p.later(t, app)
+	app.Close(engineio.ReasonForcedClose)
+	app.Close(engineio.ReasonShutdown) // changes nothing
+	receive(t, answers, "the pending poll's answer").want(t, 200, "1")
+	app.wantClosed(t, engineio.ReasonForcedClose)
+	p.get(t).want(t, 400, refused(1))
+}
+
+func TestClosingASessionKeepsItsFarewellForTheNextPoll(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	app.Send(text("last words"))
+	app.Close(engineio.ReasonForcedClose)
+	app.wantClosed(t, engineio.ReasonForcedClose)
+	if s.Sessions() != 0 {
+		t.Errorf("%d sessions", s.Sessions())
+	}
+	p.post(t, "4too late").want(t, 400, refused(1))
+	p.get(t).want(t, 200, "4last words\x1e1")
+	p.get(t).want(t, 400, refused(1))
+	nothing(t, app.messages, "a message after the end")
+}
+
+func TestALongFarewellTakesSeveralPolls(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	for range 16 {
+		app.Send(text("x"))
+	}
+	app.Close(engineio.ReasonForcedClose)
+	p.get(t).want(t, 200, strings.TrimSuffix(strings.Repeat("4x\x1e", 16), "\x1e"))
+	p.get(t).want(t, 200, "1")
+}
+
+func TestPayloadsAreCompressedIfLargeAndAccepted(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	large := strings.Repeat("a", 1023)
+	tests := []struct{ accept, message, encoding string }{
+		{"gzip", large, "gzip"},
+		{"deflate", large, "deflate"},
+		{"deflate, gzip", large, "gzip"},
+		{"gzip;q=0.1, deflate;q=0.9", large, "deflate"},
+		{"*", large, "gzip"},
+		{"gzip;q=0", large, ""},
+		{"br", large, ""},
+		{"", large, ""},
+		{"gzip;q=x", large, ""},
+		{"gzip", large[1:], ""},
+	}
+	for _, test := range tests {
+		t.Run(test.accept+" "+test.encoding, func(t *testing.T) {
+			app.Send(text(test.message))
+			a := s.ask(t, "GET", p.query, "", "Accept-Encoding", test.accept)
+			if got := a.header.Get("Content-Encoding"); got != test.encoding {
+				t.Fatalf("Content-Encoding is %q, want %q", got, test.encoding)
+			}
+			if got := decompress(t, a.body, test.encoding); got != "4"+test.message {
+				t.Errorf("payload is %s", shorten(got))
+			}
+		})
+	}
+}
+
+func decompress(t *testing.T, body, encoding string) string {
+	t.Helper()
+	var r io.Reader = strings.NewReader(body)
+	var err error
+	switch encoding {
+	case "gzip":
+		r, err = gzip.NewReader(r)
+	case "deflate":
+		r, err = zlib.NewReader(r)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestAConnectionStaysUsableAfterRefusals(t *testing.T) {
+	s := open(t, func(c *engineio.Config) { c.MaxPayload = 1000 })
+	p, _ := s.poll(t)
+	conn, err := net.Dial("tcp", s.http.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	client := &http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) {
+		if conn == nil {
+			return nil, errors.New("the connection was not kept")
+		}
+		c := conn
+		conn = nil
+		return c, nil
+	}}}
+	defer client.CloseIdleConnections()
+	for _, request := range []struct {
+		query  string
+		body   int
+		status int
+	}{
+		{pollingQuery + "&sid=x", 1000, 400},
+		{p.query, 1_000_000, 413},
+		{pollingQuery, 600_000, 400},
+		{p.query, 1, 200},
+	} {
+		response, err := client.Post(s.http.URL+"/?"+request.query, "text/plain", bytes.NewReader(bytes.Repeat([]byte("4"), request.body)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, response.Body)
+		response.Body.Close()
+		if response.StatusCode != request.status {
+			t.Errorf("POST %s of %d bytes is answered with %s", request.query, request.body, response.Status)
+		}
+	}
+}
+
+func TestVolatileMessagesNeedAPendingPoll(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	if app.SendVolatile(text("lost")) {
+		t.Error("sent without a poll")
+	}
+	answers := p.later(t, app)
+	if !app.SendVolatile(text("seen")) {
+		t.Error("not sent in spite of a poll")
+	}
+	receive(t, answers, "the answer").want(t, 200, "4seen")
+}
+
+// CVE-2020-36048: payloads of very many tiny packets.
+func TestAPayloadOfVeryManyPacketsIsRead(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	p.post(t, strings.Repeat("4\x1e", 50_000)+"4end").want(t, 200, "ok")
+	for range 50_000 {
+		app.wantText(t, "")
+	}
+	app.wantText(t, "end")
+}
+
+func TestAClientThatDoesNotPollCostsABoundedQueue(t *testing.T) {
+	s := open(t, func(c *engineio.Config) { c.MaxQueueBytes = 10_000 })
+	_, app := s.poll(t)
+	large := text(strings.Repeat("x", 20_000))
+	if err := app.Send(large); err != nil {
+		t.Fatal("the first message must fit: ", err)
+	}
+	if err := app.Send(text("x")); err != engineio.ErrClosed {
+		t.Errorf("Send returns %v", err)
+	}
+	app.wantClosed(t, engineio.ReasonSlowClient)
+}
