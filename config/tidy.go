@@ -41,7 +41,7 @@ func (t *tidying) group(n *node, src, dest map[string]any, path []string) {
 
 // value tidies what stands at n; nil means nothing is set there.
 func (t *tidying) value(n *node, v any, path []string) any {
-	if v == nil || n.shape.leaf() && !t.sound(v, path, 0) {
+	if n.shape.leaf() && !t.sound(v, path, 0) {
 		return nil
 	}
 	if n.shape == shapeOpaque {
