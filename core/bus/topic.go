@@ -30,3 +30,6 @@ func Size(m *message.Message) int {
 	}
 	return n
 }
+
+// InstanceOf returns the instance whose event a message made by [Message] carries, "" for other messages.
+func InstanceOf(m *message.Message) string { return m.Metadata[metaInstance] }

@@ -1,0 +1,30 @@
+// Package sqlite is the engine of one machine: the log of events, the cursors of its groups and the instances, in one
+// SQLite file, without cgo. It implements [bus.Bus], [sink.Log] and [instances.Store].
+//
+//	Publish ─┐                                   ┌─ followers (broadcast, groups): from memory
+//	cursors ─┼─> queue ─> writer: group commit ──┤
+//	stores  ─┘            one fsync for all      └─ behind: the read pool
+//
+// Writing. One goroutine has the only writing connection (WAL, synchronous=FULL). Every change is a write: a function
+// on a transaction that somebody waits for. The writer takes what waits, runs it in one transaction and commits once, so that
+// the cost of an fsync is shared by everybody who came while the last one ran. See [writer] for what happens when one fails.
+// Whoever adds tables to the file adds a migration and its own writes; they join the same commits.
+//
+// Reading. After the commit, and only then, the entries go to package tail, which wakes the subscriptions; a subscription that
+// keeps up never touches the file, one that is behind reads pages of it. Nothing polls: an idle file is neither read nor written,
+// but for a look at the oldest entry once a minute.
+//
+// Cursors. An ack moves the cursor in memory; the file learns of it within [cursorDelay], and when the file is closed. After a crash
+// a group is given again what it acked in that time. A queue in the same file moves the cursor in the transaction that stores
+// its deliveries (bus.CursorOf, saveCursor, Readers.Move); the ack then costs nothing.
+//
+// Retention. Entries go when they are older than the age or beyond the size of the configuration, oldest first, in small
+// batches between the writes of others; never the newest entry, and never what a group has not acked. A group that nobody has
+// subscribed to for the retention age (a week, if there is none), nor in the first hour after the start, is forgotten. Broadcast
+// subscriptions hold nothing back: one that is further behind than retention misses what is gone. Order is by
+// position and nothing else, so a clock that is set back neither reorders nor removes anything; entries stay longer then.
+//
+// Trouble. The file belongs to one process, held by a lock beside it that dies with the process. A file that is damaged, empty, newer
+// than this program or somebody else's is an error that says what to do, never a reason to begin a new one. When the disk is
+// full Publish fails with [ErrFull] and Check is red until a write succeeds again; what was acknowledged stays.
+package sqlite

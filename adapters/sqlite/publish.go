@@ -1,0 +1,159 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/bus/tail"
+)
+
+// What the tail keeps in memory for live subscriptions. Who is further behind reads the file.
+const (
+	tailEvents = 8192
+	tailBytes  = 16 << 20
+)
+
+type publisher struct{ db *DB }
+
+// Publish implements [message.Publisher] as [bus.Bus] wants it. The messages of one call are published together or not at all.
+func (p publisher) Publish(topic string, messages ...*message.Message) error {
+	shard, err := bus.ParseTopic(topic, p.db.Shards())
+	if err != nil || len(messages) == 0 {
+		return err
+	}
+	rows, err := p.db.encode(shard, messages)
+	if err != nil {
+		return err
+	}
+	err = p.db.writer.do(messages[0].Context(), p.db.publication(rows))
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w: the disk is slower than the events come: %w", bus.ErrOverloaded, err)
+	}
+	return err
+}
+
+// Close implements [message.Publisher]. It does nothing: the bus stays open for others.
+func (publisher) Close() error { return nil }
+
+// A row is an entry about to be stored.
+type row struct {
+	entry    tail.Entry
+	instance string
+	metadata []byte
+}
+
+func (r row) bytes() int64 {
+	return int64(len(r.entry.Message.UUID) + len(r.metadata) + len(r.entry.Message.Payload))
+}
+
+// encode does what can be done before the writer's turn, by whoever publishes.
+func (db *DB) encode(shard int, messages []*message.Message) ([]row, error) {
+	rows := make([]row, len(messages))
+	for i, m := range messages {
+		if n := bus.Size(m); n > db.config.MaxEventBytes {
+			return nil, fmt.Errorf("%w: it has %d bytes, max_event_bytes is %d", bus.ErrTooLarge, n, db.config.MaxEventBytes)
+		}
+		if len(m.Metadata) > maxMetadata {
+			return nil, fmt.Errorf("%w: it has %d metadata entries, at most %d are stored", bus.ErrTooLarge, len(m.Metadata), maxMetadata)
+		}
+		rows[i] = row{
+			entry:    tail.Entry{Shard: shard, Message: m.Copy()},
+			instance: bus.InstanceOf(m),
+			metadata: encodeMetadata(m.Metadata),
+		}
+	}
+	return rows, nil
+}
+
+// publication is the write that appends rows to the log.
+func (db *DB) publication(rows []row) *write {
+	w := &write{}
+	for _, r := range rows {
+		w.bytes += r.bytes() + writeOverhead
+	}
+	var at head
+	var now int64
+	w.apply = func(t *tx) error {
+		at, now = t.head, time.Now().UnixMilli()
+		for i := range rows {
+			if err := insert(t, &rows[i], now); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	w.after = func() { db.published(rows, mark{position: at.position + 1, time: now, start: at.end}) }
+	return w
+}
+
+func insert(t *tx, r *row, now int64) error {
+	r.entry.Position = t.head.position + 1
+	m := r.entry.Message
+	payload := m.Payload
+	if payload == nil {
+		payload = message.Payload{} // nil would be NULL
+	}
+	_, err := t.exec("INSERT INTO log (position, shard, time, start, id, instance, metadata, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+		r.entry.Position, r.entry.Shard, now, t.head.end, m.UUID, r.instance, r.metadata, []byte(payload))
+	t.head.position++
+	t.head.end += r.bytes()
+	return err
+}
+
+// published shows committed rows to subscriptions. first marks the first of them.
+func (db *DB) published(rows []row, first mark) {
+	entries := make([]tail.Entry, len(rows))
+	var bytes int64
+	for i, r := range rows {
+		entries[i] = r.entry
+		bytes += r.bytes()
+	}
+	db.log.Append(entries...)
+	db.log.Trim(tailEvents, tailBytes, nil)
+	if db.extent.grow(first, len(rows), bytes) > db.config.excess() {
+		db.retention.kick()
+	}
+}
+
+// An extent is what the log holds.
+type extent struct {
+	mu sync.Mutex
+	// mu guards the fields below.
+	oldest    mark // zero if the log is empty
+	head      head
+	published uint64
+}
+
+// A mark is where an entry is.
+type mark struct {
+	position, time, start int64
+}
+
+func (e *extent) grow(first mark, events int, bytes int64) (held int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.oldest.position == 0 {
+		e.oldest = first
+	}
+	e.head = head{position: first.position + int64(events) - 1, end: first.start + bytes}
+	e.published += uint64(events)
+	return e.head.end - e.oldest.start
+}
+
+func (e *extent) shrink(oldest mark) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.oldest = oldest
+}
+
+func (e *extent) read() (oldest mark, at head) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.oldest, e.head
+}

@@ -1,0 +1,87 @@
+package sqlite_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"github.com/evosink/evosink/adapters/sqlite"
+	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/bus/bustest"
+	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/instances/storetest"
+	"github.com/evosink/evosink/core/sink"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// newConfig returns a configuration for a file of the test's own.
+func newConfig(t testing.TB) sqlite.Config {
+	t.Helper()
+	c := sqlite.DefaultConfig()
+	c.Path = filepath.Join(t.TempDir(), "data", "evosink.db")
+	return c
+}
+
+func open(t testing.TB, c sqlite.Config) *sqlite.DB {
+	t.Helper()
+	db, err := sqlite.Open(t.Context(), c, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeDB(t, db) })
+	return db
+}
+
+func closeDB(t testing.TB, db *sqlite.DB) {
+	t.Helper()
+	if err := db.Close(context.Background()); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
+func TestBus(t *testing.T) {
+	for name, shards := range map[string]int{"16 shards": 16, "1 shard": 1} {
+		t.Run(name, func(t *testing.T) {
+			bustest.Run(t, bustest.Engine{
+				Durable: true, TooLarge: 16 << 20,
+				New: func(t *testing.T) bustest.Log {
+					c := newConfig(t)
+					c.Shards = shards
+					return bustest.Log{
+						Open: func(string) (bus.Bus, error) {
+							return sqlite.Open(context.Background(), c, zerolog.Nop())
+						},
+						Events:  func(b bus.Bus) sink.Log { return b.(*sqlite.DB) },
+						Foreign: publishForeign,
+					}
+				},
+			})
+		})
+	}
+}
+
+// publishForeign publishes what carries no event. What cannot be decoded in the file itself has a test of its own.
+func publishForeign(b bus.Bus, shard int) error {
+	return b.Publisher().Publish(bus.Topic(shard), message.NewMessage("", []byte("not an event")))
+}
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, storetest.Engine{
+		Durable: true,
+		New: func(t *testing.T) storetest.Open {
+			c := newConfig(t)
+			return func() (instances.Store, func() error, error) {
+				db, err := sqlite.Open(context.Background(), c, zerolog.Nop())
+				if err != nil {
+					return nil, nil, err
+				}
+				return db, func() error { return db.Close(context.Background()) }, nil
+			}
+		},
+	})
+}
