@@ -54,6 +54,7 @@ type API struct {
 	create   *schema
 	keyless  chan struct{} // a place for each ingest body that is read for a sender without a key
 	draining atomic.Bool
+	inflight inflight
 }
 
 // maxKeyless bounds the ingest bodies of senders without a key that are read at once. When full: 429.
@@ -136,8 +137,12 @@ func (a *API) routes() []route {
 // before serving. It panics, as ServeMux does, when the pattern is malformed or taken.
 func (a *API) Mount(pattern string, h http.Handler) { a.mux.Handle(pattern, h) }
 
-// Drain makes /readyz answer 503 from now on, so that no new work is sent here; everything else goes on.
-func (a *API) Drain() { a.draining.Store(true) }
+// Drain makes /readyz answer 503 from now on, so that no new work is sent here, and waits until no request to one of the routes is
+// under way, or ctx ends. What is mounted beside them is not waited for. Stop the listener first.
+func (a *API) Drain(ctx context.Context) error {
+	a.draining.Store(true)
+	return a.inflight.wait(ctx)
+}
 
 // ServeHTTP implements [http.Handler].
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -39,7 +39,9 @@ func TestHealth(t *testing.T) {
 	s.do("GET", "/readyz", "").is(t, 200, `{"status":"ready","sinks":{"webhook":"target down","websocket":"ok"}}`)
 	ready = errors.Join(errors.New("engine: disk full"), errors.New("starting"))
 	s.do("GET", "/readyz", "").is(t, 503, `{"status":"not ready","reasons":["engine: disk full","starting"],"sinks":{"webhook":"target down","websocket":"ok"}}`)
-	s.Drain()
+	if err := s.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	s.do("GET", "/readyz", "").is(t, 503, `{"status":"draining"}`)
 	s.do("GET", "/healthz", "").is(t, 200, "")
 	newServer(t).do("GET", "/readyz", "").is(t, 200, `{"status":"ready"}`)

@@ -15,6 +15,8 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 // query nor header nor body is logged: there are keys in them.
 func (a *API) serve(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.inflight.begin()
+		defer a.inflight.end()
 		start := time.Now()
 		rec := &recorder{ResponseWriter: w}
 		a.limitBody(w, r)

@@ -1,7 +1,9 @@
 package httpapi
 
 import (
+	"errors"
 	"log"
+	"net"
 	"net/http"
 	"strings"
 
@@ -19,6 +21,20 @@ func NewServer(s Server, h http.Handler, logger zerolog.Logger) *http.Server {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          log.New(errorLog{logger}, "", 0),
 	}
+}
+
+// Serve answers what comes in through l, over TLS if s says so, until the server is shut down; then it returns nil.
+func Serve(server *http.Server, l net.Listener, s Server) error {
+	var err error
+	if s.TLS() {
+		err = server.ServeTLS(l, s.Certificate, s.PrivateKey)
+	} else {
+		err = server.Serve(l)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
 }
 
 // errorLog takes the lines that net/http writes about connections and panics.

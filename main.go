@@ -1,0 +1,184 @@
+// Command evosink takes the events of a WhatsApp-style, multi-instance API and delivers them to sinks.
+//
+// Copy me to make your own build: this file only puts rooms together. The table of sinks is what most
+// builds change.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/evosink/evosink/adapters/cli"
+	"github.com/evosink/evosink/adapters/evolution"
+	"github.com/evosink/evosink/adapters/httpapi"
+	"github.com/evosink/evosink/adapters/logs"
+	"github.com/evosink/evosink/adapters/sqlite"
+	"github.com/evosink/evosink/config"
+	"github.com/evosink/evosink/core"
+	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/sinks/websocket"
+)
+
+// version is set by the linker: -X main.version=1.2.3.
+var version string
+
+// settings is the whole configuration, a section per room.
+type settings struct {
+	http httpapi.Config
+	auth struct {
+		APIKey       config.Secret `koanf:"api_key" env:"AUTHENTICATION_API_KEY,GLOBAL_API_KEY" help:"the global key; without one, one is generated at the first start and shown once, and the server listens on loopback only"`
+		httpapi.Auth `koanf:",squash"`
+	}
+	log       logs.Config
+	engine    sqlite.Config
+	websocket *websocket.Config
+	sinks     []*sink.Factory
+}
+
+// defaults returns the settings before any layer, and the table of sinks of this build.
+func defaults() *settings {
+	ws := sink.Use(websocket.Spec)
+	return &settings{
+		http: httpapi.Default(), log: logs.Default(), engine: sqlite.DefaultConfig(),
+		websocket: ws.Config.(*websocket.Config),
+		sinks:     []*sink.Factory{ws},
+	}
+}
+
+func (s *settings) sections() []config.Section {
+	out := []config.Section{
+		{Path: "server", Into: &s.http.Server}, {Path: "cors", Into: &s.http.CORS}, {Path: "events", Into: &s.http.Events},
+		{Path: "auth", Into: &s.auth}, {Path: "log", Into: &s.log}, {Path: "sqlite", Into: &s.engine},
+	}
+	for _, f := range s.sinks {
+		out = append(out, config.Section{Path: "sinks." + f.Name, Into: f.Config})
+	}
+	return out
+}
+
+// share hands settings of the whole server to the rooms that need them.
+func (s *settings) share() {
+	s.http.Auth = s.auth.Auth
+	s.websocket.Origins, s.websocket.ExposeAPIKey = s.http.CORS.Origin, s.auth.ExposeInFetchInstances
+	if s.auth.APIKey == "" && s.http.Server.Host == "" {
+		s.http.Server.Host = "127.0.0.1"
+	}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	s := defaults()
+	loaded, err := config.Load(config.Options{
+		Sections: s.sections(), Args: os.Args[1:], Environ: os.Environ(), Accepted: evolution.Variables(),
+	})
+	if loaded == nil {
+		fmt.Fprintln(os.Stderr, "evosink:", err)
+		os.Exit(cli.ExitFail)
+	}
+	s.share()
+	serve := cli.Command{Summary: "Take events and deliver them", Run: func(ctx context.Context, _ *cli.Env, _ []string) error {
+		if err != nil {
+			return err
+		}
+		return s.serve(ctx, loaded.Warnings())
+	}}
+	commands := append([]cli.Command{serve, cli.Version(version)}, cli.ConfigCommands(loaded, err)...)
+	env := &cli.Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Args: loaded.Rest(), Flags: loaded.Usage, Nearest: config.Nearest}
+	os.Exit(cli.Main(ctx, env, commands))
+}
+
+// serve runs until ctx ends, then drains.
+func (s *settings) serve(ctx context.Context, warnings []string) (err error) {
+	log := logs.New(os.Stderr, terminal(os.Stderr), s.log)
+	for _, w := range warnings {
+		log.Warn().Msg(w)
+	}
+	db, err := sqlite.Open(ctx, s.engine, log.With().Str("engine", "sqlite").Logger())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close(context.WithoutCancel(ctx))) }()
+	registry, err := s.registry(ctx, db)
+	if err != nil {
+		return err
+	}
+	hub, err := core.New(core.Options{
+		Bus: db, Instances: registry, Log: db, Sinks: s.sinks, Logger: log,
+		ServerURL: s.http.Server.URL, OnlyKnown: !s.http.Events.CreateUnknownInstances,
+	})
+	if err != nil {
+		return err
+	}
+	api, err := httpapi.New(httpapi.Options{
+		Config: s.http, Emitter: hub, Registry: registry, Sinks: s.sinks, Version: version, Logger: log,
+		Ingest: map[string]httpapi.Decoder{"evolution": evolution.DecodeAPI, "evolution-go": evolution.DecodeGo},
+		Ready:  hub.Check, SinkHealth: hub.SinkHealth, Settle: hub.Settle,
+	})
+	if err != nil {
+		return err
+	}
+	for _, m := range hub.Mounts() {
+		api.Mount(m.Pattern(), m)
+	}
+	return s.listen(ctx, hub, api, log)
+}
+
+// registry opens the instances, and shows a global key that was generated.
+func (s *settings) registry(ctx context.Context, store instances.Store) (*instances.Registry, error) {
+	digest, generated, err := instances.GlobalKey(ctx, store, s.auth.APIKey.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	if generated != "" {
+		fmt.Fprintf(os.Stderr, "\nNo AUTHENTICATION_API_KEY is set. This key was generated and is shown only now:\n\n    %s\n\n", generated)
+	}
+	return instances.Open(ctx, store, digest)
+}
+
+// listen serves HTTP while the hub runs. When ctx ends, or one of them does, both end: the API answers what it is
+// busy with and takes no more, then the hub delivers what it is busy with and lets its clients go.
+func (s *settings) listen(ctx context.Context, hub *core.Hub, api *httpapi.API, log zerolog.Logger) error {
+	listener, err := net.Listen("tcp", s.http.Server.Address())
+	if err != nil {
+		return errors.Join(fmt.Errorf("server.port: %w; is evosink running already? SERVER_PORT chooses another port", err), hub.Close(ctx))
+	}
+	server := httpapi.NewServer(s.http.Server, api, log)
+	group, running := errgroup.WithContext(ctx)
+	group.Go(func() error { return hub.Run(context.WithoutCancel(ctx)) })
+	group.Go(func() error {
+		select {
+		case <-hub.Started():
+		case <-running.Done():
+			return listener.Close()
+		}
+		log.Info().Stringer("address", listener.Addr()).Msg("evosink is ready")
+		return httpapi.Serve(server, listener, s.http.Server)
+	})
+	group.Go(func() error {
+		<-running.Done()
+		log.Info().Msg("shutting down")
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+		defer cancel()
+		stopped := make(chan error, 1)
+		go func() { stopped <- server.Shutdown(drain) }()
+		return errors.Join(api.Drain(drain), hub.Close(drain), <-stopped)
+	})
+	return group.Wait()
+}
+
+// drainTimeout bounds the end of the process: what has not ended by then is cut off. Nothing acknowledged is lost by that.
+const drainTimeout = 15 * time.Second
+
+func terminal(f *os.File) bool { return isatty.IsTerminal(f.Fd()) }
