@@ -18,11 +18,14 @@ func (a *API) readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]b
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return nil, &problem{status: http.StatusUnsupportedMediaType, message: []string{"Content-Encoding is not supported; send the body as it is"}}
 	}
+	if r.ContentLength > limit {
+		return nil, tooLarge("The body has %d bytes, at most %d are allowed", r.ContentLength, limit)
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):
-		return nil, tooLarge("The body has more than %d bytes", limit)
+		return nil, tooLarge("The body has more than the %d bytes that are allowed", limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, &problem{status: http.StatusRequestTimeout, message: []string{"The body did not arrive in time"}}
 	case err != nil:

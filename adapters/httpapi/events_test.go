@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -130,9 +132,14 @@ func TestLimitsOfEvents(t *testing.T) {
 	s.admin("POST", "/events/sales", big).says(t, 413, "events[0] has 125 bytes, at most 100")
 	s.admin("POST", "/events/sales", `[{"event":"a.b"},`+big+`]`).says(t, 413, "events[1] has 125 bytes")
 	s.admin("POST", "/events/sales", strings.Repeat(`{"event":"a.b"}`, 4)).says(t, 413, "more than 3 events")
-	s.admin("POST", "/events/sales", strings.Repeat(big, 4)).says(t, 413, "more than 400 bytes")
+	s.admin("POST", "/events/sales", strings.Repeat(big, 4)).says(t, 413, "The body has 500 bytes, at most 400 are allowed")
+	chunked := httptest.NewRequest("POST", "/events/sales", io.MultiReader(strings.NewReader(strings.Repeat(big, 4))))
+	chunked.Header.Set("apikey", globalKey)
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, chunked)
+	answer{w, w.Body.String()}.says(t, 413, "more than the 400 bytes")
 	s.admin("POST", "/events/sales", strings.Repeat(`{"event":"a.b"}`, 3)).says(t, 201)
-	s.admin("POST", "/ingest/evolution", big).says(t, 413, "more than 100 bytes")
+	s.admin("POST", "/ingest/evolution", big).says(t, 413, "at most 100")
 }
 
 func TestFailuresOfTheEngineHaveAStatusThatSaysWhetherToTryAgain(t *testing.T) {

@@ -122,7 +122,7 @@ func TestListsAreBounded(t *testing.T) {
 	a := s.admin("POST", "/websocket/set/sales", list)
 	a.says(t, 400, "websocket.events[19]", "... and 480 more")
 	s.admin("POST", "/websocket/set/sales", strings.Replace(list, "[", `["NOPE",`, 1)).says(t, 400, "websocket.events does not meet maximum length of 500")
-	s.admin("POST", "/websocket/set/sales", `{"websocket":{"enabled":true,"x":"`+strings.Repeat("x", 1<<20)+`"}}`).says(t, 413, "more than 1048576 bytes")
+	s.admin("POST", "/websocket/set/sales", `{"websocket":{"enabled":true,"x":"`+strings.Repeat("x", 1<<20)+`"}}`).says(t, 413, "at most 1048576")
 }
 
 func TestMalformedSettingsAreRefusedInWords(t *testing.T) {
