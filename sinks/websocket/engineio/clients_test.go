@@ -64,7 +64,7 @@ func runClients() error {
 	dialers.SetLimit(16)
 	for range n {
 		dialers.Go(func() error {
-			conn, err := dialRaw(os.Getenv(clientsAddr), os.Getenv(clientsPath))
+			conn, _, err := dialRaw(os.Getenv(clientsAddr), os.Getenv(clientsPath))
 			if err == nil {
 				go io.Copy(io.Discard, conn)
 			}
@@ -80,19 +80,21 @@ func runClients() error {
 }
 
 // dialRaw makes a websocket handshake and leaves the rest to the caller.
-func dialRaw(address, path string) (net.Conn, error) {
+func dialRaw(address, path string) (net.Conn, *bufio.Reader, error) {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", path)
-	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	r := bufio.NewReader(conn)
+	response, err := http.ReadResponse(r, nil)
+	if err == nil && response.StatusCode != http.StatusSwitchingProtocols {
+		err = fmt.Errorf("handshake answered with %s", response.Status)
+	}
 	if err != nil {
-		return nil, err
+		conn.Close()
+		return nil, nil, err
 	}
-	if response.StatusCode != http.StatusSwitchingProtocols {
-		return nil, fmt.Errorf("handshake answered with %s", response.Status)
-	}
-	return conn, nil
+	return conn, r, nil
 }

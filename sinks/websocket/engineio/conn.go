@@ -45,6 +45,7 @@ type conn struct {
 	draining bool        // a drainer has the queue
 	parked   bool        // no reader: the poller starts one
 	leaving  bool        // the close frame is on its way; nothing may follow it
+	hurried  bool        // the reader's life is bounded
 }
 
 // writeAnswer sends gorilla's answer to the handshake, and frames in the same
@@ -67,9 +68,13 @@ func (c *conn) leave(code int) {
 	c.hurry()
 }
 
-// hurry bounds the reader's life and makes sure that there is one. Held: mu.
+// hurry bounds the reader's life, once, and makes sure that there is one.
+// Held: mu.
 func (c *conn) hurry() {
-	c.SetReadDeadline(time.Now().Add(closeTimeout))
+	if !c.hurried {
+		c.hurried = true
+		c.SetReadDeadline(time.Now().Add(closeTimeout))
+	}
 	c.unpark()
 }
 

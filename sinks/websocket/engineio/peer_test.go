@@ -2,12 +2,14 @@ package engineio_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -77,7 +79,7 @@ func (s *site) dial(t testing.TB, query string, headers ...string) *peer {
 
 func (s *site) handshake(t testing.TB, query string, headers ...string) (*peer, *http.Response) {
 	t.Helper()
-	conn, err := net.Dial("tcp", s.http.Listener.Addr().String())
+	conn, err := s.net()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,4 +222,15 @@ func (p *peer) wantClosed(t testing.TB) int {
 			code = 0
 		}
 	}
+}
+
+func dialTLS(t testing.TB, server *httptest.Server) net.Conn {
+	t.Helper()
+	config := server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	conn, err := tls.Dial("tcp", server.Listener.Addr().String(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
 }

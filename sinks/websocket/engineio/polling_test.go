@@ -376,3 +376,23 @@ func TestAClientThatDoesNotPollCostsABoundedQueue(t *testing.T) {
 	}
 	app.wantClosed(t, engineio.ReasonSlowClient)
 }
+
+// net/http would read such a body later, beside its own next read.
+func TestARefusedBodyThatNeverEndsIsCut(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *site) {
+		p, app := s.poll(t)
+		conn, err := s.net()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		start := time.Now()
+		fmt.Fprintf(conn, "POST /?%s HTTP/1.1\r\nHost: test\r\nContent-Type: application/octet-stream\r\nContent-Length: 100\r\n\r\n4half", p.query)
+		conn.SetDeadline(time.Now().Add(patience))
+		if answer, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400") {
+			t.Errorf("answered with %q, %v", answer, err)
+		}
+		at(t, start, 5*time.Second)
+		app.wantClosed(t, engineio.ReasonTransportError)
+	})
+}

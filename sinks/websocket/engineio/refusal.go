@@ -79,7 +79,8 @@ const (
 
 // refuseBody answers before the request's body has been read.
 func refuseBody(w http.ResponseWriter, r *http.Request, status int, body []byte) {
-	if r.ContentLength == 0 || r.ProtoMajor != 1 || r.Header.Get("Expect") != "" {
+	kept := w.Header().Get("Connection") != "close"
+	if r.ContentLength == 0 || r.ProtoMajor != 1 || r.Header.Get("Expect") != "" || !kept {
 		answer(w, status, body)
 		return
 	}
@@ -87,6 +88,16 @@ func refuseBody(w http.ResponseWriter, r *http.Request, status int, body []byte)
 	control.EnableFullDuplex()
 	if answer(w, status, body) == nil {
 		control.SetReadDeadline(time.Now().Add(discardTime))
-		io.CopyN(io.Discard, r.Body, discardBytes)
+		if _, err := io.CopyN(io.Discard, r.Body, discardBytes); err != io.EOF {
+			hangUp(control)
+		}
+	}
+}
+
+// hangUp cuts a connection whose request is not read to its end: net/http
+// would go on reading it after a full-duplex answer, without a deadline.
+func hangUp(control *http.ResponseController) {
+	if conn, _, err := control.Hijack(); err == nil {
+		conn.Close()
 	}
 }

@@ -3,23 +3,28 @@ package engineio_test
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/evosink/evosink/sinks/websocket/engineio"
 )
 
-// patience is how long a test waits for what must happen.
-const patience = 10 * time.Second
+// patience is how long a test waits for what must happen, in real time or that
+// of a bubble.
+const patience = time.Minute
 
 // A site is a server behind a real listener, with an application that keeps
 // what it hears.
 type site struct {
 	*engineio.Server
 	http     *httptest.Server
+	net      func() (net.Conn, error) // connects to it
 	sessions chan *session
 }
 
@@ -52,9 +57,69 @@ func open(t testing.TB, change func(*engineio.Config)) *site {
 	t.Helper()
 	s := newSite(t, change)
 	s.http = httptest.NewServer(s.Server)
+	s.net = func() (net.Conn, error) { return net.Dial("tcp", s.http.Listener.Addr().String()) }
 	t.Cleanup(func() { s.close(t) })
 	return s
 }
+
+// inBubble runs a test in a bubble of fake time, with a site on pipes.
+func inBubble(t *testing.T, change func(*engineio.Config), test func(t *testing.T, s *site)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, change)
+		listener := newPipes()
+		s.net = listener.dial
+		s.http = httptest.NewUnstartedServer(s.Server)
+		s.http.Listener.Close()
+		s.http.Listener = listener
+		s.http.Start()
+		s.http.Client().Transport = &http.Transport{
+			DialContext: func(context.Context, string, string) (net.Conn, error) { return listener.dial() },
+		}
+		defer s.close(t)
+		test(t, s)
+	})
+}
+
+// pipes is a listener on net.Pipe.
+type pipes struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), done: make(chan struct{})} }
+
+func (p *pipes) dial() (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case p.conns <- server:
+		return client, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	p.once.Do(func() { close(p.done) })
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return pipeAddr{} }
+
+type pipeAddr struct{}
+
+func (pipeAddr) Network() string { return "pipe" }
+func (pipeAddr) String() string  { return "pipe" }
 
 // echoing is a change for open that sends every message back.
 func echoing(c *engineio.Config) {
@@ -270,3 +335,5 @@ func (a answer) want(t testing.TB, status int, body string) {
 		t.Fatalf("answer is %d %s, want %d %s", a.status, shorten(a.body), status, shorten(body))
 	}
 }
+
+var noDeadline time.Time
