@@ -97,6 +97,9 @@ func newNode(path []string, t reflect.Type, tag reflect.StructTag) (*node, error
 	if err != nil {
 		return nil, fmt.Errorf("config: key %s: %w", strings.Join(path, "."), err)
 	}
+	if s, err = classified(s, tag); err != nil {
+		return nil, fmt.Errorf("config: key %s: %w", strings.Join(path, "."), err)
+	}
 	n := &node{path: path, shape: s, typ: t, help: tag.Get("help")}
 	n.unit = unitOf(n.name())
 	switch u := tag.Get("unit"); u {
@@ -110,6 +113,17 @@ func newNode(path []string, t reflect.Type, tag reflect.StructTag) (*node, error
 	}
 	n.names = splitNames(tag.Get("env"))
 	return n, n.grow()
+}
+
+// classified makes text a secret where the tag says so.
+func classified(s shape, tag reflect.StructTag) (shape, error) {
+	switch secret := tag.Get("secret"); {
+	case secret == "":
+		return s, nil
+	case secret != "true" || s != shapeString && s != shapeSecret:
+		return s, fmt.Errorf(`secret:%q: only text can be a secret, by secret:"true"`, secret)
+	}
+	return shapeSecret, nil
 }
 
 // grow adds what lies below n.

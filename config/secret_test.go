@@ -147,3 +147,31 @@ func TestWhatWasPrintedRedactedIsNotTakenForTheSecret(t *testing.T) {
 		}
 	}
 }
+
+func TestATagMakesPlainTextASecret(t *testing.T) {
+	var s struct {
+		Password string `koanf:"password" env:"X_PASSWORD" secret:"true"`
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "p"), []byte("hunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(config.Options{
+		Sections: []config.Section{{Path: "x", Into: &s}}, Dir: dir, Environ: []string{"X_PASSWORD_FILE=" + filepath.Join(dir, "p")},
+	})
+	if err != nil || s.Password != "hunter2" {
+		t.Fatalf("got %q, %v", s.Password, err)
+	}
+	for _, format := range []string{"table", "origins", "yaml", "json"} {
+		var out strings.Builder
+		if err := c.Print(&out, format); err != nil || strings.Contains(out.String(), "hunter2") || !strings.Contains(out.String(), "***") {
+			t.Errorf("%s: %v\n%s", format, err, out.String())
+		}
+	}
+	var wrong struct {
+		N int `koanf:"n" secret:"true"`
+	}
+	if _, err := config.Load(config.Options{Sections: []config.Section{{Path: "x", Into: &wrong}}}); err == nil {
+		t.Error("a number is taken for a secret")
+	}
+}
