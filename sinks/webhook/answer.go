@@ -1,0 +1,121 @@
+package webhook
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/evosink/evosink/core/sink"
+)
+
+// answered is the error of a receiver that answered, but not with 2xx. It holds no part of the body, which may repeat what was
+// sent; that is reported to the queue, see [sink.Report].
+type answered struct {
+	status int
+	reason string // what is wrong with a redirect, else ""
+}
+
+func (e answered) Error() string { return "the receiver answered " + statusText(e.status) + e.reason }
+
+// statusText is "404 Not Found", or the number alone.
+func statusText(code int) string {
+	return strings.TrimSpace(strconv.Itoa(code) + " " + http.StatusText(code))
+}
+
+// Limits of what is read of an answer. A body that goes on longer costs its connection, nothing else.
+const (
+	maxAnswerBytes = 64 << 10
+	answerPatience = 2 * time.Second
+)
+
+// readHead reads what is kept of a body, and the rest if it is short, so that the connection can be used again. The
+// status is known by now: a body that does not come, or breaks off, changes nothing. abort ends the exchange.
+func readHead(res *http.Response, abort func()) []byte {
+	timer := time.AfterFunc(answerPatience, abort)
+	defer timer.Stop()
+	head := make([]byte, sink.MaxAnswerHead)
+	n, err := io.ReadFull(res.Body, head)
+	if err == nil {
+		_, _ = io.CopyN(io.Discard, res.Body, maxAnswerBytes-sink.MaxAnswerHead)
+	}
+	_ = res.Body.Close()
+	return head[:n]
+}
+
+// judge turns an answer into the result of the delivery, as the table in the package comment says.
+func (s *Sink) judge(res *http.Response) error {
+	err := answered{status: res.StatusCode}
+	switch {
+	case res.StatusCode/100 == 2:
+		return nil
+	case res.StatusCode == http.StatusGone, slices.Contains(s.config.Retry.NonRetryable, res.StatusCode):
+		return sink.Permanent(err)
+	case res.StatusCode == http.StatusTooManyRequests, res.StatusCode == http.StatusServiceUnavailable:
+		if wait, ok := retryAfter(res.Header.Get("Retry-After"), s.now()); ok {
+			return sink.RetryAfter(err, wait)
+		}
+		if res.StatusCode == http.StatusServiceUnavailable {
+			return sink.Unavailable(err)
+		}
+	}
+	return err
+}
+
+// maxRetryAfter bounds the wait that a receiver may ask for.
+const maxRetryAfter = 24 * time.Hour
+
+// retryAfter reads the header of that name: seconds, or a date (RFC 9110, section 10.2.3).
+func retryAfter(value string, now time.Time) (time.Duration, bool) {
+	value = strings.TrimSpace(value)
+	if value == "" {
+		return 0, false
+	}
+	if strings.Trim(value, "0123456789") == "" {
+		seconds, err := strconv.ParseInt(value, 10, 32)
+		if err != nil {
+			return maxRetryAfter, true // too many digits to be less
+		}
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter), true
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0, false
+	}
+	return min(max(at.Sub(now), 0), maxRetryAfter), true
+}
+
+// maxHops bounds the redirects that one attempt follows.
+const maxHops = 3
+
+// redirect returns where an answer sends the request, nil if it is no redirect. 307 and 308 keep method and body, and are
+// followed within the receiver; all others would turn the POST into a GET, which loses the event (evolution.md 3.2).
+func redirect(res *http.Response, from *url.URL, hops int) (*url.URL, error) {
+	if res.StatusCode/100 != 3 {
+		return nil, nil
+	}
+	fail := func(format string, args ...any) (*url.URL, error) {
+		return nil, sink.Permanent(answered{res.StatusCode, fmt.Sprintf(format, args...)})
+	}
+	to, err := from.Parse(res.Header.Get("Location"))
+	switch {
+	case res.Header.Get("Location") == "":
+		return fail(", which is no success, and names no other address")
+	case err != nil || to.Hostname() == "":
+		return fail(" to an address that cannot be read; set the URL to the final address")
+	case res.StatusCode != http.StatusTemporaryRedirect && res.StatusCode != http.StatusPermanentRedirect:
+		return fail(" to host %s, which turns a POST into a GET without the event and is not followed; set the URL to the final address", to.Host)
+	case !sameReceiver(from, to):
+		return fail(" to %s://%s, another receiver, which is not followed because headers may hold secrets; set the URL to the final address", to.Scheme, to.Host)
+	case hops == maxHops:
+		return fail(" to host %s for the %dth time in a row; set the URL to the final address", to.Host, hops+1)
+	}
+	if to.User == nil {
+		to.User = from.User
+	}
+	return to, nil
+}

@@ -1,0 +1,77 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync/atomic"
+
+	"github.com/evosink/evosink/core/sink"
+)
+
+// errTimeout ends an attempt that takes too long.
+var errTimeout = errors.New("no answer in time")
+
+// attempt sends a request and follows where it may. ctx ends it.
+func (s *Sink) attempt(ctx context.Context, t *http.Transport, r *request) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.config.RequestTimeout, errTimeout)
+	defer cancel()
+	at := r.address
+	for hops := 0; ; hops++ {
+		res, err := exchange(ctx, t, r, at)
+		if err != nil {
+			return err
+		}
+		next, err := redirect(res, at, hops)
+		if err != nil {
+			return err
+		}
+		if next == nil {
+			return s.judge(res)
+		}
+		at = next
+	}
+}
+
+// exchange makes one hop and reports its answer, whose body is done with then. It is below [http.Client], which would follow redirects
+// and write the whole URL into its errors.
+func exchange(ctx context.Context, t *http.Transport, r *request, to *url.URL) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var connected atomic.Bool
+	out, err := r.http(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { connected.Store(false) },
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	}), to)
+	if err != nil {
+		return nil, sink.Permanent(fmt.Errorf("make the request: %w", err))
+	}
+	res, err := t.RoundTrip(out)
+	if err != nil {
+		return nil, failure(ctx, err, to.Host, connected.Load())
+	}
+	sink.Report(ctx, sink.Answer{Status: statusText(res.StatusCode), Head: readHead(res, cancel)})
+	return res, nil
+}
+
+// failure turns the error of a request without an answer into the result of the delivery. Without a connection, nothing is
+// known about the event, and the receiver is down; with one, the event may be the reason.
+func failure(ctx context.Context, err error, host string, connected bool) error {
+	var guarded *refused
+	if errors.As(err, &guarded) {
+		return sink.Permanent(fmt.Errorf("connect to %s: %w", host, guarded))
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause // says more than "context canceled"
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("post to %s: %w", host, err)
+	case !connected:
+		return sink.Unavailable(fmt.Errorf("connect to %s: %w", host, err))
+	}
+	return fmt.Errorf("post to %s: %w", host, err)
+}

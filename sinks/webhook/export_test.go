@@ -1,0 +1,20 @@
+package webhook
+
+import (
+	"net"
+	"net/netip"
+	"time"
+)
+
+// What tests need to see or set.
+var (
+	WithoutMedia = withoutMedia
+	Public       = func(s string) bool { return public(netip.MustParseAddr(s)) }
+	UserAgent    = userAgent
+)
+
+// SetClock stops the sink's clock.
+func (s *Sink) SetClock(at time.Time) { s.now = func() time.Time { return at } }
+
+// SetResolver makes names mean what a test wants them to mean.
+func (c *Config) SetResolver(r *net.Resolver) { c.resolver = r }

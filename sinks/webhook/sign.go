@@ -1,0 +1,69 @@
+package webhook
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// maxSecrets is two: the one that is valid and the one that is on its way out.
+const maxSecrets = 2
+
+// signingKey reads a secret: "whsec_" and base64 of 24 to 64 bytes, as Standard Webhooks serialises one, or
+// any other text, whose bytes are the key. Its errors never show the secret.
+func signingKey(secret string) ([]byte, error) {
+	encoded, standard := strings.CutPrefix(secret, "whsec_")
+	switch {
+	case secret == "" || len(secret) > 256:
+		return nil, errors.New("must have 1 to 256 characters")
+	case !standard:
+		return []byte(secret), nil
+	}
+	key, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil || len(key) < 24 || len(key) > 64 {
+		return nil, errors.New("begins with whsec_ and must go on with 24 to 64 bytes in base64")
+	}
+	return key, nil
+}
+
+// idEscaper keeps the dot, which separates what is signed, out of ids that producers chose.
+var idEscaper = strings.NewReplacer("%", "%25", ".", "%2E")
+
+// sign sets the headers of Standard Webhooks: the event's id, the time of this attempt, and one signature per key
+// of "id.time.body". body is the JSON before compression, which is what receivers' frameworks hand to a verifier.
+func sign(h http.Header, keys [][]byte, id string, at time.Time, body []byte) {
+	id = idEscaper.Replace(id)
+	stamp := strconv.FormatInt(at.Unix(), 10)
+	h.Set("Webhook-Id", id)
+	h.Set("Webhook-Timestamp", stamp)
+	signatures := make([]string, len(keys))
+	for i, key := range keys {
+		mac := hmac.New(sha256.New, key)
+		mac.Write([]byte(id + "." + stamp + "."))
+		mac.Write(body)
+		signatures[i] = "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	}
+	h.Set("Webhook-Signature", strings.Join(signatures, " "))
+}
+
+// tokenLife is how long a token is valid. One is minted per attempt, so a late retry carries a valid one too.
+const tokenLife = 10 * time.Minute
+
+// bearer mints the token of a jwt_key (evolution.md 3.2).
+func bearer(key string, at time.Time) (string, error) {
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+		"iat": at.Unix(), "exp": at.Add(tokenLife).Unix(), "app": "evolution", "action": "webhook",
+	}).SignedString([]byte(key))
+	if err != nil {
+		return "", fmt.Errorf("sign with jwt_key: %w", err)
+	}
+	return "Bearer " + token, nil
+}

@@ -1,0 +1,266 @@
+// Package webhook posts events to HTTP receivers: to one global address, and to those that instances set.
+//
+// # One delivery
+//
+// The core asks [Sink.Targets] where an event goes, once, when it arrives: to the global webhook, and to each webhook of the
+// instance whose events and filters let it pass. A target is the name of a webhook, never its URL, so what waits in the
+// queue follows its webhook to a new URL, new headers, new secrets. [Sink.Deliver] then looks the webhook up in the settings of
+// that moment, writes the body, mints token and signature, and makes one attempt. It never waits and never tries again: the delivery
+// queue does that, guided by how the error is marked, and by [Sink.Retry].
+//
+//	2xx                                      done; what the body says does not matter, at most 64 KiB of it are read
+//	307, 308 within the receiver             followed with method and body, at most 3 times
+//	any other 3xx                            permanent; the text names the host to set the URL to
+//	410, WEBHOOK_RETRY_NON_RETRYABLE_...     permanent: 400, 401, 403, 404, 422 unless configured
+//	429, 503 with Retry-After                retry after that time, a day at most
+//	503                                      unavailable
+//	any other answer: 408, 429, 500, 502     retry
+//	no connection: name unknown, refused,    unavailable: nothing was sent, so the event is not the reason
+//	  no route, TLS handshake, timeout
+//	connected, then no or half an answer,    retry: the event may be the reason, and may have arrived
+//	  a reset, garbage, timeout
+//	address refused by the guard             permanent
+//	body above max_body_bytes                permanent
+//	webhook removed, or settings unreadable  permanent
+//	webhook disabled while events wait       unavailable: they are kept until it is enabled again
+//
+// Permanent deliveries become dead letters, which can be replayed. Unavailable ones use up no attempt and open the
+// target's breaker. "Within the receiver" means the same scheme, host and port, or from http to https on the same host.
+//
+// # What receivers get
+//
+// POST, the envelope of evolution.md 2.2 with the event's id behind it, and the owner's headers as they are, except for those that
+// belong to the connection. jwt_key becomes Authorization: Bearer, valid for ten minutes from the attempt. Beside them:
+//
+//	Idempotency-Key     event id and target, the same in every attempt
+//	X-Event-Id          the event's id, which every sink carries
+//	X-Attempt           counts from 1
+//	webhook-id, webhook-timestamp, webhook-signature   Standard Webhooks, if a secret is set; two secrets make two signatures
+//
+// A receiver that sorts out repeated ids sees each event once. The signature is that of the JSON before compression. In CloudEvents 1.0
+// (structured mode) the type is the wire name of the event and the source its instance.
+//
+// # What differs from Evolution API
+//
+// evosink downloads no media. base64:false therefore means that data.message.base64 is left out of the body of that webhook, and of
+// no other; the global webhook keeps it. The global webhook does not wait for the instance's. Redirects never lose the event.
+// The error webhook (WEBHOOK_EVENTS_ERRORS) gets events named "error" without the global key.
+//
+// # Settings of an instance
+//
+// The single form of Evolution API (url, headers, events, byEvents, base64) and a list "webhooks" may stand beside each other; each webhook
+// has its own events, headers, secrets, filters, order, format and gzip. A set that does not mention the list keeps it, as it keeps
+// every key it does not mention. While there is a list, the stored "events" are those of all webhooks together, because the core
+// looks there first, and "urlEvents" are those of the single form.
+//
+// order "instance", the default, means that every event waits for the one before it. "chat" lets chats overtake each other, "none"
+// everything: the webhook is then sixteen targets, which share one breaker and one limit of concurrency. Changing the order while deliveries wait lets new
+// ones overtake those, once.
+//
+// # Private addresses
+//
+// Many receivers live beside the API, on localhost or in a container network, so nothing is refused by default. Where instances
+// belong to strangers, set WEBHOOK_DENY_PRIVATE: see [Guard].
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/sink"
+)
+
+// Spec describes the sink to main's table.
+var Spec = sink.Spec[Config]{
+	Name: "webhook", Mode: sink.Queued,
+	Defaults: Defaults,
+	Enabled:  func(c *Config) bool { return c.Enabled },
+	Rule:     func(c *Config) sink.Rule { return c.rule() },
+	Settings: &sink.Settings{Schema: schema, Normalize: normalize},
+	New: func(c Config, h sink.Host) (sink.Sink, error) {
+		s, err := New(c, h)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	},
+}
+
+var (
+	_ sink.Sink      = (*Sink)(nil)
+	_ sink.Targeter  = (*Sink)(nil)
+	_ sink.Retrier   = (*Sink)(nil)
+	_ sink.Addresser = (*Sink)(nil)
+)
+
+// A Sink posts events. Make it with [New].
+type Sink struct {
+	config   Config
+	policy   sink.Policy
+	now      clock
+	global   *hook        // nil when off
+	wanted   bool         // whether the global webhook wants any event
+	events   event.Filter // which
+	errors   *hook        // nil when off
+	settings cache
+	own      *http.Transport // to addresses of the operator
+	theirs   *http.Transport // to those of instances, guarded if configured
+
+	life    context.Context // ends with the sink; deliveries hang on it, and ctx is theirs
+	end     context.CancelFunc
+	running sync.WaitGroup // deliveries
+
+	mu sync.Mutex
+	// mu guards the fields below.
+	closed bool
+	unlink func() bool // from Start's ctx
+}
+
+// New makes a sink of a valid configuration. It reads the files of the TLS section and starts nothing.
+func New(c Config, h sink.Host) (*Sink, error) {
+	for _, w := range c.warnings() {
+		h.Logger.Warn().Msg(w)
+	}
+	if c.RequestTimeout == 0 {
+		c.RequestTimeout = Defaults().RequestTimeout
+	}
+	if c.UserAgent == "" {
+		c.UserAgent = userAgent()
+	}
+	wanted := c.wanted()
+	s := &Sink{config: c, policy: c.Retry.policy(c.RequestTimeout), now: time.Now, wanted: len(wanted) > 0, events: event.NewFilter(wanted...)}
+	s.life, s.end = context.WithCancel(context.Background())
+	return s, errors.Join(s.addHooks(), s.addTransports())
+}
+
+func (s *Sink) addHooks() (err error) {
+	if s.config.GlobalEnabled {
+		if s.global, err = newHook(s.config.global()); err != nil {
+			return err
+		}
+	}
+	if s.config.Errors {
+		s.errors, err = newHook(s.config.errorHook())
+	}
+	return err
+}
+
+func (s *Sink) addTransports() (err error) {
+	if s.own, err = newTransport(s.config, false); err != nil {
+		return err
+	}
+	s.theirs = s.own
+	if s.config.Guard.DenyPrivate {
+		s.theirs, err = newTransport(s.config, true)
+	}
+	return err
+}
+
+// Start implements [sink.Sink]. There is nothing to connect to before the first delivery.
+func (s *Sink) Start(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unlink = context.AfterFunc(ctx, s.end)
+	return nil
+}
+
+// Deliver implements [sink.Sink]: one attempt. The package comment says which error means what.
+func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
+	if !s.begin() {
+		return errors.New("the sink is closed")
+	}
+	defer s.running.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.life, cancel)()
+
+	h, err := s.lookUp(d)
+	if err != nil {
+		return err
+	}
+	r, err := s.request(h, d)
+	if err != nil {
+		return sink.Permanent(err)
+	}
+	transport := s.theirs
+	if h == s.global || h == s.errors {
+		transport = s.own
+	}
+	return s.attempt(ctx, transport, r)
+}
+
+func (s *Sink) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.running.Add(1)
+	return true
+}
+
+// lookUp finds the webhook of a delivery as it is set now.
+func (s *Sink) lookUp(d *sink.Delivery) (*hook, error) {
+	name := webhookOf(d.Target)
+	switch name {
+	case globalTarget:
+		return switchedOn(s.global, name)
+	case errorsTarget:
+		return switchedOn(s.errors, name)
+	}
+	set, err := s.settings.get(d.Settings)
+	if err != nil {
+		return nil, sink.Permanent(err)
+	}
+	if broken := set.broken[name]; broken != nil {
+		return nil, sink.Permanent(fmt.Errorf("webhook %s: %w", name, broken))
+	}
+	for _, h := range set.hooks {
+		switch {
+		case h.name != name:
+		case !set.enabled || !h.enabled:
+			return switchedOn(nil, name)
+		default:
+			return h, nil
+		}
+	}
+	return nil, sink.Permanent(fmt.Errorf("webhook %s is not configured any more", name))
+}
+
+// switchedOn keeps what waits for a webhook that is nil, which is to say off.
+func switchedOn(h *hook, name string) (*hook, error) {
+	if h == nil {
+		return nil, sink.Unavailable(fmt.Errorf("webhook %s is switched off", name))
+	}
+	return h, nil
+}
+
+// Close implements [sink.Sink].
+func (s *Sink) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	if s.unlink != nil {
+		s.unlink()
+	}
+	s.mu.Unlock()
+
+	idle := make(chan struct{})
+	go func() {
+		defer close(idle)
+		s.running.Wait()
+	}()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+	}
+	s.end()
+	<-idle
+	s.own.CloseIdleConnections()
+	s.theirs.CloseIdleConnections()
+	return nil
+}
