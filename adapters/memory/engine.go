@@ -1,4 +1,4 @@
-// Package memory is the engine that keeps nothing: bus, log and store in this process's memory, for tests, for embedding
+// Package memory is the engine that keeps nothing: bus, log, store and delivery queue in this process's memory, for tests, for embedding
 // where a lost process may lose events, and as the smallest example of an engine.
 //
 // An [Engine] is the log; each [Bus] is one node of it, so that a test has a cluster by opening several. The log is bounded. It
@@ -20,11 +20,12 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// An Engine is a log of events and a store of instances. It runs nothing, so it need not be closed.
+// An Engine is a log of events and a store of instances, with a queue of deliveries beside it, see [Engine.Queue]. It runs nothing, so it need not be closed.
 // Any number of goroutines may use it at once.
 type Engine struct {
 	config Config
 	log    *tail.Log
+	queue  *Queue
 
 	mu sync.Mutex
 	// mu guards the fields below.
@@ -49,6 +50,7 @@ func New(c Config) (*Engine, error) {
 		config: c, log: &tail.Log{Tail: tail.New(c.Shards, 0), Readers: tail.NewReaders()}, store: newStore(),
 	}
 	e.log.Moved = e.moved
+	e.queue = newQueue(e)
 	return e, nil
 }
 

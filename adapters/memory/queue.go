@@ -1,0 +1,325 @@
+package memory
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/queue"
+	"github.com/evosink/evosink/core/sink"
+)
+
+// A Queue implements [queue.Store] for an [Engine]. It keeps everything in memory, events that wait included, bounded by the limits
+// of the [queue.Queue] before it.
+type Queue struct {
+	engine *Engine
+
+	mu sync.Mutex
+	// mu guards the fields below.
+	newest   int64 // the last Seq given out
+	lanes    map[queue.Lane]*queued
+	events   map[identity]*stored // those that are absorbed
+	seen     []*stored            // the same in order of Put
+	bytes    int                  // of seen
+	letter   int64                // the last id given out
+	letters  []queue.Letter       // in order of id
+	attempts []queue.Attempt      // in order of time
+	pauses   map[queue.Selector]queue.Pause
+}
+
+var _ queue.Store = (*Queue)(nil)
+
+// identity is what an event is absorbed by.
+type identity struct{ instance, id string }
+
+// stored is an event that was put.
+type stored struct {
+	*event.Event
+	at      time.Time
+	lanes   map[queue.Lane]int64 // where it was put, and at which Seq
+	waiting int                  // deliveries of it
+	old     bool                 // remembered for as long as it waits only
+}
+
+// queued is a lane.
+type queued struct {
+	items []item // in order of Seq
+	head  queue.Progress
+	tried int64 // the Seq that head is about
+}
+
+type item struct {
+	seq       int64
+	scope     sink.Scope
+	at        time.Time
+	droppable bool
+	event     *stored
+}
+
+// Queue returns the engine's store of deliveries, always the same.
+func (e *Engine) Queue() *Queue { return e.queue }
+
+func newQueue(e *Engine) *Queue {
+	return &Queue{
+		engine: e, lanes: map[queue.Lane]*queued{}, events: map[identity]*stored{}, pauses: map[queue.Selector]queue.Pause{},
+	}
+}
+
+// Lanes implements [queue.Store].
+func (q *Queue) Lanes(context.Context) ([]queue.Backlog, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out []queue.Backlog
+	for key, l := range q.lanes {
+		first, last := l.items[0], l.items[len(l.items)-1]
+		b := queue.Backlog{Lane: key, Scope: first.scope, Waiting: len(l.items), First: first.seq, Newest: last.seq, Oldest: first.at}
+		if l.tried == first.seq {
+			b.Head = l.head
+		}
+		out = append(out, b)
+	}
+	return out, nil
+}
+
+// Put implements [queue.Store].
+func (q *Queue) Put(ctx context.Context, e queue.Entry) ([]queue.Place, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.newest++
+	s := q.remember(e)
+	places := make([]queue.Place, len(e.To))
+	for i, d := range e.To {
+		places[i] = q.place(s, e.At, d)
+	}
+	if e.Cursor != nil {
+		q.engine.log.Move(*e.Cursor)
+		q.engine.moved(nil)
+	}
+	return places, nil
+}
+
+// remember returns the event as it was stored before, or stores it.
+func (q *Queue) remember(e queue.Entry) *stored {
+	id := identity{e.Event.Instance, e.Event.ID}
+	if s, ok := q.events[id]; ok {
+		return s
+	}
+	s := &stored{Event: e.Event, at: e.At, lanes: map[queue.Lane]int64{}}
+	q.events[id] = s
+	q.seen = append(q.seen, s)
+	q.bytes += len(e.Event.Data)
+	return s
+}
+
+func (q *Queue) place(s *stored, at time.Time, d queue.Destination) queue.Place {
+	if seq, ok := s.lanes[d.Lane]; ok {
+		if l := q.lanes[d.Lane]; l == nil || !l.has(seq) {
+			seq = 0
+		}
+		return queue.Place{Seq: seq}
+	}
+	s.lanes[d.Lane] = q.newest
+	if d.Refused != "" {
+		s.lanes[d.Lane] = 0
+		q.bury(d.Lane, item{scope: d.Scope, event: s}, d.Refused, queue.Progress{}, at)
+		return queue.Place{New: true}
+	}
+	q.add(d.Lane, item{seq: q.newest, scope: d.Scope, at: at, droppable: d.Droppable, event: s})
+	return queue.Place{Seq: q.newest, New: true}
+}
+
+func (q *Queue) add(key queue.Lane, it item) {
+	l := q.lanes[key]
+	if l == nil {
+		l = &queued{}
+		q.lanes[key] = l
+	}
+	l.items = append(l.items, it)
+	it.event.waiting++
+}
+
+func (l *queued) find(seq int64) (int, bool) {
+	return slices.BinarySearchFunc(l.items, seq, func(it item, seq int64) int { return int(it.seq - seq) })
+}
+
+func (l *queued) has(seq int64) bool {
+	_, ok := l.find(seq)
+	return ok
+}
+
+// remove takes an item out of its lane, and the lane away with its last.
+func (q *Queue) remove(key queue.Lane, i int) {
+	l := q.lanes[key]
+	s := l.items[i].event
+	if i == 0 {
+		l.items[0], l.items = item{}, l.items[1:] // the usual case, without moving the rest
+	} else {
+		l.items = slices.Delete(l.items, i, i+1)
+	}
+	if len(l.items) == 0 {
+		delete(q.lanes, key)
+	}
+	if s.waiting--; s.old && s.waiting == 0 {
+		delete(q.events, identity{s.Instance, s.ID})
+	}
+}
+
+// Window implements [queue.Store].
+func (q *Queue) Window(_ context.Context, key queue.Lane, after, until int64, limit, bytes int) ([]queue.Item, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := q.lanes[key]
+	if l == nil {
+		return nil, nil
+	}
+	var out []queue.Item
+	i, _ := l.find(after + 1)
+	for _, it := range l.items[i:] {
+		if bytes -= len(it.event.Data); it.seq > until || len(out) == limit || bytes < 0 && len(out) > 0 {
+			break
+		}
+		out = append(out, queue.Item{Seq: it.seq, Scope: it.scope, At: it.at, Event: it.event.Event})
+	}
+	return out, nil
+}
+
+// Settle implements [queue.Store].
+func (q *Queue) Settle(ctx context.Context, outcomes []queue.Outcome) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, o := range outcomes {
+		q.settle(o)
+		if o.Attempt != nil {
+			q.attempts = append(q.attempts, *o.Attempt)
+		}
+	}
+	return nil
+}
+
+func (q *Queue) settle(o queue.Outcome) {
+	l := q.lanes[o.Lane]
+	if l == nil {
+		return
+	}
+	i, ok := l.find(o.Seq)
+	if !ok {
+		return
+	}
+	switch o.Result {
+	case queue.Again:
+		l.head, l.tried = o.Progress, o.Seq
+		return
+	case queue.Buried:
+		q.bury(o.Lane, l.items[i], o.Reason, o.Progress, time.Now())
+	}
+	q.remove(o.Lane, i)
+}
+
+// Clear implements [queue.Store].
+func (q *Queue) Clear(ctx context.Context, c queue.Clearing) (n int, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := q.lanes[c.Lane]
+	if l == nil {
+		return 0, nil
+	}
+	i, _ := l.find(c.After + 1)
+	for n < c.Max && i < len(l.items) && l.items[i].seq <= c.Until {
+		if c.Droppable && !l.items[i].droppable {
+			i++
+			continue
+		}
+		if c.Reason != "" {
+			q.bury(c.Lane, l.items[i], c.Reason, l.progress(l.items[i].seq), time.Now())
+		}
+		q.remove(c.Lane, i)
+		n++
+	}
+	return n, nil
+}
+
+// progress returns how far the attempts of an item are.
+func (l *queued) progress(seq int64) queue.Progress {
+	if l.tried == seq {
+		return l.head
+	}
+	return queue.Progress{}
+}
+
+// Attempts implements [queue.Store].
+func (q *Queue) Attempts(_ context.Context, eventID string) ([]queue.Attempt, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out []queue.Attempt
+	for _, a := range q.attempts {
+		if a.EventID == eventID {
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}
+
+// Pauses implements [queue.Store].
+func (q *Queue) Pauses(context.Context) ([]queue.Pause, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Collect(maps.Values(q.pauses)), nil
+}
+
+// PutPause implements [queue.Store].
+func (q *Queue) PutPause(ctx context.Context, p queue.Pause) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pauses[p.Selector] = p
+	return nil
+}
+
+// DeletePause implements [queue.Store].
+func (q *Queue) DeletePause(ctx context.Context, s queue.Selector) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.pauses, s)
+	return nil
+}
+
+// Sweep implements [queue.Store].
+func (q *Queue) Sweep(_ context.Context, r queue.Retention) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.seen) > 0 && (len(q.seen) > r.Seen || q.bytes > r.SeenBytes || time.Since(q.seen[0].at) > r.SeenAge) {
+		s := q.seen[0]
+		q.seen[0] = nil
+		q.seen, q.bytes = q.seen[1:], q.bytes-len(s.Data)
+		if s.old = true; s.waiting == 0 {
+			delete(q.events, identity{s.Instance, s.ID})
+		}
+	}
+	for len(q.letters) > 0 && (len(q.letters) > r.Letters || time.Since(q.letters[0].Died) > r.LetterAge) {
+		q.letters = q.letters[1:]
+	}
+	for len(q.attempts) > 0 && (len(q.attempts) > r.Attempts || time.Since(q.attempts[0].At) > r.AttemptAge) {
+		q.attempts = q.attempts[1:]
+	}
+	return nil
+}
+
+func contains(s, part string) bool { return part == "" || strings.Contains(s, part) }

@@ -1,0 +1,53 @@
+// Package queue delivers events to the targets of sinks at least once, in order per lane, through crashes, restarts and targets that are
+// down for days, and without one target costing another anything but the disk.
+//
+//	Put ──> Store (disk) ──> lanes ──> gates ──> workers ──> sink
+//	 one transaction,         per sink, target,   per address:   per sink   │
+//	 with the cursor          and instance        limit, breaker            │
+//	                            ^    alarms                                 │
+//	                            └──── again, later <── ledger <── outcome ──┘
+//	                                                     └──> Store: removed, dead letter, progress
+//
+// # Lanes
+//
+// A [Lane] is the ordered line of deliveries of one (sink, target, instance). Only its first delivery is tried; those behind it wait until it
+// was delivered or has become a dead letter, so a target sees an instance's events in order. Lanes do not wait for each other, and
+// a lane that waits holds no worker: it is an entry in a heap of alarms. A lane about which there is nothing to know is forgotten.
+//
+// Memory holds of a lane where it stands and, while it is worked on, a window of its first events, all windows together within Config.CacheBytes.
+// Everything else is in the [Store]. A million events that wait in a few lanes cost nothing; a lane costs half a kilobyte.
+//
+// # Attempts
+//
+// How a failed delivery goes on depends on the error and on the sink's [sink.Policy] (evolution.md 3.2 if it has none):
+//
+//	nil           removed from the lane
+//	Permanent     dead letter
+//	RetryAfter    again after the longer of the two waits (an hour at most); the address is left alone for as long as it asked
+//	Unavailable   again when the address is probed; uses up no attempt; opens the breaker
+//	a panic       as any other error; the sink is restarted, its other lanes wait for that
+//	any other     again after Policy.Delay; several in a row, of whichever lanes, open the breaker
+//
+// A delivery whose attempts or age are used up becomes a dead letter, or pauses its target, as its policy says. Every delivery is tried at least
+// once. Times of waiting are monotonic: a wall clock that is set back delays nothing, and what a restart finds in the store waits an hour at most.
+//
+// The lanes of one address share a gate, which limits how many are tried at once and is their circuit breaker: open, it keeps all of them; half
+// open, one of them probes. Gates of a sink, and lanes of a gate, take turns. See [sink.Addresser] for what an address is.
+//
+// # What waits for whom
+//
+//	disabled      the sink's switch or the instance's settings are off: kept, delivered when they are on again ([Queue.Refresh])
+//	paused        [Queue.Pause]: kept until [Queue.Resume]
+//	deleted       an instance that is gone: deliveries to its own targets become dead letters; global targets still get theirs
+//	no such sink  not in this process's configuration: kept until a start with it
+//	no room       Config.WhenFull: a dead letter at once, or the shard waits; presence and typing make room by being dropped
+//
+// Settings are read at each attempt, so a corrected URL counts for what waits already.
+//
+// # Never lost, seldom twice
+//
+// [Queue.Put] returns when the store has the event for good, with the bus's cursor in the same transaction where both are one engine. Outcomes
+// are gathered in a ledger and written down together a few milliseconds later; what a crash takes of it is delivered again. A bus that gives an event
+// again is absorbed: a lane takes an event id of an instance once, for as long as it waits and [Retention].SeenAge afterwards. When the store cannot be
+// written, Put fails (and the bus keeps the event), and delivering stops once the ledger is full.
+package queue

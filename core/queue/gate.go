@@ -1,0 +1,131 @@
+package queue
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/evosink/evosink/core/sink"
+)
+
+// A gate is what the lanes of one address go through: it limits how many are tried at once, and is their circuit breaker. An
+// open gate lets none through, so a thousand lanes do not hammer one dead address; after a while it is half open, one lane
+// probes, and its success opens the way for all. Queue.mu guards everything.
+type gate struct {
+	queue  *Queue
+	outlet *outlet
+	key    string
+	lanes  int // that go through here
+
+	ready   fifo[*lane]
+	busy    int  // lanes that are being tried
+	queued  bool // it stands in its outlet's line
+	breaker breaker
+	fails   int // in a row
+	trips   int // without a success between them
+	alarm   alarm
+}
+
+type breaker uint8
+
+const (
+	closed   breaker = iota // everything goes through
+	open                    // nothing does, until the alarm
+	halfOpen                // one lane does, to probe
+)
+
+var breakers = [...]string{"closed", "open", "half-open"}
+
+func (b breaker) String() string { return breakers[b] }
+
+// gateOf returns the gate of a lane, see [sink.Addresser].
+func (q *Queue) gateOf(l *lane) *gate {
+	o := l.outlet
+	key := "global\x00" + string(l.Target)
+	if o.addresser != nil {
+		key = "address\x00" + o.addresser.Address(l.scope, l.Target, l.Instance)
+	} else if l.scope == sink.Instance {
+		key = "instance\x00" + string(l.Target) + "\x00" + l.Instance
+	}
+	g, ok := o.gates[key]
+	if !ok {
+		g = &gate{queue: q, outlet: o, key: key}
+		g.alarm.ring = g.probe
+		o.gates[key] = g
+	}
+	return g
+}
+
+// passable reports whether a lane could go through now.
+func (g *gate) passable() bool {
+	limit := g.queue.config.PerTarget
+	switch g.breaker {
+	case open:
+		limit = 0
+	case halfOpen:
+		limit = 1
+	}
+	return g.busy < limit && !g.ready.empty()
+}
+
+// enlist puts the gate into its outlet's line if a lane could go through.
+func (g *gate) enlist() {
+	if !g.passable() {
+		return
+	}
+	if !g.queued {
+		g.queued = true
+		g.outlet.line.push(g)
+	}
+	g.outlet.wait.Signal()
+}
+
+// answered is called when the address has taken an event, or refused that one event for good: it is up.
+func (g *gate) answered() {
+	g.fails = 0
+	if g.breaker == halfOpen {
+		g.breaker, g.trips = closed, 0
+		g.enlist()
+	}
+	if g.breaker == closed {
+		g.trips = 0
+	}
+}
+
+// failed is called when an attempt has failed in a way that may be the address's or the event's fault.
+func (g *gate) failed() {
+	if g.fails++; g.breaker == halfOpen || g.fails >= g.queue.config.BreakerFailures {
+		g.trip()
+	}
+}
+
+// trip opens the breaker, for longer each time until there is a success.
+func (g *gate) trip() {
+	if g.breaker == open {
+		return
+	}
+	c := &g.queue.config
+	d := min(c.BreakerWait<<min(g.trips, 20), c.BreakerMax)
+	g.trips++
+	g.shut(d - time.Duration(rand.Float64()*0.2*float64(d))) // addresses that fell together are not probed together
+}
+
+// hold opens the breaker because the address has asked to be left alone.
+func (g *gate) hold(d time.Duration) {
+	if g.breaker != open || time.Now().Add(d).After(g.alarm.at) {
+		g.shut(d)
+	}
+}
+
+func (g *gate) shut(d time.Duration) {
+	g.breaker = open
+	g.queue.set(&g.alarm, d)
+}
+
+// probe ends an open breaker's wait.
+func (g *gate) probe() {
+	if g.breaker == open {
+		g.queue.unset(&g.alarm)
+		g.breaker = halfOpen
+	}
+	g.enlist()
+}

@@ -1,0 +1,176 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/event"
+)
+
+// Put puts an event into the lane of each destination, all of one instance, and moves the cursor if there is one, in a single
+// transaction; it returns nil when that is written for good. Lanes absorb an event that they have been given before, see [Store].
+// Events of one instance are delivered in the order of the calls. The event belongs to the queue then and must not be changed.
+//
+// When there is no room Put does what Config.WhenFull and Config.DropOldest say; waiting for it ends with ctx and [ErrFull].
+// After an error nothing was put, and the event should be put again.
+func (q *Queue) Put(ctx context.Context, e *event.Event, to []Destination, cursor *bus.Cursor) error {
+	for _, d := range to {
+		if q.outlets[d.Lane.Sink] == nil || d.Lane.Instance != e.Instance {
+			return fmt.Errorf("queue: event %s of %s cannot go into lane %v: no such sink, or another instance's", e.ID, e.Instance, d.Lane)
+		}
+	}
+	to, err := q.admit(ctx, e, to)
+	if err != nil {
+		return err
+	}
+	if len(to) == 0 {
+		return nil
+	}
+	defer q.inOrder(e.Instance)()
+	at := time.Now()
+	places, err := q.store.Put(ctx, Entry{Event: e, At: at, To: to, Cursor: cursor})
+	if err != nil {
+		return fmt.Errorf("put event %s into the queue: %w", e.ID, err)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, d := range to {
+		q.take(d, places[i], Item{Seq: places[i].Seq, Scope: d.Scope, At: at, Event: e})
+	}
+	return nil
+}
+
+// take brings a destination that the store has placed into memory.
+func (q *Queue) take(d Destination, p Place, item Item) {
+	o := q.outlets[d.Lane.Sink]
+	switch {
+	case d.Refused != "" && p.New:
+		o.count.Refused++
+	case p.Seq == 0:
+		o.count.Absorbed++
+	default:
+		// A delivery absorbed may be one that was stored although the store thought otherwise: memory has not seen it then.
+		if l := q.lane(d.Lane, d.Scope); item.Seq > l.tail {
+			q.append(l, item)
+		}
+		if p.New {
+			o.count.Put++
+		} else {
+			o.count.Absorbed++
+		}
+	}
+}
+
+// admit sees to room. It returns the destinations without those that are dropped, and with those marked that are refused.
+func (q *Queue) admit(ctx context.Context, e *event.Event, to []Destination) ([]Destination, error) {
+	if err := q.running(); err != nil {
+		return nil, err
+	}
+	out := make([]Destination, 0, len(to))
+	for _, d := range to {
+		d.Droppable = q.droppable[e.Name]
+		for {
+			room := q.roomIn(d.Lane)
+			if room == nil || q.makeRoom(ctx, d.Lane) {
+				out = append(out, d)
+				break
+			}
+			if d.Droppable {
+				q.dropped(d.Lane.Sink)
+				break
+			}
+			if q.config.WhenFull == Reject {
+				d.Refused = Full
+				out = append(out, d)
+				break
+			}
+			select {
+			case <-room:
+			case <-ctx.Done():
+				return nil, fmt.Errorf("%w: %w", ErrFull, ctx.Err())
+			}
+			if err := q.running(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// roomIn returns nil if there is room in the lane, else what is closed when there may be.
+func (q *Queue) roomIn(key Lane) <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := q.lanes[key]
+	laneFull := q.config.LaneLimit > 0 && l != nil && l.waiting >= q.config.LaneLimit
+	if !laneFull && (q.config.TotalLimit <= 0 || q.waiting < q.config.TotalLimit) {
+		return nil
+	}
+	if q.room == nil {
+		q.room = make(chan struct{})
+	}
+	return q.room
+}
+
+// makeRoom drops the oldest delivery of a lane that may be dropped, if there is one.
+func (q *Queue) makeRoom(ctx context.Context, key Lane) bool {
+	q.mu.Lock()
+	l := q.lanes[key]
+	q.mu.Unlock()
+	if l == nil || len(q.droppable) == 0 {
+		return false
+	}
+	n, err := q.clear(ctx, l, Clearing{Max: 1, Droppable: true})
+	if err != nil {
+		q.log.Warn().Err(err).Msg("nothing could be dropped to make room")
+	}
+	if n > 0 {
+		q.dropped(key.Sink)
+	}
+	return n > 0
+}
+
+func (q *Queue) dropped(sink string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.outlets[sink].count.Dropped++
+}
+
+// clear removes deliveries of a lane, but none that is being tried; droppable ones not even if they are tried next or were tried
+// before, so that a busy lane keeps its window.
+func (q *Queue) clear(ctx context.Context, l *lane, c Clearing) (int, error) {
+	l.reading.Lock()
+	defer l.reading.Unlock()
+	c.Lane = l.Lane
+	c.After, c.Until = q.clearable(l, c.Droppable)
+	n, err := q.store.Clear(ctx, c)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.less(l, n); l.waiting == 0 {
+		q.wake(l)
+	}
+	return n, err
+}
+
+func (q *Queue) clearable(l *lane, droppable bool) (after, until int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if droppable {
+		return max(l.last(), l.tried), l.tail
+	}
+	if q.cut(l); l.inFlight == 0 {
+		l.head, l.tried = Progress{}, 0
+	}
+	return l.last(), l.tail
+}
+
+// cut lets go of the window but for what is in flight.
+func (q *Queue) cut(l *lane) {
+	for _, item := range l.window[l.inFlight:] {
+		q.cached -= item.size()
+	}
+	clear(l.window[l.inFlight:])
+	l.window = l.window[:l.inFlight:l.inFlight]
+}

@@ -1,0 +1,311 @@
+package queuetest
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/evosink/evosink/core/queue"
+	"github.com/evosink/evosink/core/sink"
+)
+
+func (t *trial) keeps() {
+	begin := time.Now().Add(-time.Millisecond)
+	var last int64
+	for i := range 20 {
+		for _, p := range t.put(fmt.Sprintf("e%02d", i), laneA, laneB) {
+			if !p.New || p.Seq <= last {
+				t.Fatalf("place %+v after Seq %d: it must be new and behind", p, last)
+			}
+		}
+		last = t.window(laneA)[i].Seq
+	}
+	items := t.window(laneB)
+	if len(items) != 20 {
+		t.Fatalf("%d of 20 wait", len(items))
+	}
+	for i, item := range items {
+		want := newEvent("sales", fmt.Sprintf("e%02d", i))
+		if !reflect.DeepEqual(item.Event, want) || item.Scope != sink.Instance {
+			t.Errorf("event %d came back as %+v, scope %v\nwant %+v", i, item.Event, item.Scope, want)
+		}
+		if item.At.Before(begin) || item.At.After(time.Now()) {
+			t.Errorf("it was put at %v", item.At)
+		}
+	}
+	t.wantLanes(map[queue.Lane]int{laneA: 20, laneB: 20})
+}
+
+func (t *trial) wantLanes(want map[queue.Lane]int) {
+	t.Helper()
+	lanes, err := t.store.Lanes(t.Context())
+	if err != nil {
+		t.Fatalf("Lanes: %v", err)
+	}
+	got := map[queue.Lane]int{}
+	for _, b := range lanes {
+		items := t.window(b.Lane)
+		got[b.Lane] = b.Waiting
+		first, last := items[0], items[len(items)-1]
+		if b.First != first.Seq || b.Newest != last.Seq || !b.Oldest.Equal(first.At) || b.Scope != first.Scope {
+			t.Errorf("Lanes tells %+v of a lane from %d (%v, %v) to %d", b, first.Seq, first.At, first.Scope, last.Seq)
+		}
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("Lanes tells %v, want %v: a lane that a start does not find waits for ever", got, want)
+	}
+}
+
+func (t *trial) absorbs() {
+	first := t.put("e1", laneA)[0]
+	t.put("e2", laneA)
+	again := t.put("e1", laneA, laneB)
+	if again[0] != (queue.Place{Seq: first.Seq}) {
+		t.Errorf("the same event has place %+v, was %+v: a bus that delivers again would double it", again[0], first)
+	}
+	if !again[1].New {
+		t.Error("a lane did not take an event that only another lane knew")
+	}
+	t.wantWaiting("", laneA, "e1", "e2")
+	t.wantWaiting("", laneB, "e1")
+	other := lane("webhook", "one", "support")
+	if p := t.put("e1", other)[0]; !p.New {
+		t.Error("an id of one instance absorbed an event of another: ids are the producers'")
+	}
+	t.wantWaiting("", other, "e1")
+}
+
+func (t *trial) remembers() {
+	t.put("e1", laneA)
+	t.deliver(laneA)
+	t.sweep(ample())
+	if p := t.put("e1", laneA)[0]; p != (queue.Place{}) {
+		t.Errorf("an event delivered has place %+v: a bus that delivers again behind its cursor would double it", p)
+	}
+	t.put("e2", laneA)
+	forgetful := ample()
+	forgetful.Seen = 0
+	t.sweep(forgetful)
+	if p := t.put("e1", laneA)[0]; !p.New {
+		t.Error("an event is remembered for ever: so is its data on the disk")
+	}
+	if p := t.put("e2", laneA)[0]; p.New {
+		t.Error("retention forgot an event that waits")
+	}
+	t.wantWaiting("", laneA, "e2", "e1")
+	t.deliver(laneA)
+	if p := t.put("e2", laneA)[0]; !p.New {
+		t.Error("an event that retention had passed over while it waited is remembered for ever")
+	}
+}
+
+func (t *trial) shares() {
+	t.put("e1", laneA, laneB, laneC)
+	nothing := queue.Retention{}
+	t.deliver(laneA)
+	t.sweep(nothing)
+	t.wantWaiting("another lane's delivery took it away", laneB, "e1")
+	t.deliver(laneB)
+	t.sweep(nothing)
+	t.wantWaiting("another lane's delivery took it away", laneC, "e1")
+	t.deliver(laneC)
+	t.sweep(nothing)
+	t.wantLanes(map[queue.Lane]int{})
+}
+
+func (t *trial) refuses() {
+	e := queue.Entry{Event: newEvent("sales", "e1"), At: at(9), To: []queue.Destination{
+		{Lane: laneA, Scope: sink.Global, Refused: queue.Full}, {Lane: laneB, Scope: sink.Global},
+	}}
+	if p := t.enter(e); p[0] != (queue.Place{New: true}) || !p[1].New || p[1].Seq == 0 {
+		t.Errorf("places are %+v", p)
+	}
+	t.wantWaiting("it was refused", laneA)
+	t.wantWaiting("", laneB, "e1")
+	_, letters := t.letters(queue.LetterFilter{}, queue.Page{})
+	if len(letters) != 1 || letters[0].Lane != laneA || letters[0].Reason != queue.Full || letters[0].EventID != "e1" ||
+		letters[0].Scope != sink.Global {
+		t.Errorf("the dead letters are %+v: what is refused must not be lost", letters)
+	}
+	if t.enter(e); len(t.window(laneB)) != 1 {
+		t.Error("it was not absorbed")
+	}
+	if ids, _ := t.letters(queue.LetterFilter{}, queue.Page{}); len(ids) != 1 {
+		t.Error("an event given again was refused again: one dead letter is enough")
+	}
+}
+
+func (t *trial) bounds() {
+	for i := range 10 {
+		t.put(fmt.Sprint("e", i), laneA)
+	}
+	all := t.window(laneA)
+	size := len(all[0].Event.Data)
+	for _, c := range []struct {
+		after, until int64
+		limit, bytes int
+		want         []queue.Item
+	}{
+		{0, everything, 3, 1 << 30, all[:3]},
+		{all[2].Seq, everything, 100, 1 << 30, all[3:]},
+		{all[2].Seq, all[5].Seq, 100, 1 << 30, all[3:6]},
+		{0, everything, 100, 4 * size, all[:4]},
+		{0, everything, 100, 1, all[:1]},
+		{all[9].Seq, everything, 100, 1 << 30, nil},
+	} {
+		got, err := t.store.Window(t.Context(), laneA, c.after, c.until, c.limit, c.bytes)
+		if err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("Window(%d, %d, %d, %d) gave %d items (%v), want %d", c.after, c.until, c.limit, c.bytes, len(got), err, len(c.want))
+		}
+	}
+	if got := t.window(laneB); got != nil {
+		t.Errorf("a lane that does not exist has %v", got)
+	}
+}
+
+func (t *trial) progresses() {
+	t.put("e1", laneA)
+	t.put("e2", laneA)
+	p := queue.Progress{Attempts: 2, First: at(1), Last: at(2), Next: at(3), Error: "503"}
+	t.settle(queue.Outcome{Lane: laneA, Seq: t.window(laneA)[0].Seq, Result: queue.Again, Progress: p})
+	if got := t.head(laneA); !reflect.DeepEqual(got, p) {
+		t.Errorf("the head's progress is %+v, want %+v: a restart would begin its attempts anew", got, p)
+	}
+	t.deliver(laneA)
+	if got := t.head(laneA); !reflect.DeepEqual(got, queue.Progress{}) {
+		t.Errorf("the next one has inherited %+v", got)
+	}
+}
+
+func (t *trial) head(l queue.Lane) queue.Progress {
+	t.Helper()
+	lanes, err := t.store.Lanes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range lanes {
+		if b.Lane == l {
+			return b.Head
+		}
+	}
+	t.Fatalf("lane %v is not there", l)
+	return queue.Progress{}
+}
+
+func (t *trial) ignores() {
+	t.put("e1", laneA)
+	seq := t.window(laneA)[0].Seq
+	t.deliver(laneA)
+	for _, r := range []queue.Result{queue.Delivered, queue.Again, queue.Buried} {
+		t.settle(queue.Outcome{Lane: laneA, Seq: seq, Result: r}, queue.Outcome{Lane: laneC, Seq: seq, Result: r})
+	}
+	if ids, _ := t.letters(queue.LetterFilter{}, queue.Page{}); ids != nil {
+		t.Errorf("what has gone became dead letters %v", ids)
+	}
+	t.wantLanes(map[queue.Lane]int{})
+}
+
+func (t *trial) clears() {
+	for i := range 6 {
+		e := queue.Entry{Event: newEvent("sales", fmt.Sprint("e", i)), At: time.Now()}
+		e.To = []queue.Destination{{Lane: laneA, Droppable: i%2 == 1}, {Lane: laneB}}
+		t.enter(e)
+	}
+	items := t.window(laneA)
+	t.clear(2, queue.Clearing{Lane: laneA, After: items[1].Seq, Until: everything, Max: 10, Droppable: true})
+	t.wantWaiting("only droppable ones behind the second were to go", laneA, "e0", "e1", "e2", "e4")
+	t.clear(2, queue.Clearing{Lane: laneA, Until: everything, Max: 2, Reason: queue.Gone})
+	t.wantWaiting("the oldest were to go, two of them", laneA, "e2", "e4")
+	t.clear(1, queue.Clearing{Lane: laneA, After: items[0].Seq, Until: items[3].Seq, Max: 10})
+	t.wantWaiting("", laneA, "e4")
+	t.wantWaiting("another lane was cleared", laneB, "e0", "e1", "e2", "e3", "e4", "e5")
+	_, letters := t.letters(queue.LetterFilter{}, queue.Page{})
+	if len(letters) != 2 || letters[0].EventID != "e0" || letters[1].EventID != "e1" || letters[0].Reason != queue.Gone {
+		t.Errorf("the dead letters are %+v", letters)
+	}
+}
+
+func (t *trial) clear(want int, c queue.Clearing) {
+	t.Helper()
+	if n, err := t.store.Clear(t.Context(), c); n != want || err != nil {
+		t.Errorf("Clear(%+v) = %d, %v, want %d", c, n, err, want)
+	}
+}
+
+func (t *trial) races() {
+	const instances, events = 8, 50
+	var wg sync.WaitGroup
+	for i := range instances {
+		wg.Go(func() {
+			l := lane("webhook", "one", fmt.Sprint("instance-", i))
+			for n := range events {
+				e := queue.Entry{Event: newEvent(l.Instance, fmt.Sprintf("e%02d", n)), At: time.Now()}
+				e.To = []queue.Destination{{Lane: l}}
+				places, err := t.store.Put(t.Context(), e)
+				if err != nil {
+					t.Errorf("Put: %v", err)
+					return
+				}
+				if n%2 == 0 {
+					o := queue.Outcome{Lane: l, Seq: places[0].Seq, Result: queue.Delivered}
+					if err := t.store.Settle(t.Context(), []queue.Outcome{o}); err != nil {
+						t.Errorf("Settle: %v", err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	var want []string
+	for n := 1; n < events; n += 2 {
+		want = append(want, fmt.Sprintf("e%02d", n))
+	}
+	for i := range instances {
+		t.wantWaiting("", lane("webhook", "one", fmt.Sprint("instance-", i)), want...)
+	}
+}
+
+func (t *trial) survives() {
+	t.put("e1", laneA, laneB)
+	t.put("e2", laneA)
+	t.put("e3", laneA)
+	t.deliver(laneA)
+	t.kill(laneA, queue.Attempts, "500")
+	p := queue.Progress{Attempts: 1, First: at(1), Last: at(1), Next: at(2), Error: "503"}
+	a := &queue.Attempt{Lane: laneA, EventID: "e3", Number: 1, At: at(1), Error: "503"}
+	t.settle(queue.Outcome{Lane: laneA, Seq: t.window(laneA)[0].Seq, Result: queue.Again, Progress: p, Attempt: a})
+	if err := t.store.PutPause(t.Context(), queue.Pause{Selector: queue.Selector{Sink: "nats"}, At: at(1)}); err != nil {
+		t.Fatal(err)
+	}
+	t.store = t.subject.Reopen(t.T, t.store)
+	t.wantLanes(map[queue.Lane]int{laneA: 1, laneB: 1})
+	t.wantWaiting("", laneA, "e3")
+	t.wantWaiting("", laneB, "e1")
+	if got := t.head(laneA); !reflect.DeepEqual(got, p) {
+		t.Errorf("the head's progress is %+v, want %+v", got, p)
+	}
+	ids, _ := t.letters(queue.LetterFilter{}, queue.Page{})
+	attempts, _ := t.store.Attempts(t.Context(), "e3")
+	pauses, _ := t.store.Pauses(t.Context())
+	if len(ids) != 1 || len(attempts) != 1 || len(pauses) != 1 {
+		t.Errorf("after a crash there are letters %v, attempts %v, pauses %v, want one of each", ids, attempts, pauses)
+	}
+	if p := t.put("e1", laneA)[0]; p.New {
+		t.Error("a crash made the store forget what it had delivered")
+	}
+	if p := t.put("e4", laneA)[0]; p.Seq <= t.window(laneA)[0].Seq {
+		t.Error("after a crash a new event has got in front of old ones")
+	}
+}
+
+// big returns JSON of about n bytes.
+func big(n int) json.RawMessage {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = 'x'
+	}
+	b[0], b[n-1] = '"', '"'
+	return b
+}

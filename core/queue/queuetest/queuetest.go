@@ -1,0 +1,219 @@
+// Package queuetest is the contract suite of [queue.Store]: whatever keeps deliveries runs it, and each rule says what goes wrong
+// in production when it is broken.
+package queuetest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/queue"
+	"github.com/evosink/evosink/core/sink"
+)
+
+// A Subject is the store under test.
+type Subject struct {
+	// Open returns a new, empty store, which ends with the test.
+	Open func(t *testing.T) queue.Store
+	// Reopen closes the store and returns it as a start after a crash would find it; nil if the store does not outlive its process.
+	Reopen func(t *testing.T, s queue.Store) queue.Store
+	// Cursor returns where the store's engine has a group; nil if it has no bus.
+	Cursor func(t *testing.T, s queue.Store, group string, shard int) int64
+}
+
+// Run holds the subject to the contract of [queue.Store].
+func Run(t *testing.T, s Subject) {
+	rules := []rule{
+		{"what is put waits in its lanes, in order and unchanged", (*trial).keeps},
+		{"an event that comes again is absorbed, by lane and instance", (*trial).absorbs},
+		{"an event that comes again is absorbed after its delivery, until retention has forgotten it", (*trial).remembers},
+		{"an event stays until its last lane has delivered it", (*trial).shares},
+		{"what is refused is a dead letter at once", (*trial).refuses},
+		{"a window is bounded and never empty when something waits", (*trial).bounds},
+		{"attempts leave their progress, and only for the head", (*trial).progresses},
+		{"an outcome of what has gone changes nothing", (*trial).ignores},
+		{"a lane is cleared within bounds, for good or to the dead letters", (*trial).clears},
+		{"dead letters are listed, counted, shown and erased", (*trial).lists},
+		{"a dead letter is revived at the end of its lane, once", (*trial).revives},
+		{"attempts are found by event", (*trial).logs},
+		{"pauses are kept by selector", (*trial).pauses},
+		{"retention removes the oldest, never what waits", (*trial).sweeps},
+		{"a call whose context has ended writes nothing", (*trial).heeds},
+		{"calls at once neither lose nor reorder", (*trial).races},
+	}
+	if s.Cursor != nil {
+		rules = append(rules, rule{"the cursor moves with the deliveries", (*trial).movesCursor})
+	}
+	if s.Reopen != nil {
+		rules = append(rules, rule{"everything is there after a crash", (*trial).survives})
+	}
+	for _, rule := range rules {
+		t.Run(rule.name, func(t *testing.T) { rule.test(&trial{T: t, subject: s, store: s.Open(t)}) })
+	}
+}
+
+type rule struct {
+	name string
+	test func(*trial)
+}
+
+// trial is one test with its store.
+type trial struct {
+	*testing.T
+	subject Subject
+	store   queue.Store
+}
+
+func lane(name, target, instance string) queue.Lane {
+	return queue.Lane{Sink: name, Target: sink.Target("t:" + target), Instance: instance}
+}
+
+var (
+	laneA = lane("webhook", "one", "sales")
+	laneB = lane("webhook", "two", "sales")
+	laneC = lane("nats", "one", "sales")
+)
+
+func newEvent(instance, id string) *event.Event {
+	return &event.Event{
+		ID: id, Name: "messages.upsert", Instance: instance, Time: time.Date(2026, 5, 4, 3, 2, 1, 7e6, time.UTC),
+		Sender: "5511@s.whatsapp.net", ServerURL: "https://api.example", Origin: "api", APIKey: "k", Sinks: []string{"webhook", "nats"},
+		Data: json.RawMessage(fmt.Sprintf(`{"text":"<%s> ünï & more"}`, id)),
+	}
+}
+
+// put puts an event of the lanes' instance and returns the places.
+func (t *trial) put(id string, lanes ...queue.Lane) []queue.Place {
+	t.Helper()
+	e := queue.Entry{Event: newEvent(lanes[0].Instance, id), At: time.Now()}
+	for _, l := range lanes {
+		e.To = append(e.To, queue.Destination{Lane: l, Scope: sink.Instance})
+	}
+	return t.enter(e)
+}
+
+func (t *trial) enter(e queue.Entry) []queue.Place {
+	t.Helper()
+	places, err := t.store.Put(t.Context(), e)
+	if err != nil {
+		t.Fatalf("Put: %v", err)
+	}
+	if len(places) != len(e.To) {
+		t.Fatalf("Put told of %d of %d destinations", len(places), len(e.To))
+	}
+	return places
+}
+
+const everything = int64(1<<63 - 1)
+
+func (t *trial) window(l queue.Lane) []queue.Item {
+	t.Helper()
+	items, err := t.store.Window(t.Context(), l, 0, everything, 1000, 1<<30)
+	if err != nil {
+		t.Fatalf("Window: %v", err)
+	}
+	return items
+}
+
+// wantWaiting fails unless exactly these events wait in the lane, in that order.
+func (t *trial) wantWaiting(why string, l queue.Lane, ids ...string) {
+	t.Helper()
+	var got []string
+	for _, item := range t.window(l) {
+		got = append(got, item.Event.ID)
+	}
+	if !slices.Equal(got, ids) {
+		t.Errorf("in %v wait %v, want %v: %s", l, got, ids, why)
+	}
+}
+
+func (t *trial) settle(outcomes ...queue.Outcome) {
+	t.Helper()
+	if err := t.store.Settle(t.Context(), outcomes); err != nil {
+		t.Fatalf("Settle: %v", err)
+	}
+}
+
+// deliver removes the first delivery of a lane.
+func (t *trial) deliver(l queue.Lane) {
+	t.Helper()
+	t.settle(queue.Outcome{Lane: l, Seq: t.window(l)[0].Seq, Result: queue.Delivered})
+}
+
+// kill makes the first delivery of a lane a dead letter.
+func (t *trial) kill(l queue.Lane, why queue.Reason, text string) {
+	t.Helper()
+	p := queue.Progress{Attempts: 3, First: at(1), Last: at(2), Error: text}
+	t.settle(queue.Outcome{Lane: l, Seq: t.window(l)[0].Seq, Result: queue.Buried, Reason: why, Progress: p})
+}
+
+func at(minute int) time.Time { return time.Date(2026, 5, 4, 3, minute, 0, 5e6, time.UTC) }
+
+func (t *trial) letters(f queue.LetterFilter, p queue.Page) (ids []int64, letters []queue.Letter) {
+	t.Helper()
+	letters, err := t.store.Letters(t.Context(), f, p)
+	if err != nil {
+		t.Fatalf("Letters: %v", err)
+	}
+	for _, l := range letters {
+		ids = append(ids, l.ID)
+	}
+	return ids, letters
+}
+
+// sweep removes everything that only retention keeps.
+func (t *trial) sweep(r queue.Retention) {
+	t.Helper()
+	if err := t.store.Sweep(t.Context(), r); err != nil {
+		t.Fatalf("Sweep: %v", err)
+	}
+}
+
+// ample keeps everything.
+func ample() queue.Retention {
+	return queue.Retention{
+		LetterAge: 1e6 * time.Hour, Letters: 1e6, AttemptAge: 1e6 * time.Hour, Attempts: 1e6, SeenAge: time.Hour, Seen: 1e6, SeenBytes: 1e9,
+	}
+}
+
+func (t *trial) movesCursor() {
+	e := queue.Entry{
+		Event: newEvent("sales", "e1"), At: time.Now(), To: []queue.Destination{{Lane: laneA, Scope: sink.Global}},
+		Cursor: &bus.Cursor{Group: "dispatch", Shard: 3, Position: 7},
+	}
+	t.enter(e)
+	if got := t.subject.Cursor(t.T, t.store, "dispatch", 3); got != 7 {
+		t.Errorf("the cursor is at %d, want 7: each event would be stored twice after a crash", got)
+	}
+	e.Event, e.Cursor.Position = newEvent("sales", "e2"), 5
+	t.enter(e)
+	if got := t.subject.Cursor(t.T, t.store, "dispatch", 3); got != 7 {
+		t.Errorf("the cursor went back to %d", got)
+	}
+}
+
+func (t *trial) heeds() {
+	t.put("e1", laneA)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	seq := t.window(laneA)[0].Seq
+	_, put := t.store.Put(ctx, queue.Entry{Event: newEvent("sales", "e2"), To: []queue.Destination{{Lane: laneA}}})
+	settle := t.store.Settle(ctx, []queue.Outcome{{Lane: laneA, Seq: seq, Result: queue.Delivered}})
+	_, cleared := t.store.Clear(ctx, queue.Clearing{Lane: laneA, Until: everything, Max: 10})
+	pause := t.store.PutPause(ctx, queue.Pause{Selector: queue.Selector{Sink: "webhook"}})
+	for call, err := range map[string]error{"Put": put, "Settle": settle, "Clear": cleared, "PutPause": pause} {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s returned %v, want the context's error", call, err)
+		}
+	}
+	t.wantWaiting("an error must mean that nothing was written", laneA, "e1")
+	if p, err := t.store.Pauses(t.Context()); len(p) != 0 || err != nil {
+		t.Errorf("Pauses = %v, %v", p, err)
+	}
+}

@@ -1,0 +1,201 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/sink"
+)
+
+// A Store keeps deliveries, dead letters, attempts and pauses for good. Package queuetest holds every store to this contract.
+//
+// All methods may be called by any number of goroutines at once. What a method has written when it returns is still there after a
+// crash of process and machine; after an error nothing of the call is, unless the store itself could not tell. A method that writes
+// looks at its context before it begins and not afterwards, so that its result is never in doubt.
+//
+// An event is stored once however many lanes it waits in, and apart from the log of any bus: the log's retention cannot take
+// away what a lane still needs. It goes when the last of its deliveries has gone and it is old enough not to come again, see
+// Retention.Seen. A dead letter has its own copy.
+type Store interface {
+	// Lanes returns every lane in which deliveries wait.
+	Lanes(ctx context.Context) ([]Backlog, error)
+
+	// Put appends the event to the lane of each destination and moves the cursor, if there is one, in a single transaction. It
+	// tells for each destination what became of it, in the order of e.To.
+	//
+	// A lane takes an event of an instance once: a second Put of the same event id is absorbed while the first still waits, and
+	// afterwards for as long as Retention.Seen says. The same id from another instance is another event.
+	Put(ctx context.Context, e Entry) ([]Place, error)
+
+	// Window returns the first deliveries of a lane with after < Seq <= until, in order: at most limit of them, and no more than fit
+	// into so many bytes of data, but always one if there is one.
+	Window(ctx context.Context, l Lane, after, until int64, limit, bytes int) ([]Item, error)
+
+	// Settle writes down how attempts ended, in order, in a single transaction. Outcomes of deliveries that are not
+	// there any more change nothing but the log of attempts.
+	Settle(ctx context.Context, outcomes []Outcome) error
+
+	// Clear removes deliveries from a lane and returns how many.
+	Clear(ctx context.Context, c Clearing) (int, error)
+
+	Letters
+
+	// Attempts returns what is known of the attempts to deliver an event, in order of time.
+	Attempts(ctx context.Context, eventID string) ([]Attempt, error)
+
+	// Pauses returns all pauses.
+	Pauses(ctx context.Context) ([]Pause, error)
+	// PutPause stores a pause; it replaces the one of the same selector.
+	PutPause(ctx context.Context, p Pause) error
+	// DeletePause removes the pause of a selector; one that does not exist is no error.
+	DeletePause(ctx context.Context, s Selector) error
+
+	// Sweep removes what retention does not hold any more, in small transactions. When there is nothing to
+	// remove it writes nothing.
+	Sweep(ctx context.Context, r Retention) error
+}
+
+// Letters is the part of a [Store] that keeps dead letters.
+type Letters interface {
+	// Letters returns dead letters without their events' data.
+	Letters(ctx context.Context, f LetterFilter, p Page) ([]Letter, error)
+	// CountLetters returns how many there are.
+	CountLetters(ctx context.Context, f LetterFilter) (int, error)
+	// Letter returns one with its event. Error: [ErrNoLetter].
+	Letter(ctx context.Context, id int64) (Letter, error)
+	// Revive moves dead letters back to the ends of their lanes, in the order given, as fresh deliveries put at a time, with their old event ids;
+	// what a lane has absorbed before does not matter here. Ids that do not exist (any more) are left out of the answer.
+	Revive(ctx context.Context, ids []int64, at time.Time) ([]Revived, error)
+	// EraseLetters removes at most limit dead letters and returns how many.
+	EraseLetters(ctx context.Context, f LetterFilter, limit int) (int, error)
+}
+
+// Errors of the queue and of stores.
+var (
+	ErrNoLetter = errors.New("no dead letter has that id")
+	ErrClosed   = errors.New("the queue does not run")
+	ErrFull     = errors.New("the queue is full")
+)
+
+// A Backlog is what waits in one lane.
+type Backlog struct {
+	Lane
+	Scope   sink.Scope
+	Waiting int
+	First   int64     // Seq of the first delivery
+	Newest  int64     // Seq of the last one
+	Oldest  time.Time // when the first one was put
+	Head    Progress  // of the first one; zero if it was not tried yet
+}
+
+// An Entry is an event to be put into lanes.
+type Entry struct {
+	Event  *event.Event
+	At     time.Time
+	To     []Destination
+	Cursor *bus.Cursor // moved together with it; nil if there is none
+}
+
+// A Place is what became of one destination of an [Entry].
+type Place struct {
+	Seq int64 // where it waits; 0 if it does not: it was refused, or delivered before
+	New bool  // this Put has made it so; false means that it was absorbed
+}
+
+// A Result is how an attempt ended.
+type Result uint8
+
+// The results.
+const (
+	Delivered Result = iota + 1 // the delivery is removed
+	Again                       // it stays, Progress is kept for it
+	Buried                      // it becomes a dead letter
+)
+
+// An Outcome is how the attempts of one delivery stand.
+type Outcome struct {
+	Lane     Lane
+	Seq      int64
+	Result   Result
+	Progress Progress // with Again and Buried
+	Reason   Reason   // with Buried
+	Attempt  *Attempt // added to the log of attempts; nil if it need not be
+}
+
+// An Attempt is an entry of the log of attempts.
+type Attempt struct {
+	Lane
+	EventID string
+	Number  int // counts from 1; an attempt at an unavailable target has the number of the next one
+	At      time.Time
+	Took    time.Duration
+	Error   string // "" if it succeeded
+	Status  string // what the sink reported of the answer, see [sink.Report]
+	Head    []byte
+}
+
+// A Clearing says which deliveries of a lane are removed: those with After < Seq <= Until, the first Max of them.
+type Clearing struct {
+	Lane         Lane
+	After, Until int64
+	Max          int
+	Droppable    bool   // only those that were put as droppable
+	Reason       Reason // not "": they become dead letters for that reason
+}
+
+// A Pause keeps the lanes of a selector waiting.
+type Pause struct {
+	Selector
+	Reason string    `json:"reason,omitempty"`
+	At     time.Time `json:"at"`
+}
+
+// A Letter is a dead letter: a delivery that was given up.
+type Letter struct {
+	ID int64
+	Lane
+	Scope     sink.Scope
+	EventID   string
+	EventName string
+	Reason    Reason
+	Progress
+	Died  time.Time
+	Event *event.Event // only where one letter is asked for
+}
+
+// A Revived is a dead letter that waits in its lane again.
+type Revived struct {
+	ID int64
+	Lane
+	Scope sink.Scope
+	Seq   int64
+}
+
+// A LetterFilter chooses dead letters; empty fields match all.
+type LetterFilter struct {
+	Selector
+	EventID string
+	Reason  Reason
+	Error   string // part of the last error
+}
+
+// A Page is a part of a list by id. The zero value is the first page of the oldest.
+type Page struct {
+	After  int64 // behind this id, in the direction of the list; 0 begins at its start
+	Newest bool  // newest first
+	Limit  int   // 0 means 100
+}
+
+// Retention bounds what is kept beside what waits. A bound of 0 or less keeps nothing.
+type Retention struct {
+	LetterAge  time.Duration // dead letters
+	Letters    int
+	AttemptAge time.Duration // log of attempts
+	Attempts   int
+	SeenAge    time.Duration // events put, delivered everywhere, and remembered in order to absorb them again
+	Seen       int
+	SeenBytes  int // of their data
+}
