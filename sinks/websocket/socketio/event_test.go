@@ -277,7 +277,11 @@ func TestHandlersThatNeverGetOnCostTheClientItsConnection(t *testing.T) {
 	srv, url := serve(t, func(c *socketio.Config) { c.MaxInbound, c.StallTimeout = 1024, 50*time.Millisecond })
 	release := make(chan struct{})
 	srv.Handle("/", socketio.Hooks{Event: socketio.Mux{
-		"stuck": func(ctx context.Context, _ *socketio.Socket, _ *socketio.Event) error { <-ctx.Done(); close(release); return nil },
+		"stuck": func(ctx context.Context, _ *socketio.Socket, _ *socketio.Event) error {
+			<-ctx.Done()
+			close(release)
+			return nil
+		},
 	}.Serve})
 	p := dial(t, url)
 	p.join("/")

@@ -35,13 +35,18 @@ func serve(t testing.TB, adjust func(*socketio.Config)) (srv *socketio.Server, u
 	if err != nil {
 		t.Fatal(err)
 	}
+	return srv, newTestServer(t, srv)
+}
+
+// newTestServer makes srv reachable, and returns where.
+func newTestServer(t testing.TB, srv *socketio.Server) (url string) {
 	ts := httptest.NewServer(srv)
 	t.Cleanup(func() {
 		closeServer(t, srv)
 		ts.Close()
 		http.DefaultClient.CloseIdleConnections()
 	})
-	return srv, ts.URL + "/socket.io/"
+	return ts.URL + "/socket.io/"
 }
 
 func closeServer(t testing.TB, srv *socketio.Server) {
@@ -80,6 +85,7 @@ func newPeer(t testing.TB, w wire) *peer {
 		for {
 			packets, err := w.receive()
 			if err != nil {
+				w.close()
 				return
 			}
 			for _, packet := range packets {
@@ -119,6 +125,20 @@ func dial(t testing.TB, url string) *peer {
 func dial3(t testing.TB, url string) *peer {
 	t.Helper()
 	return newPeer(t, dialWire(t, url, "EIO=3"))
+}
+
+// refused reports whether a websocket with query is turned away.
+func refused(t testing.TB, url, query string) bool {
+	t.Helper()
+	conn, resp, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(url, "http")+"?transport=websocket&"+query, nil)
+	if resp != nil {
+		resp.Body.Close()
+	}
+	if err == nil {
+		defer conn.Close()
+		_, _, err = conn.ReadMessage()
+	}
+	return err != nil
 }
 
 type wsWire struct{ conn *websocket.Conn }

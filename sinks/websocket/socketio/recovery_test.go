@@ -1,0 +1,357 @@
+package socketio_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evosink/evosink/sinks/websocket/socketio"
+)
+
+// recovering starts a server with recovery and a namespace "/" whose Connect
+// hook does not emit.
+func recovering(t *testing.T, adjust func(*socketio.Config), hooks socketio.Hooks) (*socketio.Namespace, string) {
+	srv, url := serve(t, func(c *socketio.Config) {
+		c.Recovery.Window = time.Minute
+		c.Recovery.SkipAuthorize = true
+		if adjust != nil {
+			adjust(c)
+		}
+	})
+	if hooks.Event == nil {
+		hooks.Event = echo(nil)
+	}
+	return srv.Handle("/", hooks), url
+}
+
+// offset cuts the offset off an event, and returns the rest too.
+func offset(t testing.TB, packet string) (rest, offset string) {
+	t.Helper()
+	i := strings.LastIndex(packet, `"`)
+	j := strings.LastIndex(packet[:max(i, 0)], `"`)
+	if j < 1 || packet[i:] != `"]` {
+		t.Fatalf("no offset in %s", packet)
+	}
+	return packet[:j-1] + "]", packet[j+1 : i]
+}
+
+// expectEvent reads an event with an offset, which it returns.
+func (p *peer) expectEvent(want string) string {
+	p.t.Helper()
+	got, off := offset(p.t, p.next())
+	if got != want {
+		p.t.Fatalf("got %s, want %s", got, want)
+	}
+	return off
+}
+
+func ticket(pid, offset string) string {
+	b, _ := json.Marshal(map[string]string{"pid": pid, "offset": offset})
+	return string(b)
+}
+
+// lose cuts p's connection, and waits until the server has noticed.
+func (p *peer) lose(n *socketio.Namespace, id string) {
+	p.t.Helper()
+	p.wire.close()
+	eventually(p.t, "the socket gone", func() bool { return n.Socket(id) == nil })
+}
+
+func TestAClientThatComesBackGetsWhatItMissed(t *testing.T) {
+	recovered := make(chan bool, 2)
+	n, url := recovering(t, nil, socketio.Hooks{
+		Authorize: func(_ context.Context, r *socketio.ConnectRequest) error {
+			if r.Data != nil || r.Recovering {
+				t.Error("asked about a client that is recovered")
+			}
+			r.Data = "data of the start"
+			return nil
+		},
+		Connect: func(_ context.Context, s *socketio.Socket) { recovered <- s.Recovered() },
+	})
+	transports(t, func(t *testing.T, connect func(testing.TB, string) *peer) {
+		p := connect(t, url)
+		g := p.joinWith("/", "")
+		if g.PID == "" || g.PID == g.SID || within(t, recovered) {
+			t.Fatalf("greeting %+v", g)
+		}
+		s := n.Socket(g.SID)
+		s.Join("room")
+		s.SetData("new data")
+		n.Emit(ctx, "seen", num(1))
+		off := p.expectEvent(`2["seen",1]`)
+		p.lose(n, g.SID)
+
+		n.Emit(ctx, "all", socketio.Binary([]byte("bin")))
+		n.To("room").Emit(ctx, "room")
+		n.To("other").Emit(ctx, "not for it")
+		n.To("room", "other").Except("room").Emit(ctx, "excepted")
+		n.Except(g.SID).Emit(ctx, "excepted")
+		n.To(g.SID).Emit(ctx, "own id")
+		n.Volatile().Emit(ctx, "volatile")
+		n.To("room", g.SID).Emit(ctx, "once")
+
+		q := connect(t, url)
+		if again := q.joinWith("/", ticket(g.PID, off)); again != g {
+			t.Fatalf("was %+v, is %+v", g, again)
+		}
+		if packet, _ := offset(t, q.next()); packet != `51-["all",{"_placeholder":true,"num":0}]` {
+			t.Error(packet)
+		}
+		q.expect("<bin>")
+		for _, want := range []string{`2["room"]`, `2["own id"]`, `2["once"]`} {
+			q.expectEvent(want)
+		}
+		if !within(t, recovered) {
+			t.Error("the hook sees a new socket")
+		}
+		n.To("room").Emit(ctx, "live")
+		q.expectEvent(`2["live"]`)
+		q.expectNothing()
+		if s := n.Socket(g.SID); s.Data() != "new data" || len(s.Rooms()) != 2 {
+			t.Errorf("data %v, rooms %q", s.Data(), s.Rooms())
+		}
+	})
+}
+
+func TestEveryEventHasAnOffsetUnlessItIsVolatileOrAsks(t *testing.T) {
+	n, url := recovering(t, nil, socketio.Hooks{})
+	p := dial(t, url)
+	s := n.Socket(p.join("/"))
+	last := ""
+	for i := range 50 {
+		if i%2 == 0 {
+			n.Emit(ctx, "x")
+		} else {
+			s.Emit(ctx, "x")
+		}
+		off := p.expectEvent(`2["x"]`)
+		if off <= last {
+			t.Fatalf("offset %s after %s", off, last)
+		}
+		last = off
+	}
+	s.EmitVolatile(ctx, "v", num(1))
+	p.expect(`2["v",1]`)
+	n.Volatile().Emit(ctx, "v", num(2))
+	p.expect(`2["v",2]`)
+	if _, err := s.Request(ctx, "ask", num(3)); err != nil {
+		t.Error(err)
+	}
+	p.expect(`20["ask",3]`)
+	p.send(`20["echo"]`)
+	p.expect(`30[]`)
+}
+
+func TestWhoCannotBeRecoveredIsNew(t *testing.T) {
+	n, url := recovering(t, func(c *socketio.Config) { c.Recovery.MaxBytes, c.Recovery.MaxSessions = 5_000, 2 }, socketio.Hooks{})
+	lost := func() (g greeting, off string) {
+		p := dial(t, url)
+		g = p.joinWith("/", "")
+		n.Emit(ctx, "x")
+		off = p.expectEvent(`2["x"]`)
+		p.lose(n, g.SID)
+		return g, off
+	}
+	isNew := func(why string, g greeting, auth string) {
+		t.Helper()
+		p := dial(t, url)
+		again := p.joinWith("/", auth)
+		if again.SID == g.SID || again.PID == g.PID {
+			t.Errorf("%s: was recovered", why)
+		}
+		p.expectNothing()
+		p.send("1")
+		p.lose(n, again.SID)
+	}
+	g, off := lost()
+	isNew("unknown pid", g, ticket("x", off))
+	isNew("sid as pid", g, ticket(g.SID, off))
+	isNew("unknown offset", g, ticket(g.PID, "x"))
+	isNew("offset of another server", g, ticket(g.PID, "AAAAAAAA"+off[8:]))
+	isNew("offset of the future", g, ticket(g.PID, off[:8]+"zzzzzzzzzz"))
+	isNew("pid alone", g, `{"pid":"`+g.PID+`"}`)
+	isNew("pid no string", g, `{"pid":1,"offset":"`+off+`"}`)
+	isNew("offset null", g, `{"pid":"`+g.PID+`","offset":null}`)
+	p := dial(t, url)
+	if again := p.joinWith("/", ticket(g.PID, off)); again != g {
+		t.Fatal("was not recovered after all that")
+	}
+	isNew("pid in use", g, ticket(g.PID, off))
+	p.send(`1`) // leaves for good
+	p.lose(n, g.SID)
+	isNew("left by itself", g, ticket(g.PID, off))
+
+	g, off = lost()
+	n.Emit(ctx, "x", socketio.String(strings.Repeat("x", 5_000)))
+	isNew("missed more than is kept", g, ticket(g.PID, off))
+
+	g, off = lost()
+	lost()
+	lost()
+	isNew("too many absent", g, ticket(g.PID, off))
+
+	q := dial(t, url)
+	g = q.joinWith("/", "")
+	n.Emit(ctx, "x")
+	off = q.expectEvent(`2["x"]`)
+	n.Socket(g.SID).Disconnect()
+	q.expect("1")
+	isNew("server disconnect", g, ticket(g.PID, off))
+}
+
+func TestTheWindowEnds(t *testing.T) {
+	n, url := recovering(t, func(c *socketio.Config) { c.Recovery.Window = 50 * time.Millisecond }, socketio.Hooks{})
+	p := dial(t, url)
+	g := p.joinWith("/", "")
+	n.Emit(ctx, "x")
+	off := p.expectEvent(`2["x"]`)
+	p.lose(n, g.SID)
+	time.Sleep(60 * time.Millisecond) // the window itself
+	if again := dial(t, url).joinWith("/", ticket(g.PID, off)); again.SID == g.SID {
+		t.Error("was recovered")
+	}
+}
+
+func TestARecoverableEndIsRecovered(t *testing.T) {
+	n, url := recovering(t, nil, socketio.Hooks{Event: echo(socketio.Mux{
+		"drop": func(_ context.Context, s *socketio.Socket, _ *socketio.Event) error { s.Client().Drop(); return nil },
+	})})
+	for _, last := range []string{`42["drop"]`, `49`, `40`, `2`} {
+		p := dial(t, url)
+		g := p.joinWith("/", "")
+		n.Emit(ctx, "x")
+		off := p.expectEvent(`2["x"]`)
+		p.wire.send(last)
+		p.lose(n, g.SID)
+		if again := dial(t, url).joinWith("/", ticket(g.PID, off)); again != g {
+			t.Errorf("not after %s", last)
+		}
+	}
+}
+
+func TestAuthorizeMayHaveASayInRecovery(t *testing.T) {
+	n, url := recovering(t, func(c *socketio.Config) { c.Recovery.SkipAuthorize = false }, socketio.Hooks{
+		Authorize: func(_ context.Context, r *socketio.ConnectRequest) error {
+			var auth struct{ Token string }
+			json.Unmarshal(r.Auth, &auth)
+			if auth.Token != "right" {
+				return &socketio.ConnectError{Message: "revoked"}
+			}
+			if r.Recovering {
+				r.Data = fmt.Sprint(r.Data, " again")
+				r.Rooms = append(r.Rooms, "second")
+			} else {
+				r.Data, r.Rooms = "first", []string{"first"}
+				r.Filter = func(name string) bool { return name != "unwanted" }
+			}
+			return nil
+		},
+	})
+	p := dial(t, url)
+	g := p.joinWith("/", `{"token":"right"}`)
+	n.Emit(ctx, "x")
+	off := p.expectEvent(`2["x"]`)
+	p.lose(n, g.SID)
+	n.Emit(ctx, "unwanted")
+	n.Emit(ctx, "wanted")
+	q := dial(t, url)
+	q.send(`0` + ticket(g.PID, off))
+	q.expect(`4{"message":"revoked"}`)
+	withToken := strings.TrimSuffix(ticket(g.PID, off), "}") + `,"token":"right"}`
+	if again := q.joinWith("/", withToken); again != g {
+		t.Fatal("was not recovered")
+	}
+	q.expectEvent(`2["wanted"]`)
+	q.expectNothing()
+	if s := n.Socket(g.SID); s.Data() != "first again" || strings.Join(s.Rooms()[1:], " ") != "first second" {
+		t.Errorf("data %v, rooms %q", s.Data(), s.Rooms())
+	}
+}
+
+func TestAClientMayTakeOverItsOwnOldConnection(t *testing.T) {
+	left := make(chan string, 2)
+	n, url := recovering(t, func(c *socketio.Config) { c.Recovery.TakeOver = true }, socketio.Hooks{
+		Disconnect: func(s *socketio.Socket, why socketio.Reason) { left <- s.ID() + string(why) },
+	})
+	p := dial(t, url)
+	g := p.joinWith("/", "")
+	n.Socket(g.SID).Join("room")
+	n.Emit(ctx, "x")
+	off := p.expectEvent(`2["x"]`)
+	n.To("room").Emit(ctx, "lost on the way")
+	p.next()
+	q := dial(t, url)
+	if again := q.joinWith("/", ticket(g.PID, off)); again != g {
+		t.Fatal("was not recovered")
+	}
+	q.expectEvent(`2["lost on the way"]`)
+	p.expectClosed()
+	if got := within(t, left); got != g.SID+string(socketio.ReasonForcedServerClose) {
+		t.Error(got)
+	}
+	n.To("room").Emit(ctx, "live")
+	q.expectEvent(`2["live"]`)
+	q.expectNothing()
+}
+
+func TestAClientThatMissedNothingIsRecoveredHoweverOldItsOffset(t *testing.T) {
+	n, url := recovering(t, func(c *socketio.Config) { c.Recovery.MaxBytes = 1 }, socketio.Hooks{}) // keeps no event at all
+	p := dial(t, url)
+	g := p.joinWith("/", "")
+	n.Emit(ctx, "x")
+	off := p.expectEvent(`2["x"]`)
+	p.lose(n, g.SID)
+	if again := dial(t, url).joinWith("/", ticket(g.PID, off)); again != g {
+		t.Error("was not recovered")
+	}
+}
+
+func TestWhoComesBackIntoAStreamMissesNothing(t *testing.T) {
+	n, url := recovering(t, nil, socketio.Hooks{})
+	stop := stream(func(i int) { n.Emit(ctx, "n", num(i)) })
+	p := dial(t, url)
+	g := p.joinWith("/", "")
+	next := -1
+	var off string
+	for round := range 20 {
+		for range 20 {
+			var event string
+			event, off = offset(t, p.next())
+			var got int
+			fmt.Sscanf(event, `2["n",%d]`, &got)
+			if next >= 0 && got != next {
+				t.Fatalf("round %d: got %d, want %d", round, got, next)
+			}
+			next = got + 1
+		}
+		p.lose(n, g.SID)
+		p = dial(t, url)
+		if again := p.joinWith("/", ticket(g.PID, off)); again != g {
+			t.Fatal("was not recovered")
+		}
+	}
+	stop()
+}
+
+func TestADynamicNamespaceStaysForThoseWhoMayComeBack(t *testing.T) {
+	srv, url := serve(t, func(c *socketio.Config) { c.Recovery.Window = time.Minute })
+	srv.HandleFunc(func(string) bool { return true }, socketio.Hooks{})
+	p := dial(t, url)
+	g := p.joinWith("/d", "")
+	n := srv.Namespace("/d")
+	n.Emit(ctx, "x")
+	_, off := offset(t, p.next())
+	p.lose(n, g.SID)
+	n.Emit(ctx, "y")
+	q := dial(t, url)
+	if again := q.joinWith("/d", ticket(g.PID, off)); again != g {
+		t.Fatal("was not recovered")
+	}
+	q.expectEvent(`2/d,["y"]`)
+	q.send("1/d,")
+	eventually(t, "no namespace", func() bool { return len(srv.Namespaces()) == 0 })
+}
