@@ -32,7 +32,7 @@ func BenchmarkPostEvents(b *testing.B) {
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
 			for b.Loop() {
-				r := httptest.NewRequest("POST", "/events/sales", strings.NewReader(body))
+				r := httptest.NewRequest(http.MethodPost, "/events/sales", strings.NewReader(body))
 				r.Header.Set("apikey", salesKey)
 				w := httptest.NewRecorder()
 				if s.ServeHTTP(w, r); w.Code != http.StatusCreated {

@@ -82,7 +82,8 @@ func (a *API) complete(e *event.Event, who caller) {
 		e.APIKey = who.token
 	}
 	holder, known := a.authenticate(e.APIKey)
-	if !a.opts.Config.Auth.ExposeInFetchInstances || known && !(holder.Instance == e.Instance && !holder.Global) {
+	foreign := known && (holder.Global || holder.Instance != e.Instance)
+	if foreign || !a.opts.Config.Auth.ExposeInFetchInstances {
 		e.APIKey = ""
 	}
 }

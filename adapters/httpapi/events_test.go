@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -133,7 +134,7 @@ func TestLimitsOfEvents(t *testing.T) {
 	s.admin("POST", "/events/sales", `[{"event":"a.b"},`+big+`]`).says(t, 413, "events[1] has 125 bytes")
 	s.admin("POST", "/events/sales", strings.Repeat(`{"event":"a.b"}`, 4)).says(t, 413, "more than 3 events")
 	s.admin("POST", "/events/sales", strings.Repeat(big, 4)).says(t, 413, "The body has 500 bytes, at most 400 are allowed")
-	chunked := httptest.NewRequest("POST", "/events/sales", io.MultiReader(strings.NewReader(strings.Repeat(big, 4))))
+	chunked := httptest.NewRequest(http.MethodPost, "/events/sales", io.MultiReader(strings.NewReader(strings.Repeat(big, 4))))
 	chunked.Header.Set("apikey", globalKey)
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, chunked)

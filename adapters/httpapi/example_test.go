@@ -46,7 +46,7 @@ func Example() {
 	server := httptest.NewServer(api) // for a public one: httpapi.NewServer
 	defer server.Close()
 
-	r, _ := http.NewRequest("POST", server.URL+"/events/sales", strings.NewReader(`{"id":"my-id","event":"messages.upsert","data":{"text":"hello"}}`))
+	r, _ := http.NewRequest(http.MethodPost, server.URL+"/events/sales", strings.NewReader(`{"id":"my-id","event":"messages.upsert","data":{"text":"hello"}}`))
 	r.Header.Set("apikey", "my-global-key")
 	answer, err := server.Client().Do(r)
 	if err != nil {
