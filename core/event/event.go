@@ -72,8 +72,13 @@ func (e *Event) validateSinks() error {
 }
 
 func (e *Event) validateData() error {
-	if len(e.Data) > 0 && !json.Valid(e.Data) {
+	switch {
+	case len(e.Data) == 0:
+		return nil
+	case !json.Valid(e.Data):
 		return errors.New("data is not valid JSON")
+	case !utf8.Valid(e.Data): // json.Valid lets it pass; a websocket does not
+		return errors.New("data is not valid UTF-8")
 	}
 	return nil
 }

@@ -53,6 +53,7 @@ func TestValidateRefusesAndSaysWhy(t *testing.T) {
 		{func(e *event.Event) { e.Instance = ".." }, `".."`},
 		{func(e *event.Event) { e.Instance = strings.Repeat("i", 300) }, "has 300 bytes, at most 255"},
 		{func(e *event.Event) { e.Data = json.RawMessage(`{"a":`) }, "data is not valid JSON"},
+		{func(e *event.Event) { e.Data = json.RawMessage("\"\xff\"") }, "data is not valid UTF-8"},
 		{func(e *event.Event) { e.Sinks = []string{""} }, "empty name"},
 		{func(e *event.Event) { e.Sinks = make([]string, 65) }, "at most 64"},
 		{func(e *event.Event) { e.ID = strings.Repeat("i", 129) }, "id has 129 bytes"},

@@ -24,6 +24,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -161,10 +162,20 @@ func (s *Sink) Pattern() string { return "/socket.io/" }
 // ServeHTTP serves the protocol.
 func (s *Sink) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.server.ServeHTTP(w, r) }
 
+// farewell is how long clients may take, when the sink closes, to be told what waits for them. Those that do not
+// listen are cut off: a restart does not wait for them.
+const farewell = 2 * time.Second
+
 // Close disconnects all clients.
 func (s *Sink) Close(ctx context.Context) error {
 	if s.unwatch != nil {
 		s.unwatch()
 	}
-	return s.server.Close(ctx)
+	brief, cancel := context.WithTimeout(ctx, farewell)
+	defer cancel()
+	err := s.server.Close(brief)
+	if err != nil && ctx.Err() == nil {
+		return s.server.Close(ctx)
+	}
+	return err
 }
