@@ -116,7 +116,7 @@ func (db *DB) load(ctx context.Context, conn *sql.Conn) error {
 func (db *DB) start() {
 	go db.writer.run()
 	go db.cursors.run()
-	go db.retention.run()
+	db.retention.start()
 }
 
 // Close ends subscriptions, lets running calls end, stores the cursors, moves everything into the main file and lets go of it. It

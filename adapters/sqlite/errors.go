@@ -20,10 +20,13 @@ var (
 // code returns SQLite's primary result code, 0 for other errors.
 func code(err error) int {
 	var e *driver.Error
-	if errors.As(err, &e) {
-		return e.Code() & 0xff
+	if !errors.As(err, &e) {
+		return 0
 	}
-	return 0
+	if e.Code() == codes.SQLITE_IOERR_SHMSIZE {
+		return codes.SQLITE_FULL // no page left for the shared memory beside the file
+	}
+	return e.Code() & 0xff
 }
 
 // environmental reports whether an error is one of the file or the disk, which the next write would meet too.

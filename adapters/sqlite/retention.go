@@ -42,7 +42,7 @@ type retention struct {
 	db     *DB
 	began  time.Time
 	kicked chan struct{} // holds a token when there is something to do before the period is over
-	stop   chan struct{}
+	stop   context.CancelFunc
 	done   chan struct{}
 
 	mu sync.Mutex
@@ -53,7 +53,7 @@ type retention struct {
 func newRetention(db *DB, seen map[string]time.Time) *retention {
 	return &retention{
 		db: db, began: time.Now(), seen: seen,
-		kicked: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+		kicked: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 }
 
@@ -65,18 +65,15 @@ func (r *retention) kick() {
 	}
 }
 
-// run works until close.
-func (r *retention) run() {
-	defer close(r.done)
+// start begins to work, until close.
+func (r *retention) start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() { // ends with run: closed by close or by the cancel above
-		select {
-		case <-r.stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+	r.stop = cancel
+	go r.run(ctx)
+}
+
+func (r *retention) run(ctx context.Context) {
+	defer close(r.done)
 	ticker := time.NewTicker(retentionPeriod)
 	defer ticker.Stop()
 	for {
@@ -93,7 +90,7 @@ func (r *retention) run() {
 }
 
 func (r *retention) close() {
-	close(r.stop)
+	r.stop()
 	<-r.done
 }
 

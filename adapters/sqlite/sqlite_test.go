@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -17,7 +18,16 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// nop is a logger that writes nothing.
+var nop = zerolog.Nop()
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(childPath); path != "" {
+		child(path) // a process of a test that kills it
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // newConfig returns a configuration for a file of the test's own.
 func newConfig(t testing.TB) sqlite.Config {
@@ -29,7 +39,7 @@ func newConfig(t testing.TB) sqlite.Config {
 
 func open(t testing.TB, c sqlite.Config) *sqlite.DB {
 	t.Helper()
-	db, err := sqlite.Open(t.Context(), c, zerolog.Nop())
+	db, err := sqlite.Open(t.Context(), c, nop)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +64,7 @@ func TestBus(t *testing.T) {
 					c.Shards = shards
 					return bustest.Log{
 						Open: func(string) (bus.Bus, error) {
-							return sqlite.Open(context.Background(), c, zerolog.Nop())
+							return sqlite.Open(context.Background(), c, nop)
 						},
 						Events:  func(b bus.Bus) sink.Log { return b.(*sqlite.DB) },
 						Foreign: publishForeign,
@@ -76,7 +86,7 @@ func TestStore(t *testing.T) {
 		New: func(t *testing.T) storetest.Open {
 			c := newConfig(t)
 			return func() (instances.Store, func() error, error) {
-				db, err := sqlite.Open(context.Background(), c, zerolog.Nop())
+				db, err := sqlite.Open(context.Background(), c, nop)
 				if err != nil {
 					return nil, nil, err
 				}

@@ -1,0 +1,34 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Retain removes what retention lets go at a time.
+func (db *DB) Retain(ctx context.Context, now time.Time) error { return db.retention.pass(ctx, now) }
+
+// LimitPages makes SQLite take the disk for full when the file has so many pages; 0 lifts the limit.
+func (db *DB) LimitPages(n int) error {
+	if n == 0 {
+		n = 1 << 30
+	}
+	return db.writer.do(context.Background(), &write{apply: func(t *tx) error {
+		_, err := t.exec(fmt.Sprintf("PRAGMA max_page_count = %d", n))
+		return err
+	}})
+}
+
+// Hold keeps the writer busy until release is called.
+func (db *DB) Hold() (release func()) {
+	held, end, result := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		result <- db.writer.do(context.Background(), &write{apply: func(*tx) error { close(held); <-end; return nil }})
+	}()
+	<-held
+	return func() { close(end); <-result }
+}
+
+// Waiting returns how many writes are in the queue.
+func (db *DB) Waiting() int { return len(db.writer.queue) }
