@@ -4,8 +4,9 @@
 //	                      -> dispatch/<shard>  once per cluster, sinks of mode Queued
 //
 // Emit validates an event, gives it an id and publishes it to the shard of its instance; it returns nil only when
-// the engine behind package bus has it for good. From there on a watermill router carries it: one handler per
-// live sink, which asks package scope who receives it and calls Deliver.
+// the engine behind package bus has it for good. From there on a watermill router carries it. One handler per live sink asks package
+// scope who receives it and calls Deliver. One handler per shard asks scope for all queued sinks at once and puts the event
+// into the lanes of package queue, in one transaction with the bus's cursor where both are one engine; what the queue cannot take comes again.
 //
 // The router is supervised: it has one handler of its own that never ends (watermill's router closes for good with its last
 // handler), every handler is added once, before the router runs (a name added again would stack middlewares, one in use
@@ -13,6 +14,6 @@
 // caught where the sink is called, and the end of the router before its time is an error of [Hub.Run]
 // (spec: engineering, section 1).
 //
-// The packages below core are its ports and its vocabulary: event, sink, scope, bus, instances. They know each other
+// The packages below core are its ports and its vocabulary: event, sink, scope, bus, queue, instances. They know each other
 // downward only, and nobody knows an adapter or a sink; main puts them together.
 package core

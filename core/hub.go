@@ -11,6 +11,7 @@ import (
 
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -20,6 +21,8 @@ type Options struct {
 	Instances *instances.Registry
 	Sinks     []*sink.Factory // those that their configuration does not enable are left out
 	Log       sink.Log        // for sinks that replay; nil if the engine keeps no log
+	Queue     queue.Store     // what waits for queued sinks; nil refuses such sinks. The Bus's own engine if that has one
+	Delivery  *queue.Config   // bounds the queue; nil means [queue.DefaultConfig]
 	Logger    zerolog.Logger
 
 	// Name is the instance name that the hub's own events carry ("application.startup"). Default "evosink".
@@ -38,6 +41,7 @@ type Hub struct {
 	opts  Options
 	log   zerolog.Logger
 	sinks []*member
+	queue *dispatcher // nil without queued sinks
 
 	started chan struct{} // closed when Run has started everything
 	stop    chan struct{} // closed by Close
@@ -68,6 +72,10 @@ func New(o Options) (*Hub, error) {
 			return nil, err
 		}
 	}
+	var err error
+	if h.queue, err = newDispatcher(h.sinks, o); err != nil {
+		return nil, err
+	}
 	return h, nil
 }
 
@@ -75,16 +83,10 @@ func (h *Hub) add(f *sink.Factory) error {
 	if !f.Enabled() {
 		return nil
 	}
-	if f.Mode != sink.Live {
-		return fmt.Errorf("sink %s is of mode %s, which needs a delivery queue; this hub has none", f.Name, f.Mode)
+	if f.Mode == sink.Queued && h.opts.Queue == nil {
+		return fmt.Errorf("sink %s is of mode %s, which needs a store for what waits (Options.Queue)", f.Name, f.Mode)
 	}
-	m := newMember(f, h.opts.Instances, h.log)
-	var err error
-	host := sink.Host{Logger: m.log, Directory: &directory{h.opts.Instances, f.Name}}
-	if h.opts.Log != nil {
-		host.Log, host.Reached = h.opts.Log, m.progress.reached
-	}
-	m.sink, err = f.New(host)
+	m, err := newMember(f, h.opts)
 	if err != nil {
 		return err
 	}
@@ -92,11 +94,19 @@ func (h *Hub) add(f *sink.Factory) error {
 	return nil
 }
 
+// Queue returns what waits for queued sinks, in order to see and steer it; nil if the hub has no such sink. It runs while the hub does.
+func (h *Hub) Queue() *queue.Queue {
+	if h.queue == nil {
+		return nil
+	}
+	return h.queue.queue
+}
+
 // Mounts returns the enabled sinks that serve HTTP.
 func (h *Hub) Mounts() []sink.Mounter {
 	var out []sink.Mounter
 	for _, m := range h.sinks {
-		if mounter, ok := m.sink.(sink.Mounter); ok {
+		if mounter, ok := m.get().(sink.Mounter); ok {
 			out = append(out, mounter)
 		}
 	}
@@ -127,7 +137,10 @@ func (h *Hub) SinkHealth(ctx context.Context) map[string]error {
 	out := make(map[string]error, len(h.sinks))
 	for _, m := range h.sinks {
 		out[m.name] = nil
-		if c, ok := m.sink.(sink.Checker); ok {
+		if h.queue != nil {
+			out[m.name] = h.queue.queue.Health(m.name)
+		}
+		if c, ok := m.get().(sink.Checker); ok && out[m.name] == nil {
 			out[m.name] = c.Check(ctx)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/rs/zerolog"
@@ -21,12 +23,33 @@ type member struct {
 	name     string
 	mode     sink.Mode
 	rule     sink.Rule
-	sink     sink.Sink
+	make     func() (sink.Sink, error)
 	registry *instances.Registry
 	log      zerolog.Logger
+	drain    time.Duration // how long closing may take
 
-	settings sync.Map // instance name -> *parsed
+	sink     atomic.Pointer[sink.Sink] // replaced by restart
+	end      context.CancelFunc        // ends the life of a sink that restart has made; nil before
+	settings sync.Map                  // instance name -> *parsed
 	progress progress
+}
+
+func (m *member) get() sink.Sink  { return *m.sink.Load() }
+func (m *member) set(s sink.Sink) { m.sink.Store(&s) }
+
+// close closes the sink. A panic of it is an error.
+func (m *member) close(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, m.drain)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the sink panicked: %v\n%s", p, debug.Stack())
+		}
+		if m.end != nil {
+			m.end()
+		}
+	}()
+	return m.get().Close(ctx)
 }
 
 // parsed are an instance's settings as of one version of it.
@@ -36,11 +59,22 @@ type parsed struct {
 	scope.Settings
 }
 
-func newMember(f *sink.Factory, r *instances.Registry, log zerolog.Logger) *member {
-	return &member{
-		name: f.Name, mode: f.Mode, rule: f.Rule(), registry: r,
-		log: log.With().Str("sink", f.Name).Logger(),
+func newMember(f *sink.Factory, o Options) (*member, error) {
+	m := &member{
+		name: f.Name, mode: f.Mode, rule: f.Rule(), registry: o.Instances, drain: o.DrainTimeout,
+		log: o.Logger.With().Str("sink", f.Name).Logger(),
 	}
+	host := sink.Host{Logger: m.log, Directory: &directory{o.Instances, f.Name}}
+	if o.Log != nil {
+		host.Log, host.Reached = o.Log, m.progress.reached
+	}
+	m.make = func() (sink.Sink, error) { return f.New(host) }
+	s, err := m.make()
+	if err != nil {
+		return nil, err
+	}
+	m.set(s)
+	return m, nil
 }
 
 // live is the router's handler of a sink of mode Live. It never fails: whoever
@@ -55,7 +89,7 @@ func (m *member) live(msg *message.Message) error {
 	}
 	settings := m.settingsOf(e.Instance)
 	scopes := scope.Of(e, m.name, m.rule, settings)
-	for _, to := range scope.Targets(m.sink, e, scopes, settings.Raw) {
+	for _, to := range scope.Targets(m.get(), e, scopes, settings.Raw) {
 		d := &sink.Delivery{
 			Event: e, Scope: to.Scope, Target: to.Target, Settings: settings.Raw,
 			Attempt: 1, Key: e.ID + "/" + string(to.Target),
@@ -74,7 +108,7 @@ func (m *member) deliver(ctx context.Context, d *sink.Delivery) (err error) {
 			err = fmt.Errorf("the sink panicked: %v\n%s", p, debug.Stack())
 		}
 	}()
-	return m.sink.Deliver(ctx, d)
+	return m.get().Deliver(ctx, d)
 }
 
 // settingsOf returns the instance's settings of this sink, read anew when the instance has changed.

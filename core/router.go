@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/sink"
 )
 
 // newRouter makes the router with all handlers of the hub. Each is added exactly once; see the package comment.
@@ -20,7 +21,15 @@ func (h *Hub) newRouter() (*message.Router, error) {
 	}
 	r.AddConsumerHandler("control", "control", idle{}, func(*message.Message) error { return nil })
 	for _, m := range h.sinks {
-		r.AddConsumerHandler("live/"+m.name, bus.All, h.opts.Bus.Broadcast(), m.live)
+		if m.mode == sink.Live {
+			r.AddConsumerHandler("live/"+m.name, bus.All, h.opts.Bus.Broadcast(), m.live)
+		}
+	}
+	if h.queue != nil {
+		for shard := range h.opts.Bus.Shards() {
+			topic := bus.Topic(shard)
+			r.AddConsumerHandler("dispatch/"+topic, topic, h.opts.Bus.Group(dispatchGroup), h.queue.dispatch)
+		}
 	}
 	return r, nil
 }

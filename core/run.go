@@ -46,6 +46,7 @@ func (h *Hub) run(ctx context.Context) error {
 	if err := h.startSinks(life); err != nil {
 		return errors.Join(err, h.closeSinks(life))
 	}
+	defer h.watchInstances()()
 	ended := make(chan error, 1)
 	go func() { ended <- router.Run(life) }()
 	select {
@@ -75,20 +76,35 @@ func (h *Hub) announce(ctx context.Context) {
 
 func (h *Hub) startSinks(ctx context.Context) error {
 	for _, m := range h.sinks {
-		if err := m.sink.Start(ctx); err != nil {
+		if err := m.get().Start(ctx); err != nil {
 			return fmt.Errorf("start sink %s: %w", m.name, err)
 		}
 		m.log.Info().Stringer("mode", m.mode).Msg("sink started")
 	}
+	if h.queue != nil {
+		return h.queue.queue.Start(ctx)
+	}
 	return nil
 }
 
+// watchInstances tells the queue of changes until stop is called.
+func (h *Hub) watchInstances() (stop func()) {
+	if h.queue == nil {
+		return func() {}
+	}
+	return h.queue.watch(h.opts.Instances)
+}
+
+// closeSinks lets what is being delivered end, and closes the sinks then.
 func (h *Hub) closeSinks(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, h.opts.DrainTimeout)
 	defer cancel()
 	var errs []error
+	if h.queue != nil {
+		errs = append(errs, h.queue.queue.Close(ctx))
+	}
 	for _, m := range h.sinks {
-		if err := m.sink.Close(ctx); err != nil {
+		if err := m.close(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("close sink %s: %w", m.name, err))
 		}
 	}

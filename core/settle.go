@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"sync"
+
+	"github.com/evosink/evosink/core/sink"
 )
 
 // recent is how many of its last events a live sink remembers to have handled.
@@ -70,15 +72,31 @@ func (p *progress) unless(condition func() bool) chan struct{} {
 	return p.moved
 }
 
-// Settle waits until every live sink of this node has handled the events with these ids, emitted a moment ago, or ctx
-// ends. Whoever removes an instance calls it first, so that sinks still find the settings by which they deliver its last events.
+// Settle waits until every live sink of this node has handled the events with these ids, emitted a moment ago, and the
+// queue has them for the others and has delivered what waits for the own targets of their instances, or ctx ends. Whoever
+// removes an instance calls it first, so that sinks still find the settings by which they deliver its last events.
 func (h *Hub) Settle(ctx context.Context, ids ...string) error {
-	for _, m := range h.sinks {
+	for _, p := range h.progresses() {
 		for _, id := range ids {
-			if err := m.progress.handled(ctx, id); err != nil {
+			if err := p.handled(ctx, id); err != nil {
 				return err
 			}
 		}
 	}
+	if h.queue != nil {
+		return h.queue.drained(ctx, ids)
+	}
 	return nil
+}
+
+func (h *Hub) progresses() (out []*progress) {
+	for _, m := range h.sinks {
+		if m.mode == sink.Live {
+			out = append(out, &m.progress)
+		}
+	}
+	if h.queue != nil {
+		out = append(out, &h.queue.progress)
+	}
+	return out
 }

@@ -108,6 +108,11 @@ func (q *Queue) roomIn(key Lane) <-chan struct{} {
 	if !laneFull && (q.config.TotalLimit <= 0 || q.waiting < q.config.TotalLimit) {
 		return nil
 	}
+	return q.roomLater()
+}
+
+// roomLater returns what is closed when a delivery has gone.
+func (q *Queue) roomLater() <-chan struct{} {
 	if q.room == nil {
 		q.room = make(chan struct{})
 	}

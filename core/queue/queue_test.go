@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -91,10 +92,10 @@ func TestAnExhaustedDeliveryIsADeadLetterAndItsLaneGoesOn(t *testing.T) {
 
 func TestAnExhaustedDeliveryPausesItsTargetWhenThePolicySaysSo(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		healthy := false
+		var healthy atomic.Bool
 		s := &target{policy: &sink.Policy{Attempts: 2, Base: time.Second, Factor: 1, OnExhausted: sink.Pause}}
 		s.deliver = func(context.Context, *sink.Delivery) error {
-			if healthy {
+			if healthy.Load() {
 				return nil
 			}
 			return errBusy
@@ -107,7 +108,7 @@ func TestAnExhaustedDeliveryPausesItsTargetWhenThePolicySaysSo(t *testing.T) {
 		if len(p) != 1 || p[0].Selector != (queue.Selector{Sink: "hook", Target: "instance", Instance: "a"}) {
 			t.Fatalf("pauses are %+v", p)
 		}
-		healthy = true
+		healthy.Store(true)
 		if err := r.Resume(t.Context(), p[0].Selector); err != nil {
 			t.Fatal(err)
 		}
@@ -158,11 +159,11 @@ func TestADeadTargetCostsTheOthersNothing(t *testing.T) {
 
 func TestRetryAfterIsHonouredForTheWholeAddress(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		limited := true
+		var limited atomic.Bool
+		limited.Store(true)
 		s := &target{}
 		s.deliver = func(context.Context, *sink.Delivery) error {
-			if limited {
-				limited = false
+			if limited.Swap(false) {
 				return sink.RetryAfter(errors.New("429"), 90*time.Second)
 			}
 			return nil
@@ -198,10 +199,10 @@ func TestAnAbsurdRetryAfterIsCutToAnHour(t *testing.T) {
 
 func TestAnUnavailableTargetIsProbedByOneLaneAndUsesUpNoAttempt(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		up := false
+		var up atomic.Bool
 		s := &target{}
 		s.deliver = func(context.Context, *sink.Delivery) error {
-			if up {
+			if up.Load() {
 				return nil
 			}
 			return sink.Unavailable(errors.New("connection refused"))
@@ -214,7 +215,7 @@ func TestAnUnavailableTargetIsProbedByOneLaneAndUsesUpNoAttempt(t *testing.T) {
 		if n := len(s.seen()); n < 60 || n > 100 {
 			t.Errorf("a dead address was tried %d times in an hour, want about one a minute", n)
 		}
-		up = true
+		up.Store(true)
 		after(2 * time.Minute)
 		for lane := range 100 {
 			want(t, "delivered", s.took(fmt.Sprint("i", lane)), ids(3))
@@ -244,10 +245,10 @@ func TestAnUnavailableTargetEndsWithTheMaximumAge(t *testing.T) {
 
 func TestFailuresInARowOpenTheBreakerAndOneSuccessClosesIt(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		up := false
+		var up atomic.Bool
 		s := &target{policy: &sink.Policy{Base: time.Second, Max: time.Second, Factor: 1}}
 		s.deliver = func(context.Context, *sink.Delivery) error {
-			if up {
+			if up.Load() {
 				return nil
 			}
 			return errBusy
@@ -262,7 +263,7 @@ func TestFailuresInARowOpenTheBreakerAndOneSuccessClosesIt(t *testing.T) {
 		}
 		want(t, "breaker", r.Backlog(queue.Selector{})[0].Breaker, "open")
 		want(t, "open", r.Stats()[0].Open, 1)
-		up = true
+		up.Store(true)
 		after(2 * time.Second)
 		want(t, "delivered", len(s.took("")), 100)
 		want(t, "open", r.Stats()[0].Open, 0)

@@ -144,3 +144,32 @@ func (q *Queue) selected(s Selector) []*lane {
 	}
 	return out
 }
+
+// Drained waits until nothing waits in the lanes that an instance has now for targets of its own, or ctx ends.
+func (q *Queue) Drained(ctx context.Context, instance string) error {
+	lanes := q.selected(Selector{Instance: instance})
+	for {
+		left := q.unlessEmpty(lanes)
+		if left == nil {
+			return nil
+		}
+		select {
+		case <-left:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// unlessEmpty returns nil if nothing waits in those of the lanes that lead to an instance's own target, else what is closed when
+// a delivery has gone.
+func (q *Queue) unlessEmpty(lanes []*lane) <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, l := range lanes {
+		if l.scope == sink.Instance && l.waiting > 0 && q.stage == runs {
+			return q.roomLater()
+		}
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/rs/zerolog"
+
+	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/queue"
+	"github.com/evosink/evosink/core/scope"
+	"github.com/evosink/evosink/core/sink"
+)
+
+// dispatchGroup is the group of the bus whose members put events into the queue: once per cluster.
+const dispatchGroup = "dispatch"
+
+// A dispatcher puts events into the queue, for all queued sinks at once.
+type dispatcher struct {
+	members  []*member
+	queue    *queue.Queue
+	progress progress
+	log      zerolog.Logger
+
+	mu sync.Mutex
+	// mu guards the fields below: of the last events, whose they were.
+	owners [recent]struct{ id, instance string }
+	next   int
+}
+
+// newDispatcher returns the dispatcher of the queued ones among members; nil if there are none.
+func newDispatcher(members []*member, o Options) (*dispatcher, error) {
+	d := &dispatcher{log: o.Logger.With().Str("component", "dispatch").Logger()}
+	var outlets []queue.Outlet
+	for _, m := range members {
+		if m.mode == sink.Queued {
+			d.members = append(d.members, m)
+			outlets = append(outlets, queue.Outlet{Name: m.name, Sink: m.get(), Restart: m.restart, Standing: m.standing})
+		}
+	}
+	if d.members == nil {
+		return nil, nil
+	}
+	config := queue.DefaultConfig()
+	if o.Delivery != nil {
+		config = *o.Delivery
+	}
+	var err error
+	d.queue, err = queue.New(queue.Options{Store: o.Queue, Config: config, Outlets: outlets, Logger: o.Logger})
+	return d, err
+}
+
+// dispatch is the router's handler of one shard. An event is acked when the queue has it for every target; an error has the bus
+// deliver it again, after a pause. What is no event can never be delivered: it is logged, and acked.
+func (d *dispatcher) dispatch(msg *message.Message) error {
+	e, err := bus.Event(msg)
+	if err != nil {
+		d.log.Error().Err(err).Str("message", msg.UUID).Int("bytes", len(msg.Payload)).Msg("message on the bus is no event and was left out")
+		return nil
+	}
+	if to := d.destinations(e); len(to) > 0 {
+		var moved *bus.Cursor
+		if c, ok := bus.CursorOf(msg.Context()); ok {
+			moved = &c
+		}
+		if err := d.queue.Put(msg.Context(), e, to, moved); err != nil {
+			return err
+		}
+	}
+	d.own(e)
+	d.progress.done(e.ID, 0)
+	return nil
+}
+
+func (d *dispatcher) own(e *event.Event) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.owners[d.next].id, d.owners[d.next].instance = e.ID, e.Instance
+	d.next = (d.next + 1) % recent
+}
+
+// drained waits until nothing waits any more for the own targets of the instances of events dispatched a moment ago.
+func (d *dispatcher) drained(ctx context.Context, ids []string) error {
+	var names []string
+	d.mu.Lock()
+	for _, o := range d.owners {
+		if o.id != "" && slices.Contains(ids, o.id) && !slices.Contains(names, o.instance) {
+			names = append(names, o.instance)
+		}
+	}
+	d.mu.Unlock()
+	for _, name := range names {
+		if err := d.queue.Drained(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// destinations returns the lanes of all targets that receive the event.
+func (d *dispatcher) destinations(e *event.Event) (out []queue.Destination) {
+	for _, m := range d.members {
+		settings := m.settingsOf(e.Instance)
+		for _, to := range m.targets(e, scope.Of(e, m.name, m.rule, settings), settings.Raw) {
+			out = append(out, queue.Destination{
+				Lane: queue.Lane{Sink: m.name, Target: to.Target, Instance: e.Instance}, Scope: to.Scope,
+			})
+		}
+	}
+	return out
+}
+
+// targets asks the sink. If that panics, the event goes to the targets of a sink that does not choose: there it is
+// delivered, or becomes a dead letter, but is not lost.
+func (m *member) targets(e *event.Event, scopes []sink.Scope, settings json.RawMessage) (out []sink.Destination) {
+	defer func() {
+		if p := recover(); p != nil {
+			m.log.Error().Interface("panic", p).Bytes("stack", debug.Stack()).Str("id", e.ID).Msg("the sink panicked when it was asked for targets")
+			out = scope.Targets(nil, e, scopes, settings)
+		}
+	}()
+	return scope.Targets(m.get(), e, scopes, settings)
+}
+
+// standing tells the queue whether an instance's deliveries of a scope may go out now.
+func (m *member) standing(instance string, s sink.Scope) (queue.Standing, json.RawMessage) {
+	settings := m.settingsOf(instance)
+	if s == sink.Global {
+		if !m.rule.Global {
+			return queue.Hold, nil
+		}
+		return queue.Deliver, settings.Raw
+	}
+	if _, exists := m.registry.Get(instance); !exists {
+		return queue.Discard, nil
+	}
+	if !settings.On {
+		return queue.Hold, nil
+	}
+	return queue.Deliver, settings.Raw
+}
+
+// restart replaces the sink after a panic. The new one lives until the hub closes it.
+func (m *member) restart(ctx context.Context) (sink.Sink, error) {
+	if err := m.close(ctx); err != nil {
+		m.log.Warn().Err(err).Msg("the sink that panicked did not close properly")
+	}
+	s, err := m.make()
+	if err != nil {
+		return nil, err
+	}
+	m.set(s)
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	m.end = end
+	if err := s.Start(life); err != nil {
+		return nil, fmt.Errorf("start: %w", err)
+	}
+	return s, nil
+}
+
+// watch tells the queue when an instance changes, until stop is called.
+func (d *dispatcher) watch(r *instances.Registry) (stop func()) {
+	return r.Watch(func(c instances.Change) {
+		if c.Kind != instances.NewToken {
+			d.queue.Refresh(c.Instance)
+		}
+	})
+}
