@@ -1,3 +1,5 @@
+//go:build unix
+
 package engineio_test
 
 import (
@@ -73,8 +75,6 @@ func serve(b *testing.B, handler http.Handler) string {
 	b.Cleanup(func() { server.Close() })
 	return listener.Addr().String()
 }
-
-const websocketPath = "/?EIO=4&transport=websocket"
 
 // cpu returns the processor time of this process so far.
 func cpu() time.Duration {

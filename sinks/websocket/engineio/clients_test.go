@@ -23,6 +23,9 @@ const (
 	clientsPath = "ENGINEIO_TEST_PATH"
 )
 
+// websocketPath opens a session.
+const websocketPath = "/?EIO=4&transport=websocket"
+
 // crowd starts n clients that read and discard, and returns once they are
 // connected. They leave when the benchmark ends.
 func crowd(b *testing.B, address, path string, n int) {

@@ -83,7 +83,7 @@ func compressed(data []byte, encoding string) []byte {
 	defer pool.Put(w)
 	var out bytes.Buffer
 	w.Reset(&out)
-	w.Write(data) // a bytes.Buffer takes everything
+	_, _ = w.Write(data) // a bytes.Buffer takes everything
 	w.Close()
 	return out.Bytes()
 }

@@ -49,11 +49,12 @@ type conn struct {
 }
 
 // writeAnswer sends gorilla's answer to the handshake, and frames in the same
-// write. It is the first thing sent, before anybody else knows c.
-func (c *conn) writeAnswer(frames []byte) error {
+// write. It is the first thing sent, before anybody else knows c. If it fails,
+// the reader will notice.
+func (c *conn) writeAnswer(frames []byte) {
 	answer := append(c.answer, frames...)
 	c.answer = nil
-	return c.write(answer)
+	_ = c.write(answer)
 }
 
 // leave sends a close frame with code (0 for none) behind what is queued, then
@@ -63,7 +64,7 @@ func (c *conn) leave(code int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.leaving {
-		c.send(closeFrame(code))
+		_ = c.send(closeFrame(code)) // or the reader will notice
 	}
 	c.hurry()
 }
@@ -73,7 +74,7 @@ func (c *conn) leave(code int) {
 func (c *conn) hurry() {
 	if !c.hurried {
 		c.hurried = true
-		c.SetReadDeadline(time.Now().Add(closeTimeout))
+		_ = c.SetReadDeadline(time.Now().Add(closeTimeout)) // or it is cut already
 	}
 	c.unpark()
 }
@@ -92,7 +93,7 @@ func (c *conn) abort() {
 	defer c.mu.Unlock()
 	c.leaving = true
 	c.queue = nil
-	c.Conn.Close()
+	c.Close()
 	c.hurry()
 }
 

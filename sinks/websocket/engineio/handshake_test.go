@@ -283,7 +283,7 @@ func TestCORSHeadersFollowTheOrigin(t *testing.T) {
 		t.Errorf("another origin is answered with %d %v", a.status, a.header)
 	}
 	_, response := s.handshake(t, "EIO=4&transport=websocket", "Origin", "http://a.example")
-	if got := response.Header["Access-Control-Allow-Origin"]; response.StatusCode != 101 || !slices.Equal(got, []string{"http://a.example"}) {
+	if got := response.Header["Access-Control-Allow-Origin"]; response.StatusCode != http.StatusSwitchingProtocols || !slices.Equal(got, []string{"http://a.example"}) {
 		t.Errorf("the websocket handshake is answered with %s and %q", response.Status, got)
 	}
 }
@@ -317,7 +317,7 @@ func TestOddHeadersHurtNobody(t *testing.T) {
 	s := open(t, echoing)
 	many := []string{"Sec-WebSocket-Protocol", strings.Repeat("a ", 20_000), "Sec-WebSocket-Extensions", strings.Repeat(`x;y="\`, 5_000), "Cookie", strings.Repeat("=", 10_000)}
 	_, response := s.handshake(t, "EIO=4&transport=websocket", many...)
-	if response.StatusCode != 101 && response.StatusCode != 400 {
+	if response.StatusCode != http.StatusSwitchingProtocols && response.StatusCode != http.StatusBadRequest {
 		t.Errorf("answered with %s", response.Status)
 	}
 	p, _ := s.connect(t)

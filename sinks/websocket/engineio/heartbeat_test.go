@@ -227,7 +227,7 @@ func TestAClientThatReadsNothingCannotHoldUpServerClose(t *testing.T) {
 		start := time.Now()
 		_, app := s.connect(t)
 		app.Send(text("nobody takes this"))
-		if err := s.Server.Close(t.Context()); err != nil {
+		if err := s.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
 		at(t, start, 5*time.Second)

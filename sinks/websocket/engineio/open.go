@@ -49,15 +49,14 @@ func (s *Server) openWebSocket(w http.ResponseWriter, r *http.Request, dialect p
 }
 
 // start makes the session known, gives it its handler and begins to read. It
-// returns false if the server has closed. Whoever ends the session meanwhile
+// returns false if there is to be no session. Whoever ends the session meanwhile
 // waits for the handler, since inbound is held.
 func (s *Session) start(r *http.Request) bool {
 	s.inbound.Lock()
 	defer s.inbound.Unlock()
-	if !s.server.add(s) {
+	if !s.enter() {
 		return false
 	}
-	s.startHeart()
 	s.handler = s.server.config.Accept(s, r)
 	if s.handler == nil {
 		s.Close(ReasonForcedClose)
@@ -68,17 +67,20 @@ func (s *Session) start(r *http.Request) bool {
 	return true
 }
 
-// startHeart sets the first deadline unless the session has ended already.
-func (s *Session) startHeart() {
+// enter makes the session known and sets its first deadline, unless its client
+// has gone again or the server has closed.
+func (s *Session) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.state != open:
-	case s.dialect.Revision == packet.V3:
-		s.server.heart.beat(s, pingExpected)
-	default:
-		s.server.heart.beat(s, pingDue)
+	if s.state != open || !s.server.add(s) {
+		return false
 	}
+	first := pingDue
+	if s.dialect.Revision == packet.V3 {
+		first = pingExpected
+	}
+	s.server.heart.beat(s, first)
+	return true
 }
 
 // start begins to read, or to wait for something to read.

@@ -21,7 +21,7 @@ const overtaking = 10 * time.Millisecond
 // poll answers a GET once there is something to send.
 func (s *Session) poll(w http.ResponseWriter, r *http.Request) {
 	if s.probing() {
-		time.Sleep(overtaking)
+		pause(r.Context(), overtaking)
 	}
 	p, refused := s.beginPoll()
 	if refused != nil {
@@ -54,6 +54,16 @@ func (s *Session) beginPoll() (*polling, *refusal) {
 		p.wake <- struct{}{}
 	}
 	return p, nil
+}
+
+// pause waits, unless the request ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 func (s *Session) probing() bool {

@@ -59,7 +59,7 @@ func (p *poller) add(c *conn) error {
 	p.conns[c.descriptor] = c
 	if p.count++; !p.running {
 		p.running = true
-		p.file.SetReadDeadline(time.Time{})
+		p.setDeadline(time.Time{})
 		p.tasks.start(p.run)
 	}
 	return nil
@@ -73,14 +73,14 @@ func (p *poller) arm(c *conn) error {
 // remove forgets c, whether or not its descriptor is still open; if not, the
 // system has forgotten it before.
 func (p *poller) remove(c *conn) {
-	p.control(c, syscall.EPOLL_CTL_DEL, 0)
+	_ = p.control(c, syscall.EPOLL_CTL_DEL, 0)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.conns[c.descriptor] == c { // else a newer connection has the number
 		p.conns[c.descriptor] = nil
 	}
 	if p.count--; p.count == 0 {
-		p.file.SetReadDeadline(time.Unix(1, 0)) // ends run
+		p.setDeadline(time.Unix(1, 0)) // ends run
 	}
 }
 
@@ -134,7 +134,7 @@ func (p *poller) stop() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.count > 0 {
-		p.file.SetReadDeadline(time.Time{})
+		p.setDeadline(time.Time{})
 		return false
 	}
 	p.running = false
@@ -146,6 +146,9 @@ func (p *poller) at(descriptor int32) *conn {
 	defer p.mu.Unlock()
 	return p.conns[descriptor]
 }
+
+// setDeadline cannot fail: newPoller has tried it.
+func (p *poller) setDeadline(t time.Time) { _ = p.file.SetReadDeadline(t) }
 
 // close is called when no connection is left.
 func (p *poller) close() { p.file.Close() }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"compress/zlib"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -309,7 +310,7 @@ func TestAConnectionStaysUsableAfterRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	client := &http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) {
+	client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		if conn == nil {
 			return nil, errors.New("the connection was not kept")
 		}
@@ -371,7 +372,7 @@ func TestAClientThatDoesNotPollCostsABoundedQueue(t *testing.T) {
 	if err := app.Send(large); err != nil {
 		t.Fatal("the first message must fit: ", err)
 	}
-	if err := app.Send(text("x")); err != engineio.ErrClosed {
+	if err := app.Send(text("x")); !errors.Is(err, engineio.ErrClosed) {
 		t.Errorf("Send returns %v", err)
 	}
 	app.wantClosed(t, engineio.ReasonSlowClient)

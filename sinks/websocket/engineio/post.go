@@ -2,6 +2,7 @@ package engineio
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -32,12 +33,12 @@ func (s *Session) post(w http.ResponseWriter, r *http.Request) {
 		s.fail(ReasonTransportError, errors.Join(errAborted, err))
 		w.Header().Set("Connection", "close")
 		s.server.refuse(w, r, badRequest)
-	case !s.receivePayload(body, binary):
+	case !s.receivePayload(r.Context(), body, binary):
 		s.server.refuse(w, r, badRequest)
 	default:
 		// Not text/plain, which old browsers offer to download.
 		w.Header().Set("Content-Type", "text/html")
-		answer(w, http.StatusOK, []byte("ok"))
+		_ = answer(w, http.StatusOK, []byte("ok")) // the client will miss it
 	}
 }
 
@@ -59,7 +60,7 @@ func (s *Session) beginPost(w http.ResponseWriter, binary bool) (*polling, *refu
 		return nil, badRequest
 	}
 	p.post = true
-	p.unread = func() { http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) }
+	p.unread = func() { _ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) }
 	return p, nil
 }
 
@@ -98,7 +99,7 @@ func readBody(r *http.Request, limit int) ([]byte, error) {
 
 // receivePayload takes the packets of a payload up to its close packet, and
 // returns false if the payload has ended the session by being wrong.
-func (s *Session) receivePayload(body []byte, binary bool) bool {
+func (s *Session) receivePayload(ctx context.Context, body []byte, binary bool) bool {
 	if !binary {
 		body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
 	}
@@ -108,7 +109,7 @@ func (s *Session) receivePayload(body []byte, binary bool) bool {
 			return false
 		}
 		if p.Type == packet.Close && !s.Writable() {
-			time.Sleep(overtaking) // let the poll arrive that this packet answers
+			pause(ctx, overtaking) // for the poll that this packet answers
 		}
 		s.receive(p)
 		if p.Type == packet.Close {

@@ -32,7 +32,9 @@ func (c *conn) read() {
 	for {
 		if err := c.readMessage(); err != nil {
 			c.session.lost(c, err)
-			io.Copy(io.Discard, c.Conn) // unread input would turn our close into a reset that overtakes the last frames
+			// Unread input would turn our close into a reset that overtakes
+			// the last frames.
+			_, _ = io.Copy(io.Discard, c.Conn)
 			c.release()
 			return
 		}

@@ -3,6 +3,7 @@ package engineio
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -44,7 +45,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, refused *refusal
 	case wantsWebSocket(r):
 		header.Set("Content-Type", "text/html")
 		header.Set("Connection", "close")
-		answer(w, http.StatusBadRequest, []byte(refused.Message))
+		_ = answer(w, http.StatusBadRequest, []byte(refused.Message))
 	default:
 		header.Set("Content-Type", "application/json")
 		refuseBody(w, r, refused.status, refused.body())
@@ -55,19 +56,25 @@ func (refused *refusal) body() []byte {
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
 	encoder.SetEscapeHTML(false)
-	encoder.Encode(refused) // two plain fields cannot fail
+	_ = encoder.Encode(refused) // two plain fields cannot fail
 	return bytes.TrimSuffix(body.Bytes(), []byte("\n"))
 }
 
-// answer writes a whole response at once.
+// answerTime bounds how long a client may take to read an answer. net/http
+// lifts the deadline before the connection's next request.
+const answerTime = 30 * time.Second
+
+// answer writes a whole response at once, and reports whether it could.
 func answer(w http.ResponseWriter, status int, body []byte) error {
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Now().Add(answerTime)) // where it is supported
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if _, err := w.Write(body); err != nil {
 		return err
 	}
-	return http.NewResponseController(w).Flush()
+	return control.Flush()
 }
 
 // How much of a refused body is read, and for how long, so that the client
@@ -81,14 +88,14 @@ const (
 func refuseBody(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 	kept := w.Header().Get("Connection") != "close"
 	if r.ContentLength == 0 || r.ProtoMajor != 1 || r.Header.Get("Expect") != "" || !kept {
-		answer(w, status, body)
+		_ = answer(w, status, body)
 		return
 	}
 	control := http.NewResponseController(w)
-	control.EnableFullDuplex()
+	_ = control.EnableFullDuplex() // which HTTP/1 has
 	if answer(w, status, body) == nil {
-		control.SetReadDeadline(time.Now().Add(discardTime))
-		if _, err := io.CopyN(io.Discard, r.Body, discardBytes); err != io.EOF {
+		_ = control.SetReadDeadline(time.Now().Add(discardTime))
+		if _, err := io.CopyN(io.Discard, r.Body, discardBytes); !errors.Is(err, io.EOF) {
 			hangUp(control)
 		}
 	}

@@ -12,11 +12,13 @@ func (s *Server) add(session *Session) bool {
 	return true
 }
 
-// ended counts out a session that is no longer open.
-func (s *Server) ended() {
+// ended counts out a session that is no longer open, if it was ever known.
+func (s *Server) ended(session *Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.live--
+	if s.sessions[session.id] == session {
+		s.live--
+	}
 }
 
 // remove makes a session's id unknown.

@@ -143,10 +143,10 @@ func (s *Session) sent(err error) error {
 // sendPacket sends a packet other than a message.
 func (s *Session) sendPacket(p packet.Packet) {
 	if s.conn != nil {
-		s.sent(s.conn.write(s.conn.form.frames(p)))
+		_ = s.sent(s.conn.write(s.conn.form.frames(p)))
 		return
 	}
-	s.sent(s.polling.packet(p, s.server.config.MaxQueueBytes))
+	_ = s.sent(s.polling.packet(p, s.server.config.MaxQueueBytes))
 }
 
 // SendVolatile sends msgs if Writable, and otherwise drops them and returns
@@ -217,7 +217,7 @@ func (s *Session) end(reason Reason, err error) {
 // quit closes the session for the application.
 func (s *Session) quit(reason Reason, err error) {
 	s.state = leaving
-	s.server.ended()
+	s.server.ended(s)
 	if s.probe != nil {
 		s.probe.leave(0)
 		s.probe = nil

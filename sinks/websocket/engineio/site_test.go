@@ -2,6 +2,7 @@ package engineio_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -161,7 +162,7 @@ func (s *site) close(t testing.TB) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s.http.CloseClientConnections()
-	if err := s.Server.Close(ctx); err != nil {
+	if err := s.Close(ctx); err != nil {
 		t.Error(err)
 	}
 	s.http.Close()
@@ -214,7 +215,7 @@ func (s *session) wantClosed(t testing.TB, want engineio.Reason) {
 	if end := receive(t, s.closed, "the end, "+string(want)); end.reason != want {
 		t.Fatalf("closed with %q (%v), want %q", end.reason, end.err, want)
 	}
-	if err := s.Send(engineio.Message{}); err != engineio.ErrClosed {
+	if err := s.Send(engineio.Message{}); !errors.Is(err, engineio.ErrClosed) {
 		t.Fatalf("Send after the end returns %v", err)
 	}
 }

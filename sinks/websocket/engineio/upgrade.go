@@ -20,7 +20,7 @@ func (s *Session) upgrade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.writeAnswer(nil)
-	c.SetReadDeadline(time.Now().Add(s.server.config.UpgradeTimeout))
+	_ = c.SetReadDeadline(time.Now().Add(s.server.config.UpgradeTimeout)) // or it is cut already
 	if !s.setProbe(c) {
 		c.leave(0)
 	}
@@ -79,7 +79,7 @@ func (s *Session) switchTo(c *conn) {
 	p.queue, p.queued = nil, 0
 	s.releasePoll()
 	s.polling, s.conn, s.probe = nil, c, nil
-	c.SetReadDeadline(time.Time{})
+	_ = c.SetReadDeadline(time.Time{})
 	if s.dialect.Revision == packet.V4 {
 		s.awaiting = false
 		s.server.heart.beat(s, pingDue)
@@ -88,6 +88,6 @@ func (s *Session) switchTo(c *conn) {
 		return p.Type == packet.Ping || p.Type == packet.Noop
 	})
 	if len(waiting) > 0 {
-		s.sent(c.write(c.form.frames(waiting...)))
+		_ = s.sent(c.write(c.form.frames(waiting...)))
 	}
 }

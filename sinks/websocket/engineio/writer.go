@@ -102,7 +102,7 @@ func (c *conn) drainable(written int) (frames net.Buffers, cost int) {
 // written. Held: mu.
 func (c *conn) flushed() {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.leaving {
-		half.CloseWrite()
+		_ = half.CloseWrite() // or it is cut already
 	}
 }
 

@@ -128,7 +128,7 @@ func TestServerCloseEndsEverySession(t *testing.T) {
 		probe := probed.probe(t)
 		wsApp.Send(text("last words"))
 		done := make(chan error)
-		go func() { done <- s.Server.Close(t.Context()) }()
+		go func() { done <- s.Close(t.Context()) }()
 		ws.wantText(t, "4last words")
 		ws.wantClosed(t)
 		ws.Close()
@@ -156,7 +156,7 @@ func TestServerCloseCutsWhatIsLeftWhenItsContextEnds(t *testing.T) {
 	app.Send(text(strings.Repeat("x", 20<<20)))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Server.Close(ctx); !errors.Is(err, context.Canceled) {
+	if err := s.Close(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Close returns %v", err)
 	}
 	p.SetDeadline(time.Now().Add(patience))
