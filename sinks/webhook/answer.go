@@ -13,6 +13,12 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
+// answer is what a receiver said, without the body.
+type answer struct {
+	status int
+	header http.Header
+}
+
 // answered is the error of a receiver that answered, but not with 2xx. It holds no part of the body, which may repeat what was
 // sent; that is reported to the queue, see [sink.Report].
 type answered struct {
@@ -48,18 +54,18 @@ func readHead(res *http.Response, abort func()) []byte {
 }
 
 // judge turns an answer into the result of the delivery, as the table in the package comment says.
-func (s *Sink) judge(res *http.Response) error {
-	err := answered{status: res.StatusCode}
+func (s *Sink) judge(a answer) error {
+	err := answered{status: a.status}
 	switch {
-	case res.StatusCode/100 == 2:
+	case a.status/100 == 2:
 		return nil
-	case res.StatusCode == http.StatusGone, slices.Contains(s.config.Retry.NonRetryable, res.StatusCode):
+	case a.status == http.StatusGone, slices.Contains(s.config.Retry.NonRetryable, a.status):
 		return sink.Permanent(err)
-	case res.StatusCode == http.StatusTooManyRequests, res.StatusCode == http.StatusServiceUnavailable:
-		if wait, ok := retryAfter(res.Header.Get("Retry-After"), s.now()); ok {
+	case a.status == http.StatusTooManyRequests, a.status == http.StatusServiceUnavailable:
+		if wait, ok := retryAfter(a.header.Get("Retry-After"), s.now()); ok {
 			return sink.RetryAfter(err, wait)
 		}
-		if res.StatusCode == http.StatusServiceUnavailable {
+		if a.status == http.StatusServiceUnavailable {
 			return sink.Unavailable(err)
 		}
 	}
@@ -94,20 +100,20 @@ const maxHops = 3
 
 // redirect returns where an answer sends the request, nil if it is no redirect. 307 and 308 keep method and body, and are
 // followed within the receiver; all others would turn the POST into a GET, which loses the event (evolution.md 3.2).
-func redirect(res *http.Response, from *url.URL, hops int) (*url.URL, error) {
-	if res.StatusCode/100 != 3 {
+func (a answer) redirect(from *url.URL, hops int) (*url.URL, error) {
+	if a.status/100 != 3 {
 		return nil, nil
 	}
 	fail := func(format string, args ...any) (*url.URL, error) {
-		return nil, sink.Permanent(answered{res.StatusCode, fmt.Sprintf(format, args...)})
+		return nil, sink.Permanent(answered{a.status, fmt.Sprintf(format, args...)})
 	}
-	to, err := from.Parse(res.Header.Get("Location"))
+	to, err := from.Parse(a.header.Get("Location"))
 	switch {
-	case res.Header.Get("Location") == "":
+	case a.header.Get("Location") == "":
 		return fail(", which is no success, and names no other address")
 	case err != nil || to.Hostname() == "":
 		return fail(" to an address that cannot be read; set the URL to the final address")
-	case res.StatusCode != http.StatusTemporaryRedirect && res.StatusCode != http.StatusPermanentRedirect:
+	case a.status != http.StatusTemporaryRedirect && a.status != http.StatusPermanentRedirect:
 		return fail(" to host %s, which turns a POST into a GET without the event and is not followed; set the URL to the final address", to.Host)
 	case !sameReceiver(from, to):
 		return fail(" to %s://%s, another receiver, which is not followed because headers may hold secrets; set the URL to the final address", to.Scheme, to.Host)

@@ -21,24 +21,24 @@ func (s *Sink) attempt(ctx context.Context, t *http.Transport, r *request) error
 	defer cancel()
 	at := r.address
 	for hops := 0; ; hops++ {
-		res, err := exchange(ctx, t, r, at)
+		a, err := exchange(ctx, t, r, at)
 		if err != nil {
 			return err
 		}
-		next, err := redirect(res, at, hops)
+		next, err := a.redirect(at, hops)
 		if err != nil {
 			return err
 		}
 		if next == nil {
-			return s.judge(res)
+			return s.judge(a)
 		}
 		at = next
 	}
 }
 
-// exchange makes one hop and reports its answer, whose body is done with then. It is below [http.Client], which would follow redirects
+// exchange makes one hop and reports its answer. It is below [http.Client], which would follow redirects
 // and write the whole URL into its errors.
-func exchange(ctx context.Context, t *http.Transport, r *request, to *url.URL) (*http.Response, error) {
+func exchange(ctx context.Context, t *http.Transport, r *request, to *url.URL) (answer, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var connected atomic.Bool
@@ -47,14 +47,14 @@ func exchange(ctx context.Context, t *http.Transport, r *request, to *url.URL) (
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	}), to)
 	if err != nil {
-		return nil, sink.Permanent(fmt.Errorf("make the request: %w", err))
+		return answer{}, sink.Permanent(fmt.Errorf("make the request: %w", err))
 	}
 	res, err := t.RoundTrip(out)
 	if err != nil {
-		return nil, failure(ctx, err, to.Host, connected.Load())
+		return answer{}, failure(ctx, err, to.Host, connected.Load())
 	}
 	sink.Report(ctx, sink.Answer{Status: statusText(res.StatusCode), Head: readHead(res, cancel)})
-	return res, nil
+	return answer{res.StatusCode, res.Header}, nil
 }
 
 // failure turns the error of a request without an answer into the result of the delivery. Without a connection, nothing is

@@ -2,7 +2,6 @@ package webhook_test
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/binary"
 	"io"
 	"log"
@@ -15,8 +14,6 @@ import (
 )
 
 var quiet = log.New(io.Discard, "", 0)
-
-func marshalKey(key any) ([]byte, error) { return x509.MarshalPKCS8PrivateKey(key) }
 
 func TestAddressesThatAreNotPublic(t *testing.T) {
 	for _, a := range []string{

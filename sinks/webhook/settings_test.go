@@ -125,6 +125,12 @@ func TestAListStandsBesideTheSingleForm(t *testing.T) {
 			t.Errorf("got %s, %v", on, err)
 		}
 	})
+	t.Run("a client that sets only the list leaves the single form alone", func(t *testing.T) {
+		got, err := normalize(`{"enabled":true,`+list+`}`, `{"url":"http://h","headers":{},"enabled":true,"events":["MESSAGES_UPSERT"],"webhookByEvents":false,"webhookBase64":false}`)
+		if err != nil || got != stored {
+			t.Errorf("got %s, %v", got, err)
+		}
+	})
 	t.Run("alone, and one wants all events", func(t *testing.T) {
 		got, err := normalize(`{"enabled":true,"webhooks":[{"url":"http://a","events":["CALL"]},{"url":"http://b"}]}`, "")
 		if err != nil || !strings.Contains(got, `"events":`+everything()+`,"webhookByEvents"`) || strings.Contains(got, "urlEvents") {

@@ -111,7 +111,7 @@ type Sink struct {
 	own      *http.Transport // to addresses of the operator
 	theirs   *http.Transport // to those of instances, guarded if configured
 
-	life    context.Context // ends with the sink; deliveries hang on it, and ctx is theirs
+	life    context.Context // ends with the sink, and deliveries with it; each has a context of its own
 	end     context.CancelFunc
 	running sync.WaitGroup // deliveries
 
