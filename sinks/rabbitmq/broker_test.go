@@ -1,0 +1,258 @@
+package rabbitmq_test
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/rs/zerolog"
+
+	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/sinktest"
+	"github.com/evosink/evosink/sinks/rabbitmq"
+)
+
+// patience bounds every wait: only a failure uses it up.
+const patience = 30 * time.Second
+
+// A broker is the real RabbitMQ at EVOSINK_TEST_AMQP, as seen by a consumer. Its names are this test's own.
+type broker struct {
+	*amqp.Connection
+	t    testing.TB
+	uri  string
+	name string // begins every name that the test may use
+}
+
+func newBroker(t testing.TB) *broker {
+	t.Helper()
+	uri := cmp.Or(os.Getenv("EVOSINK_TEST_AMQP"), "amqp://guest:guest@127.0.0.1:5672/")
+	conn, err := amqp.Dial(uri)
+	if err != nil {
+		if os.Getenv("EVOSINK_REQUIRE_SERVICES") == "1" {
+			t.Fatalf("RabbitMQ is required and cannot be reached: %v", err)
+		}
+		t.Skipf("no RabbitMQ (set EVOSINK_TEST_AMQP): %v", err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return &broker{Connection: conn, t: t, uri: uri, name: "evosink-test-" + event.NewID()}
+}
+
+// config is that of a sink whose names are the test's.
+func (b *broker) config() rabbitmq.Config {
+	c := rabbitmq.Defaults()
+	c.Enabled, c.URI, c.ExchangeName, c.PrefixKey = true, b.uri, b.name, b.name
+	c.ReconnectMax = time.Second
+	return c
+}
+
+// owns deletes exchanges and queues when the test is over.
+func (b *broker) owns(names ...string) {
+	b.t.Cleanup(func() {
+		for _, name := range names {
+			b.do(func(ch *amqp.Channel) error { return ch.ExchangeDelete(name, false, false) })
+			b.do(func(ch *amqp.Channel) error { _, err := ch.QueueDelete(name, false, false, false); return err })
+		}
+	})
+}
+
+// do runs f on a fresh channel.
+func (b *broker) do(f func(*amqp.Channel) error) error {
+	b.t.Helper()
+	ch, err := b.Channel()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer ch.Close()
+	return f(ch)
+}
+
+func (b *broker) must(f func(*amqp.Channel) error) {
+	b.t.Helper()
+	if err := b.do(f); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// exists reports whether there is a queue.
+func (b *broker) exists(queue string) bool {
+	return b.do(func(ch *amqp.Channel) error {
+		_, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+		return err
+	}) == nil
+}
+
+// consume hands on what a queue holds and gets, until the test is over.
+func (b *broker) consume(queue string) <-chan amqp.Delivery {
+	b.t.Helper()
+	ch, err := b.Channel()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { ch.Close() })
+	got, err := ch.Consume(queue, "", true, false, false, false, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return got
+}
+
+// next is the next message of a consumer.
+func next(t testing.TB, got <-chan amqp.Delivery) amqp.Delivery {
+	t.Helper()
+	select {
+	case d := <-got:
+		return d
+	case <-time.After(patience):
+		t.Fatal("nothing arrived")
+		panic("unreachable")
+	}
+}
+
+// start makes and starts a sink that is closed with the test.
+func start(t testing.TB, c rabbitmq.Config, hosts ...sink.Host) *rabbitmq.Sink {
+	t.Helper()
+	h := sink.Host{Logger: zerolog.Nop(), Directory: sinktest.Directory{}}
+	if len(hosts) > 0 {
+		h = hosts[0]
+	}
+	s, err := rabbitmq.New(c, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := s.Close(ctx); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}
+
+// delivery is an event on its way to an instance's queue, or with scope Global to the global one.
+func delivery(scope sink.Scope, instance, name string) *sink.Delivery {
+	e := &event.Event{
+		ID: event.NewID(), Name: name, Instance: instance, Time: time.Date(2025, 10, 21, 14, 0, 39, 512e6, time.UTC),
+		ServerURL: "https://api.example", Sender: "5511999990000@s.whatsapp.net", APIKey: "token",
+		Data: json.RawMessage(`{"pushName":"Ana <&> Zoë"}`),
+	}
+	return &sink.Delivery{Event: e, Scope: scope, Target: sink.Target(scope.String()), Attempt: 1, Key: e.ID + "/" + scope.String()}
+}
+
+// deliver delivers, which must succeed.
+func deliver(t testing.TB, s sink.Sink, d *sink.Delivery) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := s.Deliver(ctx, d); err != nil {
+		t.Fatalf("Deliver: %v", err)
+	}
+}
+
+// eventually waits until f holds.
+func eventually(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !f(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+// A proxy stands between a sink and the broker, and can be taken away as if the broker were stopped.
+type proxy struct {
+	t       testing.TB
+	address string
+	target  string
+
+	mu sync.Mutex
+	// mu guards the fields below.
+	listener net.Listener
+	conns    []net.Conn
+	wg       sync.WaitGroup
+}
+
+// newProxy returns a proxy of the broker that is up, and the URI that leads through it.
+func newProxy(t testing.TB, uri string) (*proxy, string) {
+	t.Helper()
+	u, err := url.Parse(uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{t: t, target: u.Host, address: "127.0.0.1:0"}
+	p.up()
+	t.Cleanup(p.down)
+	u.Host = p.address
+	return p, u.String()
+}
+
+// up listens, at the same port each time.
+func (p *proxy) up() {
+	p.t.Helper()
+	l, err := net.Listen("tcp", p.address)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.listener, p.address = l, l.Addr().String()
+	p.wg.Go(func() { p.accept(l) })
+}
+
+func (p *proxy) accept(l net.Listener) {
+	for {
+		in, err := l.Accept()
+		if err != nil {
+			return
+		}
+		out, err := net.Dial("tcp", p.target)
+		if err != nil {
+			in.Close()
+			continue
+		}
+		p.mu.Lock()
+		if p.listener != l { // taken away meanwhile
+			in.Close()
+			out.Close()
+		}
+		p.conns = append(p.conns, in, out)
+		p.wg.Go(func() { io.Copy(in, out); in.Close() })
+		p.wg.Go(func() { io.Copy(out, in); out.Close() })
+		p.mu.Unlock()
+	}
+}
+
+// down refuses connections and cuts those there are.
+func (p *proxy) down() {
+	p.mu.Lock()
+	if p.listener != nil {
+		p.listener.Close()
+		p.listener = nil
+	}
+	for _, c := range p.conns {
+		c.Close()
+	}
+	p.conns = nil
+	p.mu.Unlock()
+	p.wg.Wait()
+}
+
+func body(t testing.TB, b []byte) (envelope map[string]any) {
+	t.Helper()
+	if err := json.Unmarshal(b, &envelope); err != nil {
+		t.Fatalf("the body is no JSON: %v: %s", err, b)
+	}
+	return envelope
+}

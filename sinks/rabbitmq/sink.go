@@ -1,0 +1,224 @@
+// Package rabbitmq is the sink that publishes events to RabbitMQ, where consumers of Evolution API look for them (evolution.md, section 3.3).
+//
+//	            exchange (topic, durable)   queue (durable, quorum)             routing and binding key
+//	instance    its name                    <instance>.<event>                  <event>
+//	global      RABBITMQ_EXCHANGE_NAME      [<RABBITMQ_PREFIX_KEY>.]<event>     <event>
+//
+// Events have their wire names, in queues in lower case and with dots for underscores: sales.group-participants.update. The body is the envelope;
+// the properties are content type, persistence, message id (the event's), timestamp, type (the event's name) and the headers event, instance
+// and key, which is the same in every attempt: a consumer that has seen a key has seen the delivery.
+//
+// Exchange, queue and binding are created with the first event and remembered for as long as the connection lasts; those of the global
+// exchange as soon as there is a connection. A queue that exists with other properties is used as it is, which a line in the log says. One that is
+// deleted is noticed with the next event, which is returned by the broker and tried again. With declare off nothing is created.
+//
+// # Delivery
+//
+// Deliver returns nil when the broker has confirmed the event: for a quorum queue, when a majority has it on disk. Each delivery or batch
+// has a channel for itself while it waits, so confirms overlap and the broker's closing of a channel hits one alone.
+//
+//	what happened                                   outcome
+//	no connection, or lost before the confirm       unavailable, at once
+//	the broker has blocked publishers (memory)      unavailable
+//	no confirm in time, nack, no queue, no right    failed: tried again
+//	a name RabbitMQ cannot carry, too large         permanent
+//
+// # Connection
+//
+// One goroutine, from Start to Close, owns the connection: it dials, declares the global queues, follows the broker's notices, deletes what
+// belonged to deleted instances if told to, and dials again, for ever, with pauses up to RABBITMQ_RECONNECT_MAX.
+package rabbitmq
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/rs/zerolog"
+
+	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/sink"
+)
+
+// Name is the sink's name.
+const Name = "rabbitmq"
+
+// Spec describes the sink to the core.
+var Spec = sink.Spec[Config]{
+	Name: Name, Mode: sink.Queued,
+	Defaults: Defaults,
+	Enabled:  func(c *Config) bool { return c.Enabled },
+	Rule:     (*Config).rule,
+	Settings: sink.PlainSettings(),
+	New:      func(c Config, h sink.Host) (sink.Sink, error) { return New(c, h) },
+}
+
+// A Sink publishes to one broker.
+type Sink struct {
+	config    Config
+	codec     event.Codec
+	log       zerolog.Logger
+	directory sink.Directory
+	link      *link
+	slots     chan struct{} // one for each delivery or batch under way
+	leftovers *leftovers
+
+	stop func() // ends the owner goroutine and waits for it; nil before Start
+}
+
+var (
+	_ sink.Sink    = (*Sink)(nil)
+	_ sink.Batcher = (*Sink)(nil)
+	_ sink.Checker = (*Sink)(nil)
+)
+
+// New makes the sink. It connects once started.
+func New(c Config, h sink.Host) (*Sink, error) {
+	c.Enabled = true // whoever makes it wants it
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	d, err := newDialer(c, h.Logger)
+	if err != nil {
+		return nil, err
+	}
+	codec := c.Envelope
+	codec.Keys = nil
+	return &Sink{
+		config: c, codec: codec, log: h.Logger, directory: h.Directory,
+		link: newLink(d, h.Logger), slots: make(chan struct{}, c.Channels), leftovers: newLeftovers(),
+	}, nil
+}
+
+// Start begins to connect.
+func (s *Sink) Start(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	unwatch := func() {}
+	if s.config.DeleteWithInstance {
+		unwatch = s.directory.Watch(s.leftovers.changed)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.link.run(ctx, s.attend)
+	}()
+	s.stop = func() {
+		unwatch()
+		cancel()
+		<-done
+	}
+	return nil
+}
+
+// attend does what a session needs besides publishing, until the session or ctx ends.
+func (s *Sink) attend(ctx context.Context, session *session) error {
+	s.prepare(ctx, session)
+	for {
+		s.clean(ctx, session)
+		select {
+		case <-ctx.Done():
+			return errClosed
+		case reason := <-session.closed:
+			if reason == nil {
+				reason = amqp.ErrClosed
+			}
+			return reason
+		case b, ok := <-session.blocks:
+			if !ok {
+				session.blocks = nil // the end of the session is in closed
+				continue
+			}
+			session.note(b)
+			s.log.Warn().Bool("blocked", b.Active).Str("reason", b.Reason).Msg("RabbitMQ changed its mind about taking messages")
+		case <-s.leftovers.wake:
+		}
+	}
+}
+
+// prepare creates the global queues, for consumers that wait for them (evolution.md 3.3, "pre-creates").
+func (s *Sink) prepare(ctx context.Context, session *session) {
+	rule := s.config.rule()
+	if !rule.Global || !s.config.Declare {
+		return
+	}
+	for _, name := range event.Settable() {
+		name = event.Canonical(name)
+		if !rule.Events.Has(name) {
+			continue
+		}
+		if err := session.ensure(ctx, s.config.global(name)); err != nil {
+			s.log.Warn().Err(err).Str("event", name).Msg("a global queue could not be prepared")
+			return
+		}
+	}
+}
+
+// Deliver publishes one event and waits for the broker's confirm.
+func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
+	return s.DeliverBatch(ctx, []*sink.Delivery{d})[0]
+}
+
+// DeliverBatch publishes the events one after the other and then waits for all confirms.
+func (s *Sink) DeliverBatch(ctx context.Context, deliveries []*sink.Delivery) []error {
+	errs := make([]error, len(deliveries))
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return fill(errs, ctx.Err())
+	}
+	session, err := s.link.current(ctx)
+	if err == nil {
+		err = session.takes()
+	}
+	if err != nil {
+		return fill(errs, err)
+	}
+	b := s.batch(ctx, session, deliveries, errs)
+	for i, err := range session.publish(ctx, b.messages) {
+		errs[b.index[i]] = err
+	}
+	return errs
+}
+
+// Check returns nil while the sink is connected and the broker takes messages.
+func (s *Sink) Check(context.Context) error {
+	session, err, _ := s.link.state()
+	switch {
+	case session != nil:
+		return session.takes()
+	case err != nil:
+		return fmt.Errorf("not connected to %s: %w", s.link.dialer.address, err)
+	}
+	return fmt.Errorf("connecting to %s", s.link.dialer.address)
+}
+
+// Connection tells operators since when the sink is connected, zero if it is not, and the last failure, nil if there was none.
+func (s *Sink) Connection() (since time.Time, last error) { return s.link.history() }
+
+// Close waits for deliveries under way until ctx ends, then disconnects.
+func (s *Sink) Close(ctx context.Context) error {
+	if s.stop == nil {
+		return nil
+	}
+	taken := s.takeSlots(ctx)
+	s.stop()
+	for range taken { // whoever comes too late learns that the sink is closed
+		<-s.slots
+	}
+	return nil
+}
+
+// takeSlots takes every slot, which is to wait for all deliveries, and returns how many it has got when ctx ends.
+func (s *Sink) takeSlots(ctx context.Context) (taken int) {
+	for range cap(s.slots) {
+		select {
+		case s.slots <- struct{}{}:
+			taken++
+		case <-ctx.Done():
+			return taken
+		}
+	}
+	return taken
+}
