@@ -18,7 +18,7 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// A DB is an open file: the bus, its log and the store of instances. Any number of goroutines may use it at once.
+// A DB is an open file: the bus, its log and the store of instances, and the queue's, see [DB.Queue]. Any number of goroutines may use it at once.
 type DB struct {
 	config Config
 	logger zerolog.Logger
@@ -33,6 +33,7 @@ type DB struct {
 	extent    extent
 	cursors   *cursors
 	retention *retention
+	queue     *Queue
 
 	once   sync.Once
 	stop   chan struct{} // closed when Close begins
@@ -110,7 +111,8 @@ func (db *DB) load(ctx context.Context, conn *sql.Conn) error {
 	db.log.Moved = db.cursors.moved
 	db.node = tail.NewNode(db.log)
 	db.retention = newRetention(db, seen)
-	return nil
+	db.queue, err = openQueue(ctx, conn, db)
+	return err
 }
 
 func (db *DB) start() {

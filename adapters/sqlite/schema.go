@@ -45,6 +45,89 @@ var migrations = []string{
 
 	CREATE TABLE facts (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 	`,
+	`
+	-- Events that wait in lanes of the delivery queue, or did so a moment ago; see queue.go.
+	CREATE TABLE queue_events (
+		seq      INTEGER PRIMARY KEY, -- of its deliveries too
+		instance TEXT NOT NULL,
+		id       TEXT NOT NULL,
+		name     TEXT NOT NULL,
+		at       INTEGER NOT NULL,    -- when it was put, Unix milliseconds
+		copy     INTEGER NOT NULL,    -- 1: not the one that further Puts are absorbed by
+		lanes    BLOB NOT NULL,       -- where it was put, see laneList
+		metadata BLOB NOT NULL,       -- see encodeMetadata
+		payload  BLOB NOT NULL
+	) STRICT;
+	CREATE UNIQUE INDEX queue_events_id ON queue_events (instance, id) WHERE copy = 0;
+
+	CREATE TABLE queue_lanes (
+		id       INTEGER PRIMARY KEY,
+		sink     TEXT NOT NULL,
+		target   TEXT NOT NULL,
+		instance TEXT NOT NULL,
+		tried    INTEGER NOT NULL DEFAULT 0, -- seq of the delivery that the rest is about; times are Unix milliseconds, 0 for none
+		attempts INTEGER NOT NULL DEFAULT 0,
+		first    INTEGER NOT NULL DEFAULT 0,
+		last     INTEGER NOT NULL DEFAULT 0,
+		next     INTEGER NOT NULL DEFAULT 0,
+		error    TEXT NOT NULL DEFAULT '',
+		UNIQUE (sink, target, instance)
+	) STRICT;
+
+	CREATE TABLE queue_deliveries (
+		lane      INTEGER NOT NULL,
+		seq       INTEGER NOT NULL,
+		scope     INTEGER NOT NULL,
+		droppable INTEGER NOT NULL,
+		PRIMARY KEY (lane, seq)
+	) STRICT, WITHOUT ROWID;
+	CREATE INDEX queue_deliveries_seq ON queue_deliveries (seq);
+	CREATE INDEX queue_deliveries_droppable ON queue_deliveries (lane, seq) WHERE droppable = 1;
+
+	CREATE TABLE queue_letters (
+		id       INTEGER PRIMARY KEY AUTOINCREMENT,
+		sink     TEXT NOT NULL,
+		target   TEXT NOT NULL,
+		instance TEXT NOT NULL,
+		scope    INTEGER NOT NULL,
+		event    TEXT NOT NULL,
+		name     TEXT NOT NULL,
+		reason   TEXT NOT NULL,
+		attempts INTEGER NOT NULL,
+		first    INTEGER NOT NULL,
+		last     INTEGER NOT NULL,
+		error    TEXT NOT NULL,
+		died     INTEGER NOT NULL,
+		metadata BLOB NOT NULL,
+		payload  BLOB NOT NULL
+	) STRICT;
+	CREATE INDEX queue_letters_lane ON queue_letters (instance, sink, target);
+	CREATE INDEX queue_letters_event ON queue_letters (event);
+
+	CREATE TABLE queue_attempts (
+		id       INTEGER PRIMARY KEY AUTOINCREMENT,
+		event    TEXT NOT NULL,
+		sink     TEXT NOT NULL,
+		target   TEXT NOT NULL,
+		instance TEXT NOT NULL,
+		number   INTEGER NOT NULL,
+		at       INTEGER NOT NULL,
+		took     INTEGER NOT NULL, -- nanoseconds
+		error    TEXT NOT NULL,
+		status   TEXT NOT NULL,
+		head     BLOB
+	) STRICT;
+	CREATE INDEX queue_attempts_event ON queue_attempts (event);
+
+	CREATE TABLE queue_pauses (
+		sink     TEXT NOT NULL,
+		target   TEXT NOT NULL,
+		instance TEXT NOT NULL,
+		reason   TEXT NOT NULL,
+		at       INTEGER NOT NULL,
+		PRIMARY KEY (sink, target, instance)
+	) STRICT, WITHOUT ROWID;
+	`,
 }
 
 // migrate brings the file to the newest version, one transaction per step.

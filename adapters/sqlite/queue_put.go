@@ -1,0 +1,194 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/binary"
+	"hash/fnv"
+	"time"
+
+	"github.com/evosink/evosink/core/queue"
+)
+
+// Put implements [queue.Store].
+func (q *Queue) Put(ctx context.Context, e queue.Entry) (places []queue.Place, err error) {
+	s := encodeEvent(e.Event)
+	p := &putting{Queue: q, entry: e, event: s}
+	err = q.write(ctx, &write{bytes: s.bytes() + int64(len(e.To))*64, apply: p.apply, after: p.after})
+	return p.places, err
+}
+
+// putting is one Put under way.
+type putting struct {
+	*Queue
+	entry queue.Entry
+	event storedEvent
+
+	// what apply has found, anew each time that it is called
+	places []queue.Place
+	fresh  map[queue.Lane]int64
+	last   int64 // the seq given out last
+}
+
+func (p *putting) apply(t *tx) error {
+	p.places = make([]queue.Place, len(p.entry.To))
+	p.fresh = map[queue.Lane]int64{}
+	p.seq++
+	p.last = p.seq
+	var list laneList
+	for _, d := range p.entry.To {
+		list = list.add(d.Lane, p.seqOf(d))
+	}
+	stored, err := p.insert(t, 0, list)
+	if err != nil {
+		return err
+	}
+	if stored {
+		err = p.deliveries(t, p.entry.To)
+	} else {
+		err = p.again(t)
+	}
+	if err == nil && p.entry.Cursor != nil {
+		err = saveCursor(t, *p.entry.Cursor)
+	}
+	return err
+}
+
+// seqOf returns the seq that a destination gets; 0 if it does not wait.
+func (p *putting) seqOf(d queue.Destination) int64 {
+	if d.Refused != "" {
+		return 0
+	}
+	return p.last
+}
+
+// insert stores the event, unless copy is 0 and it was stored before.
+func (p *putting) insert(t *tx, copy int, list laneList) (stored bool, err error) {
+	e := p.entry.Event
+	r, err := t.exec(`INSERT INTO queue_events (seq, instance, id, name, at, copy, lanes, metadata, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT DO NOTHING`, p.last, e.Instance, e.ID, e.Name, p.entry.At.UnixMilli(), copy, []byte(list), p.event.metadata, p.event.payload)
+	if err != nil {
+		return false, err
+	}
+	n, err := r.RowsAffected()
+	return n > 0, err
+}
+
+// deliveries stores the destinations of the event whose row is p.last.
+func (p *putting) deliveries(t *tx, to []queue.Destination) error {
+	for i, d := range to {
+		p.places[i] = queue.Place{Seq: p.seqOf(d), New: true}
+		if err := p.deliver(t, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *putting) deliver(t *tx, d queue.Destination) error {
+	if d.Refused != "" {
+		return p.refuse(t, d)
+	}
+	lane, err := p.laneID(t, d.Lane, p.fresh)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec("INSERT INTO queue_deliveries (lane, seq, scope, droppable) VALUES (?, ?, ?, ?)", lane, p.last, int(d.Scope), number1(d.Droppable))
+	return err
+}
+
+func number1(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (p *putting) refuse(t *tx, d queue.Destination) error {
+	e := p.entry.Event
+	_, err := t.exec(`INSERT INTO queue_letters (sink, target, instance, scope, event, name, reason, attempts, first, last, error, died, metadata, payload)
+		VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, '', ?, ?, ?)`, d.Lane.Sink, string(d.Lane.Target), d.Lane.Instance, int(d.Scope),
+		e.ID, e.Name, string(d.Refused), time.Now().UnixMilli(), p.event.metadata, p.event.payload)
+	return err
+}
+
+// again puts an event that was put before: lanes that know it absorb it, for the others it is stored once more, because it has
+// to be behind what waits there.
+func (p *putting) again(t *tx) error {
+	var first int64
+	var list []byte
+	e := p.entry.Event
+	if _, err := t.row("SELECT seq, lanes FROM queue_events WHERE instance = ? AND id = ? AND copy = 0", []any{e.Instance, e.ID}, &first, &list); err != nil {
+		return err
+	}
+	stored := false
+	for i, d := range p.entry.To {
+		seq, known := laneList(list).find(d.Lane)
+		if known {
+			waits, err := p.waits(t, d.Lane, seq)
+			if err != nil {
+				return err
+			}
+			if waits {
+				p.places[i].Seq = seq
+			}
+			continue
+		}
+		if !stored && d.Refused == "" {
+			if _, err := p.insert(t, 1, laneList{}); err != nil {
+				return err
+			}
+			stored = true
+		}
+		if err := p.deliver(t, d); err != nil {
+			return err
+		}
+		p.places[i] = queue.Place{Seq: p.seqOf(d), New: true}
+		list = laneList(list).add(d.Lane, p.seqOf(d))
+		if _, err := t.exec("UPDATE queue_events SET lanes = ? WHERE seq = ?", list, first); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *putting) waits(t *tx, l queue.Lane, seq int64) (bool, error) {
+	lane, err := p.laneID(t, l, p.fresh)
+	if err != nil {
+		return false, err
+	}
+	var one int
+	return t.row("SELECT 1 FROM queue_deliveries WHERE lane = ? AND seq = ?", []any{lane, seq}, &one)
+}
+
+func (p *putting) after() {
+	p.remember(p.fresh)
+	p.past.grow(p.last, p.event.bytes())
+	if c := p.entry.Cursor; c != nil {
+		p.db.log.Readers.Move(*c)
+	}
+}
+
+// A laneList says in which lanes an event was put: for each a hash of the lane and the seq of the delivery, 8 bytes each.
+type laneList []byte
+
+func (l laneList) add(lane queue.Lane, seq int64) laneList {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(l, hash(lane)), uint64(seq))
+}
+
+func (l laneList) find(lane queue.Lane) (seq int64, ok bool) {
+	for h := hash(lane); len(l) >= 16; l = l[16:] {
+		if binary.BigEndian.Uint64(l) == h {
+			return int64(binary.BigEndian.Uint64(l[8:])), true
+		}
+	}
+	return 0, false
+}
+
+func hash(l queue.Lane) uint64 {
+	h := fnv.New64a()
+	for _, s := range []string{l.Sink, string(l.Target), l.Instance} {
+		h.Write([]byte(s))
+		h.Write([]byte{0})
+	}
+	return h.Sum64()
+}
