@@ -1,10 +1,12 @@
 package sqlite_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,17 +16,17 @@ import (
 	"github.com/evosink/evosink/core/bus"
 )
 
-// publishMany publishes the events in calls of 500.
-func publishMany(t *testing.T, db *sqlite.DB, instance string, from, to int) {
+// publishMany publishes the events in one call, each with so many bytes more than usual.
+func publishMany(t *testing.T, db *sqlite.DB, instance string, from, to int, more ...byte) {
 	t.Helper()
-	for from < to {
-		var batch []*message.Message
-		for ; from < to && len(batch) < 500; from++ {
-			batch = append(batch, bus.Message(numbered(instance, from)))
-		}
-		if err := db.Publisher().Publish(bus.Topic(bus.Shard(instance, db.Shards())), batch...); err != nil {
-			t.Fatal(err)
-		}
+	var batch []*message.Message
+	for ; from < to; from++ {
+		e := numbered(instance, from)
+		e.Data = slices.Concat(e.Data, more)
+		batch = append(batch, bus.Message(e))
+	}
+	if err := db.Publisher().Publish(bus.Topic(bus.Shard(instance, db.Shards())), batch...); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -55,13 +57,15 @@ func take(t *testing.T, c <-chan *message.Message, instance string, from, to int
 	}
 }
 
-// behind is more than the events that are kept in memory.
-const behind = 12_000
+// So many events with so many bytes more than usual are more than what is kept in memory.
+const behind = 180
+
+var more = bytes.Repeat([]byte(" "), 100<<10)
 
 func TestReadersThatFellBehindCatchUpFromTheFileAndGoOnLive(t *testing.T) {
 	db := open(t, newConfig(t))
 	broadcast := subscribe(t, db.Broadcast(), bus.All)
-	publishMany(t, db, "a", 0, behind)
+	publishMany(t, db, "a", 0, behind, more...)
 	group := subscribe(t, db.Group("g"), bus.Topic(bus.Shard("a", db.Shards())))
 	take(t, broadcast, "a", 0, behind)
 	take(t, group, "a", 0, behind)
@@ -76,7 +80,7 @@ func TestAnIdleShardSeesItsNextEventWhateverHappenedElsewhere(t *testing.T) {
 	group := subscribe(t, db.Group("g"), bus.Topic(bus.Shard(idle, db.Shards())))
 	publish(t, db, idle, 0, 1)
 	take(t, group, idle, 0, 1)
-	publishMany(t, db, busy, 0, behind)
+	publishMany(t, db, busy, 0, behind, more...)
 	publish(t, db, idle, 1, 2)
 	take(t, group, idle, 1, 2)
 }
@@ -92,22 +96,14 @@ func other(db *sqlite.DB, instance string) string {
 
 func TestLargeEventsAreReadBackInPagesThatFitInMemory(t *testing.T) {
 	db := open(t, newConfig(t))
-	e := numbered("a", 0)
-	e.Data = append(append([]byte(`"`), make([]byte, 8<<20)...), '"')
-	for i := range e.Data[1 : len(e.Data)-1] {
-		e.Data[1+i] = 'x'
-	}
 	for n := range 4 {
-		e.ID = fmt.Sprintf("a#%d", n)
-		if err := db.Publisher().Publish(bus.Topic(bus.Shard("a", db.Shards())), bus.Message(e)); err != nil {
-			t.Fatal(err)
-		}
+		publishMany(t, db, "a", n, n+1, bytes.Repeat([]byte(" "), 8<<20)...)
 	}
 	take(t, subscribe(t, db.Group("g"), bus.Topic(bus.Shard("a", db.Shards()))), "a", 0, 4)
 }
 
 func TestAckedEventsCostNoCommitEach(t *testing.T) {
-	const n = 2000
+	const n = 500
 	db := open(t, newConfig(t))
 	publishMany(t, db, "a", 0, n)
 	before := db.Stats().Commits

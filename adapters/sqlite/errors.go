@@ -46,6 +46,8 @@ func explain(path string, err error) error {
 		return fmt.Errorf("%w: free some space where %s is; writing then goes on by itself (%w)", ErrFull, path, err)
 	case codes.SQLITE_CORRUPT, codes.SQLITE_NOTADB:
 		return damaged(path, err)
+	case codes.SQLITE_BUSY:
+		return fmt.Errorf("%s is locked by another program that has it open; end that program: %w", path, err)
 	case codes.SQLITE_READONLY, codes.SQLITE_CANTOPEN, codes.SQLITE_PERM:
 		return fmt.Errorf("%s cannot be written; check that its directory and all files beside it belong to the user that runs this: %w", path, err)
 	}

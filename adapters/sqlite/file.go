@@ -17,7 +17,7 @@ import (
 // The pragmas of every connection, and of the two kinds. 4,000 pages of 4 KiB between checkpoints halve what is written
 // twice; the cache keeps the inner pages of the indexes.
 var (
-	pragmas       = []string{"busy_timeout(5000)", "synchronous(FULL)", "foreign_keys(ON)", "trusted_schema(OFF)"}
+	pragmas       = []string{"busy_timeout(5000)", "synchronous(FULL)", "trusted_schema(OFF)"}
 	writerPragmas = []string{"wal_autocheckpoint(4000)", "journal_size_limit(67108864)", "cache_size(-8192)"}
 	readerPragmas = []string{"query_only(ON)"}
 )

@@ -149,7 +149,9 @@ func (e *extent) grow(first mark, events int, bytes int64) (held int64) {
 func (e *extent) shrink(oldest mark) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.oldest = oldest
+	if oldest.position > e.oldest.position {
+		e.oldest = oldest
+	}
 }
 
 func (e *extent) read() (oldest mark, at head) {

@@ -11,14 +11,17 @@ import (
 )
 
 const (
-	// retentionPeriod is the time from one look at the log to the next. A log beyond its size is looked at when that happens.
+	// retentionPeriod is the time from one look at the log to the next. A log beyond its size is looked at when that
+	// happens, but not again before retentionPause is over: what a group holds cannot be removed however often one looks.
 	retentionPeriod = time.Minute
+	retentionPause  = 250 * time.Millisecond
 	// retentionBatch is how many entries one write removes, so that others get their turn.
 	retentionBatch = 256
 	// groupGrace is how long after the start a group that nobody subscribed to still counts.
 	groupGrace = time.Hour
-	// vacuumPages is how many free pages the file keeps for what comes next, and how many one write gives back.
-	vacuumPages = 4096
+	// sparePages is how many free pages the file may keep for what comes next, vacuumBatch how many one write gives back.
+	sparePages  = 8192
+	vacuumBatch = 256
 )
 
 // excess is the size at which retention begins: a little beyond the bound, so that it has a batch to do.
@@ -86,6 +89,11 @@ func (r *retention) run(ctx context.Context) {
 		if err := r.pass(ctx, time.Now()); err != nil && ctx.Err() == nil {
 			r.db.logger.Error().Err(err).Msg("old events could not be removed")
 		}
+		select {
+		case <-time.After(retentionPause):
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -106,46 +114,45 @@ func (r *retention) pass(ctx context.Context, now time.Time) error {
 	if err := r.expireGroups(ctx, now); err != nil {
 		return err
 	}
-	removed := int64(0)
-	for {
-		n, err := r.removeBatch(ctx, now)
-		removed += n
-		if err != nil {
-			return err
-		}
-		if n < retentionBatch {
-			break
-		}
-	}
-	if removed == 0 {
+	oldest, at := r.db.extent.read()
+	if !r.due(oldest, at, now) {
 		return nil
+	}
+	limit, err := r.firstHeld(ctx, at)
+	if err != nil {
+		return err
+	}
+	removed, err := r.remove(ctx, oldest, at, limit, now)
+	if err != nil || removed == 0 {
+		return err
 	}
 	r.db.logger.Debug().Int64("events", removed).Msg("old events removed")
 	return r.vacuum(ctx)
 }
 
-// removeBatch removes up to a batch of entries from the oldest end.
-func (r *retention) removeBatch(ctx context.Context, now time.Time) (removed int64, err error) {
-	oldest, at := r.db.extent.read()
-	if !r.due(oldest, at, now) {
-		return 0, nil
+// remove removes the entries from the oldest on that are due and before limit, batch by batch.
+func (r *retention) remove(ctx context.Context, oldest mark, at head, limit int64, now time.Time) (removed int64, err error) {
+	for {
+		next, err := r.firstKept(ctx, at, limit, now)
+		if err != nil || next.position <= oldest.position {
+			return removed, err
+		}
+		if err := r.removeBefore(ctx, next); err != nil {
+			return removed, err
+		}
+		removed += next.position - oldest.position
+		oldest = next
 	}
-	held, err := r.firstHeld(ctx, at)
-	if err != nil {
-		return 0, err
-	}
-	next, err := r.firstKept(ctx, at, min(held, at.position), now)
-	if err != nil || next.position <= oldest.position {
-		return 0, err
-	}
-	err = r.db.writer.do(ctx, &write{
+}
+
+func (r *retention) removeBefore(ctx context.Context, next mark) error {
+	return r.db.writer.do(ctx, &write{
 		apply: func(t *tx) error {
 			_, err := t.exec("DELETE FROM log WHERE position < ?", next.position)
 			return err
 		},
 		after: func() { r.db.extent.shrink(next) },
 	})
-	return next.position - oldest.position, err
 }
 
 // due reports whether an entry may go because of its age or the log's size. Nothing is read for that, so an idle log stays untouched.
@@ -157,7 +164,7 @@ func (r *retention) due(m mark, at head, now time.Time) bool {
 	return c.Age > 0 && m.time < now.Add(-c.Age).UnixMilli() || c.Bytes > 0 && at.end-m.start > c.Bytes
 }
 
-// firstHeld returns the position of the first entry that some group has not acked.
+// firstHeld returns the position of the first entry that some group has not acked, or of the newest.
 func (r *retention) firstHeld(ctx context.Context, at head) (int64, error) {
 	held := at.position
 	for _, reader := range r.db.log.Groups() {
@@ -250,11 +257,11 @@ func (r *retention) vacuum(ctx context.Context) error {
 		if err := r.db.reading.QueryRowContext(ctx, "SELECT freelist_count, page_count FROM pragma_freelist_count, pragma_page_count").Scan(&free, &total); err != nil {
 			return fmt.Errorf("count free pages: %w", err)
 		}
-		if free <= 2*vacuumPages || free < total/4 {
+		if free <= sparePages || free < total/4 {
 			return nil
 		}
 		err := r.db.writer.do(ctx, &write{apply: func(t *tx) error {
-			_, err := t.exec(fmt.Sprintf("PRAGMA incremental_vacuum(%d)", vacuumPages))
+			_, err := t.exec(fmt.Sprintf("PRAGMA incremental_vacuum(%d)", vacuumBatch))
 			return err
 		}})
 		if err != nil {
