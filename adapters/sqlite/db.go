@@ -26,6 +26,7 @@ type DB struct {
 	unlock  func() error
 	writing *sql.DB // one connection, the writer's
 	reading *sql.DB
+	conn    *sql.Conn // of writing
 
 	writer    *writer
 	log       *tail.Log
@@ -79,15 +80,14 @@ func (db *DB) open(ctx context.Context) error {
 	if db.reading, err = connect(db.config.Path, readers, readerPragmas); err != nil {
 		return err
 	}
-	conn, err := db.writing.Conn(ctx)
-	if err != nil {
+	if db.conn, err = db.writing.Conn(ctx); err != nil {
 		return explain(db.config.Path, err)
 	}
-	if err := inspect(ctx, db.config, conn); err != nil {
-		return errors.Join(err, conn.Close())
+	if err := inspect(ctx, db.config, db.conn); err != nil {
+		return err
 	}
-	if err := db.load(ctx, conn); err != nil {
-		return errors.Join(explain(db.config.Path, err), conn.Close())
+	if err := db.load(ctx, db.conn); err != nil {
+		return explain(db.config.Path, err)
 	}
 	return nil
 }
@@ -149,8 +149,8 @@ func (db *DB) shutdown() {
 // closeFile closes what is open of the file. The last connection checkpoints and removes the WAL.
 func (db *DB) closeFile() error {
 	var errs []error
-	if db.writer != nil {
-		errs = append(errs, db.writer.conn.Close())
+	if db.conn != nil {
+		errs = append(errs, db.conn.Close())
 	}
 	for _, pool := range []*sql.DB{db.reading, db.writing} {
 		if pool != nil {
