@@ -19,27 +19,34 @@ var errContentType = errors.New("engineio: binary payload in revision 4")
 func (s *Session) post(w http.ResponseWriter, r *http.Request) {
 	binary := strings.HasPrefix(r.Header.Get("Content-Type"), "application/octet-stream")
 	p, refused := s.beginPost(w, binary)
+	if refused == nil {
+		refused = s.receiveBody(w, r, p, binary)
+		s.endPost(p) // before the answer, which the client may answer with the next
+	}
 	if refused != nil {
 		s.server.refuse(w, r, refused)
 		return
 	}
-	defer s.endPost(p)
+	// Not text/plain, which old browsers offer to download.
+	w.Header().Set("Content-Type", "text/html")
+	_ = answer(w, http.StatusOK, []byte("ok")) // the client will miss it
+}
+
+// receiveBody reads a POST and takes its packets.
+func (s *Session) receiveBody(w http.ResponseWriter, r *http.Request, p *polling, binary bool) *refusal {
 	body, err := readBody(r, s.server.config.MaxPayload)
 	s.bodyRead(p)
 	switch {
 	case errors.Is(err, errTooLarge):
-		s.server.refuse(w, r, tooLarge)
+		return tooLarge
 	case err != nil:
 		s.fail(ReasonTransportError, errors.Join(errAborted, err))
 		w.Header().Set("Connection", "close")
-		s.server.refuse(w, r, badRequest)
+		return badRequest
 	case !s.receivePayload(r.Context(), body, binary):
-		s.server.refuse(w, r, badRequest)
-	default:
-		// Not text/plain, which old browsers offer to download.
-		w.Header().Set("Content-Type", "text/html")
-		_ = answer(w, http.StatusOK, []byte("ok")) // the client will miss it
+		return badRequest
 	}
+	return nil
 }
 
 // beginPost makes a POST the only one. Reading its body can be cut from now on.
