@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/core/bus"
@@ -42,6 +43,9 @@ type Hub struct {
 	log   zerolog.Logger
 	sinks []*member
 	queue *dispatcher // nil without queued sinks
+	host  *message.Router
+
+	commands *commands
 
 	started chan struct{} // closed when Run has started everything
 	stop    chan struct{} // closed by Close
@@ -64,7 +68,7 @@ func New(o Options) (*Hub, error) {
 		o.DrainTimeout = 10 * time.Second
 	}
 	h := &Hub{
-		opts: o, log: o.Logger,
+		opts: o, log: o.Logger, commands: &commands{log: o.Logger},
 		started: make(chan struct{}), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	for _, f := range o.Sinks {
@@ -73,6 +77,9 @@ func New(o Options) (*Hub, error) {
 		}
 	}
 	var err error
+	if h.host, err = h.emptyRouter("host"); err != nil {
+		return nil, err
+	}
 	if h.queue, err = newDispatcher(h.sinks, o); err != nil {
 		return nil, err
 	}
@@ -86,7 +93,7 @@ func (h *Hub) add(f *sink.Factory) error {
 	if f.Mode == sink.Queued && h.opts.Queue == nil {
 		return fmt.Errorf("sink %s is of mode %s, which needs a store for what waits (Options.Queue)", f.Name, f.Mode)
 	}
-	m, err := newMember(f, h.opts)
+	m, err := newMember(f, h.opts, h.commands)
 	if err != nil {
 		return err
 	}

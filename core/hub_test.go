@@ -60,6 +60,12 @@ func use(name string, r *recorder, rule sink.Rule) *sink.Factory {
 // start runs a hub with the sinks on the memory engine until the test ends.
 func start(t *testing.T, o core.Options, sinks ...*sink.Factory) (*core.Hub, *instances.Registry) {
 	t.Helper()
+	return startAfter(t, o, func(*core.Hub) {}, sinks...)
+}
+
+// startAfter is start for a host that prepares the hub before it runs.
+func startAfter(t *testing.T, o core.Options, prepare func(*core.Hub), sinks ...*sink.Factory) (*core.Hub, *instances.Registry) {
+	t.Helper()
 	engine, err := memory.New(memory.DefaultConfig())
 	if err != nil {
 		t.Fatal(err)
@@ -70,11 +76,12 @@ func start(t *testing.T, o core.Options, sinks ...*sink.Factory) (*core.Hub, *in
 	}
 	b := engine.Bus()
 	o.Bus, o.Instances, o.Sinks = b, registry, sinks
-	o.Logger = zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel)
+	o.Logger = zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.FatalLevel)
 	hub, err := core.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	prepare(hub)
 	ended := make(chan error, 1)
 	go func() { ended <- hub.Run(context.Background()) }()
 	<-hub.Started()

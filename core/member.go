@@ -59,12 +59,12 @@ type parsed struct {
 	scope.Settings
 }
 
-func newMember(f *sink.Factory, o Options) (*member, error) {
+func newMember(f *sink.Factory, o Options, c *commands) (*member, error) {
 	m := &member{
 		name: f.Name, mode: f.Mode, rule: f.Rule(), registry: o.Instances, drain: o.DrainTimeout,
 		log: o.Logger.With().Str("sink", f.Name).Logger(),
 	}
-	host := sink.Host{Logger: m.log, Directory: &directory{o.Instances, f.Name}}
+	host := sink.Host{Logger: m.log, Directory: &directory{o.Instances, f.Name}, Commander: c}
 	if o.Log != nil {
 		host.Log, host.Reached = o.Log, m.progress.reached
 	}

@@ -12,14 +12,23 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// newRouter makes the router with all handlers of the hub. Each is added exactly once; see the package comment.
-func (h *Hub) newRouter() (*message.Router, error) {
+// emptyRouter makes a router that stays open without any handler but the one that it has.
+func (h *Hub) emptyRouter(name string) (*message.Router, error) {
 	config := message.RouterConfig{CloseTimeout: h.opts.DrainTimeout}
-	r, err := message.NewRouter(config, routerLog{h.log.With().Str("component", "router").Logger()})
+	r, err := message.NewRouter(config, routerLog{h.log.With().Str("router", name).Logger()})
 	if err != nil {
 		return nil, fmt.Errorf("make the router: %w", err)
 	}
 	r.AddConsumerHandler("control", "control", idle{}, func(*message.Message) error { return nil })
+	return r, nil
+}
+
+// newRouter makes the router with all handlers of the hub. Each is added exactly once; see the package comment.
+func (h *Hub) newRouter() (*message.Router, error) {
+	r, err := h.emptyRouter("hub")
+	if err != nil {
+		return nil, err
+	}
 	for _, m := range h.sinks {
 		if m.mode == sink.Live {
 			r.AddConsumerHandler("live/"+m.name, bus.All, h.opts.Bus.Broadcast(), m.live)

@@ -49,6 +49,7 @@ func (h *Hub) run(ctx context.Context) error {
 	defer h.watchInstances()()
 	ended := make(chan error, 1)
 	go func() { ended <- router.Run(life) }()
+	defer h.runHost(life)()
 	select {
 	case <-router.Running():
 		close(h.started)

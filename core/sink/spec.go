@@ -67,7 +67,8 @@ func ParseSubscription(settings json.RawMessage) (Subscription, error) {
 type Host struct {
 	Logger    zerolog.Logger // has the sink's name as a field
 	Directory Directory
-	Log       Log // nil when the engine keeps no log of events
+	Commander Commander // has clients' commands done; nil if there can be none
+	Log       Log       // nil when the engine keeps no log of events
 	// Reached returns when every event of the log up to a position has been handed to the sink, or was not for it, or when
 	// ctx ends. With it a sink of mode [Live] knows that what it has replayed will not come again. nil without a Log.
 	Reached func(ctx context.Context, position int64) error
