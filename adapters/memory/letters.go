@@ -46,7 +46,7 @@ func behind(id int64, p queue.Page) bool {
 }
 
 func matches(f queue.LetterFilter, l queue.Letter) bool {
-	return f.Has(l.Lane) && (f.EventID == "" || f.EventID == l.EventID) && (f.Reason == "" || f.Reason == l.Reason) &&
+	return f.Has(l.Lane) && (f.ID == 0 || f.ID == l.ID) && (f.EventID == "" || f.EventID == l.EventID) && (f.Reason == "" || f.Reason == l.Reason) &&
 		contains(l.Error, f.Error)
 }
 

@@ -101,6 +101,7 @@ func (q *Queue) failed(ctx context.Context, o *outlet, t *trial, i int, a *Attem
 		head.Next = now.Add(delay)
 		q.sleep(l, delay)
 	}
+	o.count.Retried++
 	q.record(l, Outcome{Seq: item.Seq, Result: Again, Progress: *head, Attempt: entry})
 	return p, paused
 }

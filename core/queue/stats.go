@@ -15,6 +15,7 @@ type Counts struct {
 	Dropped   int64 // that were dropped to make room
 	Delivered int64
 	Failed    int64 // attempts
+	Retried   int64 // failed attempts after which the delivery stayed in its lane
 	Buried    int64 // deliveries that became dead letters after waiting
 	Panics    int64
 	Restarts  int64

@@ -177,6 +177,7 @@ type Revived struct {
 // A LetterFilter chooses dead letters; empty fields match all.
 type LetterFilter struct {
 	Selector
+	ID      int64 // the one with this id
 	EventID string
 	Reason  Reason
 	Error   string // part of the last error

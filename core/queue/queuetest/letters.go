@@ -35,6 +35,7 @@ func (t *trial) lists() {
 	t.wantLetters(all, queue.LetterFilter{Selector: queue.Selector{Sink: "webhook", Instance: "sales"}}, queue.Page{})
 	t.wantLetters(nil, queue.LetterFilter{Selector: queue.Selector{Instance: "support"}}, queue.Page{})
 	t.wantLetters([]int64{all[0], all[6]}, queue.LetterFilter{EventID: "e0"}, queue.Page{})
+	t.wantLetters(all[2:3], queue.LetterFilter{ID: all[2]}, queue.Page{})
 	t.wantLetters(all[6:], queue.LetterFilter{Reason: queue.Permanent}, queue.Page{})
 	t.wantLetters(all[3:4], queue.LetterFilter{Error: "503"}, queue.Page{})
 	t.wantLetters(all[6:], queue.LetterFilter{Error: "0%_g"}, queue.Page{})
