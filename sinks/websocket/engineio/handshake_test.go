@@ -229,6 +229,17 @@ func TestAnApplicationThatReturnsNoHandlerEndsTheSession(t *testing.T) {
 	}
 }
 
+func TestAnApplicationThatPanicsLosesTheSessionOnly(t *testing.T) {
+	s := open(t, func(c *engineio.Config) {
+		c.Accept = func(*engineio.Session, *http.Request) engineio.Handler { panic(http.ErrAbortHandler) }
+	})
+	p := s.dial(t, "EIO=4&transport=websocket")
+	p.wantClosed(t)
+	if s.Sessions() != 0 {
+		t.Errorf("%d sessions", s.Sessions())
+	}
+}
+
 func TestTheCookieComesWithThePollingHandshakeOnly(t *testing.T) {
 	s := open(t, func(c *engineio.Config) {
 		c.Cookie = &http.Cookie{Name: "io", Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}

@@ -57,14 +57,19 @@ func (s *Session) start(r *http.Request) bool {
 	if !s.enter() {
 		return false
 	}
+	defer s.accepted() // even if Accept panics, which net/http survives
 	s.handler = s.server.config.Accept(s, r)
+	return true
+}
+
+// accepted begins to read, or ends a session that nobody wants.
+func (s *Session) accepted() {
 	if s.handler == nil {
 		s.Close(ReasonForcedClose)
 	}
 	if s.conn != nil {
 		s.conn.start()
 	}
-	return true
 }
 
 // enter makes the session known and sets its first deadline, unless its client

@@ -341,6 +341,15 @@ func TestAConnectionStaysUsableAfterRefusals(t *testing.T) {
 	}
 }
 
+func TestAPostMayFollowTheAnswerToTheOneBefore(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	for i := range 500 {
+		p.post(t, fmt.Sprint("4", i)).want(t, 200, "ok")
+		app.wantText(t, fmt.Sprint(i))
+	}
+}
+
 func TestVolatileMessagesNeedAPendingPoll(t *testing.T) {
 	s := open(t, nil)
 	p, app := s.poll(t)

@@ -122,7 +122,7 @@ func reasonFor(err error) Reason {
 	case errors.Is(err, errSlow):
 		return ReasonSlowClient
 	case errors.As(err, &closed), errors.As(err, &network),
-		errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe):
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe):
 		return ReasonTransportClose
 	}
 	return ReasonTransportError

@@ -43,21 +43,24 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, session *Sess
 	c := hijack.conn
 	c.ws = ws
 	wire := int64(s.config.MaxPayload)
-	if s.upgrader.EnableCompression && offersDeflate(r) {
-		c.form.deflate = s.config.PerMessageDeflate
+	if s.upgrader.EnableCompression {
 		wire += wire/1000 + 64 // what cannot be compressed grows a little
+		if takesDeflate(r) {
+			c.form.deflate = s.config.PerMessageDeflate
+		}
 	}
 	ws.SetReadLimit(wire)
 	return c, nil
 }
 
-// offersDeflate reports whether gorilla has accepted permessage-deflate, which
-// it does for every offer.
-func offersDeflate(r *http.Request) bool {
+// takesDeflate reports whether the client may be sent compressed messages.
+// gorilla accepts every offer of permessage-deflate, even one that asks for a
+// smaller window than it and we compress with (RFC 7692, section 7.1.2.1).
+func takesDeflate(r *http.Request) bool {
 	for offer := range strings.SplitSeq(strings.Join(r.Header["Sec-Websocket-Extensions"], ","), ",") {
-		name, _, _ := strings.Cut(offer, ";")
+		name, params, _ := strings.Cut(offer, ";")
 		if strings.TrimSpace(name) == "permessage-deflate" {
-			return true
+			return !strings.Contains(params, "server_max_window_bits")
 		}
 	}
 	return false

@@ -315,6 +315,14 @@ func TestMessagesAreDeflatedIfLargeAndNegotiated(t *testing.T) {
 	})
 }
 
+func TestAClientWithASmallWindowIsSentPlainMessages(t *testing.T) {
+	s := open(t, deflating)
+	p, app := s.connectAs(t, "EIO=4&transport=websocket", "Sec-WebSocket-Extensions", "permessage-deflate; server_max_window_bits=9")
+	large := strings.Repeat("large ", 1000)
+	app.Send(text(large))
+	p.wantText(t, "4"+large)
+}
+
 // gorilla's read limit counts bytes on the wire.
 func TestTheLimitHoldsForInflatedMessages(t *testing.T) {
 	s := open(t, join(deflating, func(c *engineio.Config) { c.MaxPayload = 10_000 }))
