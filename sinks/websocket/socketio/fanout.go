@@ -13,8 +13,9 @@ type fanout struct {
 	volatile bool
 	alone    bool // nothing may join the batch
 	plain    []*Socket
-	picky    []*Socket // those with a filter
-	sent     int       // packets to picky ones
+	picky    []*Socket   // those that do not take everything
+	taken    []*outgoing // by a picky one
+	sent     int         // packets to picky ones
 }
 
 var fanouts = sync.Pool{New: func() any { return new(fanout) }}
@@ -31,7 +32,8 @@ func (f *fanout) reset() {
 	clear(f.outs)
 	clear(f.plain)
 	clear(f.picky)
-	*f = fanout{outs: f.outs[:0], plain: f.plain[:0], picky: f.picky[:0]}
+	clear(f.taken)
+	*f = fanout{outs: f.outs[:0], plain: f.plain[:0], picky: f.picky[:0], taken: f.taken[:0]}
 }
 
 // takes adds d to the batch, unless it must wait for the next one.
@@ -68,7 +70,7 @@ func (f *fanout) recipients(n *Namespace, d delivery) {
 		case !s.live:
 		case s.held != nil:
 			f.keep(s)
-		case s.filter != nil:
+		case s.filter != nil || s.seen != nil:
 			f.picky = append(f.picky, s)
 		default:
 			f.plain = append(f.plain, s)
@@ -92,7 +94,7 @@ func (f *fanout) keep(s *Socket) {
 func (f *fanout) write() {
 	batch := f.batch()
 	for _, s := range f.plain {
-		f.writeTo(s, batch, f.outs)
+		f.writeTo(s, batch)
 	}
 	for _, s := range f.picky {
 		f.writePicked(s, batch)
@@ -114,34 +116,41 @@ func (f *fanout) batch() *engineio.Batch {
 	return engineio.NewBatch(msgs...)
 }
 
-// writeTo writes batch, which holds outs, to s. That a session has ended is
-// told to its handler.
-func (f *fanout) writeTo(s *Socket, batch *engineio.Batch, outs []*outgoing) {
-	if f.volatile {
-		s.client.session.SendVolatile(outs[0].msgs...)
+// writeTo writes batch to s. That a session has ended is told to its handler.
+func (f *fanout) writeTo(s *Socket, batch *engineio.Batch) {
+	if f.volatile { // alone in its batch
+		s.client.session.SendVolatile(f.outs[0].msgs...)
 		return
 	}
 	s.client.session.SendBatch(batch)
 }
 
-// writePicked writes what the filter of s lets through.
+// writePicked writes what s takes of the batch.
 func (f *fanout) writePicked(s *Socket, batch *engineio.Batch) {
-	passed := 0
+	f.taken = f.taken[:0]
 	for _, out := range f.outs {
-		if s.filter(out.name) {
-			passed++
+		if s.takes(out) {
+			f.taken = append(f.taken, out)
 		}
 	}
-	f.sent += passed
-	if passed == len(f.outs) {
-		f.writeTo(s, batch, f.outs)
+	f.sent += len(f.taken)
+	if len(f.taken) == len(f.outs) {
+		f.writeTo(s, batch)
 		return
 	}
-	for i, out := range f.outs {
-		if passed > 0 && s.filter(out.name) {
-			f.writeTo(s, out.batch, f.outs[i:])
-		}
+	for _, out := range f.taken {
+		f.writeTo(s, out.batch)
 	}
+}
+
+// takes reports whether a broadcast is for s, of which it is a recipient.
+func (s *Socket) takes(out *outgoing) bool {
+	if s.filter != nil && !s.filter(out.name) {
+		return false
+	}
+	var skip bool
+	skip, s.seen = ask(s.seen, out.key)
+	return !skip
 }
 
 // packets returns how many packets have been written.

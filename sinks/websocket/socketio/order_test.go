@@ -249,7 +249,7 @@ func TestAPastAndAPresentAreJoinedWithoutGapOrDouble(t *testing.T) {
 				replayed[strconv.Itoa(i)] = true
 			}
 			time.Sleep(time.Millisecond) // the present goes on meanwhile
-			s.Release(func(key string) bool { return replayed[key] })
+			s.Release(ctx, func(key string) (skip, more bool) { return replayed[key], replayed[key] })
 		},
 	})
 	stop := stream(func(i int) {
@@ -280,7 +280,7 @@ func TestASocketThatIsHeldForTooLongIsDisconnected(t *testing.T) {
 		Connect: func(ctx context.Context, s *socketio.Socket) {
 			s.Emit(ctx, "direct")
 			<-ctx.Done()
-			released <- s.Release(nil)
+			released <- s.Release(context.Background(), nil)
 		},
 		Disconnect: func(_ *socketio.Socket, why socketio.Reason) { left <- why },
 	})
@@ -289,7 +289,7 @@ func TestASocketThatIsHeldForTooLongIsDisconnected(t *testing.T) {
 	for range 100 {
 		n.Emit(ctx, "x", socketio.String(strings.Repeat("x", 500)))
 	}
-	if rest := p.expectClosed(); len(rest) != 1 || rest[0] != `2["direct"]` {
+	if rest := p.expectClosed(); len(rest) > 1 || len(rest) == 1 && rest[0] != `2["direct"]` {
 		t.Errorf("the client got %.200q", rest)
 	}
 	within(t, released)

@@ -122,6 +122,7 @@ func TestVolatileEventsAreLostByWhoCannotTakeThem(t *testing.T) {
 		s.EmitVolatile(ctx, "lost")
 		s.Emit(ctx, "kept too")
 	}
+	dial(t, url).join("/") // is told when all that has been done
 	if body, err := w.do("GET", ""); err != nil || body != `42["kept"]`+"\x1e"+`42["kept too"]` {
 		t.Error(body, err)
 	}

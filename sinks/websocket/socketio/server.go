@@ -1,4 +1,3 @@
-// Package socketio is a Socket.IO server.
 package socketio
 
 import (

@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"github.com/evosink/evosink/sinks/websocket/engineio"
 	"github.com/evosink/evosink/sinks/websocket/socketio/parser"
 )
 
@@ -29,7 +28,8 @@ type Socket struct {
 	stamp  uint32
 	rooms  []string // without its own id, which is a room too
 	filter func(event string) bool
-	held   *hold // what is kept aside, nil unless held
+	held   *hold                              // what is kept aside, nil unless held
+	seen   func(key string) (skip, more bool) // of Release; the worker's once not held
 
 	// Guarded by the client's mu.
 	data   any
@@ -234,15 +234,16 @@ func (s *Socket) send(ctx context.Context, out *outgoing, d direct) error {
 // write hands out to the session.
 func (s *Socket) write(out *outgoing, volatile bool) error {
 	s.client.server.stats.sent.Add(1)
-	return sessionWrite(s.client.session, out.msgs, volatile)
-}
-
-func sessionWrite(session *engineio.Session, msgs []engineio.Message, volatile bool) error {
-	if volatile {
-		session.SendVolatile(msgs...)
-		return nil
+	var err error
+	switch session := s.client.session; {
+	case volatile:
+		session.SendVolatile(out.msgs...)
+	case out.batch != nil:
+		err = session.SendBatch(out.batch)
+	default:
+		err = session.Send(out.msgs...)
 	}
-	if session.Send(msgs...) != nil {
+	if err != nil {
 		return ErrDisconnected
 	}
 	return nil

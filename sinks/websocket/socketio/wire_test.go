@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +18,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if url := os.Getenv(idleURL); url != "" {
+		beIdle(url)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a test waits for what must happen.
 const patience = 20 * time.Second
@@ -136,6 +143,7 @@ func refused(t testing.TB, url, query string) bool {
 	}
 	if err == nil {
 		defer conn.Close()
+		conn.ReadMessage() // an open packet may come, but not to stay
 		_, _, err = conn.ReadMessage()
 	}
 	return err != nil
@@ -220,7 +228,16 @@ func (w *httpWire) send(packet string) { w.do("POST", packet) }
 func (w *httpWire) sendBinary(d []byte) {
 	w.do("POST", "b"+encode64(d))
 }
-func (w *httpWire) close() { w.cancel() }
+
+// close leaves like a client that is closed: without a poll in flight nobody
+// would notice else.
+func (w *httpWire) close() {
+	w.cancel()
+	resp, err := http.Post(w.url, "text/plain", strings.NewReader("1"))
+	if err == nil {
+		resp.Body.Close()
+	}
+}
 
 func (w *httpWire) receive() ([]string, error) {
 	body, err := w.do("GET", "")
