@@ -100,6 +100,7 @@ func (h *Hub) publish(ctx context.Context, events ...*event.Event) error {
 		if err := h.opts.Bus.Publisher().Publish(bus.Topic(shard), messages...); err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
+		h.emitted.Add(uint64(len(messages)))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -46,6 +47,7 @@ type Hub struct {
 	host  *message.Router
 
 	commands *commands
+	emitted  atomic.Uint64 // events that the engine took
 
 	started chan struct{} // closed when Run has started everything
 	stop    chan struct{} // closed by Close

@@ -32,6 +32,8 @@ type member struct {
 	end      context.CancelFunc        // ends the life of a sink that restart has made; nil before
 	settings sync.Map                  // instance name -> *parsed
 	progress progress
+
+	delivered, failed atomic.Uint64 // by a live sink
 }
 
 func (m *member) get() sink.Sink  { return *m.sink.Load() }
@@ -94,7 +96,10 @@ func (m *member) live(msg *message.Message) error {
 			Event: e, Scope: to.Scope, Target: to.Target, Settings: settings.Raw,
 			Attempt: 1, Key: e.ID + "/" + string(to.Target),
 		}
-		if err := m.deliver(msg.Context(), d); err != nil {
+		if err := m.deliver(msg.Context(), d); err == nil {
+			m.delivered.Add(1)
+		} else {
+			m.failed.Add(1)
 			m.log.Warn().Err(err).Str("id", e.ID).Str("event", e.Name).Msg("live delivery failed")
 		}
 	}
