@@ -19,14 +19,18 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/evosink/evosink/adapters/cli"
+	"github.com/evosink/evosink/adapters/commands"
 	"github.com/evosink/evosink/adapters/evolution"
 	"github.com/evosink/evosink/adapters/httpapi"
 	"github.com/evosink/evosink/adapters/logs"
 	"github.com/evosink/evosink/adapters/sqlite"
 	"github.com/evosink/evosink/config"
 	"github.com/evosink/evosink/core"
+	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/sinks/webhook"
 	"github.com/evosink/evosink/sinks/websocket"
 )
 
@@ -42,6 +46,8 @@ type settings struct {
 	}
 	log       logs.Config
 	engine    sqlite.Config
+	delivery  queue.Config
+	commands  commands.Config
 	websocket *websocket.Config
 	sinks     []*sink.Factory
 }
@@ -51,8 +57,12 @@ func defaults() *settings {
 	ws := sink.Use(websocket.Spec)
 	return &settings{
 		http: httpapi.Default(), log: logs.Default(), engine: sqlite.DefaultConfig(),
+		delivery: queue.DefaultConfig(), commands: commands.Default(),
 		websocket: ws.Config.(*websocket.Config),
-		sinks:     []*sink.Factory{ws},
+		sinks: []*sink.Factory{
+			ws,
+			sink.Use(webhook.Spec),
+		},
 	}
 }
 
@@ -60,6 +70,7 @@ func (s *settings) sections() []config.Section {
 	out := []config.Section{
 		{Path: "server", Into: &s.http.Server}, {Path: "cors", Into: &s.http.CORS}, {Path: "events", Into: &s.http.Events},
 		{Path: "auth", Into: &s.auth}, {Path: "log", Into: &s.log}, {Path: "sqlite", Into: &s.engine},
+		{Path: "delivery", Into: &s.delivery}, {Path: "commands", Into: &s.commands},
 	}
 	for _, f := range s.sinks {
 		out = append(out, config.Section{Path: "sinks." + f.Name, Into: f.Config})
@@ -70,7 +81,7 @@ func (s *settings) sections() []config.Section {
 // share hands settings of the whole server to the rooms that need them.
 func (s *settings) share() {
 	s.http.Auth = s.auth.Auth
-	s.websocket.Origins, s.websocket.ExposeAPIKey = s.http.CORS.Origin, s.auth.ExposeInFetchInstances
+	s.websocket.Origins = s.http.CORS.Origin
 	if s.auth.APIKey == "" && s.http.Server.Host == "" {
 		s.http.Server.Host = "127.0.0.1"
 	}
@@ -115,7 +126,8 @@ func (s *settings) serve(ctx context.Context, warnings []string) (err error) {
 		return err
 	}
 	hub, err := core.New(core.Options{
-		Bus: db, Instances: registry, Log: db, Sinks: s.sinks, Logger: log,
+		Bus: db, Instances: registry, Log: db, Queue: db.Queue(), Delivery: &s.delivery, Sinks: s.sinks, Logger: log,
+		Envelope:  event.Codec{ExposeAPIKey: s.auth.ExposeInFetchInstances},
 		ServerURL: s.http.Server.URL, OnlyKnown: !s.http.Events.CreateUnknownInstances,
 	})
 	if err != nil {
@@ -129,6 +141,11 @@ func (s *settings) serve(ctx context.Context, warnings []string) (err error) {
 	if err != nil {
 		return err
 	}
+	relay, err := commands.New(s.commands)
+	if err != nil {
+		return err
+	}
+	relay.Handle(hub)
 	for _, m := range hub.Mounts() {
 		api.Mount(m.Pattern(), m)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
@@ -29,6 +30,8 @@ type Options struct {
 
 	// Name is the instance name that the hub's own events carry ("application.startup"). Default "evosink".
 	Name string
+	// Envelope says how sinks' envelopes show the instance's token and the time. Its Keys are for the sinks to choose.
+	Envelope event.Codec
 	// ServerURL is given to events that come without one.
 	ServerURL string
 	// OnlyKnown refuses events for instances that do not exist with [instances.ErrUnknown]; otherwise

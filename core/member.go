@@ -66,7 +66,7 @@ func newMember(f *sink.Factory, o Options, c *commands) (*member, error) {
 		name: f.Name, mode: f.Mode, rule: f.Rule(), registry: o.Instances, drain: o.DrainTimeout,
 		log: o.Logger.With().Str("sink", f.Name).Logger(),
 	}
-	host := sink.Host{Logger: m.log, Directory: &directory{o.Instances, f.Name}, Commander: c}
+	host := sink.Host{Logger: m.log, Directory: &directory{o.Instances, f.Name}, Envelope: o.Envelope, Commander: c}
 	if o.Log != nil {
 		host.Log, host.Reached = o.Log, m.progress.reached
 	}

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -42,9 +41,6 @@ type Config struct {
 	Guard Guard `koanf:"guard"`
 
 	resolver *net.Resolver // nil is the system's; set by tests
-
-	// Envelope says how envelopes show the instance's token and the time. Its Keys are ignored. Main sets it for all sinks alike.
-	Envelope event.Codec `koanf:"-"`
 }
 
 // TLS says how receivers with https addresses are talked to.

@@ -27,7 +27,7 @@ func (s *Sink) request(h *hook, d *sink.Delivery) (*request, error) {
 	if err := errors.Join(headerValue(d.Key), headerValue(d.Event.ID)); err != nil {
 		return nil, fmt.Errorf("the event's id %w", err)
 	}
-	body := h.envelope(s.config.Envelope, d.Event, s.destination(h, d))
+	body := h.envelope(s.codec, d.Event, s.destination(h, d))
 	if int64(len(body)) > s.config.MaxBodyBytes {
 		return nil, fmt.Errorf("the body has %d bytes, max_body_bytes is %d", len(body), s.config.MaxBodyBytes)
 	}

@@ -21,6 +21,8 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/rs/zerolog"
+
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
 	"github.com/evosink/evosink/sinks/webhook"
@@ -37,6 +39,7 @@ func TestRequestsLookLikeThis(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		configure func(*webhook.Config)
+		codec     event.Codec
 		target    sink.Target
 		settings  string // URL stands for the receiver's
 		change    func(*sink.Delivery)
@@ -47,9 +50,7 @@ func TestRequestsLookLikeThis(t *testing.T) {
 			settings: `{"url":"URL/hook/?tenant=7","enabled":true,"events":[],"webhookByEvents":true,"webhookBase64":true,"secrets":["` + whsec + `","old"],` +
 				`"headers":{"authorization":"Bearer x","X-Custom":"ünï","Connection":"close","Content-Length":"1","Transfer-Encoding":"chunked",` +
 				`"X-Attempt":"forged","user-agent":"mine/1","host":"virtual.example"}}`,
-			configure: func(c *webhook.Config) {
-				c.Envelope = event.Codec{ExposeAPIKey: true, LocalTime: time.FixedZone("BRT", -3*3600)}
-			},
+			codec:  event.Codec{ExposeAPIKey: true, LocalTime: time.FixedZone("BRT", -3*3600)},
 			change: func(d *sink.Delivery) { d.Attempt = 3 },
 		},
 		"list": {
@@ -86,7 +87,7 @@ func TestRequestsLookLikeThis(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newReceiver(t, nil)
 			here := strings.NewReplacer("USERURL", strings.Replace(r.URL, "//", "//user:pa%40ss@", 1), "URL", r.URL)
-			s := open(t, func(cfg *webhook.Config) {
+			s := openIn(t, sink.Host{Logger: zerolog.Nop(), Envelope: c.codec}, func(cfg *webhook.Config) {
 				if c.configure != nil {
 					c.configure(cfg)
 				}

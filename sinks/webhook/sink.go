@@ -101,6 +101,7 @@ var (
 // A Sink posts events. Make it with [New].
 type Sink struct {
 	config   Config
+	codec    event.Codec
 	policy   sink.Policy
 	now      clock
 	global   *hook        // nil when off
@@ -133,7 +134,7 @@ func New(c Config, h sink.Host) (*Sink, error) {
 		c.UserAgent = userAgent()
 	}
 	wanted := c.wanted()
-	s := &Sink{config: c, policy: c.Retry.policy(c.RequestTimeout), now: time.Now, wanted: len(wanted) > 0, events: event.NewFilter(wanted...)}
+	s := &Sink{config: c, codec: h.Envelope, policy: c.Retry.policy(c.RequestTimeout), now: time.Now, wanted: len(wanted) > 0, events: event.NewFilter(wanted...)}
 	s.life, s.end = context.WithCancel(context.Background())
 	return s, errors.Join(s.addHooks(), s.addTransports())
 }

@@ -127,6 +127,12 @@ func delivery(target sink.Target, settings json.RawMessage) *sink.Delivery {
 // open makes and starts a sink that the test closes.
 func open(t testing.TB, configure ...func(*webhook.Config)) *webhook.Sink {
 	t.Helper()
+	return openIn(t, sink.Host{Logger: zerolog.Nop()}, configure...)
+}
+
+// openIn is open with a host.
+func openIn(t testing.TB, h sink.Host, configure ...func(*webhook.Config)) *webhook.Sink {
+	t.Helper()
 	c := webhook.Defaults()
 	c.UserAgent = "evosink/test"
 	for _, f := range configure {
@@ -135,7 +141,7 @@ func open(t testing.TB, configure ...func(*webhook.Config)) *webhook.Sink {
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := webhook.New(c, sink.Host{Logger: zerolog.Nop()})
+	s, err := webhook.New(c, h)
 	if err != nil {
 		t.Fatal(err)
 	}

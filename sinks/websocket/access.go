@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 
+	"golang.org/x/time/rate"
+
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
 	"github.com/evosink/evosink/sinks/websocket/socketio"
@@ -23,6 +25,8 @@ var (
 type visitor struct {
 	key   string // as presented at the handshake, "" if none
 	local bool   // comes from an allowed host and not through a proxy: needs no key
+
+	commands *rate.Limiter // made with the first command
 }
 
 // access decides who may join which namespace.
@@ -86,9 +90,15 @@ func parseAuth(raw json.RawMessage) (auth, error) {
 	return a, nil
 }
 
+// A holder is who wants to join, and by which key; "" if none was needed.
+type holder struct {
+	sink.Principal
+	key string
+}
+
 // principal tells who wants to join. A key that is given decides, also for a client that would need none; the key
 // of the CONNECT comes before that of the handshake.
-func (a *access) principal(v *visitor, given auth) (sink.Principal, error) {
+func (a *access) principal(v *visitor, given auth) (holder, error) {
 	key := v.key
 	for _, k := range []string{given.Token, given.APIKey} {
 		if k != "" {
@@ -99,13 +109,13 @@ func (a *access) principal(v *visitor, given auth) (sink.Principal, error) {
 	case key != "":
 		p, ok := a.directory.Authenticate(key)
 		if !ok {
-			return p, errKeyInvalid
+			return holder{}, errKeyInvalid
 		}
-		return p, nil
+		return holder{p, key}, nil
 	case v.local:
-		return sink.Principal{Global: true}, nil
+		return holder{sink.Principal{Global: true}, ""}, nil
 	}
-	return sink.Principal{}, errKeyRequired
+	return holder{}, errKeyRequired
 }
 
 // enter decides whether the principal may join the namespace. Namespaces that do not exist and those that are not

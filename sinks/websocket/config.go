@@ -20,12 +20,14 @@ type Config struct {
 	Recovery       time.Duration `koanf:"recovery" env:"WEBSOCKET_RECOVERY" help:"How long a client that lost its connection may take to come back and get what it missed; 0 turns that off."`
 	RecoveryBytes  int           `koanf:"recovery_bytes" env:"WEBSOCKET_RECOVERY_BYTES" help:"Events kept for that, in bytes per namespace."`
 	Compression    bool          `koanf:"compression" env:"WEBSOCKET_COMPRESSION" help:"Offer permessage-deflate to clients, for messages of 1 KiB and more. Costs CPU and memory per client."`
+	CommandRate    float64       `koanf:"command_rate" env:"WEBSOCKET_COMMAND_RATE" help:"Commands per second that one client may send, with bursts of twice as many; see COMMANDS_URL."`
+	CommandBytes   int           `koanf:"command_bytes" env:"WEBSOCKET_COMMAND_BYTES" help:"Largest command, in bytes."`
+	CommandTimeout time.Duration `koanf:"command_timeout" env:"WEBSOCKET_COMMAND_TIMEOUT" help:"How long a command may take to be done."`
 	EIO3           bool          `koanf:"allow_eio3" env:"WEBSOCKET_ALLOW_EIO3" help:"Let socket.io clients of version 2 in."`
 
-	// Origins that browsers may connect from, "*" for all; none adds no CORS headers. ExposeAPIKey writes
-	// instances' tokens into envelopes. Both belong to settings of the whole server, which main fills in.
-	Origins      []string `koanf:"-"`
-	ExposeAPIKey bool     `koanf:"-"`
+	// Origins that browsers may connect from, "*" for all; none adds no CORS headers. They are a setting of the whole
+	// server, which main fills in.
+	Origins []string `koanf:"-"`
 }
 
 // DefaultConfig returns the defaults: those of Evolution API where it has them (evolution.md 3.1, 4.1).
@@ -35,6 +37,7 @@ func DefaultConfig() Config {
 		PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, ConnectTimeout: 45 * time.Second,
 		MaxPayload: 1_000_000, QueueBytes: 4 << 20,
 		Recovery: 2 * time.Minute, RecoveryBytes: 8 << 20,
+		CommandRate: 10, CommandBytes: 256 << 10, CommandTimeout: 30 * time.Second,
 		Origins: []string{"*"},
 	}
 }
@@ -45,10 +48,14 @@ func (c *Config) Validate() error {
 	for key, value := range map[string]int64{
 		"ping_interval": int64(c.PingInterval), "ping_timeout": int64(c.PingTimeout), "connect_timeout": int64(c.ConnectTimeout),
 		"max_payload": int64(c.MaxPayload), "queue_bytes": int64(c.QueueBytes),
+		"command_bytes": int64(c.CommandBytes), "command_timeout": int64(c.CommandTimeout),
 	} {
 		if value <= 0 {
 			errs = append(errs, fmt.Errorf("%s must be above 0", key))
 		}
+	}
+	if c.CommandRate <= 0 {
+		errs = append(errs, errors.New("command_rate must be above 0"))
 	}
 	if c.Recovery < 0 {
 		errs = append(errs, errors.New("recovery must not be below 0; 0 turns it off"))

@@ -9,19 +9,19 @@ import (
 
 // A member is what is kept of a socket.
 type member struct {
-	global bool         // joined by the global key, or without needing one
+	holder              // who joined
 	events event.Filter // what it asked for
 	since  string       // replay what came after the event with this id; "" for no replay
 }
 
 func holdsGlobalKey(s *socketio.Socket) bool {
 	m, ok := s.Data().(*member)
-	return ok && m.global
+	return ok && m.Global
 }
 
 // hooks is what every namespace does.
 func (s *Sink) hooks() socketio.Hooks {
-	return socketio.Hooks{Authorize: s.authorize, Connect: s.connect}
+	return socketio.Hooks{Authorize: s.authorize, Connect: s.connect, Event: s.command}
 }
 
 // authorize decides about a CONNECT and sets up the socket.
@@ -34,10 +34,10 @@ func (s *Sink) authorize(_ context.Context, r *socketio.ConnectRequest) error {
 	if err != nil {
 		return err
 	}
-	if err := s.access.enter(p, r.Namespace); err != nil {
+	if err := s.access.enter(p.Principal, r.Namespace); err != nil {
 		return err
 	}
-	m := &member{global: p.Global, events: event.NewFilter(given.Events...), since: given.Since}
+	m := &member{holder: p, events: event.NewFilter(given.Events...), since: given.Since}
 	r.Data = m
 	if !m.events.All() {
 		r.Filter = m.events.Has

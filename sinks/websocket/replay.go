@@ -26,7 +26,7 @@ func (s *Sink) connect(ctx context.Context, k *socketio.Socket) {
 		err = k.Emit(ctx, expired, socketio.String(m.since))
 	}
 	if err == nil {
-		err = k.Release(sent.has)
+		err = k.Release(ctx, sent.seen)
 	}
 	if err != nil && ctx.Err() == nil {
 		s.log.Warn().Err(err).Str("namespace", k.Namespace().Name()).Msg("replay ended early; the client is cut off and may ask again")
@@ -86,8 +86,10 @@ func (l *lately) add(id string) {
 	l.young[id] = struct{}{}
 }
 
-func (l *lately) has(id string) bool {
+// seen is asked by [socketio.Socket.Release]. Events are emitted in the order of the log, so the first one that the replay has not sent is
+// the first of those that it did not read.
+func (l *lately) seen(id string) (skip, more bool) {
 	_, young := l.young[id]
 	_, old := l.old[id]
-	return young || old
+	return young || old, young || old
 }

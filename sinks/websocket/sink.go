@@ -62,6 +62,8 @@ type Sink struct {
 	codec     event.Codec
 	directory sink.Directory
 	access    access
+	commander sink.Commander // nil: clients only listen
+	commands  commandLimits
 	history   sink.Log // nil: there is none
 	reached   func(context.Context, int64) error
 	global    bool // global mode
@@ -83,7 +85,8 @@ func New(c Config, h sink.Host) (*Sink, error) {
 	proxies, _ := parseNetworks(c.TrustedProxies)
 	s := &Sink{
 		log: h.Logger, directory: h.Directory, history: h.Log, reached: h.Reached, global: c.GlobalEvents,
-		codec:  event.Codec{ExposeAPIKey: c.ExposeAPIKey},
+		codec:     h.Envelope,
+		commander: h.Commander, commands: commandLimits{c.CommandRate, c.CommandBytes, c.CommandTimeout},
 		access: access{directory: h.Directory, allowed: allowed, proxies: proxies},
 	}
 	var err error
