@@ -81,6 +81,7 @@ func (q *Queue) failed(ctx context.Context, o *outlet, t *trial, i int, a *Attem
 		head.First = a.At
 	}
 	head.Last, head.Next, head.Error = a.At, now, clip(err.Error())
+	o.failure, o.failedAt = head.Error, a.At
 	entry := t.attempt(i, a, head.Attempts+1, err)
 	if !sink.IsUnavailable(err) {
 		head.Attempts++

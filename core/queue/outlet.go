@@ -52,6 +52,8 @@ type outlet struct {
 	mends     int   // restarts since it was steady
 	mendedAt  time.Time
 	count     Counts
+	failure   string // of the last attempt that failed
+	failedAt  time.Time
 }
 
 func newOutlet(o Outlet, mu *sync.Mutex, log zerolog.Logger) *outlet {

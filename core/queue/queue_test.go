@@ -58,6 +58,8 @@ func TestAFailedDeliveryHoldsItsLaneForTheWaitsOfItsPolicy(t *testing.T) {
 		}
 		want(t, "attempts", at, []string{"1@0s", "2@5s", "3@15s", "4@35s", "5@1m15s"})
 		want(t, "retried", r.Stats()[0].Retried, 4)
+		want(t, "last error", r.Stats()[0].LastError, "503")
+		want(t, "failed", r.Stats()[0].FailedAt.Sub(began), 35*time.Second)
 	})
 }
 

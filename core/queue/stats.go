@@ -32,6 +32,9 @@ type Stats struct {
 	Busy    int           // attempts that run
 	Oldest  time.Time     // when the oldest delivery that waits was put, about; zero if none waits
 	Lag     time.Duration // its age
+
+	LastError string    // of the last attempt that failed since the start, whatever has gone well since
+	FailedAt  time.Time // when that was; zero if none failed
 }
 
 // Stats returns the figures of every sink that runs or has deliveries waiting, by name.
@@ -40,7 +43,7 @@ func (q *Queue) Stats() []Stats {
 	defer q.mu.Unlock()
 	sinks := map[string]*Stats{}
 	for name, o := range q.outlets {
-		s := &Stats{Sink: name, Counts: o.count, Busy: o.busy}
+		s := &Stats{Sink: name, Counts: o.count, Busy: o.busy, LastError: o.failure, FailedAt: o.failedAt}
 		for _, g := range o.gates {
 			if g.breaker != closed {
 				s.Open++
