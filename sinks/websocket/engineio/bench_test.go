@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -88,18 +89,19 @@ func cpu() time.Duration {
 // one run only.
 func BenchmarkBroadcast(b *testing.B) {
 	text := []byte(strings.Repeat("x", payload))
-	b.Run("engineio", func(b *testing.B) { benchEngine(b, text, nil) })
+	b.Run("engineio", func(b *testing.B) { benchEngine(b, text, 1, nil) })
 	b.Run("engineio-goroutines", func(b *testing.B) {
-		benchEngine(b, text, func(c *engineio.Config) { c.GoroutineReaders = true })
+		benchEngine(b, text, 1, func(c *engineio.Config) { c.GoroutineReaders = true })
 	})
+	b.Run("engineio-50-in-a-batch", func(b *testing.B) { benchEngine(b, text, 50, nil) })
 	b.Run("gorilla", func(b *testing.B) { benchGorilla(b, text) })
 }
 
-func benchEngine(b *testing.B, text []byte, change func(*engineio.Config)) {
+func benchEngine(b *testing.B, text []byte, count int, change func(*engineio.Config)) {
 	h := openHall(b, change)
 	crowd(b, h.address, websocketPath, fanout)
-	measure(b, func() {
-		batch := engineio.NewBatch(engineio.Message{Data: text})
+	measure(b, count, func() {
+		batch := engineio.NewBatch(slices.Repeat([]engineio.Message{{Data: text}}, count)...)
 		for _, s := range h.sessions {
 			if err := s.SendBatch(batch); err != nil {
 				b.Fatal(err)
@@ -117,7 +119,7 @@ func benchGorilla(b *testing.B, text []byte) {
 		conns = append(conns, conn)
 	}))
 	crowd(b, address, "/", fanout)
-	measure(b, func() {
+	measure(b, 1, func() {
 		message, err := websocket.NewPreparedMessage(websocket.TextMessage, text)
 		if err != nil {
 			b.Fatal(err)
@@ -147,10 +149,11 @@ func gorilla(accept func(*websocket.Conn)) http.HandlerFunc {
 	}
 }
 
-// measure runs broadcast b.N times, 20 ms apart so that nobody falls behind.
-func measure(b *testing.B, broadcast func()) {
+// measure runs broadcast, which delivers count messages to everybody, b.N
+// times, far enough apart that nobody falls behind.
+func measure(b *testing.B, count int, broadcast func()) {
 	broadcast()
-	ticker := time.NewTicker(20 * time.Millisecond)
+	ticker := time.NewTicker(time.Duration(min(count, 10)) * 20 * time.Millisecond)
 	defer ticker.Stop()
 	b.ReportAllocs()
 	before := cpu()
@@ -158,7 +161,7 @@ func measure(b *testing.B, broadcast func()) {
 		<-ticker.C
 		broadcast()
 	}
-	b.ReportMetric(float64((cpu()-before).Nanoseconds())/float64(b.N)/fanout/1000, "cpu-us/delivery")
+	b.ReportMetric(float64((cpu()-before).Nanoseconds())/float64(b.N*count)/fanout/1000, "cpu-us/delivery")
 }
 
 // BenchmarkIdle reports what it takes to admit and to keep an idle client, with

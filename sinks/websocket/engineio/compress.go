@@ -23,12 +23,15 @@ func (s *Server) compresses(size int) bool {
 func acceptedEncoding(header http.Header) string {
 	accepted, best := "", 0.0
 	for field := range strings.SplitSeq(strings.Join(header["Accept-Encoding"], ","), ",") {
-		coding, q := quality(field)
-		if coding == "*" {
-			coding = "gzip"
-		}
-		if (coding == "gzip" || coding == "deflate") && (q > best || q == best && coding == "gzip" && q > 0) {
-			accepted, best = coding, q
+		switch coding, q := quality(field); coding {
+		case "gzip", "*":
+			if q > 0 && q >= best {
+				accepted, best = "gzip", q
+			}
+		case "deflate":
+			if q > best {
+				accepted, best = "deflate", q
+			}
 		}
 	}
 	return accepted

@@ -42,9 +42,8 @@ type Config struct {
 	// Default 1024.
 	HTTPCompression int
 	// PerMessageDeflate is the size in bytes from which websocket messages
-	// are compressed if the client negotiates it; 0, the default, does not
-	// negotiate. A negotiated connection costs the client's share of CPU for
-	// every compressed message read, but nothing while idle.
+	// are compressed for clients that negotiate it; 0, the default, does not
+	// negotiate. No compressor or window is kept per connection.
 	PerMessageDeflate int
 
 	// CORS answers cross-origin requests; nil, the default, sends no CORS

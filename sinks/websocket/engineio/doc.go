@@ -13,8 +13,8 @@
 // # What is where
 //
 // Package packet is the pure half: packets and payloads to bytes and back.
-// Above it, in reading order: handshake (what a request asks for, and
-// refusals), open, session and receive (a session's life and its packets),
+// Above it, in reading order: request (what a request asks for, and its
+// refusal), open, session and receive (a session's life and its packets),
 // heartbeat, then the transports: polling, poll and post on one side,
 // websocket, conn, reader, writer and poller on the other, and upgrade between
 // them.

@@ -16,7 +16,6 @@ import (
 const (
 	finalBit      = 0x80
 	compressedBit = 0x40
-	opcodeBits    = 0x0f
 )
 
 // A form is what one websocket connection needs its packets to look like.

@@ -65,15 +65,15 @@ func newHeart(config Config) *heart {
 	}
 }
 
-// beat makes s wait for kind from now on.
-func (h *heart) beat(s *Session, kind beat) {
+// expect makes s wait for kind from now on.
+func (h *heart) expect(s *Session, kind beat) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.set(s, kind, time.Since(h.epoch)+h.after[kind])
 }
 
-// beatFrom is beat counted from when the one before was due.
-func (h *heart) beatFrom(s *Session, kind beat, due time.Duration) {
+// expectFrom is expect counted from when the one before was due.
+func (h *heart) expectFrom(s *Session, kind beat, due time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.set(s, kind, due+h.after[kind])
@@ -103,7 +103,7 @@ func (h *heart) tick() {
 	h.ticking.Lock()
 	defer h.ticking.Unlock()
 	for s, kind, due := h.next(); s != nil; s, kind, due = h.next() {
-		s.beat(kind, due)
+		s.due(kind, due)
 	}
 }
 
@@ -205,9 +205,9 @@ func (l *line) remove(s *Session) {
 	s.pulse.prev, s.pulse.next = nil, nil
 }
 
-// beat is called when kind was due, without any lock. The session may have
-// moved on in the meantime.
-func (s *Session) beat(kind beat, due time.Duration) {
+// due is called when the session was due for kind, without any lock. It may
+// have moved on in the meantime.
+func (s *Session) due(kind beat, due time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -216,7 +216,7 @@ func (s *Session) beat(kind beat, due time.Duration) {
 	case s.state != open:
 	case kind == pingDue:
 		s.awaiting = true
-		s.server.heart.beatFrom(s, pongExpected, due)
+		s.server.heart.expectFrom(s, pongExpected, due)
 		s.sendPacket(packet.Packet{Type: packet.Ping})
 	case kind == pingExpected, kind == pongExpected && s.awaiting:
 		s.end(ReasonPingTimeout, nil)

@@ -84,7 +84,7 @@ func (s *Session) enter() bool {
 	if s.dialect.Revision == packet.V3 {
 		first = pingExpected
 	}
-	s.server.heart.beat(s, first)
+	s.server.heart.expect(s, first)
 	return true
 }
 

@@ -67,8 +67,8 @@ func (c *conn) wake() {
 	c.unpark()
 }
 
-// messages holds the buffers that messages are read into.
-var messages = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// buffers holds what messages are read into.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // maxPooled is the size above which a buffer is not kept.
 const maxPooled = 64 << 10
@@ -78,11 +78,11 @@ func (c *conn) readMessage() error {
 	if err != nil {
 		return err
 	}
-	buf := messages.Get().(*bytes.Buffer)
+	buf := buffers.Get().(*bytes.Buffer)
 	defer func() {
 		if buf.Cap() <= maxPooled {
 			buf.Reset()
-			messages.Put(buf)
+			buffers.Put(buf)
 		}
 	}()
 	// gorilla's own limit is one of bytes on the wire, before inflation.

@@ -49,12 +49,12 @@ func (s *Session) receive(p packet.Packet) {
 func (s *Session) heartbeat(p packet.Packet) {
 	switch {
 	case s.dialect.Revision == packet.V3 && p.Type == packet.Ping:
-		s.server.heart.beat(s, pingExpected)
+		s.server.heart.expect(s, pingExpected)
 		s.sendPacket(packet.Packet{Type: packet.Pong})
 	case s.dialect.Revision == packet.V4 && p.Type == packet.Pong:
 		if s.awaiting { // one that nobody asked for changes nothing
 			s.awaiting = false
-			s.server.heart.beat(s, pingDue)
+			s.server.heart.expect(s, pingDue)
 		}
 	default:
 		s.end(ReasonTransportError, fmt.Errorf("%w: %v", errHeartbeat, p.Type))

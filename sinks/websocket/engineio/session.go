@@ -191,7 +191,7 @@ func (s *Session) Close(reason Reason) {
 		return
 	}
 	s.polling.push(packet.Packet{Type: packet.Close})
-	s.server.heart.beat(s, farewell)
+	s.server.heart.expect(s, farewell)
 }
 
 // end closes the session because of its client: what is queued is of no use

@@ -82,7 +82,7 @@ func (s *Session) switchTo(c *conn) {
 	_ = c.SetReadDeadline(time.Time{})
 	if s.dialect.Revision == packet.V4 {
 		s.awaiting = false
-		s.server.heart.beat(s, pingDue)
+		s.server.heart.expect(s, pingDue)
 	}
 	waiting = slices.DeleteFunc(waiting, func(p packet.Packet) bool {
 		return p.Type == packet.Ping || p.Type == packet.Noop

@@ -43,7 +43,7 @@ func (c *conn) send(frames []byte) error {
 	if c.leaving {
 		return nil
 	}
-	c.leaving = frames[0]&opcodeBits == websocket.CloseMessage && frames[0]&finalBit != 0
+	c.leaving = frames[0] == finalBit|websocket.CloseMessage
 	if !c.draining && c.raw != nil {
 		n, err := writeNow(c.raw, frames)
 		if err != nil {
