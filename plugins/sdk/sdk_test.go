@@ -202,6 +202,21 @@ func TestWhatCannotWorkEndsThePlugin(t *testing.T) {
 	}
 }
 
+func TestAConfigurationOfTextsWaitsForTheSchemaToBeKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := begin(t, sdk.Plugin{
+			Config: new(struct{ URL int }), ConfigSchema: `{}`,
+			Deliver: func(context.Context, *sdk.Delivery) error { return nil },
+		})
+		c.say(hello)
+		c.hears(`{"type":"ready","protocol":1,"max_in_flight":64,"config_schema":{}}`)
+		c.say(event("d-1", ""))
+		if err := c.ends(); err == nil || !strings.Contains(err.Error(), "config: ") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 func TestBadDataIsPermanentAndBadSettingsAreNot(t *testing.T) {
 	d := sdk.Delivery{Data: json.RawMessage(`[]`), Settings: json.RawMessage(`[]`)}
 	var into struct{}

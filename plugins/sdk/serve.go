@@ -49,6 +49,7 @@ type server struct {
 	out     *outbox
 	life    context.Context // of the deliveries
 	running sync.WaitGroup  // deliveries
+	unfit   error           // why the configuration could not be decoded
 }
 
 // Serve speaks the protocol on in and out until in ends, which is how evosink ends a plugin, or until ctx does. When it returns, no Deliver runs any more.
@@ -94,6 +95,9 @@ func (s *server) handle(line []byte) error {
 	case "init":
 		return s.init(m)
 	case "event":
+		if s.unfit != nil {
+			return s.unfit
+		}
 		s.running.Go(func() { s.deliver(&m) })
 	case "ping":
 		s.out.send(reply{Type: "pong"})
@@ -110,15 +114,8 @@ func (s *server) init(m message) error {
 	if m.Protocol != protocol {
 		return fmt.Errorf("evosink speaks protocol %d; this plugin speaks %d", m.Protocol, protocol)
 	}
-	if s.plugin.Config != nil {
-		if err := json.Unmarshal(m.Config, s.plugin.Config); err != nil {
-			return fmt.Errorf("config: %w", err)
-		}
-	}
-	if s.plugin.Setup != nil {
-		if err := s.plugin.Setup(s.life); err != nil {
-			return fmt.Errorf("setup: %w", err)
-		}
+	if err := s.configure(m.Config); err != nil {
+		return err
 	}
 	r := reply{Type: "ready", Protocol: protocol, MaxInFlight: s.plugin.MaxInFlight}
 	if r.MaxInFlight <= 0 {
@@ -126,6 +123,26 @@ func (s *server) init(m message) error {
 	}
 	r.Config, r.Settings = []byte(s.plugin.ConfigSchema), []byte(s.plugin.SettingsSchema)
 	return s.out.send(r)
+}
+
+// configure fills Plugin.Config. Variables are texts until evosink knows the schema, which it learns from ready: a configuration that cannot
+// be decoded then ends the plugin with the first event only, because evosink will rather start it again with the configuration read by the schema.
+func (s *server) configure(config json.RawMessage) error {
+	if s.plugin.Config != nil {
+		if err := json.Unmarshal(config, s.plugin.Config); err != nil {
+			if s.unfit = fmt.Errorf("config: %w", err); s.plugin.ConfigSchema == "" {
+				return s.unfit
+			}
+			return nil
+		}
+	}
+	if s.plugin.Setup == nil {
+		return nil
+	}
+	if err := s.plugin.Setup(s.life); err != nil {
+		return fmt.Errorf("setup: %w", err)
+	}
+	return nil
 }
 
 // deliver answers every event, whatever Deliver does.
