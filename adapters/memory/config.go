@@ -28,7 +28,7 @@ func (c Config) Validate() error {
 		between("shards", c.Shards, 1, 1024),
 		between("max_events", c.MaxEvents, 1, 1<<30),
 		between("max_event_bytes", c.MaxEventBytes, 1, 1<<30),
-		between("max_bytes", c.MaxBytes, c.MaxEventBytes, 1<<40),
+		between("max_bytes", c.MaxBytes, max(1, c.MaxEventBytes), 1<<40),
 	)
 }
 
