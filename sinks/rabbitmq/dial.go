@@ -8,13 +8,15 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/rs/zerolog"
+
+	"github.com/evosink/evosink/core/sink/link"
 )
 
 // A dialer makes sessions.
 type dialer struct {
-	config  Config
-	log     zerolog.Logger
-	address string // host:port/vhost: what may be shown of the URI
+	config Config
+	log    zerolog.Logger
+	broker string // "RabbitMQ at host:port/vhost": what may be shown of the URI
 }
 
 func newDialer(c Config, log zerolog.Logger) (dialer, error) {
@@ -27,7 +29,7 @@ func newDialer(c Config, log zerolog.Logger) (dialer, error) {
 		address += "/" + uri.Vhost
 	}
 	_, err = c.TLS.config()
-	return dialer{config: c, log: log, address: address}, err
+	return dialer{config: c, log: log, broker: "RabbitMQ at " + address}, err
 }
 
 // dial connects within the time that the configuration allows, and gives up when ctx ends.
@@ -36,25 +38,22 @@ func (d dialer) dial(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	var raw net.Conn
-	stop := func() bool { return true }
-	c.Dial = func(network, address string) (net.Conn, error) {
-		conn, err := (&net.Dialer{Timeout: d.config.ConnectTimeout}).DialContext(ctx, network, address)
+	var raw *link.Conn
+	c.Dial = func(network, address string) (_ net.Conn, err error) {
+		raw, err = link.Dialer{Timeout: d.config.ConnectTimeout, Write: d.config.WriteTimeout}.Dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
-		raw = &timedConn{Conn: conn, timeout: d.config.WriteTimeout}
-		stop = context.AfterFunc(ctx, func() { raw.Close() })
 		return raw, raw.SetDeadline(time.Now().Add(d.config.ConnectTimeout)) // the library lifts it after its handshake
 	}
 	conn, err := amqp.DialConfig(d.config.URI, c)
-	stop()
 	if err != nil {
 		if raw != nil {
 			raw.Close() // the library leaves it, and its reader, after a failed handshake
 		}
 		return nil, err
 	}
+	raw.Established()
 	return newSession(conn, &d.config.Queues, d.log), nil
 }
 
@@ -70,18 +69,4 @@ func (d dialer) options() (amqp.Config, error) {
 	var err error
 	c.TLSClientConfig, err = d.config.TLS.config()
 	return c, err
-}
-
-// A timedConn bounds each write: a broker that stops reading, as RabbitMQ does when it is short of
-// memory or disk, would hold whoever publishes for ever, because the library's writes know no context.
-type timedConn struct {
-	net.Conn
-	timeout time.Duration
-}
-
-func (c *timedConn) Write(b []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(b)
 }

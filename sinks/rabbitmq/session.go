@@ -31,7 +31,7 @@ type session struct {
 	requests sync.WaitGroup // see start
 	mu       sync.Mutex
 	// mu guards the fields below.
-	gone     chan struct{} // closed by close
+	gone     chan struct{} // closed by Close
 	idle     []*channel
 	declared map[address]bool
 	blocked  string // why the broker takes nothing, "" if it does
@@ -45,7 +45,7 @@ func newSession(conn *amqp.Connection, queues *Queues, log zerolog.Logger) *sess
 	}
 }
 
-// start runs f, a request of the library, which knows no context and ends with the connection at the latest. close waits for it.
+// start runs f, a request of the library, which knows no context and ends with the connection at the latest. Close waits for it.
 func (s *session) start(f func() error) (done <-chan error) {
 	answer := make(chan error, 1)
 	s.mu.Lock()
@@ -156,8 +156,8 @@ func (s *session) takes() error {
 	return sink.Unavailable(fmt.Errorf("RabbitMQ takes no messages for now: %s", s.blocked))
 }
 
-// close ends the connection and returns when nothing of it is left running.
-func (s *session) close() {
+// Close ends the connection and returns when nothing of it is left running.
+func (s *session) Close() {
 	s.mu.Lock()
 	close(s.gone)
 	s.mu.Unlock()

@@ -31,7 +31,6 @@ package rabbitmq
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -39,6 +38,7 @@ import (
 
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/link"
 )
 
 // Name is the sink's name.
@@ -60,11 +60,9 @@ type Sink struct {
 	codec     event.Codec
 	log       zerolog.Logger
 	directory sink.Directory
-	link      *link
-	slots     chan struct{} // one for each delivery or batch under way
+	link      *link.Link[*session]
 	leftovers *leftovers
-
-	stop func() // ends the owner goroutine and waits for it; nil before Start
+	unwatch   func()
 }
 
 var (
@@ -83,31 +81,23 @@ func New(c Config, h sink.Host) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	codec := c.Envelope
-	codec.Keys = nil
-	return &Sink{
-		config: c, codec: codec, log: h.Logger, directory: h.Directory,
-		link: newLink(d, h.Logger), slots: make(chan struct{}, c.Channels), leftovers: newLeftovers(),
-	}, nil
+	s := &Sink{
+		config: c, codec: c.Envelope, log: h.Logger, directory: h.Directory,
+		leftovers: newLeftovers(), unwatch: func() {},
+	}
+	s.codec.Keys = nil
+	s.link = link.New(link.Options[*session]{
+		Broker: d.broker, Dial: d.dial, Attend: s.attend, Limit: c.Channels, Pause: c.ReconnectMax, Logger: h.Logger,
+	})
+	return s, nil
 }
 
 // Start begins to connect.
 func (s *Sink) Start(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	unwatch := func() {}
 	if s.config.DeleteWithInstance {
-		unwatch = s.directory.Watch(s.leftovers.changed)
+		s.unwatch = s.directory.Watch(s.leftovers.changed)
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.link.run(ctx, s.attend)
-	}()
-	s.stop = func() {
-		unwatch()
-		cancel()
-		<-done
-	}
+	s.link.Start(ctx)
 	return nil
 }
 
@@ -118,7 +108,7 @@ func (s *Sink) attend(ctx context.Context, session *session) error {
 		s.clean(ctx, session)
 		select {
 		case <-ctx.Done():
-			return errClosed
+			return ctx.Err()
 		case reason := <-session.closed:
 			if reason == nil {
 				reason = amqp.ErrClosed
@@ -162,17 +152,12 @@ func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
 // DeliverBatch publishes the events one after the other and then waits for all confirms.
 func (s *Sink) DeliverBatch(ctx context.Context, deliveries []*sink.Delivery) []error {
 	errs := make([]error, len(deliveries))
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-ctx.Done():
-		return fill(errs, ctx.Err())
-	}
-	session, err := s.link.current(ctx)
-	if err == nil {
-		err = session.takes()
-	}
+	session, end, err := s.link.Borrow(ctx)
 	if err != nil {
+		return fill(errs, err)
+	}
+	defer end()
+	if err := session.takes(); err != nil {
 		return fill(errs, err)
 	}
 	b := s.batch(ctx, session, deliveries, errs)
@@ -184,41 +169,19 @@ func (s *Sink) DeliverBatch(ctx context.Context, deliveries []*sink.Delivery) []
 
 // Check returns nil while the sink is connected and the broker takes messages.
 func (s *Sink) Check(context.Context) error {
-	session, err, _ := s.link.state()
-	switch {
-	case session != nil:
-		return session.takes()
-	case err != nil:
-		return fmt.Errorf("not connected to %s: %w", s.link.dialer.address, err)
+	session, err := s.link.Session()
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("connecting to %s", s.link.dialer.address)
+	return session.takes()
 }
 
 // Connection tells operators since when the sink is connected, zero if it is not, and the last failure, nil if there was none.
-func (s *Sink) Connection() (since time.Time, last error) { return s.link.history() }
+func (s *Sink) Connection() (since time.Time, last error) { return s.link.History() }
 
 // Close waits for deliveries under way until ctx ends, then disconnects.
 func (s *Sink) Close(ctx context.Context) error {
-	if s.stop == nil {
-		return nil
-	}
-	taken := s.takeSlots(ctx)
-	s.stop()
-	for range taken { // whoever comes too late learns that the sink is closed
-		<-s.slots
-	}
-	return nil
-}
-
-// takeSlots takes every slot, which is to wait for all deliveries, and returns how many it has got when ctx ends.
-func (s *Sink) takeSlots(ctx context.Context) (taken int) {
-	for range cap(s.slots) {
-		select {
-		case s.slots <- struct{}{}:
-			taken++
-		case <-ctx.Done():
-			return taken
-		}
-	}
-	return taken
+	s.unwatch()
+	s.unwatch = func() {}
+	return s.link.Close(ctx)
 }
