@@ -17,7 +17,7 @@ import (
 // Refusals in Evolution API's words (evolution.md 4.2).
 var (
 	errKeyRequired = errors.New("apiKey is required")
-	errKeyInvalid  = errors.New("Invalid global token") //nolint:staticcheck,revive // clients compare this text
+	errKeyInvalid  = errors.New("Invalid global token") //nolint:staticcheck // clients compare this text
 )
 
 // A visitor is what is kept of a connection's first request: enough to decide, at every CONNECT,

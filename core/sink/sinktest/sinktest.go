@@ -147,7 +147,7 @@ func (s Subject) endsWithContext(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		it.Deliver(ctx, s.delivery("sales", "cancelled")) // any result will do
+		_ = it.Deliver(ctx, s.delivery("sales", "cancelled")) // any result will do
 	}()
 	select {
 	case <-done:
