@@ -46,9 +46,9 @@ func FuzzPost(f *testing.F) {
 			query = polling3
 		}
 		w := httptest.NewRecorder()
-		s.ServeHTTP(w, httptest.NewRequest("GET", "/?"+query, nil))
+		s.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/?"+query, nil))
 		app := s.session(t)
-		r := httptest.NewRequest("POST", "/?"+query+"&sid="+app.ID(), bytes.NewReader(body))
+		r := httptest.NewRequest(http.MethodPost, "/?"+query+"&sid="+app.ID(), bytes.NewReader(body))
 		if binary {
 			r.Header.Set("Content-Type", "application/octet-stream")
 		}
@@ -72,7 +72,7 @@ func FuzzWebSocket(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, deflate bool) {
 		s := newSite(t, deflating)
 		client, server := net.Pipe()
-		r := httptest.NewRequest("GET", "/?EIO=4&transport=websocket", nil)
+		r := httptest.NewRequest(http.MethodGet, "/?EIO=4&transport=websocket", nil)
 		for name, value := range map[string]string{"Connection": "Upgrade", "Upgrade": "websocket",
 			"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="} {
 			r.Header.Set(name, value)
