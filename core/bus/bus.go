@@ -20,12 +20,14 @@ type Bus interface {
 	// message for good: after a crash of process and machine it is still there. Messages of one call stay in
 	// order; of several, they stay in the order in which the calls returned. While the engine
 	// is busy Publish waits until the context of the first message ends, and then returns [ErrOverloaded] with the
-	// context's error. A message over the engine's limit is [ErrTooLarge]; then none of the call is published.
+	// context's error, and nothing is published; so too if it had ended before. A message over the engine's limit is
+	// [ErrTooLarge]; then none of the call is published. The messages stay the caller's, their payloads are shared.
 	Publisher() message.Publisher
 
 	// Broadcast returns a subscriber whose every Subscribe(ctx, All) gets each message of all shards that is
 	// published from then on, on whichever node, in order per shard, the next one after the ack of
-	// the last. A nack has it delivered again after a pause. A reader that is slow holds up nobody.
+	// the last. A nack has it delivered again after a pause. A reader that is slow holds up nobody and misses nothing, within
+	// what the engine keeps; each engine says what happens beyond.
 	Broadcast() message.Subscriber
 
 	// Group returns a subscriber of a named group: each message of the shard topic subscribed to goes to one
@@ -44,7 +46,7 @@ type Bus interface {
 	Close(ctx context.Context) error
 }
 
-// Subscribe of both subscribers neither blocks nor fails but for an unknown topic or a closed bus: connecting and
+// Subscribe of both subscribers neither blocks nor fails but for an unknown topic ([ErrTopic]) or a closed bus: connecting and
 // reconnecting happens behind it. A message's context ends with its subscription. What an engine cannot
 // decode arrives as a message that [Event] refuses with [ErrUndecodable], so that a
 // handler can put it aside; it never ends a subscription.

@@ -70,6 +70,30 @@ var replayRules = []rule{
 		},
 	},
 	{
+		"replay and broadcasts count in the same positions",
+		"a client is given the past from the log and goes on live: the end of the one says where the other is to begin",
+		func(t *trial) {
+			b, log := t.replayable()
+			c := t.broadcast(b)
+			t.publish(b, "a", 0, 4)
+			t.publish(b, "b", 0, 2)
+			var positions []int64
+			for range 6 {
+				m := t.next(c)
+				cursor, ok := bus.CursorOf(m.Context())
+				if !ok || cursor.Group != "" || len(positions) > 0 && cursor.Position <= positions[len(positions)-1] {
+					t.failf("%s has the cursor %+v (%v) behind %v", m.UUID, cursor, ok, positions)
+				}
+				positions = append(positions, cursor.Position)
+				m.Ack()
+			}
+			end, err := log.Replay(t.ctx, "a#0", "a", func(*event.Event) error { return nil })
+			if err != nil || end < positions[3] || end > positions[5] {
+				t.failf("Replay ended at %d, %v; the instance's last event is at %d, the newest at %d", end, err, positions[3], positions[5])
+			}
+		},
+	},
+	{
 		"replay leaves out what carries no event",
 		"a foreign entry is nothing a client has missed",
 		func(t *trial) {

@@ -1,0 +1,164 @@
+package tail_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/bus/tail"
+)
+
+func entry(position int64, shard int) tail.Entry {
+	return tail.Entry{Position: position, Shard: shard, Message: message.NewMessage(fmt.Sprint(position), []byte("0123456789"))}
+}
+
+// want checks what a tail gives after a position.
+func want(t *testing.T, l *tail.Tail, shard int, after int64, floor int64, positions ...int64) {
+	t.Helper()
+	entries, _, f := l.After(shard, after)
+	var got []int64
+	for _, e := range entries {
+		got = append(got, e.Position)
+	}
+	if fmt.Sprint(got) != fmt.Sprint(positions) || f != floor {
+		t.Fatalf("after %d in shard %d: %v with floor %d, want %v with floor %d", after, shard, got, f, positions, floor)
+	}
+}
+
+func TestATailGivesTheEntriesOfAShardOrOfAll(t *testing.T) {
+	l := tail.New(2, 10) // of a log that had ten entries before
+	l.Append(entry(11, 0), entry(12, 1), entry(13, 0))
+	want(t, l, tail.All, 10, 10, 11, 12, 13)
+	want(t, l, tail.All, 12, 10, 13)
+	want(t, l, 0, 10, 10, 11, 13)
+	want(t, l, 1, 10, 10, 12)
+	want(t, l, 1, 12, 10)
+	if l.Newest() != 13 || l.Shards() != 2 {
+		t.Fatalf("newest %d, shards %d", l.Newest(), l.Shards())
+	}
+}
+
+func TestTheFloorTellsWhatATailHoldsNoMore(t *testing.T) {
+	l := tail.New(2, 0)
+	l.Append(entry(1, 0), entry(2, 1), entry(3, 0), entry(4, 1))
+	if !l.Trim(2, 1000, nil) {
+		t.Fatal("the limits are not kept")
+	}
+	want(t, l, tail.All, 0, 2, 3, 4)
+	want(t, l, 0, 1, 1, 3) // shard 0 has lost 1, so who stands there has everything
+	want(t, l, 1, 0, 2, 4) // shard 1 has lost 2, so who stands before it must look elsewhere
+	if !l.Trim(2, 11, nil) {
+		t.Fatal("the limits are not kept")
+	}
+	want(t, l, tail.All, 3, 3, 4)
+	if l.Trim(-1, 1000, nil) {
+		t.Fatal("there is no room for more entries than the limit")
+	}
+	want(t, l, tail.All, 4, 4)
+}
+
+func TestTrimStopsAtWhatAReaderNeeds(t *testing.T) {
+	l := tail.New(2, 0)
+	l.Append(entry(1, 0), entry(2, 1), entry(3, 0))
+	readers := tail.NewReaders(bus.Cursor{Group: "g", Shard: 1, Position: 0}, bus.Cursor{Group: "h", Shard: 0, Position: 1})
+	if l.Trim(1, 1000, readers.Need) {
+		t.Fatal("the limits are kept though a group needs more")
+	}
+	want(t, l, tail.All, 1, 1, 2, 3)
+	readers.Move(bus.Cursor{Group: "g", Shard: 1, Position: 2})
+	readers.Move(bus.Cursor{Group: "g", Shard: 1, Position: 1}) // a cursor never goes back
+	if !l.Trim(1, 1000, readers.Need) {
+		t.Fatal("the limits are not kept though nobody needs more")
+	}
+	if l.Trim(0, 1000, readers.Need) {
+		t.Fatal("what the other group needs was dropped")
+	}
+}
+
+// newLog returns a log of one shard, a node on it, and what counts the cursors that were moved by acks.
+func newLog(t *testing.T) (log *tail.Log, node *tail.Node, moved *int) {
+	moved = new(int)
+	log = &tail.Log{Tail: tail.New(1, 0), Readers: tail.NewReaders()}
+	log.Moved = func(*tail.Reader) { *moved++ }
+	node = tail.NewNode(log)
+	t.Cleanup(node.Close)
+	return log, node, moved
+}
+
+func TestAnAckOfACursorThatWasMovedAlreadyMovesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, node, moved := newLog(t)
+		c, err := node.Group("g").Subscribe(t.Context(), bus.Topic(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.Append(entry(1, 0), entry(2, 0))
+		m := <-c
+		cursor, ok := bus.CursorOf(m.Context())
+		if want := (bus.Cursor{Group: "g", Shard: 0, Position: 1}); !ok || cursor != want {
+			t.Fatalf("the message's cursor is %+v (%v), want %+v", cursor, ok, want)
+		}
+		log.Move(cursor) // as a queue does that has stored it with the deliveries
+		m.Ack()
+		m = <-c
+		if *moved != 0 {
+			t.Fatalf("the ack has moved the cursor %d times", *moved)
+		}
+		m.Ack()
+		synctest.Wait()
+		if *moved != 1 {
+			t.Fatalf("the second ack has moved the cursor %d times, want once", *moved)
+		}
+		node.Close()
+	})
+}
+
+func TestAGroupsReaderIsForgottenOnlyWhileNobodyHasIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, node, _ := newLog(t)
+		s := node.Group("g")
+		if _, err := s.Subscribe(t.Context(), bus.Topic(0)); err != nil {
+			t.Fatal(err)
+		}
+		reader := log.Groups()[0]
+		if !reader.Open() || log.Forget(reader) {
+			t.Fatal("a reader with a subscription was forgotten")
+		}
+		s.Close()
+		if reader.Open() || !log.Forget(reader) || len(log.Groups()) != 0 {
+			t.Fatal("a reader without a subscription was not forgotten")
+		}
+	})
+}
+
+func TestStorageThatFailsIsAskedAgainAfterAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		log := &tail.Log{Tail: tail.New(1, 2), Readers: tail.NewReaders()}
+		log.Read = func(_ context.Context, shard int, after int64) ([]tail.Entry, error) {
+			calls++
+			switch {
+			case calls <= 3:
+				return nil, fmt.Errorf("disk error")
+			case after == 0:
+				return []tail.Entry{entry(1, 0)}, nil
+			}
+			return nil, nil // 2 was removed
+		}
+		node := tail.NewNode(log)
+		c, err := node.Group("g").Subscribe(t.Context(), bus.Topic(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		(<-c).Ack()
+		log.Append(entry(3, 0))
+		if m := <-c; m.UUID != "3" || calls != 5 {
+			t.Fatalf("got %s after %d calls", m.UUID, calls)
+		}
+		node.Close()
+	})
+}
