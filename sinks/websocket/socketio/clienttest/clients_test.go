@@ -1,0 +1,143 @@
+// Package clienttest holds the tests of the Socket.IO server with other
+// people's clients: the official ones for JavaScript in four versions (npm ci
+// in this folder), python-socketio (python3-socketio, python3-websocket and
+// python3-requests of Debian), and, if a checkout of socketio/socket.io is at
+// hand, the official protocol suites.
+//
+// What is not there is skipped, or a failure with EVOSINK_REQUIRE_CLIENTS=1.
+package clienttest
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long one client may take for all its scenarios.
+const patience = 2 * time.Minute
+
+var modes = []string{"polling", "websocket", "upgrade"}
+
+func TestJavaScriptClients(t *testing.T) {
+	node := require(t, "node")
+	if _, err := os.Stat("node_modules"); err != nil {
+		missing(t, "node_modules (run npm ci in this folder)")
+	}
+	url := conformance(t)
+	for _, client := range []string{"client-4.8", "client-4.2", "client-3.1", "client-2.5"} {
+		for _, mode := range modes {
+			t.Run(client+"/"+mode, func(t *testing.T) { run(t, ".", node, "client.mjs", client, mode, url) })
+		}
+	}
+	settles(t, url)
+}
+
+func TestPythonClient(t *testing.T) {
+	python := os.Getenv("EVOSINK_PYTHON") // another than the system's
+	if python == "" {
+		python = require(t, "/usr/bin/python3")
+	}
+	if err := exec.Command(python, "-c", "import socketio, websocket, requests").Run(); err != nil {
+		missing(t, "the modules socketio, websocket and requests for "+python)
+	}
+	url := conformance(t)
+	for _, mode := range modes {
+		t.Run(mode, func(t *testing.T) { run(t, ".", python, "client.py", mode, url) })
+	}
+	settles(t, url)
+}
+
+// missing skips the test, unless clients are required.
+func missing(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("EVOSINK_REQUIRE_CLIENTS") == "1" {
+		t.Fatal("EVOSINK_REQUIRE_CLIENTS is set, but there is no " + what)
+	}
+	t.Skip("there is no " + what)
+}
+
+// require returns the path of a program.
+func require(t *testing.T, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		missing(t, program)
+	}
+	return path
+}
+
+// run runs a program in a folder; what it prints is shown if it fails.
+func run(t *testing.T, folder, program string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir = folder
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// conformance builds and starts the conformance server, and returns where it
+// is. It must end by itself when told to.
+func conformance(t *testing.T) (url string) {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "conformance")
+	run(t, ".", require(t, "go"), "build", "-o", binary, "../conformance")
+	server := exec.Command(binary, "-listen", "127.0.0.1:0")
+	server.Stderr = os.Stderr
+	out, err := server.StdoutPipe()
+	if err == nil {
+		err = server.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		server.Process.Signal(syscall.SIGTERM)
+		if err := server.Wait(); err != nil {
+			t.Error("conformance server:", err)
+		}
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(strings.TrimPrefix(line, "listening on "))
+}
+
+// settles waits until the server holds no sessions.
+func settles(t *testing.T, url string) {
+	t.Helper()
+	var stats struct {
+		Engine     map[string]int
+		Goroutines int
+	}
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		resp, err := http.Get(url + "/fixture/stats")
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = json.NewDecoder(resp.Body).Decode(&stats)
+		resp.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		open := 0
+		for _, n := range stats.Engine {
+			open += n
+		}
+		if open == 0 && stats.Goroutines < 20 {
+			return
+		}
+	}
+	t.Errorf("left behind: %+v", stats)
+}
