@@ -208,7 +208,7 @@ func (s *session) write() {
 			continue
 		}
 		if err := w.Flush(); err != nil {
-			s.kill(errors.New("it does not read its standard input any more"))
+			s.lost("it does not read its standard input any more")
 			return
 		}
 	}
@@ -223,7 +223,7 @@ func (s *session) read() {
 		case err != nil && s.draining.Load():
 			return
 		case err != nil:
-			s.silent()
+			s.lost("it has closed its standard output")
 			return
 		case cut:
 			s.kill(fmt.Errorf("it has sent a line of more than %d bytes, which begins with %s", wire.MaxReply, wire.Quote(line)))
@@ -243,16 +243,16 @@ func (s *session) read() {
 	}
 }
 
-// silent ends a process whose output has ended: either it is ending, or it cannot answer any more.
-func (s *session) silent() {
+// lost ends a process that one of the streams has ended of: most often because it is ending itself, which then says more.
+func (s *session) lost(why string) {
 	select {
 	case <-s.proc.Done():
 	case <-time.After(goodbye):
-		s.kill(errors.New("it has closed its standard output"))
+		s.kill(errors.New(why))
 	}
 }
 
-// goodbye is how long a process may go on without its output.
+// goodbye is how long a process may go on without a stream.
 const goodbye = time.Second
 
 func (s *session) handle(r wire.Reply) error {

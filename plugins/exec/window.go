@@ -14,6 +14,8 @@ import (
 // errGone is the outcome of a delivery whose process has ended without an answer.
 var errGone = errors.New("the plugin has ended while it worked on the event")
 
+var errLate = errors.New("the plugin has not answered in time")
+
 var errEnded = errors.New("the plugin has ended")
 
 // A window holds the deliveries that a plugin works on. Each has one of a fixed number of places, from before it is sent until it is
@@ -55,19 +57,23 @@ func (s *session) deliver(ctx context.Context, d *sink.Delivery, alone bool) (wi
 		s.take(n)
 		return wire.Reply{}, sink.Permanent(fmt.Errorf("the event is a line of %d bytes, and max_event_bytes is %d", len(line), s.plugin.MaxEvent))
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.plugin.Timeout)
-	defer cancel()
+	patience := time.NewTimer(s.plugin.Timeout)
+	defer patience.Stop()
 	select {
-	case s.events <- line:
+	case s.events <- line: // there is room for all places
 	case <-s.over:
 	case <-ctx.Done():
 	}
+	late := errLate
 	select {
 	case r := <-p.answer:
 		return r, nil
 	case <-s.over:
+	case <-patience.C:
+		s.leave(p)
 	case <-ctx.Done():
 		s.leave(p)
+		late = fmt.Errorf("the plugin has not answered: %w", ctx.Err())
 	}
 	select { // what was answered at the last moment counts
 	case r := <-p.answer:
@@ -77,11 +83,14 @@ func (s *session) deliver(ctx context.Context, d *sink.Delivery, alone bool) (wi
 	if isClosed(s.over) {
 		return wire.Reply{}, errGone
 	}
-	return wire.Reply{}, fmt.Errorf("the plugin has not answered: %w", ctx.Err())
+	return wire.Reply{}, late
 }
 
 // enter waits for a place, or for all of them. release gives back those that no delivery keeps.
 func (s *session) enter(ctx context.Context, alone bool) (release func(), err error) {
+	if !alone && s.tryPlace() {
+		return func() {}, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.plugin.Timeout)
 	defer cancel()
 	if !alone {
@@ -111,8 +120,20 @@ func (s *session) enter(ctx context.Context, alone bool) (release func(), err er
 	return release, nil
 }
 
-func (s *session) place(ctx context.Context, places chan<- struct{}) error {
+func (s *session) tryPlace() bool {
 	if isClosed(s.proc.Done()) { // nobody would take it
+		return false
+	}
+	select {
+	case s.places <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *session) place(ctx context.Context, places chan<- struct{}) error {
+	if isClosed(s.proc.Done()) {
 		return sink.Unavailable(errEnded)
 	}
 	select {
