@@ -4,20 +4,21 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-
-	"github.com/evosink/evosink/core/bus"
-	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/queue"
+	"github.com/evosink/evosink/core/sink"
 )
 
 // A Queue implements [queue.Store] in the file of a [DB]. Its writes join the group commits of everything else.
 //
-// An event is a row of its own, apart from the log, and each delivery a small one that says lane and place; the order of rows is the order of
-// the lane. Events delivered everywhere stay for a while, so that they can be absorbed when they come again; then [Queue.Sweep] passes over them. The
+// An event is a row of its own, apart from the log, and each delivery a small one that says seq and lane; the order of seqs is the order of every
+// lane. Both grow at their ends only, so that a commit writes few pages however many lanes it is for. Which deliveries a lane has is known
+// in memory, 8 bytes for each, see [lineup]; the file has no index for that.
+//
+// Events delivered everywhere stay for a while, so that they can be absorbed when they come again; then [Queue.Sweep] passes over them. The
 // point that it has reached is stored, so each row is passed over once: an event that waits then goes with its last delivery.
 type Queue struct {
 	db *DB
@@ -26,8 +27,8 @@ type Queue struct {
 	seq   int64 // the last one given out
 	swept int64 // events up to here go with their last delivery
 
-	lanes sync.Map // queue.Lane -> id of its row, once that is committed
-	past  past
+	lineups sync.Map // queue.Lane -> *lineup, once its row is committed
+	past    past
 }
 
 var _ queue.Store = (*Queue)(nil)
@@ -39,32 +40,17 @@ const sweptKey = "queue_swept"
 
 func openQueue(ctx context.Context, conn *sql.Conn, db *DB) (*Queue, error) {
 	q := &Queue{db: db}
-	// A lane is kept for its progress; one in which nothing waits has none.
-	_, err := conn.ExecContext(ctx, "DELETE FROM queue_lanes WHERE NOT EXISTS (SELECT 1 FROM queue_deliveries d WHERE d.lane = queue_lanes.id)")
-	if err != nil {
-		return nil, fmt.Errorf("remove empty lanes: %w", err)
-	}
-	err = conn.QueryRowContext(ctx, `SELECT coalesce((SELECT max(seq) FROM queue_events), 0),
+	err := conn.QueryRowContext(ctx, `SELECT coalesce((SELECT max(seq) FROM queue_events), 0),
 		coalesce((SELECT value FROM meta WHERE key = ?), 0)`, sweptKey).Scan(&q.seq, &q.swept)
 	if err != nil {
 		return nil, fmt.Errorf("read the extent of the queue: %w", err)
 	}
 	q.seq = max(q.seq, q.swept)
 	q.past.begin(q.swept, q.seq)
-	rows, err := conn.QueryContext(ctx, "SELECT id, sink, target, instance FROM queue_lanes")
-	if err != nil {
-		return nil, fmt.Errorf("read the lanes: %w", err)
+	if err := q.loadLineups(ctx, conn); err != nil {
+		return nil, fmt.Errorf("read the lanes of the queue: %w", err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var id int64
-		var l queue.Lane
-		if err := rows.Scan(&id, &l.Sink, &l.Target, &l.Instance); err != nil {
-			return nil, fmt.Errorf("read the lanes: %w", err)
-		}
-		q.lanes.Store(l, id)
-	}
-	return q, rows.Err()
+	return q, nil
 }
 
 // write queues a change and waits for its commit.
@@ -75,53 +61,18 @@ func (q *Queue) write(ctx context.Context, w *write) error {
 	return q.db.writer.do(ctx, w)
 }
 
-// laneID returns the row of a lane in a transaction, which is made if there is none. Ids that are not committed yet go into fresh.
-func (q *Queue) laneID(t *tx, l queue.Lane, fresh map[queue.Lane]int64) (id int64, err error) {
-	if id, ok := q.lanes.Load(l); ok {
-		return id.(int64), nil
-	}
-	found, err := t.row("SELECT id FROM queue_lanes WHERE sink = ? AND target = ? AND instance = ?",
-		[]any{l.Sink, string(l.Target), l.Instance}, &id)
-	if err != nil {
-		return 0, err
-	}
-	if !found {
-		r, err := t.exec("INSERT INTO queue_lanes (sink, target, instance) VALUES (?, ?, ?)", l.Sink, string(l.Target), l.Instance)
-		if err != nil {
-			return 0, err
-		}
-		if id, err = r.LastInsertId(); err != nil {
-			return 0, err
-		}
-	}
-	fresh[l] = id
-	return id, nil
-}
-
-func (q *Queue) remember(fresh map[queue.Lane]int64) {
-	for l, id := range fresh {
-		q.lanes.Store(l, id)
-	}
-}
-
-// known returns the row of a lane; ok is false if nothing was ever put there.
-func (q *Queue) known(l queue.Lane) (id int64, ok bool) {
-	v, ok := q.lanes.Load(l)
-	if !ok {
-		return 0, false
-	}
-	return v.(int64), true
-}
-
 // Lanes implements [queue.Store].
-func (q *Queue) Lanes(ctx context.Context) (out []queue.Backlog, err error) {
-	rows, err := q.db.reading.QueryContext(ctx, `
-		SELECT l.sink, l.target, l.instance, h.scope, d.n, d.first, d.newest, e.at,
-			l.tried, l.attempts, l.first, l.last, l.next, l.error
-		FROM (SELECT lane, count(*) AS n, min(seq) AS first, max(seq) AS newest FROM queue_deliveries GROUP BY lane) d
-		JOIN queue_lanes l ON l.id = d.lane
-		JOIN queue_events e ON e.seq = d.first
-		JOIN queue_deliveries h ON h.lane = d.lane AND h.seq = d.first`)
+func (q *Queue) Lanes(ctx context.Context) ([]queue.Backlog, error) {
+	out, err := q.backlog(ctx)
+	for begin := 0; begin < len(out) && err == nil; begin += describeAtOnce {
+		err = q.describe(ctx, out[begin:min(begin+describeAtOnce, len(out))])
+	}
+	return out, err
+}
+
+// backlog returns the lanes without what only their first deliveries tell.
+func (q *Queue) backlog(ctx context.Context) (out []queue.Backlog, err error) {
+	rows, err := q.db.reading.QueryContext(ctx, "SELECT sink, target, instance, tried, attempts, first, last, next, error FROM queue_lanes")
 	if err != nil {
 		return nil, explain(q.db.config.Path, err)
 	}
@@ -129,10 +80,17 @@ func (q *Queue) Lanes(ctx context.Context) (out []queue.Backlog, err error) {
 	for rows.Next() {
 		var b queue.Backlog
 		var tried int64
-		err := rows.Scan(&b.Sink, &b.Target, &b.Instance, &b.Scope, &b.Waiting, &b.First, &b.Newest, (*stamp)(&b.Oldest),
-			&tried, &b.Head.Attempts, (*stamp)(&b.Head.First), (*stamp)(&b.Head.Last), (*stamp)(&b.Head.Next), &b.Head.Error)
+		err := rows.Scan(&b.Sink, &b.Target, &b.Instance, &tried,
+			&b.Head.Attempts, (*stamp)(&b.Head.First), (*stamp)(&b.Head.Last), (*stamp)(&b.Head.Next), &b.Head.Error)
 		if err != nil {
 			return nil, explain(q.db.config.Path, err)
+		}
+		line := q.lineup(b.Lane)
+		if line == nil {
+			continue // committed a moment ago
+		}
+		if b.Waiting, b.First, b.Newest = line.extent(); b.Waiting == 0 {
+			continue
 		}
 		if tried != b.First {
 			b.Head = queue.Progress{}
@@ -142,15 +100,51 @@ func (q *Queue) Lanes(ctx context.Context) (out []queue.Backlog, err error) {
 	return out, explainUnlessNil(q.db.config.Path, rows.Err())
 }
 
+const describeAtOnce = 1000
+
+// describe fills in when the first deliveries of lanes were put, and their scopes.
+func (q *Queue) describe(ctx context.Context, lanes []queue.Backlog) error {
+	type key struct{ seq, lane int64 }
+	seqs, byKey := make([]int64, len(lanes)), make(map[key]*queue.Backlog, len(lanes))
+	for i := range lanes {
+		b := &lanes[i]
+		seqs[i] = b.First
+		byKey[key{b.First, q.lineup(b.Lane).id}] = b
+	}
+	rows, err := q.db.reading.QueryContext(ctx, `SELECT d.seq, d.lane, d.scope, e.at
+		FROM json_each(?) j CROSS JOIN queue_deliveries d ON d.seq = j.value CROSS JOIN queue_events e ON e.seq = d.seq`, jsonList(seqs))
+	if err != nil {
+		return explain(q.db.config.Path, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var k key
+		var scope sink.Scope
+		var at stamp
+		if err := rows.Scan(&k.seq, &k.lane, &scope, &at); err != nil {
+			return explain(q.db.config.Path, err)
+		}
+		if b := byKey[k]; b != nil {
+			b.Scope, b.Oldest = scope, time.Time(at)
+		}
+	}
+	return explainUnlessNil(q.db.config.Path, rows.Err())
+}
+
 // Window implements [queue.Store].
 func (q *Queue) Window(ctx context.Context, l queue.Lane, after, until int64, limit, bytes int) (out []queue.Item, err error) {
-	id, ok := q.known(l)
-	if !ok {
+	line := q.lineup(l)
+	if line == nil {
+		return nil, nil
+	}
+	seqs := line.between(after, until, limit)
+	if len(seqs) == 0 {
 		return nil, nil
 	}
 	rows, err := q.db.reading.QueryContext(ctx, `
-		SELECT d.seq, d.scope, e.at, e.id, e.metadata, e.payload FROM queue_deliveries d JOIN queue_events e ON e.seq = d.seq
-		WHERE d.lane = ? AND d.seq > ? AND d.seq <= ? ORDER BY d.seq LIMIT ?`, id, after, until, limit)
+		SELECT d.seq, d.scope, e.at, e.id, e.metadata, e.payload
+		FROM json_each(?) j CROSS JOIN queue_deliveries d ON d.seq = j.value AND d.lane = ? CROSS JOIN queue_events e ON e.seq = d.seq`,
+		jsonList(seqs), line.id)
 	if err != nil {
 		return nil, explain(q.db.config.Path, err)
 	}
@@ -172,39 +166,24 @@ func (q *Queue) Window(ctx context.Context, l queue.Lane, after, until int64, li
 	return out, explainUnlessNil(q.db.config.Path, rows.Err())
 }
 
+// jsonList returns numbers as the JSON that json_each takes, which gives them back in order.
+func jsonList(numbers []int64) string {
+	b := []byte{'['}
+	for i, n := range numbers {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, n, 10)
+	}
+	return string(append(b, ']'))
+}
+
 func explainUnlessNil(path string, err error) error {
 	if err == nil {
 		return nil
 	}
 	return explain(path, err)
 }
-
-// storedEvent is an event as its columns.
-type storedEvent struct {
-	id                string
-	metadata, payload []byte
-}
-
-func encodeEvent(e *event.Event) storedEvent {
-	m := bus.Message(e)
-	payload := []byte(m.Payload)
-	if payload == nil {
-		payload = []byte{} // nil would be NULL
-	}
-	return storedEvent{e.ID, encodeMetadata(m.Metadata), payload}
-}
-
-func (s storedEvent) event() (*event.Event, error) {
-	metadata, err := decodeMetadata(s.metadata)
-	if err != nil {
-		return nil, fmt.Errorf("event %s in the queue: %w", s.id, err)
-	}
-	m := message.NewMessage(s.id, s.payload)
-	m.Metadata = metadata
-	return bus.Event(m)
-}
-
-func (s storedEvent) bytes() int64 { return int64(len(s.metadata) + len(s.payload)) }
 
 // A stamp scans Unix milliseconds; 0 is the zero time.
 type stamp time.Time

@@ -99,48 +99,48 @@ func (q *Queue) Letter(ctx context.Context, id int64) (queue.Letter, error) {
 
 // Revive implements [queue.Letters].
 func (q *Queue) Revive(ctx context.Context, ids []int64, at time.Time) (out []queue.Revived, err error) {
-	var fresh map[queue.Lane]int64
-	var last int64
+	var changes roster
 	err = q.write(ctx, &write{
 		apply: func(t *tx) error {
-			out, fresh = nil, map[queue.Lane]int64{}
+			out, changes = nil, roster{queue: q}
 			for _, id := range ids {
-				r, found, err := q.revive(t, id, at, fresh)
+				r, found, err := q.revive(t, id, at, &changes)
 				if err != nil {
 					return err
 				}
 				if found {
-					out, last = append(out, r), r.Seq
+					out = append(out, r)
 				}
 			}
 			return nil
 		},
 		after: func() {
-			q.remember(fresh)
-			if last > 0 {
-				q.past.grow(last, 0)
+			changes.commit()
+			for _, r := range out {
+				q.past.grow(r.Seq, 0)
 			}
 		},
 	})
 	return out, err
 }
 
-func (q *Queue) revive(t *tx, id int64, at time.Time, fresh map[queue.Lane]int64) (r queue.Revived, found bool, err error) {
+func (q *Queue) revive(t *tx, id int64, at time.Time, changes *roster) (r queue.Revived, found bool, err error) {
 	r.ID = id
 	found, err = t.row("SELECT sink, target, instance, scope FROM queue_letters WHERE id = ?", []any{id}, &r.Sink, &r.Target, &r.Instance, &r.Scope)
 	if err != nil || !found {
 		return r, false, err
 	}
-	lane, err := q.laneID(t, r.Lane, fresh)
+	q.seq++
+	r.Seq = q.seq
+	_, err = t.exec(`INSERT INTO queue_events (seq, instance, id, name, at, copy, lanes, metadata, payload)
+		SELECT ?, instance, event, name, ?, 1, x'', metadata, payload FROM queue_letters WHERE id = ?`, r.Seq, at.UnixMilli(), id)
 	if err != nil {
 		return r, false, err
 	}
-	q.seq++
-	r.Seq = q.seq
-	t.exec(`INSERT INTO queue_events (seq, instance, id, name, at, copy, lanes, metadata, payload)
-		SELECT ?, instance, event, name, ?, 1, x'', metadata, payload FROM queue_letters WHERE id = ?`, r.Seq, at.UnixMilli(), id)
-	t.exec("INSERT INTO queue_deliveries (lane, seq, scope, droppable) VALUES (?, ?, ?, 0)", lane, r.Seq, int(r.Scope))
-	_, err = t.exec("DELETE FROM queue_letters WHERE id = ?", id) // fails if anything before has
+	if err := changes.deliver(t, r.Lane, r.Seq, r.Scope, false); err != nil {
+		return r, false, err
+	}
+	_, err = t.exec("DELETE FROM queue_letters WHERE id = ?", id)
 	return r, true, err
 }
 

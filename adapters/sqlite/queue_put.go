@@ -2,8 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"encoding/binary"
-	"hash/fnv"
 	"time"
 
 	"github.com/evosink/evosink/core/queue"
@@ -23,18 +21,18 @@ type putting struct {
 	entry queue.Entry
 	event storedEvent
 
-	// what apply has found, anew each time that it is called
+	// what apply has done, anew each time that it is called
 	places []queue.Place
-	fresh  map[queue.Lane]int64
-	last   int64 // the seq given out last
+	roster roster
+	last   int64 // the seq given out
 }
 
 func (p *putting) apply(t *tx) error {
 	p.places = make([]queue.Place, len(p.entry.To))
-	p.fresh = map[queue.Lane]int64{}
+	p.roster = roster{queue: p.Queue}
 	p.seq++
 	p.last = p.seq
-	var list laneList
+	list := make(laneList, 0, 16*len(p.entry.To))
 	for _, d := range p.entry.To {
 		list = list.add(d.Lane, p.seqOf(d))
 	}
@@ -88,19 +86,7 @@ func (p *putting) deliver(t *tx, d queue.Destination) error {
 	if d.Refused != "" {
 		return p.refuse(t, d)
 	}
-	lane, err := p.laneID(t, d.Lane, p.fresh)
-	if err != nil {
-		return err
-	}
-	_, err = t.exec("INSERT INTO queue_deliveries (lane, seq, scope, droppable) VALUES (?, ?, ?, ?)", lane, p.last, int(d.Scope), number1(d.Droppable))
-	return err
-}
-
-func number1(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+	return p.roster.deliver(t, d.Lane, p.last, d.Scope, d.Droppable)
 }
 
 func (p *putting) refuse(t *tx, d queue.Destination) error {
@@ -122,13 +108,8 @@ func (p *putting) again(t *tx) error {
 	}
 	stored := false
 	for i, d := range p.entry.To {
-		seq, known := laneList(list).find(d.Lane)
-		if known {
-			waits, err := p.waits(t, d.Lane, seq)
-			if err != nil {
-				return err
-			}
-			if waits {
+		if seq, known := laneList(list).find(d.Lane); known {
+			if line := p.lineup(d.Lane); line != nil && line.has(seq) {
 				p.places[i].Seq = seq
 			}
 			continue
@@ -151,44 +132,10 @@ func (p *putting) again(t *tx) error {
 	return nil
 }
 
-func (p *putting) waits(t *tx, l queue.Lane, seq int64) (bool, error) {
-	lane, err := p.laneID(t, l, p.fresh)
-	if err != nil {
-		return false, err
-	}
-	var one int
-	return t.row("SELECT 1 FROM queue_deliveries WHERE lane = ? AND seq = ?", []any{lane, seq}, &one)
-}
-
 func (p *putting) after() {
-	p.remember(p.fresh)
+	p.roster.commit()
 	p.past.grow(p.last, p.event.bytes())
 	if c := p.entry.Cursor; c != nil {
 		p.db.log.Readers.Move(*c)
 	}
-}
-
-// A laneList says in which lanes an event was put: for each a hash of the lane and the seq of the delivery, 8 bytes each.
-type laneList []byte
-
-func (l laneList) add(lane queue.Lane, seq int64) laneList {
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(l, hash(lane)), uint64(seq))
-}
-
-func (l laneList) find(lane queue.Lane) (seq int64, ok bool) {
-	for h := hash(lane); len(l) >= 16; l = l[16:] {
-		if binary.BigEndian.Uint64(l) == h {
-			return int64(binary.BigEndian.Uint64(l[8:])), true
-		}
-	}
-	return 0, false
-}
-
-func hash(l queue.Lane) uint64 {
-	h := fnv.New64a()
-	for _, s := range []string{l.Sink, string(l.Target), l.Instance} {
-		h.Write([]byte(s))
-		h.Write([]byte{0})
-	}
-	return h.Sum64()
 }

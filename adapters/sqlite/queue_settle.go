@@ -15,14 +15,24 @@ func (q *Queue) Settle(ctx context.Context, outcomes []queue.Outcome) error {
 			bytes += int64(len(o.Attempt.Head)) + 256
 		}
 	}
-	return q.write(ctx, &write{bytes: bytes, apply: func(t *tx) error {
-		for _, o := range outcomes {
-			if err := q.settle(t, o); err != nil {
-				return err
+	return q.write(ctx, &write{
+		bytes: bytes,
+		apply: func(t *tx) error {
+			for _, o := range outcomes {
+				if err := q.settle(t, o); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
-	}})
+			return nil
+		},
+		after: func() {
+			for _, o := range outcomes {
+				if line := q.lineup(o.Lane); line != nil && o.Result != queue.Again {
+					line.remove(o.Seq)
+				}
+			}
+		},
+	})
 }
 
 func (q *Queue) settle(t *tx, o queue.Outcome) error {
@@ -31,21 +41,21 @@ func (q *Queue) settle(t *tx, o queue.Outcome) error {
 			return err
 		}
 	}
-	lane, ok := q.known(o.Lane)
-	if !ok {
+	line := q.lineup(o.Lane)
+	if line == nil {
 		return nil
 	}
 	switch o.Result {
 	case queue.Again:
 		_, err := t.exec("UPDATE queue_lanes SET tried = ?, attempts = ?, first = ?, last = ?, next = ?, error = ? WHERE id = ?",
-			o.Seq, o.Progress.Attempts, millis(o.Progress.First), millis(o.Progress.Last), millis(o.Progress.Next), o.Progress.Error, lane)
+			o.Seq, o.Progress.Attempts, millis(o.Progress.First), millis(o.Progress.Last), millis(o.Progress.Next), o.Progress.Error, line.id)
 		return err
 	case queue.Buried:
-		if err := q.bury(t, lane, o); err != nil {
+		if err := q.bury(t, line.id, o); err != nil {
 			return err
 		}
 	}
-	if _, err := t.exec("DELETE FROM queue_deliveries WHERE lane = ? AND seq = ?", lane, o.Seq); err != nil {
+	if _, err := t.exec("DELETE FROM queue_deliveries WHERE seq = ? AND lane = ?", o.Seq, line.id); err != nil {
 		return err
 	}
 	return q.release(t, o.Seq)
@@ -82,52 +92,46 @@ func logAttempt(t *tx, a *queue.Attempt) error {
 }
 
 // Clear implements [queue.Store].
-func (q *Queue) Clear(ctx context.Context, c queue.Clearing) (n int, err error) {
-	lane, ok := q.known(c.Lane)
-	if !ok {
+func (q *Queue) Clear(ctx context.Context, c queue.Clearing) (int, error) {
+	line := q.lineup(c.Lane)
+	if line == nil {
 		return 0, ctx.Err()
 	}
-	err = q.write(ctx, &write{apply: func(t *tx) error {
-		n, err = q.clear(t, lane, c)
-		return err
-	}})
+	var seqs []int64
+	err := q.write(ctx, &write{
+		apply: func(t *tx) error {
+			seqs = line.choose(c)
+			return q.clear(t, line.id, seqs, c.Reason)
+		},
+		after: func() {
+			for _, seq := range seqs {
+				line.remove(seq)
+			}
+		},
+	})
 	if err != nil {
 		return 0, err
 	}
-	return n, nil
+	return len(seqs), nil
 }
 
-// chosen are the deliveries that a clearing removes, once their last seq is known.
-func chosen(droppable bool) string {
-	if droppable {
-		return "d.lane = ? AND d.seq > ? AND d.seq <= ? AND d.droppable = 1"
-	}
-	return "d.lane = ? AND d.seq > ? AND d.seq <= ?"
-}
-
-func (q *Queue) clear(t *tx, lane int64, c queue.Clearing) (n int, err error) {
-	where := chosen(c.Droppable)
-	var last int64
-	_, err = t.row("SELECT count(*), coalesce(max(seq), 0) FROM (SELECT d.seq FROM queue_deliveries d WHERE "+where+" ORDER BY d.seq LIMIT ?)",
-		[]any{lane, c.After, c.Until, c.Max}, &n, &last)
-	if err != nil || n == 0 {
-		return 0, err
-	}
-	if c.Reason != "" {
-		_, err = t.exec(insertLetters+`
+func (q *Queue) clear(t *tx, lane int64, seqs []int64, why queue.Reason) error {
+	list := jsonList(seqs)
+	if why != "" {
+		_, err := t.exec(insertLetters+`
 			SELECT l.sink, l.target, l.instance, d.scope, e.id, e.name, ?, iif(l.tried = d.seq, l.attempts, 0), iif(l.tried = d.seq, l.first, 0),
 				iif(l.tried = d.seq, l.last, 0), iif(l.tried = d.seq, l.error, ''), ?, e.metadata, e.payload
-			FROM queue_deliveries d JOIN queue_events e ON e.seq = d.seq JOIN queue_lanes l ON l.id = d.lane WHERE `+where+" ORDER BY d.seq",
-			string(c.Reason), time.Now().UnixMilli(), lane, c.After, last)
+			FROM json_each(?) j CROSS JOIN queue_deliveries d ON d.seq = j.value AND d.lane = ?
+				CROSS JOIN queue_events e ON e.seq = d.seq CROSS JOIN queue_lanes l ON l.id = d.lane`,
+			string(why), time.Now().UnixMilli(), list, lane)
 		if err != nil {
-			return 0, err
+			return err
 		}
 	}
-	_, err = t.exec("DELETE FROM queue_events WHERE seq <= ? AND seq IN (SELECT d.seq FROM queue_deliveries d WHERE "+where+`)
-		AND NOT EXISTS (SELECT 1 FROM queue_deliveries o WHERE o.seq = queue_events.seq AND o.lane <> ?)`, q.swept, lane, c.After, last, lane)
-	if err != nil {
-		return 0, err
+	if _, err := t.exec("DELETE FROM queue_deliveries WHERE seq IN (SELECT value FROM json_each(?)) AND lane = ?", list, lane); err != nil {
+		return err
 	}
-	_, err = t.exec("DELETE FROM queue_deliveries AS d WHERE "+where, lane, c.After, last)
-	return n, err
+	_, err := t.exec(`DELETE FROM queue_events WHERE seq IN (SELECT value FROM json_each(?)) AND seq <= ?
+		AND NOT EXISTS (SELECT 1 FROM queue_deliveries d WHERE d.seq = queue_events.seq)`, list, q.swept)
+	return err
 }

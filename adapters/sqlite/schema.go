@@ -58,7 +58,7 @@ var migrations = []string{
 		metadata BLOB NOT NULL,       -- see encodeMetadata
 		payload  BLOB NOT NULL
 	) STRICT;
-	CREATE UNIQUE INDEX queue_events_id ON queue_events (instance, id) WHERE copy = 0;
+	CREATE UNIQUE INDEX queue_events_id ON queue_events (id, instance) WHERE copy = 0; -- ids that grow keep it compact
 
 	CREATE TABLE queue_lanes (
 		id       INTEGER PRIMARY KEY,
@@ -74,15 +74,14 @@ var migrations = []string{
 		UNIQUE (sink, target, instance)
 	) STRICT;
 
+	-- In order of time and not of lanes, so that what belongs together in a commit is together on the disk.
 	CREATE TABLE queue_deliveries (
-		lane      INTEGER NOT NULL,
 		seq       INTEGER NOT NULL,
+		lane      INTEGER NOT NULL,
 		scope     INTEGER NOT NULL,
 		droppable INTEGER NOT NULL,
-		PRIMARY KEY (lane, seq)
+		PRIMARY KEY (seq, lane)
 	) STRICT, WITHOUT ROWID;
-	CREATE INDEX queue_deliveries_seq ON queue_deliveries (seq);
-	CREATE INDEX queue_deliveries_droppable ON queue_deliveries (lane, seq) WHERE droppable = 1;
 
 	CREATE TABLE queue_letters (
 		id       INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -7,7 +7,7 @@ import (
 )
 
 // A ledger holds outcomes that the store has not written down yet. Delivering goes on meanwhile: what is lost of it in a crash is
-// delivered twice, never not at all. Queue.mu guards it.
+// delivered twice, never not at all. While the store writes some down, the next ones gather. Queue.mu guards it.
 type ledger struct {
 	changed *sync.Cond // there are more of them, or the queue ends
 	entries []entry
@@ -20,9 +20,8 @@ type entry struct {
 }
 
 const (
-	ledgerLength = 4096                 // outcomes at most; then nothing is tried until the store has caught up
-	settleAtOnce = 1024                 // of them go into one transaction
-	settlePause  = 4 * time.Millisecond // to gather them, so that a trickle does not cost a commit each
+	ledgerLength = 4096 // outcomes at most; then nothing is tried until the store has caught up
+	settleAtOnce = 1024 // of them go into one transaction
 )
 
 func (q *Queue) record(l *lane, o Outcome) {
@@ -40,9 +39,6 @@ func (q *Queue) overdue() bool { return len(q.ledger.entries)+q.ledger.writing >
 // settle writes the ledger down until ctx ends, or until it is empty and the queue has ended.
 func (q *Queue) settle(ctx context.Context) {
 	for q.await() {
-		if q.gathering() && !wait(ctx, settlePause) {
-			return
-		}
 		batch := q.page()
 		outcomes := make([]Outcome, len(batch))
 		for i, e := range batch {
@@ -66,13 +62,6 @@ func (q *Queue) await() bool {
 		q.ledger.changed.Wait()
 	}
 	return true
-}
-
-// gathering reports whether it is worth waiting for more outcomes.
-func (q *Queue) gathering() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.stage == runs && len(q.ledger.entries) < settleAtOnce
 }
 
 // page takes the oldest outcomes.

@@ -1,0 +1,308 @@
+package queue_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/evosink/evosink/adapters/sqlite"
+	"github.com/evosink/evosink/core"
+	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/sink"
+)
+
+// The variables that make the test binary a child process: the path of its file, the address that it delivers to, which of the
+// processes it is that had the file one after the other, and whether it only delivers what is there.
+const (
+	childFile  = "EVOSINK_QUEUE_TEST_FILE"
+	childURL   = "EVOSINK_QUEUE_TEST_URL"
+	childRound = "EVOSINK_QUEUE_TEST_ROUND"
+	childDrain = "EVOSINK_QUEUE_TEST_DRAIN"
+)
+
+// chaosRounds is the variable that makes the test with killed processes longer (task chaos).
+const chaosRounds = "EVOSINK_CHAOS_ROUNDS"
+
+const (
+	crashLanes = 50                    // a third healthy, a third dead, a third slow
+	crashPause = 50 * time.Millisecond // between the events of a lane: 1,000 events/s in all
+)
+
+var kinds = []string{"good", "dead", "slow"}
+
+func crashInstance(lane int) string { return fmt.Sprintf("%s-%02d", kinds[lane%3], lane) }
+
+// poster delivers by HTTP.
+type poster struct{ url string }
+
+func (*poster) Start(context.Context) error { return nil }
+func (*poster) Close(context.Context) error { return nil }
+
+func (p *poster) Deliver(ctx context.Context, d *sink.Delivery) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+"/"+d.Event.Instance, strings.NewReader(d.Event.ID))
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return sink.Unavailable(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s", res.Status)
+	}
+	return nil
+}
+
+func (*poster) Retry(*sink.Delivery) sink.Policy {
+	return sink.Policy{Base: 50 * time.Millisecond, Max: time.Second, Factor: 2, Timeout: 10 * time.Second}
+}
+
+// child is a whole evosink that emits events until it is killed, and tells of every one accepted: "pub <id>".
+func child(path string) {
+	ctx := context.Background()
+	must := func(err error) {
+		if err != nil {
+			fmt.Println("error", err)
+			os.Exit(1)
+		}
+	}
+	c := sqlite.DefaultConfig()
+	c.Path = path
+	db, err := sqlite.Open(ctx, c, zerolog.Nop())
+	must(err)
+	registry, err := instances.Open(ctx, db, "")
+	must(err)
+	for lane := range crashLanes {
+		if _, ok := registry.Get(crashInstance(lane)); !ok {
+			_, err := registry.Create(ctx, instances.Instance{Name: crashInstance(lane)}, "")
+			must(err)
+			_, err = registry.Set(ctx, crashInstance(lane), "hook", []byte(`{"enabled":true,"events":["ALL"]}`))
+			must(err)
+		}
+	}
+	hook := sink.Use(sink.Spec[struct{}]{
+		Name: "hook", Mode: sink.Queued,
+		Defaults: func() (c struct{}) { return c }, Enabled: func(*struct{}) bool { return true },
+		Rule: func(*struct{}) sink.Rule { return sink.Rule{} },
+		New:  func(struct{}, sink.Host) (sink.Sink, error) { return &poster{os.Getenv(childURL)}, nil },
+	})
+	hub, err := core.New(core.Options{Bus: db, Instances: registry, Sinks: []*sink.Factory{hook}, Queue: db.Queue(), Logger: zerolog.Nop()})
+	must(err)
+	go func() { must(hub.Run(ctx)) }()
+	<-hub.Started()
+	fmt.Println("open")
+	if os.Getenv(childDrain) == "" {
+		for lane := range crashLanes {
+			go emitUntilKilled(hub, crashInstance(lane), must)
+		}
+	}
+	select {}
+}
+
+func emitUntilKilled(hub *core.Hub, instance string, must func(error)) {
+	ticker := time.NewTicker(crashPause)
+	for n := 0; ; n++ {
+		e := &event.Event{
+			ID: fmt.Sprintf("%s#%s#%d", instance, os.Getenv(childRound), n), Name: "messages.upsert", Instance: instance,
+			Data: bytes.Repeat([]byte("1"), 1000),
+		}
+		must(hub.Emit(context.Background(), e))
+		os.Stdout.WriteString("pub " + e.ID + "\n")
+		<-ticker.C
+	}
+}
+
+// receiver is what the child delivers to.
+type receiver struct {
+	healed atomic.Bool // the dead and the slow are as good as the others
+
+	mu  sync.Mutex
+	got map[string][]string // ids by instance, in order of arrival
+}
+
+func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	instance := strings.TrimPrefix(req.URL.Path, "/")
+	var body bytes.Buffer
+	body.ReadFrom(req.Body)
+	if !r.healed.Load() {
+		switch instance[:4] {
+		case "dead":
+			http.Error(w, "dead", http.StatusServiceUnavailable)
+			return
+		case "slow":
+			select {
+			case <-time.After(200 * time.Millisecond): // the point of this receiver
+			case <-req.Context().Done():
+				return
+			}
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.got[instance] = append(r.got[instance], body.String())
+}
+
+// has reports whether all of an instance's ids have arrived.
+func (r *receiver) has(instance string, ids []string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	seen := map[string]bool{}
+	for _, id := range r.got[instance] {
+		seen[id] = true
+	}
+	for _, id := range ids {
+		if !seen[id] {
+			return false
+		}
+	}
+	return true
+}
+
+func TestKill9LosesNothingAndKeepsTheOrderOfEveryLane(t *testing.T) {
+	rounds := 10
+	if n, err := strconv.Atoi(os.Getenv(chaosRounds)); err == nil {
+		rounds = n
+	}
+	path := filepath.Join(t.TempDir(), "evosink.db")
+	r := &receiver{got: map[string][]string{}}
+	server := httptest.NewServer(r)
+	defer server.Close()
+	accepted := map[string][]string{}
+	for round := range rounds {
+		v := startChild(t, path, server.URL, round, false)
+		v.killAfter(time.Duration(300+rand.IntN(900))*time.Millisecond, func(id string) {
+			instance, _, _ := strings.Cut(id, "#")
+			accepted[instance] = append(accepted[instance], id)
+		})
+	}
+	r.healed.Store(true)
+	v := startChild(t, path, server.URL, rounds, true)
+	total := 0
+	for instance, ids := range accepted {
+		total += len(ids)
+		eventually(t, "all events of "+instance, func() bool { return r.has(instance, ids) })
+	}
+	v.killAfter(0, func(string) {})
+	r.check(t, total, rounds)
+}
+
+// check holds what arrived to the order of emission, and counts what came twice.
+func (r *receiver) check(t *testing.T, accepted, rounds int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	twice, arrived := 0, 0
+	for instance, ids := range r.got {
+		last := [2]int{-1, -1}
+		seen := map[string]bool{}
+		for _, id := range ids {
+			arrived++
+			if seen[id] {
+				twice++
+				continue
+			}
+			seen[id] = true
+			at := parse(t, id)
+			if at[0] < last[0] || at[0] == last[0] && at[1] <= last[1] {
+				t.Errorf("%s: %s arrived after %v", instance, id, last)
+			}
+			last = at
+		}
+	}
+	t.Logf("%d events accepted, %d arrived, %d of them twice (%.3f %%)", accepted, arrived, twice, 100*float64(twice)/float64(arrived))
+	// Half a percent is the promise at 1,000 events/s; rounds as short as those of the test's usual form may have a few for each kill.
+	if twice*200 > arrived && twice > 20*rounds {
+		t.Errorf("%d of %d events arrived twice in %d kills, want less than 0.5 %%", twice, arrived, rounds)
+	}
+}
+
+func parse(t *testing.T, id string) (at [2]int) {
+	parts := strings.Split(id, "#")
+	for i := range at {
+		n, err := strconv.Atoi(parts[i+1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		at[i] = n
+	}
+	return at
+}
+
+// victim is a child process that is going to be killed.
+type victim struct {
+	cmd   *exec.Cmd
+	lines chan string // closed at its end
+}
+
+func startChild(t *testing.T, path, url string, round int, drain bool) *victim {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &victim{cmd: exec.Command(self), lines: make(chan string, 1<<16)}
+	v.cmd.Env = append(os.Environ(), childFile+"="+path, childURL+"="+url, childRound+"="+strconv.Itoa(round))
+	if drain {
+		v.cmd.Env = append(v.cmd.Env, childDrain+"=1")
+	}
+	v.cmd.Stderr = os.Stderr
+	out, err := v.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(v.lines)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			v.lines <- s.Text()
+		}
+	}()
+	t.Cleanup(func() { v.killAfter(0, func(string) {}) })
+	if line := <-v.lines; line != "open" {
+		t.Fatalf("the child did not start: %s", line)
+	}
+	return v
+}
+
+// killAfter kills the child after d, and passes on every id that it has told to be accepted until then. A last line that was cut
+// off does not count.
+func (v *victim) killAfter(d time.Duration, accepted func(id string)) {
+	timer := time.AfterFunc(d, func() { v.cmd.Process.Kill() })
+	defer timer.Stop()
+	for line := range v.lines {
+		if id, ok := strings.CutPrefix(line, "pub "); ok && strings.Count(id, "#") == 2 {
+			accepted(id)
+		}
+	}
+	v.cmd.Wait()
+}
+
+// eventually polls a condition.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(60 * time.Second)
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
