@@ -116,9 +116,9 @@ func (c *cursors) store(readers []*tail.Reader) error {
 func (c *cursors) close(seen map[string]time.Time) {
 	close(c.stop)
 	<-c.done
-	c.store(c.take()) // an error was logged by the writer; what is not stored is given to the group again
+	_ = c.store(c.take()) // an error was logged by the writer; what is not stored is given to the group again
 	if len(seen) > 0 {
-		c.writer.do(context.Background(), &write{apply: func(t *tx) error {
+		_ = c.writer.do(context.Background(), &write{apply: func(t *tx) error {
 			for group, at := range seen {
 				if _, err := t.exec("UPDATE cursors SET seen = max(seen, ?) WHERE name = ?", at.UnixMilli(), group); err != nil {
 					return err

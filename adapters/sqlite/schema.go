@@ -134,7 +134,7 @@ func migrate(ctx context.Context, c *sql.Conn, version int) error {
 	for ; version < len(migrations); version++ {
 		script := fmt.Sprintf("BEGIN IMMEDIATE;\n%s;\nPRAGMA user_version = %d;\nCOMMIT", migrations[version], version+1)
 		if _, err := c.ExecContext(ctx, script); err != nil {
-			c.ExecContext(ctx, "ROLLBACK") // of what a failed step has left open; its own error is the one to tell
+			_, _ = c.ExecContext(ctx, "ROLLBACK") // of what a failed step has left open; its own error is the one to tell
 			return fmt.Errorf("migrate the file to version %d: %w", version+1, err)
 		}
 	}

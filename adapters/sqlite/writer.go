@@ -212,7 +212,7 @@ func (w *writer) try(batch []*write) error {
 
 func (w *writer) transact(batch []*write, results []error) error {
 	t := &tx{writer: w, head: w.head}
-	t.exec("BEGIN IMMEDIATE")
+	_, _ = t.exec("BEGIN IMMEDIATE") // t.err tells
 	for i, x := range batch {
 		if t.err != nil {
 			break
@@ -220,11 +220,11 @@ func (w *writer) transact(batch []*write, results []error) error {
 		results[i] = x.apply(t)
 	}
 	if t.err == nil {
-		t.exec("COMMIT")
+		_, _ = t.exec("COMMIT")
 	}
 	if t.err != nil {
 		// SQLite may have rolled back by itself, then this fails, and that is fine.
-		w.conn.ExecContext(context.Background(), "ROLLBACK")
+		_, _ = w.conn.ExecContext(context.Background(), "ROLLBACK")
 		return t.err
 	}
 	w.head = t.head

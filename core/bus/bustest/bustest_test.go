@@ -215,7 +215,7 @@ func shared() pipe {
 // fromStart has broadcasts begin with the first event of the log.
 type fromStart struct{ bus.Bus }
 
-func (b fromStart) Broadcast() message.Subscriber { return allShards{b.Bus} }
+func (b fromStart) Broadcast() message.Subscriber { return allShards(b) }
 
 type allShards struct{ bus.Bus }
 
