@@ -1,0 +1,146 @@
+package kafka
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/sink"
+)
+
+// keys are those of the envelope in Evolution API's order (evolution.md 2.2), with the id behind them.
+var keys = []string{"event", "instance", "data", "server_url", "date_time", "sender", "apikey", "timestamp", "id"}
+
+// maxTopic is how many bytes the name of a topic may have.
+const maxTopic = 249
+
+// topicOf returns the topic of an event as Evolution API forms it at emit time (evolution.md 1.1, 3.7).
+func (c *Config) topicOf(e *event.Event, scope sink.Scope) (string, error) {
+	owner := "global"
+	if scope == sink.Instance {
+		owner = e.Instance
+	}
+	name := escape(owner) + "." + escape(suffix(e.Name))
+	if c.TopicPrefix != "" {
+		name = c.TopicPrefix + "." + name
+	}
+	if len(name) > maxTopic {
+		return "", sink.Permanent(fmt.Errorf("the name of the topic for %s has %d bytes, Kafka allows %d", e.Name, len(name), maxTopic))
+	}
+	return name, nil
+}
+
+func suffix(wire string) string { return strings.ToLower(strings.ReplaceAll(wire, "_", ".")) }
+
+// escape returns s with _xHH in place of each byte that the names of topics cannot hold, HH being its hexadecimal digits: the
+// instance "Loja 1" has topics of Loja_x201. To Evolution API such instances are out of reach.
+func escape(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '-', c == '_':
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "_x%02X", c)
+		}
+	}
+	return b.String()
+}
+
+// record makes the record of a delivery (evolution.md 3.7).
+func (s *Sink) record(d *sink.Delivery) (*kgo.Record, error) {
+	e := d.Event
+	topic, err := s.config.topicOf(e, d.Scope)
+	if err != nil {
+		return nil, err
+	}
+	if escape(e.Instance) != e.Instance && d.Scope == sink.Instance {
+		if _, told := s.told.LoadOrStore(e.Instance, true); !told {
+			s.log.Info().Str("instance", e.Instance).Str("topic", topic).Msg("the instance's name holds bytes that topics cannot; they are escaped")
+		}
+	}
+	key := e.Instance
+	if d.Scope == sink.Global {
+		key = e.Instance + "-" + e.Name
+	}
+	ms := strconv.AppendInt(nil, e.Time.UnixMilli(), 10)
+	r := &kgo.Record{
+		Topic: topic, Key: []byte(key), Timestamp: e.Time, Headers: s.headers(d),
+		Value: s.codec.Append(make([]byte, 0, len(e.Data)+512), e, event.Extra{Key: "timestamp", Value: json.RawMessage(ms)}),
+	}
+	if n := size(r); n > int(s.config.MaxMessageBytes) {
+		return nil, sink.Permanent(fmt.Errorf("the event has %d bytes, max_message_bytes is %d (KAFKA_MAX_MESSAGE_BYTES; the topic's max.message.bytes has to allow it)", n, s.config.MaxMessageBytes))
+	}
+	return r, nil
+}
+
+func (s *Sink) headers(d *sink.Delivery) []kgo.RecordHeader {
+	e := d.Event
+	h := []kgo.RecordHeader{{Key: "event", Value: []byte(e.Name)}, {Key: "instance", Value: []byte(e.Instance)}}
+	if e.Origin != "" {
+		h = append(h, kgo.RecordHeader{Key: "origin", Value: []byte(e.Origin)})
+	}
+	return append(h,
+		kgo.RecordHeader{Key: "timestamp", Value: []byte(s.dateTime(e.Time))},
+		kgo.RecordHeader{Key: "id", Value: []byte(e.ID)},
+		kgo.RecordHeader{Key: "key", Value: []byte(d.Key)},
+	)
+}
+
+// dateTime is the time as the envelope's date_time shows it.
+func (s *Sink) dateTime(t time.Time) string {
+	zone := time.UTC
+	if s.codec.LocalTime != nil {
+		zone = s.codec.LocalTime
+	}
+	return t.In(zone).Format("2006-01-02T15:04:05.000Z")
+}
+
+// size is what a record takes in a batch of its own, or a little more.
+func size(r *kgo.Record) int {
+	n := 128 + len(r.Key) + len(r.Value)
+	for _, h := range r.Headers {
+		n += 10 + len(h.Key) + len(h.Value)
+	}
+	return n
+}
+
+// A batch is what of some deliveries can be produced, and which of them each record is.
+type batch struct {
+	records []*kgo.Record
+	index   []int
+}
+
+// A lane is what keeps its order.
+type lane struct {
+	target   sink.Target
+	instance string
+}
+
+func laneOf(d *sink.Delivery) lane { return lane{d.Target, d.Event.Instance} }
+
+var errBehind = errors.New("an earlier event of its lane failed")
+
+// batch prepares deliveries. What cannot be produced gets its error in errs, and so does what comes behind it in its lane.
+func (s *Sink) batch(deliveries []*sink.Delivery, errs []error) (b batch) {
+	failed := map[lane]bool{}
+	for i, d := range deliveries {
+		if failed[laneOf(d)] {
+			errs[i] = errBehind
+			continue
+		}
+		r, err := s.record(d)
+		if err != nil {
+			errs[i], failed[laneOf(d)] = err, true
+			continue
+		}
+		b.records, b.index = append(b.records, r), append(b.index, i)
+	}
+	return b
+}
