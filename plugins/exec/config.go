@@ -153,3 +153,11 @@ func (p *Plugin) policy() sink.Policy {
 	d.Timeout = 2*p.Timeout + time.Second
 	return d
 }
+
+// CheckName reports whether a plugin may have that name.
+func CheckName(name string) error {
+	for _, err := range checkName(name) {
+		return fmt.Errorf("%q%w", name, err)
+	}
+	return nil
+}

@@ -243,3 +243,9 @@ func list(text string, by map[string]any) any {
 	}
 	return out
 }
+
+// CheckSchema reports why a plugin's schema of settings or configuration would be refused. No schema is fine.
+func CheckSchema(raw json.RawMessage) error {
+	_, err := newSchema(raw)
+	return err
+}

@@ -12,10 +12,8 @@ import (
 	"github.com/evosink/evosink/plugins/sdk"
 )
 
-var (
-	config struct{ URL string }
-	client = http.Client{Timeout: 20 * time.Second}
-)
+var config struct{ URL string }
+var client = http.Client{Timeout: 20 * time.Second}
 
 func main() { sdk.Main(sdk.Plugin{Config: &config, MaxInFlight: 16, Deliver: post}) }
 
