@@ -155,7 +155,7 @@ func TestTheExampleEnvironmentIsUpToDate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join("..", "..", "..", ".env.example")
+	file := filepath.Join("..", "..", ".env.example")
 	if *update {
 		if err := os.WriteFile(file, out, 0o644); err != nil {
 			t.Fatal(err)
@@ -166,6 +166,6 @@ func TestTheExampleEnvironmentIsUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(out) != string(want) {
-		t.Error(".env.example is stale: go test ./sinks/websocket/e2e -run Example -update")
+		t.Error(".env.example is stale: go test ./sinks/e2e -run Example -update")
 	}
 }
