@@ -56,11 +56,11 @@ type Restart struct {
 
 // Retry is the policy of deliveries that the plugin did not acknowledge, see [sink.Policy].
 type Retry struct {
-	Attempts    int            `koanf:"max_attempts" help:"attempts in all, 0 for no limit but max_age; default 10"`
-	Base        time.Duration  `koanf:"initial_delay" help:"wait after the first failure; it doubles; default 5s"`
-	Max         time.Duration  `koanf:"max_delay" help:"longest wait; default 5m"`
-	MaxAge      time.Duration  `koanf:"max_age" help:"how old an event may be and still be tried again, 0 for no limit; default 72h"`
-	OnExhausted sink.Exhausted `koanf:"on_exhausted" help:"what becomes of an event after that: dead, or pause the target; default dead"`
+	Attempts    int           `koanf:"max_attempts" help:"attempts in all, 0 for no limit but max_age; default 10"`
+	Base        time.Duration `koanf:"initial_delay" help:"wait after the first failure; it doubles; default 5s"`
+	Max         time.Duration `koanf:"max_delay" help:"longest wait; default 5m"`
+	MaxAge      time.Duration `koanf:"max_age" help:"how old an event may be and still be tried again, 0 for no limit; default 72h"`
+	OnExhausted string        `koanf:"on_exhausted" help:"what becomes of an event after that: dead, or pause the target; default dead"`
 }
 
 // Modes of a plugin.
@@ -76,7 +76,7 @@ func (p *Plugin) Defaults() {
 		Enabled: true, StartTimeout: 10 * time.Second, Timeout: 30 * time.Second, StopTimeout: 5 * time.Second, PingInterval: 10 * time.Second,
 		MaxEvent: 16<<20 + 64<<10,
 		Restart:  Restart{Min: time.Second, Max: time.Minute, Limit: 5, Window: 5 * time.Minute},
-		Retry:    Retry{Attempts: policy.Attempts, Base: policy.Base, Max: policy.Max, MaxAge: policy.MaxAge},
+		Retry:    Retry{Attempts: policy.Attempts, Base: policy.Base, Max: policy.Max, MaxAge: policy.MaxAge, OnExhausted: policy.OnExhausted.String()},
 	}
 }
 
@@ -137,6 +137,9 @@ func (p *Plugin) check() (errs []error) {
 	check(p.Retry.Base > 0, "retry.initial_delay must be above 0")
 	check(p.Retry.Max >= p.Retry.Base, "retry.max_delay must not be below retry.initial_delay")
 	check(p.Retry.MaxAge >= 0, "retry.max_age must not be negative")
+	if err := new(sink.Exhausted).UnmarshalText([]byte(p.Retry.OnExhausted)); err != nil {
+		check(false, "retry.%w", err)
+	}
 	check(p.Command == "" || filepath.IsAbs(p.Command) || filepath.IsLocal(p.Command), "command must be absolute or a file in plugin_dir")
 	for _, name := range p.Events {
 		if (sink.Switches{name: true}).Check("") != nil {
@@ -149,7 +152,8 @@ func (p *Plugin) check() (errs []error) {
 // policy is the retry policy. An attempt may wait for its place in the window for as long as it may take then.
 func (p *Plugin) policy() sink.Policy {
 	d := sink.DefaultPolicy()
-	d.Attempts, d.Base, d.Max, d.MaxAge, d.OnExhausted = p.Retry.Attempts, p.Retry.Base, p.Retry.Max, p.Retry.MaxAge, p.Retry.OnExhausted
+	d.Attempts, d.Base, d.Max, d.MaxAge = p.Retry.Attempts, p.Retry.Base, p.Retry.Max, p.Retry.MaxAge
+	_ = d.OnExhausted.UnmarshalText([]byte(p.Retry.OnExhausted)) // checked before
 	d.Timeout = 2*p.Timeout + time.Second
 	return d
 }
