@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync/atomic"
+	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/evosink/evosink/core"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -44,6 +47,14 @@ type Options struct {
 	// Settle returns when every sink has looked up what it needs to know of the events with these ids and live sinks have
 	// handed them out, or ctx ends. It is called before an instance is removed. nil does not wait.
 	Settle func(ctx context.Context, ids ...string) error
+
+	// Queue is what the admin routes show and steer: the hub's. nil if it has none; they then answer 409.
+	Queue *queue.Queue
+	// Stats returns the hub's figures, for metrics and for GET /admin/sinks. nil shows none.
+	Stats func() core.Stats
+	// Metrics is what GET /metrics shows. The API adds the figures of hub and queue; whoever has made it adds what else
+	// there is to show, the process for example. nil means that there is no such route.
+	Metrics *prometheus.Registry
 }
 
 // An API is the handler of all routes. Any number of goroutines may use it at once.
@@ -53,7 +64,8 @@ type API struct {
 	sinks    []*settings
 	create   *schema
 	keyless  chan struct{} // a place for each ingest body that is read for a sender without a key
-	draining atomic.Bool
+	draining chan struct{} // closed by Drain
+	drain    sync.Once
 	inflight inflight
 }
 
@@ -68,8 +80,8 @@ func New(o Options) (*API, error) {
 	if err := o.Config.Validate(); err != nil {
 		return nil, err
 	}
-	a := &API{opts: o, mux: http.NewServeMux(), keyless: make(chan struct{}, maxKeyless)}
-	if err := a.compile(); err != nil {
+	a := &API{opts: o, mux: http.NewServeMux(), keyless: make(chan struct{}, maxKeyless), draining: make(chan struct{})}
+	if err := errors.Join(a.compile(), a.register()); err != nil {
 		return nil, err
 	}
 	for _, r := range a.routes() {
@@ -118,6 +130,7 @@ func (a *API) routes() []route {
 		{"GET", "/openapi.yaml", a.openAPI},
 		{"GET", "/{$}", a.welcome},
 	}
+	routes = append(append(routes, a.adminRoutes()...), a.metricsRoutes()...)
 	for name, decode := range a.opts.Ingest {
 		routes = append(routes,
 			route{"POST", "/ingest/" + name, a.ingest(decode)},
@@ -137,10 +150,10 @@ func (a *API) routes() []route {
 // before serving. It panics, as ServeMux does, when the pattern is malformed or taken.
 func (a *API) Mount(pattern string, h http.Handler) { a.mux.Handle(pattern, h) }
 
-// Drain makes /readyz answer 503 from now on, so that no new work is sent here, and waits until no request to one of the routes is
-// under way, or ctx ends. What is mounted beside them is not waited for. Stop the listener first.
+// Drain makes /readyz answer 503 from now on, so that no new work is sent here, ends replays of dead letters after their present step, and
+// waits until no request to one of the routes is under way, or ctx ends. What is mounted beside them is not waited for. Stop the listener first.
 func (a *API) Drain(ctx context.Context) error {
-	a.draining.Store(true)
+	a.drain.Do(func() { close(a.draining) })
 	return a.inflight.wait(ctx)
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/adapters/evolution"
@@ -113,8 +114,9 @@ func newServer(t testing.TB, change ...func(*httpapi.Options)) *server {
 	s := &server{hub: &hub{}, registry: registry, log: &strings.Builder{}}
 	o := httpapi.Options{
 		Config: httpapi.Default(), Emitter: s.hub, Registry: registry, Version: "1.2.3",
-		Logger: zerolog.New(s.log).Level(zerolog.WarnLevel),
-		Ingest: map[string]httpapi.Decoder{"evolution": evolution.DecodeAPI, "evolution-go": evolution.DecodeGo},
+		Logger:  zerolog.New(s.log).Level(zerolog.WarnLevel),
+		Metrics: prometheus.NewRegistry(),
+		Ingest:  map[string]httpapi.Decoder{"evolution": evolution.DecodeAPI, "evolution-go": evolution.DecodeGo},
 		Sinks: []*sink.Factory{
 			use("websocket", plainSchema, switches{On: true}),
 			use("webhook", hookSchema, switches{On: true}, keep),

@@ -48,6 +48,15 @@ func (a *API) anyone(r *http.Request) (caller, error) {
 	return c, nil
 }
 
+// forGlobal lets in the holder of the global key only.
+func (a *API) forGlobal(r *http.Request) error {
+	c, err := a.anyone(r)
+	if err == nil && !c.Global {
+		err = unauthorized()
+	}
+	return err
+}
+
 // forInstance lets in who may act on the instance in the path, whether it exists or not, and returns its name.
 func (a *API) forInstance(r *http.Request) (c caller, name string, err error) {
 	name = r.PathValue("instance")

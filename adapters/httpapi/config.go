@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -12,10 +13,11 @@ import (
 
 // Config is what can be set about the HTTP side, a section per field. [Default] has the defaults.
 type Config struct {
-	Server Server `koanf:"server"`
-	CORS   CORS   `koanf:"cors"`
-	Auth   Auth   `koanf:"auth"`
-	Events Events `koanf:"events"`
+	Server  Server  `koanf:"server"`
+	CORS    CORS    `koanf:"cors"`
+	Auth    Auth    `koanf:"auth"`
+	Events  Events  `koanf:"events"`
+	Metrics Metrics `koanf:"metrics"`
 }
 
 // Server is the section of the listener and of what holds for every request.
@@ -129,6 +131,15 @@ func isURL(s string) bool {
 
 // Address returns host and port for [net.Listen].
 func (s Server) Address() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }
+
+// Local returns the address by which a client on the same machine reaches the listener.
+func (s Server) Local() string {
+	host := s.Host
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return s.Type + "://" + net.JoinHostPort(host, strconv.Itoa(s.Port))
+}
 
 // TLS reports whether the listener speaks https.
 func (s Server) TLS() bool { return s.Type == "https" }

@@ -6,6 +6,13 @@
 //	POST   /instance/create               DELETE /instance/delete/{instance}
 //	GET    /instance/fetchInstances       POST   /instance/token/{instance}
 //	POST   /{sink}/set/{instance}         GET    /{sink}/find/{instance}
+//	GET    /admin/sinks                   GET    /metrics
+//	GET    /admin/queue                   DELETE /admin/queue
+//	POST   /admin/queue/pause             POST   /admin/queue/resume
+//	GET    /admin/queue/attempts/{event}
+//	GET    /admin/dead                    DELETE /admin/dead
+//	GET    /admin/dead/{id}               DELETE /admin/dead/{id}
+//	POST   /admin/dead/{id}/replay        POST   /admin/dead/replay
 //	GET    /healthz  /readyz  /  /openapi.yaml
 //
 // [API] is an [http.Handler]; whoever makes it owns the listener ([NewServer] has the time limits that a public one needs) and
@@ -35,6 +42,20 @@
 // The instance's token travels with its events only if auth.expose_in_fetch_instances says that consumers may see it. Otherwise it is
 // dropped here, before it reaches any disk. The global key is never taken over from a body.
 //
+// # Admin
+//
+// What is under /admin shows and steers the delivery queue (package queue), for the holder of the global key. The prefix keeps it apart from
+// sinks, which may have any name, and lets a proxy close it to the outside by one rule. Its parameters are read strictly, in the query of GET
+// and DELETE, in a JSON object of POST: one that is misspelt, empty or given twice is a 400, because "everything" is what a selection
+// means that selects nothing. A purge needs a sink or a filter, or all=true.
+//
+// A replay of many dead letters answers with a line of NDJSON after each step. It ends with its request, and when the server drains; what was
+// replayed stays replayed.
+//
+// GET /metrics shows the registry that it was given (Options.Metrics), and in it what hub, queue, sinks and engine count, by sink. It
+// counts nothing itself, and registers nothing globally. It needs the global key unless metrics.open is set: figures
+// tell strangers how much an installation is used.
+//
 // # Where it differs from Evolution API on purpose
 //
 //   - What is wrong is a 400 that says what: a missing wrapper, a missing events list, malformed JSON (500 or a parser's text there).
@@ -43,6 +64,7 @@
 //   - Disabling keeps the list of events for when the sink is enabled again.
 //   - A sink that the configuration switches off answers 201 or 200 with an empty body as there, and says why in the
 //     header Evosink-Notice and in the log.
+//   - What a sink has against a block beyond its schema comes in the shape of schema violations, a list in a list.
 //   - Tokens are stored hashed: "hash" is shown once, and fetchInstances answers "token": null.
 //
 // # Deleting

@@ -24,8 +24,10 @@ const readyTimeout = 2 * time.Second
 
 // readyz is GET /readyz: 200 while events are accepted and delivered, else 503 with the reasons.
 func (a *API) readyz(w http.ResponseWriter, r *http.Request) error {
-	if a.draining.Load() {
+	select {
+	case <-a.draining:
 		return writeJSON(w, http.StatusServiceUnavailable, readiness{Status: "draining"})
+	default:
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()

@@ -25,11 +25,7 @@ func aboutOf(in instances.Instance) about { return about{InstanceName: in.Name, 
 
 // createInstance is POST /instance/create (evolution.md 5.5).
 func (a *API) createInstance(w http.ResponseWriter, r *http.Request) error {
-	who, err := a.anyone(r)
-	if err == nil && !who.Global {
-		err = unauthorized()
-	}
-	if err != nil {
+	if err := a.forGlobal(r); err != nil {
 		return err
 	}
 	body, err := a.readBody(w, r, maxSettings)

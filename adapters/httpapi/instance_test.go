@@ -11,6 +11,7 @@ import (
 
 	"github.com/evosink/evosink/adapters/httpapi"
 	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/sink"
 )
 
 type created struct {
@@ -46,6 +47,16 @@ func TestCreateStoresTheInstanceWithItsSettingsAndThenTellsOfIt(t *testing.T) {
 	if s.hub.names() != "instance.create" || string(s.hub.events[0].Data) != `{"instanceName":"new","instanceId":"`+in.ID+`"}` || s.hub.events[0].APIKey != "" {
 		t.Errorf("emitted %s %+v", s.hub.names(), s.hub.events)
 	}
+}
+
+func TestASinkMayHaveItsOwnAnswerToBeingCreated(t *testing.T) {
+	s := newServer(t, func(o *httpapi.Options) {
+		f := use("hook", hookSchema, switches{On: true}, keep)
+		f.Settings.Created = func(stored json.RawMessage) json.RawMessage { return json.RawMessage(`{"was":` + string(stored) + `}`) }
+		o.Sinks = []*sink.Factory{f}
+	})
+	s.admin("POST", "/instance/create", `{"instanceName":"new","hook":{"url":"http://h?a&b"}}`).says(t, 201, `"hook":{"was":{"enabled":true,"url":"http://h?a&b"}}`)
+	s.admin("POST", "/instance/create", `{"instanceName":"none"}`).says(t, 201, `"hook":{}`)
 }
 
 func TestATokenIsMadeWhenNoneIsGiven(t *testing.T) {

@@ -118,9 +118,18 @@ func (s *settings) normalize(block any, previous json.RawMessage) (json.RawMessa
 	}
 	value, err := s.Normalize(raw, previous)
 	if err != nil {
-		return nil, badRequest(s.Name + ": " + err.Error())
+		return nil, s.objections(err)
 	}
 	return value, nil
+}
+
+// objections are what a sink says against a block, in the shape of violations of its schema.
+func (s *settings) objections(err error) *problem {
+	var texts []string
+	for line := range strings.Lines(err.Error()) {
+		texts = append(texts, s.Name+": "+strings.TrimSuffix(line, "\n"))
+	}
+	return violations(atMost(maxViolations, texts))
 }
 
 // presumeEnabled completes the blocks of POST /instance/create: there a block's presence enables the
@@ -185,6 +194,9 @@ func (s *settings) summary(in instances.Instance) any {
 	sub, err := sink.ParseSubscription(set.Value)
 	if !ok || err != nil {
 		return struct{}{}
+	}
+	if s.Settings.Created != nil {
+		return s.Settings.Created(set.Value)
 	}
 	return map[string]bool{"enabled": sub.Enabled}
 }

@@ -164,10 +164,11 @@ func TestASinkThatIsSwitchedOffAnswersWithAnEmptyBodyAndANotice(t *testing.T) {
 func TestASinksOwnObjectionIsABadRequest(t *testing.T) {
 	s := newServer(t, func(o *httpapi.Options) {
 		o.Sinks = []*sink.Factory{use("picky", plainSchema, switches{On: true}, func(json.RawMessage, json.RawMessage) (json.RawMessage, error) {
-			return nil, errors.New("not today")
+			return nil, errors.New("not today\nnor tomorrow")
 		})}
 	})
-	s.admin("POST", "/picky/set/sales", `{"picky":{"enabled":true}}`).says(t, 400, "picky: not today")
+	s.admin("POST", "/picky/set/sales", `{"picky":{"enabled":true}}`).is(t, 400,
+		`{"status":400,"error":"Bad Request","response":{"message":[["picky: not today","picky: nor tomorrow"]]}}`)
 	s.admin("POST", "/instance/create", `{"instanceName":"new","picky":{}}`).says(t, 400, "picky: not today")
 	if _, ok := s.registry.Get("new"); ok {
 		t.Error("the instance was created")

@@ -43,8 +43,11 @@ type Settings struct {
 	Schema json.RawMessage
 	// Normalize turns a block that the schema has passed into the stored form, which is what find answers
 	// and [Delivery] carries. It must keep the keys "enabled" and "events". previous is the stored form until now, nil
-	// if there is none. nil means [Subscribe].
+	// if there is none. Each line of an error is shown to the client, behind the sink's name. nil means [Subscribe].
 	Normalize func(block, previous json.RawMessage) (json.RawMessage, error)
+	// Created turns the stored form into what POST /instance/create answers about the sink (evolution.md 5.5). nil
+	// means {"enabled": ...}.
+	Created func(stored json.RawMessage) json.RawMessage
 }
 
 // A Subscription is the part of an instance's stored settings that every sink has.

@@ -25,15 +25,15 @@ func normalize(block, previous json.RawMessage) (json.RawMessage, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	return s.encode()
+	return encode(s)
 }
 
-// encode writes s as it is stored, with & in URLs as it is.
-func (s *stored) encode() (json.RawMessage, error) {
+// encode writes JSON with & in URLs as it is.
+func encode(v any) (json.RawMessage, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	err := e.Encode(s)
+	err := e.Encode(v)
 	return bytes.TrimSpace(b.Bytes()), err
 }
 

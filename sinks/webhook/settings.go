@@ -66,6 +66,21 @@ func read(raw json.RawMessage) (*stored, error) {
 	return s, nil
 }
 
+// created is what POST /instance/create answers (evolution.md 5.5).
+func created(raw json.RawMessage) json.RawMessage {
+	s, err := read(raw)
+	if err != nil {
+		s = &stored{} // was stored a moment ago
+	}
+	out, _ := encode(struct { // plain fields always encode
+		URL      string  `json:"webhookUrl"`
+		Headers  headers `json:"webhookHeaders"`
+		ByEvents bool    `json:"webhookByEvents"`
+		Base64   bool    `json:"webhookBase64"`
+	}{s.URL, s.Headers, s.ByEvents, s.Base64})
+	return out
+}
+
 // own are the events of the single form, nil if there is none.
 func (s *stored) own() []string {
 	if len(s.Webhooks) > 0 && (s.URLEvents != nil || s.URL == "") {
@@ -89,7 +104,7 @@ func (s *stored) check() error {
 		names[w.Name] = true
 		errs = append(errs, under(fmt.Sprintf("webhooks[%d].", i), err))
 	}
-	return flat(errors.Join(errs...))
+	return errors.Join(errs...)
 }
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
@@ -125,14 +140,6 @@ func under(prefix string, err error) error {
 		return nil
 	}
 	return errors.New(prefix + strings.ReplaceAll(err.Error(), "\n", "\n"+prefix))
-}
-
-// flat is err on one line.
-func flat(err error) error {
-	if err == nil {
-		return nil
-	}
-	return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
 }
 
 // explain turns encoding/json's errors about types into words for a client.

@@ -192,7 +192,18 @@ func TestBadSettingsAreRefusedInWordsThatHelp(t *testing.T) {
 		}
 	}
 	_, err := normalize(`{"enabled":true,"url":"x","order":"y","webhooks":[{"url":"z"}]}`, "")
-	wantText(t, err, "url must begin", `; order "y"`, "; webhooks[0].url must begin")
+	wantText(t, err, "url must begin", "\norder \"y\"", "\nwebhooks[0].url must begin")
+}
+
+func TestANewInstanceIsAnsweredAsEvolutionDoes(t *testing.T) {
+	stored, err := normalize(`{"enabled":true,"url":"https://app.example/hook?a=1&b=2","base64":true,"secret":"s","webhooks":[{"url":"http://b"}]}`, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"webhookUrl":"https://app.example/hook?a=1&b=2","webhookHeaders":{},"webhookByEvents":false,"webhookBase64":true}`
+	if got := string(webhook.Spec.Settings.Created(json.RawMessage(stored))); got != want {
+		t.Errorf("answered %s\nwant %s", got, want)
+	}
 }
 
 func TestTheSchemaNamesEachMistakeAtItsPlace(t *testing.T) {

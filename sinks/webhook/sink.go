@@ -81,7 +81,7 @@ var Spec = sink.Spec[Config]{
 	Defaults: Defaults,
 	Enabled:  func(c *Config) bool { return c.Enabled },
 	Rule:     func(c *Config) sink.Rule { return c.rule() },
-	Settings: &sink.Settings{Schema: schema, Normalize: normalize},
+	Settings: &sink.Settings{Schema: schema, Normalize: normalize, Created: created},
 	New: func(c Config, h sink.Host) (sink.Sink, error) {
 		s, err := New(c, h)
 		if err != nil {
