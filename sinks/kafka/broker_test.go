@@ -47,11 +47,11 @@ func config(c *kfake.Cluster) kafka.Config {
 }
 
 // start makes and starts a sink that is closed with the test.
-func start(t testing.TB, c kafka.Config, log ...zerolog.Logger) *kafka.Sink {
+func start(t testing.TB, c kafka.Config, hosts ...sink.Host) *kafka.Sink {
 	t.Helper()
 	h := sink.Host{Logger: zerolog.Nop(), Directory: sinktest.Directory{}}
-	if len(log) > 0 {
-		h.Logger = log[0]
+	if len(hosts) > 0 {
+		h = hosts[0]
 	}
 	s, err := kafka.New(c, h)
 	if err != nil {

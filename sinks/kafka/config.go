@@ -8,7 +8,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -35,9 +34,6 @@ type Config struct {
 
 	SASL SASL `koanf:"sasl"`
 	TLS  TLS  `koanf:"tls"`
-
-	// Envelope says how envelopes show the instance's token and the time. Its Keys are ignored. Main sets it for all sinks alike.
-	Envelope event.Codec `koanf:"-"`
 }
 
 // SASL says who the sink is to the brokers.

@@ -29,11 +29,11 @@ func (s *Sink) failure(ctx context.Context, topic string, err error) error {
 	case errors.As(err, &protocol):
 		return fmt.Errorf("produce to topic %s: %w", topic, err)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		s.link.doubt()
+		s.watch.doubt()
 		return sink.Unavailable(fmt.Errorf("%w: %w", errLate, err))
 	case ctx.Err() != nil:
-		return context.Cause(ctx) // the link's reason, if it went down
+		return context.Cause(ctx) // the session's reason, if it has ended
 	}
-	s.link.doubt()
+	s.watch.doubt()
 	return sink.Unavailable(fmt.Errorf("produce to topic %s: %w", topic, err))
 }

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -60,14 +59,11 @@ func (s *Sink) record(d *sink.Delivery) (*kgo.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	if escape(e.Instance) != e.Instance && d.Scope == sink.Instance {
-		if _, told := s.told.LoadOrStore(e.Instance, true); !told {
-			s.log.Info().Str("instance", e.Instance).Str("topic", topic).Msg("the instance's name holds bytes that topics cannot; they are escaped")
-		}
-	}
 	key := e.Instance
 	if d.Scope == sink.Global {
 		key = e.Instance + "-" + e.Name
+	} else {
+		s.tell(e.Instance, topic)
 	}
 	ms := strconv.AppendInt(nil, e.Time.UnixMilli(), 10)
 	r := &kgo.Record{
@@ -78,6 +74,16 @@ func (s *Sink) record(d *sink.Delivery) (*kgo.Record, error) {
 		return nil, sink.Permanent(fmt.Errorf("the event has %d bytes, max_message_bytes is %d (KAFKA_MAX_MESSAGE_BYTES; the topic's max.message.bytes has to allow it)", n, s.config.MaxMessageBytes))
 	}
 	return r, nil
+}
+
+// tell says in the log, once, that an instance's name is not what consumers have to ask for.
+func (s *Sink) tell(instance, topic string) {
+	if escape(instance) == instance {
+		return
+	}
+	if _, told := s.told.LoadOrStore(instance, true); !told {
+		s.log.Warn().Str("instance", instance).Str("topic", topic).Msg("the instance's name has bytes that topics cannot hold and is escaped in them")
+	}
 }
 
 func (s *Sink) headers(d *sink.Delivery) []kgo.RecordHeader {
@@ -109,38 +115,4 @@ func size(r *kgo.Record) int {
 		n += 10 + len(h.Key) + len(h.Value)
 	}
 	return n
-}
-
-// A batch is what of some deliveries can be produced, and which of them each record is.
-type batch struct {
-	records []*kgo.Record
-	index   []int
-}
-
-// A lane is what keeps its order.
-type lane struct {
-	target   sink.Target
-	instance string
-}
-
-func laneOf(d *sink.Delivery) lane { return lane{d.Target, d.Event.Instance} }
-
-var errBehind = errors.New("an earlier event of its lane failed")
-
-// batch prepares deliveries. What cannot be produced gets its error in errs, and so does what comes behind it in its lane.
-func (s *Sink) batch(deliveries []*sink.Delivery, errs []error) (b batch) {
-	failed := map[lane]bool{}
-	for i, d := range deliveries {
-		if failed[laneOf(d)] {
-			errs[i] = errBehind
-			continue
-		}
-		r, err := s.record(d)
-		if err != nil {
-			errs[i], failed[laneOf(d)] = err, true
-			continue
-		}
-		b.records, b.index = append(b.records, r), append(b.index, i)
-	}
-	return b
 }

@@ -26,14 +26,15 @@
 //
 // # Connection
 //
-// The client makes its connections itself. One goroutine, from Start to Close, watches over them: when one is lost it asks whether any
-// broker answers, and as long as none does it asks again, for ever, with pauses up to KAFKA_RECONNECT_MAX.
+// The client makes its connections itself, one to each broker that it needs. One goroutine, from Start to Close, watches over them (see package
+// link): when one is lost it asks whether any broker answers, and as long as none does it asks again, for ever, with
+// pauses up to KAFKA_RECONNECT_MAX.
 package kafka
 
 import (
 	"context"
-	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,10 +43,14 @@ import (
 
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/link"
 )
 
 // Name is the sink's name.
 const Name = "kafka"
+
+// maxUses is how many deliveries or batches may be under way at once.
+const maxUses = 1024
 
 // Spec describes the sink to the core.
 var Spec = sink.Spec[Config]{
@@ -62,17 +67,12 @@ type Sink struct {
 	config Config
 	codec  event.Codec
 	log    zerolog.Logger
-	link   *link
+	link   *link.Link[*session]
+	watch  watch
 	topics *topics
 	told   sync.Map // instances whose names are escaped, which the log has said
 
 	client *kgo.Client // nil before Start
-	stop   func()      // ends the watching goroutine and waits for it; nil before Start
-
-	running sync.WaitGroup // deliveries
-	mu      sync.Mutex
-	// mu guards the field below.
-	closed bool
 }
 
 var (
@@ -87,63 +87,27 @@ func New(c Config, h sink.Host) (*Sink, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	codec := c.Envelope
-	codec.Keys = keys
-	s := &Sink{config: c, codec: codec, log: h.Logger, link: newLink(&c, h.Logger)}
+	s := &Sink{config: c, codec: h.Envelope, log: h.Logger, watch: make(watch, 1)}
+	s.codec.Keys = keys
 	s.topics = &topics{config: &s.config, log: h.Logger, known: map[string]bool{}}
-	_, err := s.config.options(s.link)
+	s.link = link.New(link.Options[*session]{
+		Broker: "Kafka at " + strings.Join(c.Brokers, ", "), Dial: s.dial, Attend: s.attend, Limit: maxUses, Pause: c.ReconnectMax, Logger: h.Logger,
+	})
+	_, err := s.config.options(s.watch)
 	return s, err
 }
 
 // Start begins to connect.
 func (s *Sink) Start(ctx context.Context) error {
-	opts, err := s.config.options(s.link)
+	opts, err := s.config.options(s.watch)
 	if err != nil {
 		return err
 	}
 	if s.client, err = kgo.NewClient(opts...); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.link.run(ctx, s.ping, s.prepare)
-	}()
-	s.stop = func() {
-		cancel()
-		<-done
-		s.client.Close()
-	}
+	s.link.Start(ctx)
 	return nil
-}
-
-// ping asks the brokers, one after the other, until one answers.
-func (s *Sink) ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(len(s.config.Brokers)+1)*2*s.config.ConnectTimeout)
-	defer cancel()
-	return s.client.Ping(ctx)
-}
-
-// prepare creates the global topics, for consumers that wait for them.
-func (s *Sink) prepare(ctx context.Context) {
-	rule := s.config.rule()
-	if !rule.Global || !s.config.AutoCreateTopics {
-		return
-	}
-	var names []string
-	for _, name := range event.Settable() {
-		name = event.Canonical(name)
-		if !rule.Events.Has(name) {
-			continue
-		}
-		if topic, err := s.config.topicOf(&event.Event{Name: name}, sink.Global); err == nil {
-			names = append(names, topic)
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
-	defer cancel()
-	s.topics.ensure(ctx, s.client, names...)
 }
 
 // Deliver produces one event and waits for the brokers' acknowledgement.
@@ -153,38 +117,22 @@ func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
 
 // DeliverBatch produces the events, which the client puts into as few requests as there are brokers that lead their topics, and waits for all.
 func (s *Sink) DeliverBatch(ctx context.Context, deliveries []*sink.Delivery) []error {
-	errs := make([]error, len(deliveries))
-	if !s.begin() {
-		return fill(errs, sink.Unavailable(errClosed))
-	}
-	defer s.running.Done()
-	up, err := s.link.current(ctx)
-	if err != nil {
-		return fill(errs, err)
-	}
 	ctx, stop := context.WithTimeout(ctx, s.config.RequestTimeout)
 	defer stop()
+	session, end, err := s.link.Borrow(ctx)
+	if err != nil {
+		return sink.FailAll(deliveries, err)
+	}
+	defer end()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(up, func() { cancel(context.Cause(up)) })()
+	defer context.AfterFunc(session.ctx, func() { cancel(context.Cause(session.ctx)) })()
 
-	b := s.batch(deliveries, errs)
+	b := sink.Prepare(deliveries, s.record)
 	if s.config.AutoCreateTopics {
-		s.topics.ensure(ctx, s.client, b.topics()...)
+		s.topics.ensure(ctx, s.client, topicsOf(b.Messages)...)
 	}
-	for i, err := range s.produce(ctx, b.records) {
-		errs[b.index[i]] = err
-	}
-	return errs
-}
-
-func (b batch) topics() []string {
-	names := make([]string, len(b.records))
-	for i, r := range b.records {
-		names[i] = r.Topic
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return b.Answer(s.produce(ctx, b.Messages))
 }
 
 // produce returns what became of each record.
@@ -207,57 +155,29 @@ func (s *Sink) produce(ctx context.Context, records []*kgo.Record) []error {
 	return errs
 }
 
-func (s *Sink) begin() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
+func topicsOf(records []*kgo.Record) []string {
+	names := make([]string, len(records))
+	for i, r := range records {
+		names[i] = r.Topic
 	}
-	s.running.Add(1)
-	return true
-}
-
-func fill(errs []error, err error) []error {
-	for i := range errs {
-		errs[i] = err
-	}
-	return errs
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Check returns nil while a broker answers.
 func (s *Sink) Check(context.Context) error {
-	up, err, _ := s.link.state()
-	switch {
-	case up != nil:
-		return nil
-	case err != nil:
-		return s.link.away(err)
-	}
-	return fmt.Errorf("connecting to %s", s.link.brokers)
+	_, err := s.link.Session()
+	return err
 }
 
 // Connection tells operators since when brokers answer, zero if none does, and the last failure, nil if there was none.
-func (s *Sink) Connection() (since time.Time, last error) { return s.link.history() }
+func (s *Sink) Connection() (since time.Time, last error) { return s.link.History() }
 
 // Close waits for deliveries under way until ctx ends, then disconnects.
 func (s *Sink) Close(ctx context.Context) error {
-	s.mu.Lock()
-	again := s.closed
-	s.closed = true
-	s.mu.Unlock()
-	if s.stop == nil || again {
-		return nil
+	err := s.link.Close(ctx)
+	if s.client != nil {
+		s.client.Close()
 	}
-	idle := make(chan struct{})
-	go func() {
-		defer close(idle)
-		s.running.Wait()
-	}()
-	select {
-	case <-idle:
-	case <-ctx.Done():
-	}
-	s.stop() // ends what is under way
-	<-idle
-	return nil
+	return err
 }
