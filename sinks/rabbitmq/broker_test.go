@@ -4,11 +4,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"io"
-	"net"
 	"net/url"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
@@ -171,82 +168,16 @@ func eventually(t testing.TB, what string, f func() bool) {
 	}
 }
 
-// A proxy stands between a sink and the broker, and can be taken away as if the broker were stopped.
-type proxy struct {
-	t       testing.TB
-	address string
-	target  string
-
-	mu sync.Mutex
-	// mu guards the fields below.
-	listener net.Listener
-	conns    []net.Conn
-	wg       sync.WaitGroup
-}
-
-// newProxy returns a proxy of the broker that is up, and the URI that leads through it.
-func newProxy(t testing.TB, uri string) (*proxy, string) {
-	t.Helper()
-	u, err := url.Parse(uri)
+// proxied returns a proxy of the broker, and the URI that leads through it.
+func (b *broker) proxied() (*sinktest.Proxy, string) {
+	b.t.Helper()
+	u, err := url.Parse(b.uri)
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
-	p := &proxy{t: t, target: u.Host, address: "127.0.0.1:0"}
-	p.up()
-	t.Cleanup(p.down)
-	u.Host = p.address
+	p := sinktest.NewProxy(b.t, u.Host)
+	u.Host = p.Address
 	return p, u.String()
-}
-
-// up listens, at the same port each time.
-func (p *proxy) up() {
-	p.t.Helper()
-	l, err := net.Listen("tcp", p.address)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.listener, p.address = l, l.Addr().String()
-	p.wg.Go(func() { p.accept(l) })
-}
-
-func (p *proxy) accept(l net.Listener) {
-	for {
-		in, err := l.Accept()
-		if err != nil {
-			return
-		}
-		out, err := net.Dial("tcp", p.target)
-		if err != nil {
-			in.Close()
-			continue
-		}
-		p.mu.Lock()
-		if p.listener != l { // taken away meanwhile
-			in.Close()
-			out.Close()
-		}
-		p.conns = append(p.conns, in, out)
-		p.wg.Go(func() { io.Copy(in, out); in.Close() })
-		p.wg.Go(func() { io.Copy(out, in); out.Close() })
-		p.mu.Unlock()
-	}
-}
-
-// down refuses connections and cuts those there are.
-func (p *proxy) down() {
-	p.mu.Lock()
-	if p.listener != nil {
-		p.listener.Close()
-		p.listener = nil
-	}
-	for _, c := range p.conns {
-		c.Close()
-	}
-	p.conns = nil
-	p.mu.Unlock()
-	p.wg.Wait()
 }
 
 func body(t testing.TB, b []byte) (envelope map[string]any) {

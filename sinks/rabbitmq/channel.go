@@ -19,13 +19,6 @@ var (
 	errUnroutable = errors.New("no queue takes the event: its queue or binding was deleted; with declare on, it is created again before the next attempt")
 )
 
-// A message is a publishing and where it goes.
-type message struct {
-	address
-	mandatory bool
-	amqp.Publishing
-}
-
 // A channel publishes for one goroutine at a time. So a confirm, a returned message and the broker's closing of the
 // channel, which it does when an exchange is missing, concern nobody else's events.
 type channel struct {

@@ -151,20 +151,22 @@ func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
 
 // DeliverBatch publishes the events one after the other and then waits for all confirms.
 func (s *Sink) DeliverBatch(ctx context.Context, deliveries []*sink.Delivery) []error {
-	errs := make([]error, len(deliveries))
 	session, end, err := s.link.Borrow(ctx)
 	if err != nil {
-		return fill(errs, err)
+		return sink.FailAll(deliveries, err)
 	}
 	defer end()
 	if err := session.takes(); err != nil {
-		return fill(errs, err)
+		return sink.FailAll(deliveries, err)
 	}
-	b := s.batch(ctx, session, deliveries, errs)
-	for i, err := range session.publish(ctx, b.messages) {
-		errs[b.index[i]] = err
-	}
-	return errs
+	b := sink.Prepare(deliveries, func(d *sink.Delivery) (message, error) {
+		m, err := s.message(d)
+		if err == nil && s.config.Declare {
+			err = session.ensure(ctx, m.address)
+		}
+		return m, err
+	})
+	return b.Answer(session.publish(ctx, b.Messages))
 }
 
 // Check returns nil while the sink is connected and the broker takes messages.
