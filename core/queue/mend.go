@@ -18,10 +18,10 @@ const (
 // mend replaces a sink that has panicked. No other worker uses it meanwhile; its lanes wait.
 func (q *Queue) mend(ctx context.Context, o *outlet) {
 	defer q.mended(o)
-	for {
-		if !q.pauseBeforeMend(ctx, o) {
-			return
-		}
+	if time.Since(o.mendedAt) > steadyAfter { // mends and mendedAt are only used by who mends
+		o.mends = 0
+	}
+	for q.pauseBeforeMend(ctx, o) {
 		s, err := restart(ctx, o.Restart)
 		if err == nil {
 			q.mu.Lock()
@@ -37,13 +37,8 @@ func (q *Queue) mend(ctx context.Context, o *outlet) {
 }
 
 func (q *Queue) pauseBeforeMend(ctx context.Context, o *outlet) bool {
-	q.mu.Lock()
-	if time.Since(o.mendedAt) > steadyAfter {
-		o.mends = 0
-	}
 	d := min(firstMend<<min(o.mends, 10), longestMend)
 	o.mends++
-	q.mu.Unlock()
 	return q.waitRunning(ctx, d+time.Duration(rand.Float64()*0.2*float64(d)))
 }
 

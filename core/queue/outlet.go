@@ -46,11 +46,11 @@ type outlet struct {
 	addresser sink.Addresser // nil if the sink is none
 	gates     map[string]*gate
 	line      fifo[*gate]
-	busy      int   // workers that try something
-	broken    error // why the sink has to be restarted; nil if it has not
-	mending   bool  // a worker restarts it
-	mends     int   // restarts since it was steady
-	mendedAt  time.Time
+	busy      int       // workers that try something
+	broken    error     // why the sink has to be restarted; nil if it has not
+	mending   bool      // a worker restarts it
+	mends     int       // restarts since it was steady
+	mendedAt  time.Time // when the last one was over
 	count     Counts
 	failure   string // of the last attempt that failed
 	failedAt  time.Time

@@ -143,8 +143,8 @@ func (q *Queue) dropped(sink string) {
 	q.outlets[sink].count.Dropped++
 }
 
-// clear removes deliveries of a lane, but none that is being tried; droppable ones not even if they are tried next or were tried
-// before, so that a busy lane keeps its window.
+// clear removes deliveries of a lane, but none that is being tried; droppable ones not even if they were tried before, or are
+// next in a lane that is running, so that it keeps its window. Until it is done nobody reads the lane.
 func (q *Queue) clear(ctx context.Context, l *lane, c Clearing) (int, error) {
 	l.reading.Lock()
 	defer l.reading.Unlock()
@@ -162,10 +162,13 @@ func (q *Queue) clear(ctx context.Context, l *lane, c Clearing) (int, error) {
 func (q *Queue) clearable(l *lane, droppable bool) (after, until int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if l.state != running || !droppable {
+		q.cut(l)
+	}
 	if droppable {
 		return max(l.last(), l.tried), l.tail
 	}
-	if q.cut(l); l.inFlight == 0 {
+	if l.inFlight == 0 {
 		l.head, l.tried = Progress{}, 0
 	}
 	return l.last(), l.tail

@@ -144,7 +144,9 @@ func (q *Queue) done(l *lane) {
 func (q *Queue) less(l *lane, n int) {
 	l.waiting -= n
 	q.waiting -= n
-	q.freed()
+	if n > 0 {
+		q.freed()
+	}
 }
 
 func (q *Queue) freed() {

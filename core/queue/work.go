@@ -97,6 +97,10 @@ func (q *Queue) prepare(ctx context.Context, o *outlet, l *lane, room int) *tria
 	case standing == Hold || q.paused(l.Lane):
 		q.park(l)
 		return nil
+	case len(l.window) == 0: // a purge was quicker; there is more behind what it has removed
+		l.state = parked
+		q.wake(l)
+		return nil
 	}
 	t := &trial{lane: l, gate: l.gate, settings: settings}
 	t.items = l.window[:1:1]
