@@ -55,7 +55,7 @@ func PluginCommands(p Plugins) []Command {
 			Run:     func(_ context.Context, env *Env, args []string) error { return newPlugin(env, args, p.New) },
 		},
 		{
-			Name: "plugin test", Usage: "<path> [--config key=value]... [--settings json] [--env name]... [--accept] [--timeout 10s] [-- arguments]",
+			Name: "plugin test", Usage: "<path> [--set key=value]... [--settings json] [--env name]... [--accept] [--timeout 10s] [-- arguments]",
 			Summary: "Hold a plugin in any language to the protocol, and explain each rule that it breaks",
 			Run:     func(ctx context.Context, env *Env, args []string) error { return testPlugin(ctx, env, args, p.Test) },
 		},
@@ -107,7 +107,7 @@ func testPlugin(ctx context.Context, env *Env, args []string, hold func(context.
 func pluginTest(args []string) (PluginTest, error) {
 	t := PluginTest{Config: map[string]any{}}
 	flags := flag.NewFlagSet("plugin test", flag.ContinueOnError)
-	flags.Func("config", "a key of the plugin's configuration", func(s string) error {
+	flags.Func("set", "a key of the plugin's configuration", func(s string) error {
 		key, value, ok := strings.Cut(s, "=")
 		if !ok || key == "" {
 			return fmt.Errorf("want key=value")

@@ -41,7 +41,7 @@ func TestPluginNewSaysWhatItWrote(t *testing.T) {
 }
 
 func TestPluginTestReadsItsCommandLine(t *testing.T) {
-	_, asked := plugins(nil, nil, "plugin", "test", "dir/slack.js", "--config", "url=http://x?a=b", "--config=port=80", "--settings", `{"enabled":true}`,
+	_, asked := plugins(nil, nil, "plugin", "test", "dir/slack.js", "--set", "url=http://x?a=b", "--set=port=80", "--settings", `{"enabled":true}`,
 		"--env", "HTTPS_PROXY", "--accept", "--timeout", "3s", "--", "--debug", "one")
 	path, _ := filepath.Abs("dir/slack.js")
 	want := cli.PluginTest{
@@ -67,7 +67,7 @@ func TestPluginTestExplainsViolationsAndFails(t *testing.T) {
 
 func TestWrongPluginCommandLinesAreUsageErrors(t *testing.T) {
 	for args, want := range map[string]string{
-		"plugin": "plugin needs one of", "plugin new go": "needs a language and a name", "plugin test": "needs the path", "plugin test x --config y": "want key=value",
+		"plugin": "plugin needs one of", "plugin new go": "needs a language and a name", "plugin test": "needs the path", "plugin test x --set y": "want key=value",
 		"plugin test x --settings {": "want JSON", "plugin test x --timeout 0s": "must be above 0",
 	} {
 		if r, _ := plugins(nil, nil, strings.Fields(args)...); r.code != cli.ExitUsage || !strings.Contains(r.errout, want) {
