@@ -25,6 +25,7 @@ import (
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
 	"github.com/evosink/evosink/plugins/exec"
+	"github.com/evosink/evosink/plugins/exec/plugintest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -100,6 +101,19 @@ func run(t *testing.T, dir, name string, config map[string]any) *site {
 	})
 	s.until("ready", func() bool { return s.sink.(sink.Checker).Check(context.Background()) == nil })
 	return s
+}
+
+// keepsTheRules holds an example to the protocol; what it delivers to must be there.
+func keepsTheRules(t *testing.T, path string, config map[string]any) {
+	t.Helper()
+	err := plugintest.Run(t.Context(), plugintest.Subject{Path: path, Config: config, Accept: true, Timeout: patience}, func(r plugintest.Result) {
+		if r.Err != nil {
+			t.Errorf("%s: %v", r.Rule, r.Err)
+		}
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 func (s *site) until(what string, f func() bool) {
@@ -192,6 +206,8 @@ func TestGoPostsToAnIncomingWebhookAndLosesNothingWhenKilled(t *testing.T) {
 		w.WriteHeader(status)
 	}))
 	defer receiver.Close()
+	keepsTheRules(t, filepath.Join(dir, "slack"), map[string]any{"url": receiver.URL})
+	got = nil
 	s := run(t, dir, "slack", map[string]any{"url": receiver.URL})
 	for i := range each {
 		if err := s.deliver("sales", fmt.Sprint(i)); err != nil {
@@ -231,7 +247,9 @@ func TestGoPostsToAnIncomingWebhookAndLosesNothingWhenKilled(t *testing.T) {
 func TestNodeAppendsToAFileThatRotatesAndLosesNothingWhenKilled(t *testing.T) {
 	need(t, "node")
 	path := filepath.Join(t.TempDir(), "events.ndjson")
-	s := run(t, install(t, "node"), "files", map[string]any{"path": path, "max_bytes": "20000", "keep": "9"})
+	dir := install(t, "node")
+	keepsTheRules(t, filepath.Join(dir, "files.js"), map[string]any{"path": path + ".rules"})
+	s := run(t, dir, "files", map[string]any{"path": path, "max_bytes": "20000", "keep": "9"})
 	s.load()
 	var ids []string
 	for i := 9; i >= 0; i-- {
@@ -264,7 +282,9 @@ func TestNodeAppendsToAFileThatRotatesAndLosesNothingWhenKilled(t *testing.T) {
 func TestPythonInsertsIntoATableAndLosesNothingWhenKilled(t *testing.T) {
 	need(t, "python3")
 	path := filepath.Join(t.TempDir(), "events.db")
-	s := run(t, install(t, "python"), "sql", map[string]any{"database": path})
+	dir := install(t, "python")
+	keepsTheRules(t, filepath.Join(dir, "sql.py"), map[string]any{"database": path + ".rules"})
+	s := run(t, dir, "sql", map[string]any{"database": path})
 	s.load()
 	query := "import sqlite3, sys\nfor row in sqlite3.connect(sys.argv[1]).execute('SELECT key, data FROM events ORDER BY rowid'): print(*row)"
 	out, err := osexec.Command("python3", "-c", query, path).CombinedOutput()

@@ -100,7 +100,7 @@ func (s *server) handle(line []byte) error {
 		}
 		s.running.Go(func() { s.deliver(&m) })
 	case "ping":
-		s.out.send(reply{Type: "pong"})
+		return s.out.send(reply{Type: "pong"})
 	case "drain":
 		return s.drain()
 	case "error":

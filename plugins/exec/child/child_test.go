@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -49,6 +50,13 @@ func probe(args []string) {
 		}
 		fmt.Println(r.Pid)
 	case "sleep": // for longer than any test waits
+		time.Sleep(time.Minute)
+	case "host": // starts a child of its own, and is killed
+		p, err := child.Start(child.Command{Path: args[1], Args: []string{"sleep"}})
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(p.Pid())
 		time.Sleep(time.Minute)
 	case "fail":
 		os.Exit(3)
@@ -218,6 +226,20 @@ func TestWhatAChildHasStartedEndsWithIt(t *testing.T) {
 	}
 	await(t, p)
 	gone(t, strings.TrimSpace(string(out)))
+}
+
+func TestAChildEndsWhenItsHostIsKilled(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux's kernel does this")
+	}
+	path := install(t)
+	host := start(t, child.Command{Path: path, Args: []string{"host", path}})
+	pid, err := bufio.NewReader(host.Out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = syscall.Kill(host.Pid(), syscall.SIGKILL) // the host only: its child leads a group of its own
+	gone(t, strings.TrimSpace(pid))
 }
 
 func TestADescendantThatGotAwayDoesNotHoldTheOutput(t *testing.T) {
