@@ -154,7 +154,7 @@ func (q *Queue) loadPlaces(ctx context.Context, conn *sql.Conn) (map[int64]*line
 	for rows.Next() {
 		var id int64
 		var p place
-		if err := rows.Scan(&id, &p); err != nil {
+		if err := rows.Scan(&id, (*int64)(&p)); err != nil {
 			return nil, err
 		}
 		line := byID[id]

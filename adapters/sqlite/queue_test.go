@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -60,14 +61,19 @@ func crashed(t *testing.T, c sqlite.Config) sqlite.Config {
 
 func storedCursor(t *testing.T, c sqlite.Config, group string, shard int) (position int64) {
 	t.Helper()
+	query(t, c, fmt.Sprintf("SELECT position FROM cursors WHERE name = '%s' AND shard = %d", group, shard), &position)
+	return position
+}
+
+// query reads one row of a file beside those who have it open.
+func query(t *testing.T, c sqlite.Config, q string, into ...any) {
+	t.Helper()
 	file, err := sql.Open("sqlite", c.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	err = file.QueryRow("SELECT position FROM cursors WHERE name = ? AND shard = ?", group, shard).Scan(&position)
-	if err != nil {
+	if err := file.QueryRow(q).Scan(into...); err != nil {
 		t.Fatal(err)
 	}
-	return position
 }

@@ -1,0 +1,152 @@
+package sqlite_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/evosink/evosink/adapters/sqlite"
+	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/queue"
+	"github.com/evosink/evosink/core/sink"
+)
+
+// swallow is a sink that takes everything.
+type swallow struct{ n atomic.Int64 }
+
+func (*swallow) Start(context.Context) error { return nil }
+func (*swallow) Close(context.Context) error { return nil }
+func (s *swallow) Deliver(context.Context, *sink.Delivery) error {
+	s.n.Add(1)
+	return nil
+}
+
+func startQueue(t testing.TB, db *sqlite.DB, s sink.Sink) *queue.Queue {
+	t.Helper()
+	q, err := queue.New(queue.Options{
+		Store: db.Queue(), Config: queue.DefaultConfig(), Outlets: []queue.Outlet{{Name: "hook", Sink: s}}, Logger: nop,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := q.Close(context.Background()); err != nil {
+			t.Errorf("close the queue: %v", err)
+		}
+	})
+	return q
+}
+
+func ownLane(instance string) queue.Destination {
+	return queue.Destination{Lane: queue.Lane{Sink: "hook", Target: "instance", Instance: instance}, Scope: sink.Instance}
+}
+
+// BenchmarkQueue is committed, delivered and removed: 1 KiB events of 256 instances, each put after the one before it.
+func BenchmarkQueue(b *testing.B) {
+	for _, lanes := range []int{1, 64, 512} {
+		b.Run(fmt.Sprint(lanes, "lanes"), func(b *testing.B) {
+			db := benchDB(b)
+			s := &swallow{}
+			q := startQueue(b, db, s)
+			crowd(b, lanes, b.N, func(caller, i int) error {
+				instance := fmt.Sprint("instance-", caller)
+				e := &event.Event{ID: event.NewID(), Name: "messages.upsert", Instance: instance, Time: time.Now(), Data: data}
+				return q.Put(b.Context(), e, []queue.Destination{ownLane(instance)}, nil)
+			})
+			empty(b, db, s, b.N)
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
+
+// empty waits until everything was delivered and removed.
+func empty(b *testing.B, db *sqlite.DB, s *swallow, n int) {
+	b.Helper()
+	for s.n.Load() < int64(n) {
+		runtime.Gosched()
+		time.Sleep(100 * time.Microsecond)
+	}
+	for {
+		lanes, err := db.Queue().Lanes(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if len(lanes) == 0 {
+			return
+		}
+	}
+}
+
+// BenchmarkQueueOpen opens a file in which a million events wait, in a thousand lanes.
+func BenchmarkQueueOpen(b *testing.B) {
+	const lanes, events = 1000, 1_000_000
+	c := sqlite.DefaultConfig()
+	c.Path = filepath.Join(b.TempDir(), "evosink.db")
+	backlog(b, c, lanes, events)
+	b.ResetTimer()
+	for range b.N {
+		before := heap()
+		db, err := sqlite.Open(b.Context(), c, nop)
+		if err != nil {
+			b.Fatal(err)
+		}
+		q, err := queue.New(queue.Options{
+			Store: db.Queue(), Config: queue.DefaultConfig(), Outlets: []queue.Outlet{{Name: "hook", Sink: dead{}}}, Logger: nop,
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := q.Start(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if n := q.Stats()[0].Waiting; n != events {
+			b.Fatalf("%d events wait", n)
+		}
+		b.ReportMetric(float64(heap()-before)/(1<<20), "MiB")
+		q.Close(context.Background())
+		db.Close(context.Background())
+		b.StartTimer()
+	}
+}
+
+// dead is a sink whose target is down.
+type dead struct{}
+
+func (dead) Start(context.Context) error { return nil }
+func (dead) Close(context.Context) error { return nil }
+func (dead) Deliver(context.Context, *sink.Delivery) error {
+	return sink.Unavailable(errors.New("down"))
+}
+
+// backlog fills a file with events that wait.
+func backlog(b *testing.B, c sqlite.Config, lanes, events int) {
+	b.Helper()
+	db, err := sqlite.Open(b.Context(), c, nop)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close(context.Background())
+	crowd(b, lanes, events, func(caller, i int) error {
+		instance := fmt.Sprint("instance-", caller)
+		e := &event.Event{ID: event.NewID(), Name: "messages.upsert", Instance: instance, Time: time.Now(), Data: data}
+		_, err := db.Queue().Put(b.Context(), queue.Entry{Event: e, At: e.Time, To: []queue.Destination{ownLane(instance)}})
+		return err
+	})
+}
+
+// heap returns the bytes in use after a collection.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse)
+}
