@@ -1,0 +1,94 @@
+package sqs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/sink"
+)
+
+// keys are those of the envelope in Evolution API's order (evolution.md 2.2), with the id behind them.
+var keys = []string{"event", "instance", "dataType", "data", "server", "server_url", "date_time", "sender", "apikey", "id"}
+
+// A message is an event on its way to a queue.
+type message struct {
+	queue queue
+	entry types.SendMessageBatchRequestEntry
+	size  int // as SQS counts: body and attributes
+}
+
+// group is what must stay in order; "" if nothing must.
+func (m *message) group() string { return aws.ToString(m.entry.MessageGroupId) }
+
+// message makes the message of a delivery. If it would be too large, it puts the event into the bucket first.
+func (s *Sink) message(ctx context.Context, d *sink.Delivery) (*message, error) {
+	e := d.Event
+	q, err := s.config.queueOf(e.Instance, e.Name, d.Scope)
+	if err != nil {
+		return nil, err
+	}
+	if d.Scope == sink.Instance {
+		s.tell(e.Instance, q.name)
+	}
+	m := &message{queue: q}
+	m.entry.MessageAttributes = attributes(d)
+	if q.fifo {
+		m.entry.MessageGroupId, m.entry.MessageDeduplicationId = aws.String(s.config.groupOf(e, d.Scope)), aws.String(id(e.ID))
+	}
+	m.setBody(s.envelope(e, "json"))
+	if m.size <= s.config.MaxPayloadSize {
+		return m, nil
+	}
+	body, err := s.offload(ctx, d, m)
+	if err != nil {
+		return nil, err
+	}
+	m.setBody(body)
+	return m, nil
+}
+
+func (m *message) setBody(body []byte) {
+	m.entry.MessageBody = aws.String(string(body))
+	m.size = len(body)
+	for name, a := range m.entry.MessageAttributes {
+		m.size += len(name) + len(aws.ToString(a.DataType)) + len(aws.ToString(a.StringValue))
+	}
+}
+
+func (s *Sink) envelope(e *event.Event, dataType string) []byte {
+	return s.codec.Append(make([]byte, 0, len(e.Data)+512), e,
+		event.Extra{Key: "dataType", Value: quote(dataType)}, event.Extra{Key: "server", Value: quote(s.config.ServerName)})
+}
+
+func quote(text string) json.RawMessage { return event.AppendString(nil, text) }
+
+func attributes(d *sink.Delivery) map[string]types.MessageAttributeValue {
+	out := map[string]types.MessageAttributeValue{}
+	for name, value := range map[string]string{"event": d.Event.Name, "instance": d.Event.Instance, "id": d.Event.ID, "key": d.Key, "attempt": strconv.Itoa(d.Attempt)} {
+		if value != "" {
+			out[name] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(value)}
+		}
+	}
+	return out
+}
+
+// tell says in the log, once, that an instance's name is not what consumers have to ask for.
+func (s *Sink) tell(instance, queue string) {
+	if escape(instance) == instance {
+		return
+	}
+	if _, told := s.told.LoadOrStore(instance, true); !told {
+		s.log.Warn().Str("instance", instance).Str("queue", queue).Msg("the instance's name has bytes that queues' names cannot hold and is escaped in them")
+	}
+}
+
+// tooLarge is what becomes of an event that fits nowhere.
+func (s *Sink) tooLarge(m *message) error {
+	return sink.Permanent(fmt.Errorf("the event has %d bytes, max_payload_size is %d: set s3.enabled to put such events into a bucket (S3_ENABLED)", m.size, s.config.MaxPayloadSize))
+}
