@@ -8,3 +8,6 @@ func (a *API) Routes() []string {
 	}
 	return out
 }
+
+// Keyless returns how many ingest bodies of senders without a key are being read.
+func (a *API) Keyless() int { return len(a.keyless) }
