@@ -44,9 +44,13 @@ func (c *Client) Revision() int { return c.session.Protocol() }
 // Transport returns the transport in use now.
 func (c *Client) Transport() engineio.Transport { return c.session.Transport() }
 
-// Message takes what the client sent. It implements engineio.Handler, as
-// Closed does; neither is for others to call.
-func (c *Client) Message(m engineio.Message) {
+// handler is the session's end of a Client.
+type handler struct{ *Client }
+
+var _ engineio.Handler = handler{}
+
+// Message takes what the client sent.
+func (c handler) Message(m engineio.Message) {
 	decode := c.decoder.Text
 	if m.Binary {
 		decode = c.decoder.Binary
@@ -190,7 +194,7 @@ func (c *Client) end(why Reason) {
 
 // Closed takes the sockets out of their namespaces at once, and lets the hooks
 // follow what is left to handle.
-func (c *Client) Closed(reason engineio.Reason, _ error) {
+func (c handler) Closed(reason engineio.Reason, _ error) {
 	c.mu.Lock()
 	c.closed = true
 	if c.why == "" {
@@ -209,7 +213,7 @@ func (c *Client) Closed(reason engineio.Reason, _ error) {
 		s.retire()
 	}
 	if len(sockets) > 0 {
-		c.inbox.post(c, func() { c.buried(sockets, why) })
+		c.inbox.post(c.Client, func() { c.buried(sockets, why) })
 	}
 }
 

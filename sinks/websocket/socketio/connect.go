@@ -124,6 +124,10 @@ func (c *Client) admit(k *knock, err error) {
 // done nothing, if k has a ticket that is not valid any more.
 func (c *Client) enter(k *knock) bool {
 	n := c.server.enter(k.request.Namespace, k.hooks)
+	if n == nil { // taken away meanwhile
+		c.refuse(k.request.Namespace, &invalidNamespace)
+		return true
+	}
 	s := &Socket{client: c, namespace: n}
 	if err := c.add(s); err != nil {
 		c.server.leave(n)
@@ -136,6 +140,9 @@ func (c *Client) enter(k *knock) bool {
 	case joinRefused:
 		c.claim(s)
 		return false
+	case joinClosed:
+		c.claim(s)
+		c.refuse(n.name, &invalidNamespace)
 	case joinDone:
 		c.welcome(s)
 	}

@@ -91,6 +91,10 @@ func (n *Namespace) all() Selection { return Selection{namespace: n} }
 
 // Disconnect disconnects the sockets for which pick returns true, or all if
 // pick is nil, and returns how many. Their clients are told; connections stay.
+//
+// Who has been authorised and is about to join is not among them yet. To shut
+// somebody out, first change what Authorize goes by, then call Disconnect, and
+// let the Connect hook look again.
 func (n *Namespace) Disconnect(pick func(*Socket) bool) int {
 	count := 0
 	for _, s := range n.Sockets() {
@@ -107,6 +111,7 @@ const (
 	joinDone    joinResult = iota
 	joinLate               // the client is gone
 	joinRefused            // the ticket is not valid any more
+	joinClosed             // the namespace has been taken away
 )
 
 // join makes s a member at its place in the order of what is emitted: its
@@ -116,9 +121,12 @@ const (
 func (n *Namespace) join(s *Socket, k *knock) joinResult {
 	defer n.server.leave(n)
 	n.mu.Lock()
-	if s.gone {
-		n.mu.Unlock()
-		return joinLate
+	if n.closed || s.gone {
+		defer n.mu.Unlock()
+		if s.gone {
+			return joinLate
+		}
+		return joinClosed
 	}
 	missed, evicted, valid := n.identify(s, k)
 	if !valid {
@@ -153,7 +161,7 @@ func (n *Namespace) admit(s *Socket, r *ConnectRequest) {
 		n.byID = make(map[string]*Socket)
 	}
 	n.byID[s.id] = s
-	if n.pids != nil {
+	if n.pids != nil && s.pid != "" {
 		n.pids[s.pid] = s
 	}
 	n.joinRooms(s, r.Rooms)
@@ -184,7 +192,7 @@ func (n *Namespace) depart(s *Socket, why Reason) {
 		return
 	}
 	n.hide(s)
-	if n.journal != nil && s.live && !n.closed && why.recoverable() {
+	if s.pid != "" && s.live && !n.closed && why.recoverable() {
 		n.remember(s)
 	}
 	s.live = false

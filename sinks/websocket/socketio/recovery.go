@@ -88,7 +88,7 @@ func (n *Namespace) newIDs(s *Socket) {
 	default:
 		s.id = n.name + "#" + s.client.session.ID()
 	}
-	if n.journal != nil {
+	if n.journal != nil && s.client.Revision() > 3 { // the others could not come back
 		s.pid = newID()
 	}
 }

@@ -18,8 +18,8 @@ type Selection struct {
 	volatile  bool
 }
 
-// To adds the sockets in any of rooms. The first To narrows the selection from
-// all sockets to these.
+// To adds the sockets in any of rooms. The first room narrows the selection
+// from all sockets to those in it; without rooms To changes nothing.
 func (sel Selection) To(rooms ...string) Selection {
 	sel.rooms = slices.Concat(sel.rooms, rooms)
 	return sel

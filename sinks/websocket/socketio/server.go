@@ -76,8 +76,9 @@ func (srv *Server) Handle(name string, hooks Hooks) *Namespace {
 // HandleFunc lets clients join every namespace whose name accept agrees to and
 // that has not been added by Handle. Such a namespace comes to be with its
 // first socket and goes with its last; of several patterns the first that
-// agrees counts. accept must be fast and without memory: a client that is not
-// to know what there is should be refused by Authorize.
+// agrees counts. accept must be fast, without memory, and call nothing of this
+// package: a client that is not to know what there is should be refused by
+// Authorize.
 //
 // Names are as clients write them: any characters but a comma, upper and lower
 // case being different.
@@ -146,19 +147,23 @@ func (srv *Server) accept(session *engineio.Session, r *http.Request) engineio.H
 	if session.Protocol() == 3 { // joins "/" unasked (section A10)
 		c.inbox.post(c, func() { c.knock("/", nil) })
 	}
-	return c
+	return handler{c}
 }
 
 // hooksOf returns the hooks of the namespace called name, nil if there can be
 // none.
 func (srv *Server) hooksOf(name string) *Hooks {
 	srv.mu.RLock()
-	n, patterns := srv.namespaces[name], srv.patterns
-	srv.mu.RUnlock()
-	if n != nil {
+	defer srv.mu.RUnlock()
+	return srv.hooksFor(name)
+}
+
+// hooksFor is hooksOf. Held: mu.
+func (srv *Server) hooksFor(name string) *Hooks {
+	if n := srv.namespaces[name]; n != nil {
 		return n.hooks
 	}
-	for _, p := range patterns {
+	for _, p := range srv.patterns {
 		if p.accept(name) {
 			return p.hooks
 		}
@@ -167,10 +172,14 @@ func (srv *Server) hooksOf(name string) *Hooks {
 }
 
 // enter returns the namespace called name, which comes to be if it is not
-// there, and keeps it until leave.
+// there, and keeps it until leave. It returns nil if the namespace is not the
+// one of hooks any more.
 func (srv *Server) enter(name string, hooks *Hooks) *Namespace {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
+	if srv.hooksFor(name) != hooks {
+		return nil
+	}
 	n := srv.namespaces[name]
 	if n == nil {
 		n = newNamespace(srv, name, hooks, true)
