@@ -213,6 +213,24 @@ func TestQueueListsLanesAndPauses(t *testing.T) {
 	}
 }
 
+func TestATableShowsAgesForPeopleAndCutsWhatIsLong(t *testing.T) {
+	var lanes []string
+	for _, age := range []string{"0.04", "42.3", "3600", "93784", "1000000"} {
+		lanes = append(lanes, `{"sink":"hook","target":"t","instance":"\u001b[2Jred\tand\nlong","waiting":1,"age":`+age+`,"state":"parked","why":"off","lastError":"`+strings.Repeat("x", 100)+`"}`)
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"lanes":[%s],"total":5,"waiting":1}`, strings.Join(lanes, ","))
+	}))
+	defer s.Close()
+	got := ask(t.Context(), cli.Server{URL: s.URL, Key: key}, "queue")
+	var want strings.Builder
+	want.WriteString("SINK  TARGET  INSTANCE          WAITING  OLDEST  STATE        LAST ERROR\n")
+	for _, age := range []string{"0s    ", "42s   ", "1h0m  ", "26h3m ", "11d   "} {
+		want.WriteString("hook  t       \ufffd[2Jred and long  1        " + age + "  parked: off  " + strings.Repeat("x", 79) + "…\n")
+	}
+	got.is(t, 0, want.String()+"1 delivery waits in 5 lanes\n", "")
+}
+
 func TestAPauseHoldsDeliveriesUntilItIsResumed(t *testing.T) {
 	r := newRig(t, 1000)
 	r.run(t, "queue pause --yes").is(t, 0, "paused: everything; it holds 0 deliveries in 0 lanes\n", "")

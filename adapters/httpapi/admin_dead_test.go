@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/evosink/evosink/adapters/httpapi"
 	"github.com/evosink/evosink/core"
+	"github.com/evosink/evosink/core/queue"
 )
 
 func TestDeadLettersAreListedInPagesAndByFilters(t *testing.T) {
@@ -113,6 +115,34 @@ func TestADrainEndsAReplayWhichSaysSo(t *testing.T) {
 		t.Error(err)
 	}
 	r.hasLetters(t, 60) // those that were replayed have died again
+}
+
+// tiring is a store that fails with the second step of a replay.
+type tiring struct {
+	queue.Store
+	steps int
+}
+
+func (s *tiring) Revive(ctx context.Context, ids []int64, at time.Time) ([]queue.Revived, error) {
+	if s.steps++; s.steps > 1 {
+		return nil, errors.New("disk full")
+	}
+	return s.Store.Revive(ctx, ids, at)
+}
+
+func TestAReplayThatFailsInTheMiddleSaysSoInItsLastLine(t *testing.T) {
+	r := newRig(t, func(c *core.Options, _ *httpapi.Options) { c.Queue = &tiring{Store: c.Queue} })
+	r.bury(t, 60)
+	r.hook.well.Store(true)
+	var last progress
+	if err := r.replay(t, t.Context(), `{"all":true}`, func(p progress) { last = p }); err != nil {
+		t.Fatal(err)
+	}
+	if last.Done != 50 || last.Total != 60 || last.Finished || last.Error != "The engine failed and has not confirmed the request; try again" ||
+		!strings.Contains(r.log.String(), "disk full") {
+		t.Errorf("the last line is %+v, log: %s", last, r.log)
+	}
+	r.admin("POST", "/admin/dead/60/replay", "").says(t, 503, "The engine failed")
 }
 
 func TestAReplayEndsWithItsRequest(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/evosink/evosink/adapters/httpapi"
 	"github.com/evosink/evosink/core/queue"
+	"github.com/evosink/evosink/core/sink"
 )
 
 // adminRoutes are all of them, with something in place of wildcards.
@@ -202,6 +203,18 @@ func TestSinksAreListedWithHowTheyStand(t *testing.T) {
 func TestASinkThatIsDownIsToldByReadyzAndFailsNobodyElse(t *testing.T) {
 	r := newRig(t)
 	r.do("GET", "/readyz", "").is(t, 200, `{"status":"ready","sinks":{"hook":"some receivers are down","live":"ok"}}`)
+}
+
+func TestASinkMayHaveAnyName(t *testing.T) {
+	s := newServer(t, func(o *httpapi.Options) {
+		o.Sinks = []*sink.Factory{}
+		for _, name := range []string{"admin", "queue", "dead", "sinks", "metrics", "events", "instance", "ingest"} {
+			o.Sinks = append(o.Sinks, use(name, plainSchema, switches{On: true}))
+		}
+	})
+	s.admin("POST", "/admin/set/sales", `{"admin":{"enabled":true}}`).says(t, 201)
+	s.admin("GET", "/dead/find/sales", "").is(t, 200, "null")
+	s.admin("GET", "/admin/sinks", "").says(t, 200, `"name":"admin"`)
 }
 
 func TestTheLocalAddressIsOneThatAClientCanUse(t *testing.T) {

@@ -52,8 +52,8 @@ type Options struct {
 	Queue *queue.Queue
 	// Stats returns the hub's figures, for metrics and for GET /admin/sinks. nil shows none.
 	Stats func() core.Stats
-	// Metrics is what GET /metrics shows. The API adds the figures of hub and queue; whoever has made it adds what else
-	// there is to show, the process for example. nil means that there is no such route.
+	// Metrics is what GET /metrics shows, see [NewMetrics]. The API adds the figures of hub and queue; whoever has made it may add
+	// others. nil means that there is no such route.
 	Metrics *prometheus.Registry
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/zerolog"
 )
@@ -12,6 +14,13 @@ import (
 // Metrics is the section of GET /metrics.
 type Metrics struct {
 	Open bool `koanf:"open" env:"METRICS_OPEN" help:"Whether GET /metrics answers without the global key. Its figures name sinks, never instances or targets."`
+}
+
+// NewMetrics returns a registry for [Options].Metrics that shows the process: memory, goroutines, files, the time of its start.
+func NewMetrics() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})) // a new registry has room for both
+	return r
 }
 
 // register adds the figures of hub and queue to the registry that the API was given.

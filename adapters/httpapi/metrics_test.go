@@ -56,5 +56,6 @@ func TestMetricsHaveTheNamesThatPrometheusAsksFor(t *testing.T) {
 func TestMetricsAreOpenOnlyBySwitch(t *testing.T) {
 	s := newServer(t, func(o *httpapi.Options) { o.Config.Metrics.Open = true })
 	s.do("GET", "/metrics", "").says(t, 200, "evosink_build_info")
+	newServer(t, func(o *httpapi.Options) { o.Metrics = httpapi.NewMetrics() }).admin("GET", "/metrics", "").says(t, 200, "go_goroutines ", "evosink_build_info")
 	newServer(t, func(o *httpapi.Options) { o.Metrics = nil }).admin("GET", "/metrics", "").says(t, 404, "Cannot GET /metrics")
 }
