@@ -168,7 +168,7 @@ func (m *member) restart(ctx context.Context) (sink.Sink, error) {
 // watch tells the queue when an instance changes, until stop is called.
 func (d *dispatcher) watch(r *instances.Registry) (stop func()) {
 	return r.Watch(func(c instances.Change) {
-		if c.Kind != instances.NewToken {
+		if c.Kind == instances.NewSettings || c.Kind == instances.Deleted {
 			d.queue.Refresh(c.Instance)
 		}
 	})

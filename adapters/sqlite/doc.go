@@ -1,5 +1,5 @@
 // Package sqlite is the engine of one machine: the log of events, the cursors of its groups and the instances, in one
-// SQLite file, without cgo. It implements [bus.Bus], [sink.Log] and [instances.Store].
+// SQLite file, without cgo. It implements [bus.Bus], [sink.Log], [instances.Store] and, see [Queue], [queue.Store].
 //
 //	Publish ─┐                                   ┌─ followers (broadcast, groups): from memory
 //	cursors ─┼─> queue ─> writer: group commit ──┤

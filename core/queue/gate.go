@@ -37,22 +37,33 @@ var breakers = [...]string{"closed", "open", "half-open"}
 
 func (b breaker) String() string { return breakers[b] }
 
-// gateOf returns the gate of a lane, see [sink.Addresser].
+// gateOf returns the gate of a lane.
 func (q *Queue) gateOf(l *lane) *gate {
-	o := l.outlet
-	key := "global\x00" + string(l.Target)
-	if o.addresser != nil {
-		key = "address\x00" + o.addresser.Address(l.scope, l.Target, l.Instance)
-	} else if l.scope == sink.Instance {
-		key = "instance\x00" + string(l.Target) + "\x00" + l.Instance
-	}
-	g, ok := o.gates[key]
+	key := l.outlet.address(l)
+	g, ok := l.outlet.gates[key]
 	if !ok {
-		g = &gate{queue: q, outlet: o, key: key}
+		g = &gate{queue: q, outlet: l.outlet, key: key}
 		g.alarm.ring = g.probe
-		o.gates[key] = g
+		l.outlet.gates[key] = g
 	}
 	return g
+}
+
+// address returns what stands behind the lane's target, see [sink.Addresser]; the target itself if the sink panics when it is asked.
+func (o *outlet) address(l *lane) (key string) {
+	if o.addresser != nil {
+		defer func() {
+			if v := recover(); v != nil {
+				o.log.Error().Interface("panic", v).Msg("the sink panicked when it was asked for an address")
+				key = "instance\x00" + string(l.Target) + "\x00" + l.Instance
+			}
+		}()
+		return "address\x00" + o.addresser.Address(l.scope, l.Target, l.Instance)
+	}
+	if l.scope == sink.Instance {
+		return "instance\x00" + string(l.Target) + "\x00" + l.Instance
+	}
+	return "global\x00" + string(l.Target)
 }
 
 // passable reports whether a lane could go through now.
@@ -104,7 +115,7 @@ func (g *gate) trip() {
 		return
 	}
 	c := &g.queue.config
-	d := min(c.BreakerWait<<min(g.trips, 20), c.BreakerMax)
+	d := min(c.BreakerWait<<min(g.trips, 16), c.BreakerMax)
 	g.trips++
 	g.shut(d - time.Duration(rand.Float64()*0.2*float64(d))) // addresses that fell together are not probed together
 }

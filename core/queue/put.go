@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/evosink/evosink/core/bus"
@@ -63,40 +64,63 @@ func (q *Queue) take(d Destination, p Place, item Item) {
 	}
 }
 
-// admit sees to room. It returns the destinations without those that are dropped, and with those marked that are refused.
+// admit sees to room. It returns the destinations without those that are dropped or named twice, and with those marked that are refused.
 func (q *Queue) admit(ctx context.Context, e *event.Event, to []Destination) ([]Destination, error) {
 	if err := q.running(); err != nil {
 		return nil, err
 	}
 	out := make([]Destination, 0, len(to))
-	for _, d := range to {
-		d.Droppable = q.droppable[e.Name]
-		for {
-			room := q.roomIn(d.Lane)
-			if room == nil || q.makeRoom(ctx, d.Lane) {
-				out = append(out, d)
-				break
-			}
-			if d.Droppable {
-				q.dropped(d.Lane.Sink)
-				break
-			}
-			if q.config.WhenFull == Reject {
-				d.Refused = Full
-				out = append(out, d)
-				break
-			}
-			select {
-			case <-room:
-			case <-ctx.Done():
-				return nil, fmt.Errorf("%w: %w", ErrFull, ctx.Err())
-			}
-			if err := q.running(); err != nil {
-				return nil, err
-			}
+	for i, d := range to {
+		if slices.ContainsFunc(to[:i], func(other Destination) bool { return other.Lane == d.Lane }) {
+			continue
 		}
+		d.Droppable = q.droppable[e.Name]
+		verdict, err := q.enter(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		if verdict == dropped {
+			continue
+		}
+		if verdict == refused {
+			d.Refused = Full
+		}
+		out = append(out, d)
 	}
 	return out, nil
+}
+
+// verdict is what becomes of a delivery that wants to enter its lane.
+type verdict uint8
+
+const (
+	entered verdict = iota
+	dropped
+	refused
+)
+
+// enter finds room for a delivery, or decides what becomes of it without.
+func (q *Queue) enter(ctx context.Context, d Destination) (verdict, error) {
+	for {
+		room := q.roomIn(d.Lane)
+		switch {
+		case room == nil || q.makeRoom(ctx, d.Lane):
+			return entered, nil
+		case d.Droppable:
+			q.drop(d.Lane.Sink)
+			return dropped, nil
+		case q.config.WhenFull == Reject:
+			return refused, nil
+		}
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return 0, fmt.Errorf("%w: %w", ErrFull, ctx.Err())
+		}
+		if err := q.running(); err != nil {
+			return 0, err
+		}
+	}
 }
 
 // roomIn returns nil if there is room in the lane, else what is closed when there may be.
@@ -132,12 +156,12 @@ func (q *Queue) makeRoom(ctx context.Context, key Lane) bool {
 		q.log.Warn().Err(err).Msg("nothing could be dropped to make room")
 	}
 	if n > 0 {
-		q.dropped(key.Sink)
+		q.drop(key.Sink)
 	}
 	return n > 0
 }
 
-func (q *Queue) dropped(sink string) {
+func (q *Queue) drop(sink string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.outlets[sink].count.Dropped++

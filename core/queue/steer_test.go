@@ -468,3 +468,107 @@ func TestAStoreThatCannotBeWrittenStopsDeliveringInTimeAndThenGoesOn(t *testing.
 		want(t, "lanes in the store", len(lanes), 0)
 	})
 }
+
+func TestIdleLanesAreForgotten(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := &target{}
+		r := start(t, newStore(t), queue.DefaultConfig(), outlet("hook", s))
+		for i := range 1000 {
+			r.fill(own(fmt.Sprint("i", i)), 2)
+			r.fill(to(fmt.Sprint("i", i)), 1)
+		}
+		after(time.Minute)
+		lanes, gates := r.Size()
+		want(t, "lanes, gates and bytes in memory", []int{lanes, gates, r.Cached()}, []int{0, 0, 0})
+	})
+}
+
+func TestMemoryHoldsAWindowOfWhatWaits(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var up atomic.Bool
+		s := faulty(&up)
+		c := queue.DefaultConfig()
+		c.CacheBytes = 1 << 20
+		r := start(t, newStore(t), c, outlet("hook", s))
+		for i := range 500 {
+			for _, instance := range []string{"a", "b", "c"} {
+				e := newEvent(instance, fmt.Sprintf("%04d", i))
+				e.Data = fmt.Appendf(nil, "%q", make([]byte, 10_000))
+				r.put(e, own(instance))
+			}
+		}
+		after(time.Minute)
+		if n := r.Cached(); n > 1<<20 {
+			t.Errorf("%d bytes of events are in memory, want at most %d", n, 1<<20)
+		}
+		up.Store(true)
+		after(10 * time.Minute)
+		want(t, "a", s.took("a"), ids(500))
+		want(t, "bytes in memory", r.Cached(), 0)
+	})
+}
+
+// moody is a sink that panics whenever it is asked something.
+type moody struct{ target }
+
+func (*moody) Retry(*sink.Delivery) sink.Policy               { panic("retry") }
+func (*moody) Address(sink.Scope, sink.Target, string) string { panic("address") }
+
+func TestASinkThatPanicsWhenAskedIsAskedNoMore(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := &moody{}
+		r := start(t, newStore(t), queue.DefaultConfig(), outlet("hook", s))
+		r.fill(to("a"), 2)
+		after(time.Second)
+		want(t, "delivered", s.took(""), ids(2))
+	})
+}
+
+// addressed is a sink whose targets all stand behind one address.
+type addressed struct{ *target }
+
+func (addressed) Address(sink.Scope, sink.Target, string) string { return "broker:5672" }
+
+func TestTargetsOfOneAddressShareItsBreaker(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var up atomic.Bool
+		s := faulty(&up)
+		r := start(t, newStore(t), queue.DefaultConfig(), outlet("hook", addressed{s}))
+		for i := range 20 {
+			r.fill(own(fmt.Sprint("i", i)), 1)
+		}
+		after(time.Hour)
+		if n := len(s.seen()); n > 100 {
+			t.Errorf("20 lanes of a dead address made %d attempts in an hour, want about one a minute", n)
+		}
+	})
+}
+
+func TestATargetNamedTwiceGetsTheEventOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := &target{}
+		r := start(t, newStore(t), queue.DefaultConfig(), outlet("hook", s))
+		r.put(newEvent("a", "0000"), to("a"), to("a"))
+		r.put(newEvent("a", "0000"), to("a"))
+		after(time.Second)
+		want(t, "delivered", s.took(""), ids(1))
+	})
+}
+
+func TestPutRefusesALaneOfAnotherInstanceOrSink(t *testing.T) {
+	r := start(t, newStore(t), queue.DefaultConfig(), outlet("hook", &target{}))
+	if err := r.Put(t.Context(), newEvent("a", "x"), []queue.Destination{to("b")}, nil); err == nil {
+		t.Error("an event of one instance went into a lane of another")
+	}
+	other := queue.Destination{Lane: queue.Lane{Sink: "other", Instance: "a"}}
+	if err := r.Put(t.Context(), newEvent("a", "x"), []queue.Destination{other}, nil); err == nil {
+		t.Error("an event went into a lane of a sink that does not run")
+	}
+}
+
+func TestAConfigurationIsCheckedInTheUsersWords(t *testing.T) {
+	c := queue.DefaultConfig()
+	c.Workers, c.WhenFull = 0, "sometimes"
+	err := c.Validate()
+	want(t, "error", err.Error(), "queue.workers must be at least 1, it is 0\nqueue.when_full must be \"reject\" or \"block\", it is \"sometimes\"")
+}

@@ -95,8 +95,8 @@ type Backlog struct {
 type Entry struct {
 	Event  *event.Event
 	At     time.Time
-	To     []Destination
-	Cursor *bus.Cursor // moved together with it; nil if there is none
+	To     []Destination // of different lanes, all of the event's instance
+	Cursor *bus.Cursor   // moved together with it; nil if there is none
 }
 
 // A Place is what became of one destination of an [Entry].

@@ -134,10 +134,17 @@ func (q *Queue) request(o *outlet, t *trial) {
 
 var defaultPolicy = sink.DefaultPolicy()
 
-func (o *outlet) policy(d *sink.Delivery) sink.Policy {
+// policy asks the sink. If that panics, the default holds.
+func (o *outlet) policy(d *sink.Delivery) (p sink.Policy) {
 	if o.retrier == nil {
 		return defaultPolicy
 	}
+	defer func() {
+		if v := recover(); v != nil {
+			o.log.Error().Interface("panic", v).Msg("the sink panicked when it was asked for its retry policy")
+			p = defaultPolicy
+		}
+	}()
 	return o.retrier.Retry(d)
 }
 
