@@ -71,6 +71,7 @@ func (s *settings) sections() []config.Section {
 		{Path: "server", Into: &s.http.Server}, {Path: "cors", Into: &s.http.CORS}, {Path: "events", Into: &s.http.Events},
 		{Path: "auth", Into: &s.auth}, {Path: "log", Into: &s.log}, {Path: "sqlite", Into: &s.engine},
 		{Path: "delivery", Into: &s.delivery}, {Path: "commands", Into: &s.commands},
+		{Path: "metrics", Into: &s.http.Metrics},
 	}
 	for _, f := range s.sinks {
 		out = append(out, config.Section{Path: "sinks." + f.Name, Into: f.Config})
@@ -105,9 +106,10 @@ func main() {
 		}
 		return s.serve(ctx, loaded.Warnings())
 	}}
-	commands := append([]cli.Command{serve, cli.Version(version)}, cli.ConfigCommands(loaded, err)...)
+	all := append([]cli.Command{serve, cli.Version(version)}, cli.ConfigCommands(loaded, err)...)
+	all = append(all, cli.ServerCommands(cli.Server{URL: s.http.Server.Local(), Key: s.auth.APIKey.Reveal()})...)
 	env := &cli.Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Args: loaded.Rest(), Flags: loaded.Usage, Nearest: config.Nearest}
-	os.Exit(cli.Main(ctx, env, commands))
+	os.Exit(cli.Main(ctx, env, all))
 }
 
 // serve runs until ctx ends, then drains.
@@ -137,6 +139,7 @@ func (s *settings) serve(ctx context.Context, warnings []string) (err error) {
 		Config: s.http, Emitter: hub, Registry: registry, Sinks: s.sinks, Version: version, Logger: log,
 		Ingest: map[string]httpapi.Decoder{"evolution": evolution.DecodeAPI, "evolution-go": evolution.DecodeGo},
 		Ready:  hub.Check, SinkHealth: hub.SinkHealth, Settle: hub.Settle,
+		Queue: hub.Queue(), Stats: hub.Stats, Metrics: httpapi.NewMetrics(),
 	})
 	if err != nil {
 		return err
