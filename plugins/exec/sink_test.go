@@ -104,7 +104,7 @@ func TestAPluginSeesOnlyTheVariablesOfTheAllowList(t *testing.T) {
 	t.Setenv("AUTHENTICATION_API_KEY", "hidden")
 	t.Setenv("SHOWN", "shown")
 	p := plugin(t, "picky")
-	p.Env = []string{"SHOWN"}
+	p.Env = append(p.Env, "SHOWN")
 	s, _ := start(t, p)
 	health(t, s, "")
 	err := s.Deliver(t.Context(), delivery("sales", "1", `"environment"`))

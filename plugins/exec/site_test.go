@@ -32,6 +32,7 @@ func plugin(t testing.TB, mode string, args ...string) exec.Plugin {
 	}
 	p := exec.DefaultPlugin()
 	p.Command, p.Args = self, append([]string{asPlugin, mode}, args...)
+	p.Env = []string{"GORACE"}
 	p.StopTimeout = 300 * time.Millisecond
 	p.Restart = exec.Restart{Min: time.Millisecond, Max: 20 * time.Millisecond, Limit: 3, Window: time.Minute}
 	return p

@@ -29,17 +29,46 @@ type Plugin struct {
 
 // A Delivery is one event for one target.
 type Delivery struct {
-	Key       string          `json:"key"`     // idempotency key: the same whenever this event comes to this target
-	Attempt   int             `json:"attempt"` // counts from 1
-	Instance  string          `json:"instance"`
-	Event     string          `json:"event"` // "messages.upsert"
-	Scope     string          `json:"scope"` // "global" or "instance": why the plugin gets it
-	EventID   string          `json:"event_id"`
-	Time      time.Time       `json:"date_time"`
-	Sender    string          `json:"sender"`
-	ServerURL string          `json:"server_url"`
-	Settings  json.RawMessage `json:"settings"` // what the instance has set for this plugin, or null
-	Data      json.RawMessage `json:"data"`     // as the producer gave it
+	Key       string // idempotency key: the same whenever this event comes to this target
+	Attempt   int    // counts from 1
+	Instance  string
+	Event     string // "messages.upsert"
+	Scope     string // "global" or "instance": why the plugin gets it
+	EventID   string
+	Time      time.Time // when it happened
+	Sender    string
+	ServerURL string
+	Settings  json.RawMessage // what the instance has set for this plugin, or null
+	Data      json.RawMessage // as the producer gave it
+}
+
+// set fills one field from a member of a line. Unknown ones are of a later version.
+func (d *Delivery) set(key string, value []byte) (err error) {
+	switch key {
+	case "key":
+		d.Key, err = unquote(value)
+	case "attempt":
+		err = json.Unmarshal(value, &d.Attempt)
+	case "instance":
+		d.Instance, err = unquote(value)
+	case "event":
+		d.Event, err = unquote(value)
+	case "scope":
+		d.Scope, err = unquote(value)
+	case "event_id":
+		d.EventID, err = unquote(value)
+	case "date_time":
+		err = d.Time.UnmarshalJSON(value)
+	case "sender":
+		d.Sender, err = unquote(value)
+	case "server_url":
+		d.ServerURL, err = unquote(value)
+	case "settings":
+		d.Settings = value
+	case "data":
+		d.Data = value
+	}
+	return err
 }
 
 // DecodeData decodes the event's data. Its error is [Permanent]: the same data will not get better.

@@ -21,12 +21,33 @@ const defaultMaxInFlight = 64
 
 // message is a line of the host.
 type message struct {
-	Type     string          `json:"type"`
-	ID       string          `json:"id"`
-	Protocol int             `json:"protocol"`
-	Config   json.RawMessage `json:"config"`
-	Error    string          `json:"error"`
+	Type     string
+	ID       string
+	Protocol int
+	Config   json.RawMessage
+	Error    string
 	Delivery
+}
+
+// decode reads a line. The message shares the line's memory.
+func (m *message) decode(line []byte) error {
+	return members(line, func(key, value []byte) (err error) {
+		switch string(key) {
+		case "type":
+			m.Type, err = unquote(value)
+		case "id":
+			m.ID, err = unquote(value)
+		case "protocol":
+			err = json.Unmarshal(value, &m.Protocol)
+		case "config":
+			m.Config = value
+		case "error":
+			m.Error, err = unquote(value)
+		default:
+			err = m.Delivery.set(string(key), value)
+		}
+		return err
+	})
 }
 
 // reply is a line of the plugin.
@@ -88,7 +109,7 @@ func (s *server) read(in io.Reader) error {
 // handle acts on one line. An error ends the plugin.
 func (s *server) handle(line []byte) error {
 	var m message
-	if err := json.Unmarshal(line, &m); err != nil {
+	if err := m.decode(line); err != nil {
 		return fmt.Errorf("read from evosink: %w", err)
 	}
 	switch m.Type {

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 		modes[os.Args[2]]()
 		return
 	}
+	_ = os.Setenv("GORACE", "atexit_sleep_ms=0") // or each plugin takes a second longer to end under -race
 	goleak.VerifyTestMain(m)
 }
 
@@ -106,7 +107,7 @@ func run(t *testing.T, mode string, accept bool) (results []plugintest.Result, e
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := plugintest.Subject{Path: self, Args: []string{asPlugin, mode}, Accept: accept, Timeout: 2 * time.Second}
+	s := plugintest.Subject{Path: self, Args: []string{asPlugin, mode}, Env: []string{"GORACE"}, Accept: accept, Timeout: 2 * time.Second}
 	if mode == "good" {
 		s.Timeout = 0
 	}
