@@ -26,7 +26,7 @@ func needs(t *testing.T, path string) {
 }
 
 func TestAConsumerOfEvolutionsDocumentationReadsUs(t *testing.T) {
-	needs(t, "testdata/node_modules/kafkajs")
+	needs(t, "testdata/consumer/node_modules/kafkajs")
 	const topic = "evolution.sales.messages.upsert"
 	for _, compression := range []string{"none", "gzip"} {
 		t.Run(compression, func(t *testing.T) {
@@ -46,7 +46,7 @@ func TestAConsumerOfEvolutionsDocumentationReadsUs(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			cmd := exec.CommandContext(t.Context(), "node", "testdata/consumer.js", strings.Join(c.ListenAddrs(), ","), topic, fmt.Sprint(n))
+			cmd := exec.CommandContext(t.Context(), "node", "testdata/consumer/consumer.js", strings.Join(c.ListenAddrs(), ","), topic, fmt.Sprint(n))
 			cmd.Stderr = os.Stderr
 			out, err := cmd.Output()
 			if err != nil {

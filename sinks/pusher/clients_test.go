@@ -23,9 +23,9 @@ func needs(t *testing.T, path string) {
 }
 
 func TestPushersOwnClientReceivesUs(t *testing.T) {
-	needs(t, "testdata/node_modules/pusher-js")
+	needs(t, "testdata/client/node_modules/pusher-js")
 	s := newServer(t)
-	cmd := exec.CommandContext(t.Context(), "node", "testdata/listener.js", s.host(), appKey, "sales", "messages.upsert")
+	cmd := exec.CommandContext(t.Context(), "node", "testdata/client/client.js", s.host(), appKey, "sales", "messages.upsert")
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

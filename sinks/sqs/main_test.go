@@ -37,7 +37,7 @@ type process struct {
 // address returns the emulator's, which the first call starts.
 func (p *process) address(t testing.TB) string {
 	t.Helper()
-	if _, err := os.Stat("testdata/node_modules/fauxqs"); err != nil {
+	if _, err := os.Stat("testdata/emulator/node_modules/fauxqs"); err != nil {
 		if os.Getenv("EVOSINK_REQUIRE_CLIENTS") != "" {
 			t.Fatal("the emulator of SQS is missing")
 		}
@@ -50,7 +50,7 @@ func (p *process) address(t testing.TB) string {
 }
 
 func (p *process) start() {
-	p.cmd = exec.Command("node", "testdata/emulator.mjs")
+	p.cmd = exec.Command("node", "testdata/emulator/emulator.mjs")
 	p.cmd.Stderr = os.Stderr
 	if p.stdin, p.err = p.cmd.StdinPipe(); p.err != nil {
 		return
