@@ -167,7 +167,7 @@ func (q *Queue) discard(l *lane) {
 // forget drops a lane about which there is nothing left to know: the next event makes it anew. What the
 // store has not written down yet keeps it, because a window read meanwhile would show it again.
 func (q *Queue) forget(l *lane) {
-	if l.state != idle || l.waiting != 0 || l.unsettled != 0 {
+	if l.state != idle || l.waiting != 0 || l.unsettled != 0 || q.lanes[l.Lane] != l {
 		return
 	}
 	q.discard(l)
