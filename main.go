@@ -30,6 +30,14 @@ import (
 	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/plugins/exec"
+	"github.com/evosink/evosink/plugins/exec/plugintest"
+	"github.com/evosink/evosink/plugins/exec/scaffold"
+	"github.com/evosink/evosink/sinks/kafka"
+	"github.com/evosink/evosink/sinks/nats"
+	"github.com/evosink/evosink/sinks/pusher"
+	"github.com/evosink/evosink/sinks/rabbitmq"
+	"github.com/evosink/evosink/sinks/sqs"
 	"github.com/evosink/evosink/sinks/webhook"
 	"github.com/evosink/evosink/sinks/websocket"
 )
@@ -48,6 +56,7 @@ type settings struct {
 	engine    sqlite.Config
 	delivery  queue.Config
 	commands  commands.Config
+	plugins   exec.Config
 	websocket *websocket.Config
 	sinks     []*sink.Factory
 }
@@ -62,6 +71,11 @@ func defaults() *settings {
 		sinks: []*sink.Factory{
 			ws,
 			sink.Use(webhook.Spec),
+			sink.Use(rabbitmq.Spec),
+			sink.Use(nats.Spec),
+			sink.Use(kafka.Spec),
+			sink.Use(sqs.Spec),
+			sink.Use(pusher.Spec),
 		},
 	}
 }
@@ -71,12 +85,23 @@ func (s *settings) sections() []config.Section {
 		{Path: "server", Into: &s.http.Server}, {Path: "cors", Into: &s.http.CORS}, {Path: "events", Into: &s.http.Events},
 		{Path: "auth", Into: &s.auth}, {Path: "log", Into: &s.log}, {Path: "sqlite", Into: &s.engine},
 		{Path: "delivery", Into: &s.delivery}, {Path: "commands", Into: &s.commands},
-		{Path: "metrics", Into: &s.http.Metrics},
+		{Path: "metrics", Into: &s.http.Metrics}, {Path: "", Into: &s.plugins},
 	}
 	for _, f := range s.sinks {
 		out = append(out, config.Section{Path: "sinks." + f.Name, Into: f.Config})
 	}
 	return out
+}
+
+// addPlugins appends the configured plugins to the table of sinks.
+func (s *settings) addPlugins() error {
+	var taken []string
+	for _, f := range s.sinks {
+		taken = append(taken, f.Name)
+	}
+	plugins, err := s.plugins.Factories(taken...)
+	s.sinks = append(s.sinks, plugins...)
+	return err
 }
 
 // share hands settings of the whole server to the rooms that need them.
@@ -99,6 +124,9 @@ func main() {
 		fmt.Fprintln(os.Stderr, "evosink:", err)
 		os.Exit(cli.ExitFail)
 	}
+	if err == nil {
+		err = s.addPlugins()
+	}
 	s.share()
 	serve := cli.Command{Summary: "Take events and deliver them", Run: func(ctx context.Context, _ *cli.Env, _ []string) error {
 		if err != nil {
@@ -108,6 +136,7 @@ func main() {
 	}}
 	all := append([]cli.Command{serve, cli.Version(version)}, cli.ConfigCommands(loaded, err)...)
 	all = append(all, cli.ServerCommands(cli.Server{URL: s.http.Server.Local(), Key: s.auth.APIKey.Reveal()})...)
+	all = append(all, cli.PluginCommands(cli.Plugins{New: newPlugin, Test: testPlugin})...)
 	env := &cli.Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Args: loaded.Rest(), Flags: loaded.Usage, Nearest: config.Nearest}
 	os.Exit(cli.Main(ctx, env, all))
 }
@@ -196,6 +225,15 @@ func (s *settings) listen(ctx context.Context, hub *core.Hub, api *httpapi.API, 
 		return errors.Join(api.Drain(drain), hub.Close(drain), <-stopped)
 	})
 	return group.Wait()
+}
+
+func newPlugin(n cli.PluginNew) ([]string, error) {
+	n.Version = version
+	return scaffold.Write(scaffold.Plugin(n))
+}
+
+func testPlugin(ctx context.Context, t cli.PluginTest, report func(cli.PluginRule)) error {
+	return plugintest.Run(ctx, plugintest.Subject(t), func(r plugintest.Result) { report(cli.PluginRule(r)) })
 }
 
 // drainTimeout bounds the end of the process: what has not ended by then is cut off. Nothing acknowledged is lost by that.

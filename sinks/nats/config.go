@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -39,9 +38,6 @@ type Config struct {
 
 	JetStream JetStream `koanf:"jetstream"`
 	TLS       TLS       `koanf:"tls"`
-
-	// Envelope says how envelopes show the instance's token and the time. Its Keys are ignored. Main sets it for all sinks alike.
-	Envelope event.Codec `koanf:"-"`
 }
 
 // JetStream says whether events are stored by the server, and in which stream.

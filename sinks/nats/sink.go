@@ -97,7 +97,7 @@ func New(c Config, h sink.Host) (*Sink, error) {
 	for _, u := range servers {
 		hosts = append(hosts, u.Host)
 	}
-	s := &Sink{config: c, codec: c.Envelope, log: h.Logger}
+	s := &Sink{config: c, codec: h.Envelope, log: h.Logger}
 	s.codec.Keys = nil
 	s.link = link.New(link.Options[*session]{
 		Broker: "NATS at " + strings.Join(hosts, ", "), Dial: s.dial, Attend: s.attend, Limit: maxUses, Pause: c.ReconnectMax, Logger: h.Logger,

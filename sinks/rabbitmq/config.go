@@ -8,7 +8,6 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -39,9 +38,6 @@ type Config struct {
 	WriteTimeout   time.Duration `koanf:"write_timeout" env:"RABBITMQ_WRITE_TIMEOUT" help:"how long the broker may refuse to read before the connection is given up"`
 	ReconnectMax   time.Duration `koanf:"reconnect_max" env:"RABBITMQ_RECONNECT_MAX" help:"longest pause between attempts to connect"`
 	TLS            TLS           `koanf:"tls"`
-
-	// Envelope says how envelopes show the instance's token and the time. Its Keys are ignored. Main sets it for all sinks alike.
-	Envelope event.Codec `koanf:"-"`
 }
 
 // Queues are the properties of queues that the sink creates. One that exists already stays as it is.

@@ -82,7 +82,7 @@ func New(c Config, h sink.Host) (*Sink, error) {
 		return nil, err
 	}
 	s := &Sink{
-		config: c, codec: c.Envelope, log: h.Logger, directory: h.Directory,
+		config: c, codec: h.Envelope, log: h.Logger, directory: h.Directory,
 		leftovers: newLeftovers(), unwatch: func() {},
 	}
 	s.codec.Keys = nil

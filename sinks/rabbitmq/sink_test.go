@@ -11,6 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/rs/zerolog"
 
+	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
 	"github.com/evosink/evosink/core/sink/sinktest"
 	"github.com/evosink/evosink/sinks/rabbitmq"
@@ -113,8 +114,8 @@ func TestTheTokenIsShownOnlyWhereConfigured(t *testing.T) {
 	b := newBroker(t)
 	b.owns(b.name, b.name+".call")
 	c := b.config()
-	c.Envelope.ExposeAPIKey = true
-	deliver(t, start(t, c), delivery(sink.Global, "sales", "call"))
+	exposed := sink.Host{Logger: zerolog.Nop(), Directory: sinktest.Directory{}, Envelope: event.Codec{ExposeAPIKey: true}}
+	deliver(t, start(t, c, exposed), delivery(sink.Global, "sales", "call"))
 	if got := body(t, next(t, b.consume(b.name+".call")).Body); got["apikey"] != "token" {
 		t.Errorf("apikey is %v", got["apikey"])
 	}
