@@ -18,8 +18,14 @@ import (
 func Example() {
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // stands in for SQS
 		var in struct {
-			QueueName, QueueUrl string
-			Entries             []struct{ Id, MessageBody, MessageGroupId, MessageDeduplicationId string }
+			QueueName string
+			Queue     string `json:"QueueUrl"`
+			Entries   []struct {
+				ID              string `json:"Id"`
+				Body            string `json:"MessageBody"`
+				Group           string `json:"MessageGroupId"`
+				DeduplicationID string `json:"MessageDeduplicationId"`
+			}
 		}
 		json.NewDecoder(r.Body).Decode(&in)
 		if in.QueueName != "" {
@@ -27,10 +33,10 @@ func Example() {
 			return
 		}
 		m := in.Entries[0]
-		fmt.Println(in.QueueUrl, m.MessageGroupId, m.MessageDeduplicationId)
-		fmt.Println(m.MessageBody)
+		fmt.Println(in.Queue, m.Group, m.DeduplicationID)
+		fmt.Println(m.Body)
 		json.NewEncoder(w).Encode(map[string]any{"Successful": []map[string]string{
-			{"Id": m.Id, "MessageId": "1", "MD5OfMessageBody": fmt.Sprintf("%x", md5.Sum([]byte(m.MessageBody)))},
+			{"Id": m.ID, "MessageId": "1", "MD5OfMessageBody": fmt.Sprintf("%x", md5.Sum([]byte(m.Body)))},
 		}})
 	}))
 	defer service.Close()
