@@ -73,9 +73,14 @@ func (p *polling) cut(t packet.Type) {
 	}
 }
 
-// take ends the pending GET with what it is answered.
+// take ends the pending GET with what it is answered. A close packet behind a
+// message is left to the next one: the reference client would end before it has
+// looked at the messages that came with it (section B6).
 func (p *polling) take() []packet.Packet {
 	n := min(len(p.queue), maxPolled)
+	if n > 1 && p.queue[n-1].Type == packet.Close && p.queue[n-2].Type == packet.Message {
+		n--
+	}
 	taken := p.queue[:n:n]
 	p.queue = slices.Clone(p.queue[n:])
 	for _, packet := range taken {

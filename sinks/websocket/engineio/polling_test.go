@@ -236,7 +236,8 @@ func TestClosingASessionKeepsItsFarewellForTheNextPoll(t *testing.T) {
 		t.Errorf("%d sessions", s.Sessions())
 	}
 	p.post(t, "4too late").want(t, 400, refused(1))
-	p.get(t).want(t, 200, "4last words\x1e1")
+	p.get(t).want(t, 200, "4last words")
+	p.get(t).want(t, 200, "1")
 	p.get(t).want(t, 400, refused(1))
 	nothing(t, app.messages, "a message after the end")
 }

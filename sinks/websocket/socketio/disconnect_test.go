@@ -197,6 +197,7 @@ func TestANamespaceDisconnectsWhomItIsTold(t *testing.T) {
 	peers["c"].expect("1")
 	peers["b"].expectNothing()
 	peers["a"].join("/dynamic")
+	eventually(t, "all welcome", func() bool { return srv.Stats().Joined == 4 }) // who is not has no last hooks either
 	srv.Remove("/dynamic")
 	peers["a"].expect("1/dynamic,")
 	srv.Remove("/")

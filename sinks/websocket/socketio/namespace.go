@@ -2,7 +2,6 @@ package socketio
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -250,39 +249,6 @@ func (n *Namespace) remove(s *Socket) {
 	n.members = n.members[:last]
 	s.held = nil
 	n.count()
-}
-
-func (n *Namespace) joinRooms(s *Socket, rooms []string) {
-	for _, room := range rooms {
-		if room == s.id || slices.Contains(s.rooms, room) {
-			continue
-		}
-		s.rooms = append(s.rooms, room)
-		if n.rooms == nil {
-			n.rooms = make(map[string]map[*Socket]struct{})
-		}
-		if n.rooms[room] == nil {
-			n.rooms[room] = make(map[*Socket]struct{})
-		}
-		n.rooms[room][s] = struct{}{}
-	}
-}
-
-func (n *Namespace) leaveRooms(s *Socket, rooms []string) {
-	for _, room := range rooms {
-		if i := slices.Index(s.rooms, room); i >= 0 {
-			s.rooms = slices.Delete(s.rooms, i, i+1)
-			n.forget(s, room)
-		}
-	}
-}
-
-// forget takes s out of the index of a room.
-func (n *Namespace) forget(s *Socket, room string) {
-	delete(n.rooms[room], s)
-	if len(n.rooms[room]) == 0 {
-		delete(n.rooms, room)
-	}
 }
 
 // empty reports whether the namespace could be removed.

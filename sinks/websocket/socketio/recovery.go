@@ -39,7 +39,7 @@ func (n *Namespace) recollect(r ConnectRequest, t *ticket) *ConnectRequest {
 		a = s.absence()
 	}
 	r.Recovering = true
-	r.Data, r.Filter, r.Rooms = a.data, a.filter, a.rooms[1:]
+	r.Data, r.Filter, r.Rooms = a.data, a.filter, slices.Clone(a.rooms[1:])
 	return &r
 }
 

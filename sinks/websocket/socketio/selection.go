@@ -122,20 +122,5 @@ func (sel Selection) pick() []*Socket {
 	return picked
 }
 
-// inRoom yields the sockets in a room; a socket's id is a room of its own.
-// Held: mu.
-func (n *Namespace) inRoom(room string) func(yield func(*Socket) bool) {
-	return func(yield func(*Socket) bool) {
-		if s := n.byID[room]; s != nil && !yield(s) {
-			return
-		}
-		for s := range n.rooms[room] {
-			if !yield(s) {
-				return
-			}
-		}
-	}
-}
-
 // seal makes out ready for many sessions.
 func (out *outgoing) seal() { out.batch = engineio.NewBatch(out.msgs...) }

@@ -1,0 +1,144 @@
+package socketio
+
+import (
+	"sync/atomic"
+
+	"github.com/evosink/evosink/sinks/websocket/engineio"
+)
+
+// fail ends the connection for something the client did. err, if any, goes to
+// the Error hooks.
+func (c *Client) fail(why Reason, err error) {
+	if err != nil {
+		c.server.log.Debug().Err(err).Str("remote", c.RemoteAddr()).Msg("client broke the protocol")
+		c.inbox.post(c, func() { c.reportError(err) })
+	}
+	c.end(why)
+}
+
+func (c *Client) reportError(err error) {
+	for _, s := range c.all() {
+		if s.announced && s.namespace.hooks.Error != nil {
+			s.namespace.hooks.Error(s, err)
+		}
+	}
+}
+
+// all returns the client's sockets.
+func (c *Client) all() []*Socket {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sockets.all()
+}
+
+// end ends the session for why. Closed follows.
+func (c *Client) end(why Reason) {
+	c.mu.Lock()
+	if c.why == "" {
+		c.why = why
+	}
+	c.mu.Unlock()
+	c.session.Close(why.farewell())
+}
+
+// Closed takes the sockets out of their namespaces at once, and lets the hooks
+// follow what is left to handle.
+func (c handler) Closed(reason engineio.Reason, _ error) {
+	c.mu.Lock()
+	c.closed = true
+	if c.why == "" {
+		c.why = Reason(reason)
+	}
+	why, sockets := c.why, c.sockets.all()
+	for _, k := range c.knocks {
+		k.cancel()
+	}
+	c.knocks = nil
+	c.stopImpatience()
+	c.mu.Unlock()
+
+	for _, s := range sockets {
+		s.namespace.cut(s, why)
+		s.retire()
+	}
+	if len(sockets) > 0 {
+		c.inbox.post(c.Client, func() { c.buried(sockets, why) })
+	}
+}
+
+// buried runs the last hooks of the sockets that have not left before.
+func (c *Client) buried(sockets []*Socket, why Reason) {
+	for _, s := range sockets {
+		if c.claim(s) {
+			s.left(why)
+		}
+	}
+}
+
+// claim takes s out of the client, and reports whether it was in it: whoever
+// claims a socket runs its last hooks.
+func (c *Client) claim(s *Socket) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sockets.remove(s)
+}
+
+// quit is the client's own DISCONNECT.
+func (c *Client) quit(s *Socket) {
+	if !c.claim(s) {
+		return
+	}
+	s.namespace.cut(s, ReasonClientDisconnect)
+	s.retire()
+	s.left(ReasonClientDisconnect)
+}
+
+// expel disconnects s for the server, then calls done, which may be nil, under
+// the namespace's lock.
+func (c *Client) expel(s *Socket, done func()) bool {
+	if !c.claim(s) {
+		return false
+	}
+	s.namespace.expel(s, done)
+	s.retire()
+	c.inbox.post(c, func() { s.left(ReasonServerDisconnect) })
+	return true
+}
+
+// expelAll disconnects every socket, then ends the session. The session goes
+// last, or the client would take the end of the transport for the reason
+// (section B6).
+func (c *Client) expelAll() {
+	sockets := c.all()
+	var remaining atomic.Int32
+	remaining.Store(int32(len(sockets)) + 1)
+	done := func() {
+		if remaining.Add(-1) == 0 {
+			c.end(ReasonServerDisconnect)
+		}
+	}
+	for _, s := range sockets {
+		if !c.expel(s, done) {
+			done()
+		}
+	}
+	done()
+}
+
+// stopImpatience: the client has joined a namespace, or is gone. Held: mu.
+func (c *Client) stopImpatience() {
+	if c.impatience != nil {
+		c.impatience.Stop()
+		c.impatience = nil
+	}
+}
+
+// impatient ends the client if it has joined nothing.
+func (c *Client) impatient() {
+	c.mu.Lock()
+	joined := c.impatience == nil
+	c.mu.Unlock()
+	if !joined {
+		c.end(ReasonForcedServerClose)
+	}
+}
