@@ -28,18 +28,21 @@ var deniedSubject = regexp.MustCompile(`Publish to "([^"]*)"`)
 
 func (d *denials) init() { d.count, d.changed = map[string]int{}, make(chan struct{}) }
 
-// note is the library's handler of errors. It is called for one at a time, in order.
+// note is the library's handler of errors. It is called for one at a time, in order. A refusal is news once for each subject.
 func (d *denials) note(err error, log zerolog.Logger) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.last = err
+	level := zerolog.WarnLevel
 	if m := deniedSubject.FindStringSubmatch(err.Error()); m != nil && errors.Is(err, natsgo.ErrPermissionViolation) {
 		if len(d.count) >= maxDenied {
 			clear(d.count)
 		}
-		d.count[m[1]]++
+		if d.count[m[1]]++; d.count[m[1]] > 1 {
+			level = zerolog.DebugLevel
+		}
 	}
-	log.Warn().Err(err).Msg("the NATS server complains")
+	log.WithLevel(level).Err(err).Msg("the NATS server complains")
+	d.last = err
 	close(d.changed)
 	d.changed = make(chan struct{})
 }
@@ -58,7 +61,7 @@ func (d *denials) catchUp(ctx context.Context, conn *natsgo.Conn) error {
 		last, changed := d.last, d.changed
 		d.mu.Unlock()
 		newest := conn.LastError()
-		if !errors.Is(newest, natsgo.ErrPermissionViolation) || newest == last {
+		if !errors.Is(newest, natsgo.ErrPermissionViolation) || newest == last { //nolint:errorlint // this very one
 			return nil
 		}
 		select {

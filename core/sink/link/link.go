@@ -116,7 +116,7 @@ func (l *Link[S]) Borrow(ctx context.Context) (s S, end func(), err error) {
 
 func (l *Link[S]) current(ctx context.Context) (none S, _ error) {
 	for {
-		s, err, changed := l.state()
+		s, changed, err := l.state()
 		switch {
 		case s != nil:
 			return *s, nil
@@ -133,7 +133,7 @@ func (l *Link[S]) current(ctx context.Context) (none S, _ error) {
 
 // Session returns the session, or an error that says why there is none. It waits for nothing and needs no end.
 func (l *Link[S]) Session() (none S, _ error) {
-	s, err, _ := l.state()
+	s, _, err := l.state()
 	switch {
 	case s != nil:
 		return *s, nil
@@ -179,10 +179,10 @@ func (l *Link[S]) takeSlots(ctx context.Context) (taken int) {
 	return taken
 }
 
-func (l *Link[S]) state() (*S, error, chan struct{}) {
+func (l *Link[S]) state() (*S, chan struct{}, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.session, l.err, l.changed
+	return l.session, l.changed, l.err
 }
 
 func (l *Link[S]) up(s S) {
@@ -192,7 +192,7 @@ func (l *Link[S]) up(s S) {
 
 // down says it in the log when it is news, and not the link's own end.
 func (l *Link[S]) down(ctx context.Context, err error) {
-	if _, known, _ := l.state(); known == nil && ctx.Err() == nil {
+	if _, _, known := l.state(); known == nil && ctx.Err() == nil {
 		l.o.Logger.Warn().Err(err).Str("broker", l.o.Broker).Msg("not connected; events wait, connecting goes on")
 	}
 	l.set(nil, err)

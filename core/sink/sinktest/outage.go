@@ -35,7 +35,7 @@ func (o Outage) Run(t testing.TB) (each int) {
 		}
 	}
 	each = int((o.Away+2*time.Second).Seconds()*outageRate) / o.Lanes
-	ctx, cancel := context.WithTimeout(context.Background(), o.Away+4*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*o.Away+8*patience) // for a slow machine to catch up
 	defer cancel()
 	made := make([]chan *sink.Delivery, o.Lanes)
 	var wg sync.WaitGroup

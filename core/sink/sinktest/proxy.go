@@ -66,8 +66,8 @@ func (p *Proxy) join(l net.Listener, in, out net.Conn) {
 		return
 	}
 	p.conns = append(p.conns, in, out)
-	p.wg.Go(func() { io.Copy(in, out); in.Close() })
-	p.wg.Go(func() { io.Copy(out, in); out.Close() })
+	p.wg.Go(func() { _, _ = io.Copy(in, out); in.Close() })
+	p.wg.Go(func() { _, _ = io.Copy(out, in); out.Close() })
 }
 
 // Down cuts all connections and refuses others.
