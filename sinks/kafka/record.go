@@ -40,16 +40,23 @@ func suffix(wire string) string { return strings.ToLower(strings.ReplaceAll(wire
 // escape returns s with _xHH in place of each byte that the names of topics cannot hold, HH being its hexadecimal digits: the
 // instance "Loja 1" has topics of Loja_x201. To Evolution API such instances are out of reach.
 func escape(s string) string {
+	if strings.IndexFunc(s, isForeign) < 0 {
+		return s
+	}
 	var b strings.Builder
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '-', c == '_':
-			b.WriteByte(c)
-		default:
+	for _, c := range []byte(s) {
+		if isForeign(rune(c)) {
 			fmt.Fprintf(&b, "_x%02X", c)
+		} else {
+			b.WriteByte(c)
 		}
 	}
 	return b.String()
+}
+
+// isForeign reports whether names of topics cannot hold c.
+func isForeign(c rune) bool {
+	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("._-", c))
 }
 
 // record makes the record of a delivery (evolution.md 3.7).
@@ -88,7 +95,8 @@ func (s *Sink) tell(instance, topic string) {
 
 func (s *Sink) headers(d *sink.Delivery) []kgo.RecordHeader {
 	e := d.Event
-	h := []kgo.RecordHeader{{Key: "event", Value: []byte(e.Name)}, {Key: "instance", Value: []byte(e.Instance)}}
+	h := append(make([]kgo.RecordHeader, 0, 6),
+		kgo.RecordHeader{Key: "event", Value: []byte(e.Name)}, kgo.RecordHeader{Key: "instance", Value: []byte(e.Instance)})
 	if e.Origin != "" {
 		h = append(h, kgo.RecordHeader{Key: "origin", Value: []byte(e.Origin)})
 	}

@@ -59,16 +59,23 @@ func (s *Sink) destination(d *sink.Delivery) string {
 // escape returns s with _xHH in place of each byte that the names of channels cannot hold, HH being its hexadecimal digits: the
 // instance "Loja 1" is on channel Loja_x201. To Evolution API such instances are out of reach.
 func escape(s string) string {
+	if strings.IndexFunc(s, isForeign) < 0 {
+		return s
+	}
 	var b strings.Builder
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("_-=@,.;", c) >= 0:
-			b.WriteByte(c)
-		default:
+	for _, c := range []byte(s) {
+		if isForeign(rune(c)) {
 			fmt.Fprintf(&b, "_x%02X", c)
+		} else {
+			b.WriteByte(c)
 		}
 	}
 	return b.String()
+}
+
+// isForeign reports whether names of channels cannot hold c.
+func isForeign(c rune) bool {
+	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("_-=@,.;", c))
 }
 
 // tell says in the log, once, that an instance's name is not what clients have to ask for.
