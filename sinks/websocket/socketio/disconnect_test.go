@@ -120,10 +120,13 @@ func TestClosingAClientTellsEveryNamespaceBeforeTheConnectionEnds(t *testing.T) 
 	hooks, left := reasonsOf(nil)
 	n := srv.Handle("/a", hooks)
 	srv.Handle("/b", hooks)
+	joined := uint64(0)
 	transports(t, func(t *testing.T, connect func(testing.TB, string) *peer) {
 		p := connect(t, url)
 		s := n.Socket(p.join("/a"))
 		p.join("/b")
+		joined += 2
+		eventually(t, "both welcome", func() bool { return srv.Stats().Joined == joined }) // or they have no last hooks
 		for range 100 {
 			n.Emit(ctx, "x")
 		}

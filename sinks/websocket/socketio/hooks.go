@@ -17,7 +17,9 @@ type Hooks struct {
 	// a *ConnectError. It may take its time: it runs in a goroutine of its
 	// own, and ctx ends when the client leaves.
 	Authorize func(ctx context.Context, r *ConnectRequest) error
-	// Connect runs when the socket has joined and its client been told so.
+	// Connect runs when the socket has joined and its client been told so. A
+	// socket that this side disconnects before that sees none of the hooks
+	// below.
 	Connect func(ctx context.Context, s *Socket)
 	// Event handles what the client emits; usually a Mux's Serve.
 	Event Handler
