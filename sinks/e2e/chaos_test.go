@@ -19,9 +19,8 @@ var chaos = flag.Int("chaos", 10, "kills of the webhook crash test")
 
 // A receiver is a webhook's other end. It remembers what came, and can be away or slow.
 type receiver struct {
-	listener net.Listener // nil while it is away
-	address  string
-	slow     atomic.Bool
+	address string
+	slow    atomic.Bool
 
 	mu sync.Mutex
 	// mu guards the fields below.

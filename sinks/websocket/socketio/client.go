@@ -153,5 +153,5 @@ func (c *Client) socket(name string) *Socket {
 func (c *Client) write(p *parser.Packet) {
 	c.server.stats.sent.Add(1)
 	text, _ := p.Encode(make([]byte, 0, p.Size()))
-	c.session.Send(engineio.Message{Data: text}) // that it has ended is told to Closed
+	_ = c.session.Send(engineio.Message{Data: text}) // that it has ended is told to Closed
 }

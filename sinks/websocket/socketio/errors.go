@@ -6,15 +6,15 @@ import (
 )
 
 var (
-	// ErrDisconnected: the socket has left its namespace.
+	// ErrDisconnected says: the socket has left its namespace.
 	ErrDisconnected = errors.New("socketio: socket is disconnected")
-	// ErrClosed: the server is closed.
+	// ErrClosed says: the server is closed.
 	ErrClosed = errors.New("socketio: server is closed")
-	// ErrReserved: the event's name has a meaning of its own in the protocol.
+	// ErrReserved says: the event's name has a meaning of its own in the protocol.
 	ErrReserved = errors.New("socketio: event name is reserved")
-	// ErrAttachments: the event has more binary values than clients accept.
+	// ErrAttachments says: the event has more binary values than clients accept.
 	ErrAttachments = errors.New("socketio: event has too many attachments")
-	// ErrAckTimeout: the context ended before the acknowledgement came. It
+	// ErrAckTimeout says: the context ended before the acknowledgement came. It
 	// comes joined with the context's error.
 	ErrAckTimeout = errors.New("operation has timed out")
 )

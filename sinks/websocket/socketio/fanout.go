@@ -122,7 +122,7 @@ func (f *fanout) writeTo(s *Socket, batch *engineio.Batch) {
 		s.client.session.SendVolatile(f.outs[0].msgs...)
 		return
 	}
-	s.client.session.SendBatch(batch)
+	_ = s.client.session.SendBatch(batch)
 }
 
 // writePicked writes what s takes of the batch.

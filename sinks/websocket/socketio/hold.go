@@ -99,7 +99,7 @@ func (s *Socket) release(seen func(string) (skip, more bool)) {
 			s.client.server.stats.sent.Add(1)
 		}
 	}
-	s.client.session.Send(msgs...) // that it has ended is told to Closed
+	_ = s.client.session.Send(msgs...) // that it has ended is told to Closed
 	s.held, s.seen = nil, seen
 }
 

@@ -136,7 +136,7 @@ func (n *Namespace) join(s *Socket, k *knock) joinResult {
 	n.admit(s, k.request)
 	sent := n.inOrder(func() {
 		n.server.stats.sent.Add(1)
-		s.client.session.Send(hello...) // that it has ended is told to Closed
+		_ = s.client.session.Send(hello...) // that it has ended is told to Closed
 		s.live = true
 	})
 	n.mu.Unlock()
@@ -213,7 +213,7 @@ func (n *Namespace) expel(s *Socket, done func()) {
 	n.hide(s)
 	n.inOrder(func() {
 		n.server.stats.sent.Add(1)
-		s.client.session.Send(n.disconnectPacket())
+		_ = s.client.session.Send(n.disconnectPacket())
 		s.live = false
 		n.remove(s)
 		if done != nil {

@@ -47,7 +47,7 @@ func countMiddleware(_ context.Context, r *socketio.ConnectRequest) error {
 }
 
 func welcome(ctx context.Context, s *socketio.Socket) {
-	s.Emit(ctx, "welcome", value(map[string]any{
+	_ = s.Emit(ctx, "welcome", value(map[string]any{
 		"recovered": s.Recovered(),
 		"rooms":     selfRooms(s),
 		"data":      s.Data(),

@@ -22,6 +22,6 @@ func echoMount(allowEIO3 bool) (mount, error) {
 
 type echo struct{ session *engineio.Session }
 
-func (e echo) Message(m engineio.Message) { e.session.Send(m) }
+func (e echo) Message(m engineio.Message) { _ = e.session.Send(m) }
 
 func (e echo) Closed(engineio.Reason, error) {}

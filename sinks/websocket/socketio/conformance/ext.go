@@ -44,7 +44,7 @@ func extMount() (mount, error) {
 	}})
 	srv.HandleFunc(regexp.MustCompile(`^/dynamic-[0-9]+$`).MatchString, socketio.Hooks{
 		Connect: func(ctx context.Context, s *socketio.Socket) {
-			s.Emit(ctx, "dynamic", socketio.String(s.Namespace().Name()))
+			_ = s.Emit(ctx, "dynamic", socketio.String(s.Namespace().Name()))
 		},
 		Event: socketio.Mux{"all": relay(0, everybody)}.Serve,
 	})
@@ -66,7 +66,7 @@ const maxDelay = 500
 func authorizeRoot(ctx context.Context, r *socketio.ConnectRequest) error {
 	var auth rootAuth
 	if r.Auth != nil {
-		json.Unmarshal(r.Auth, &auth) // of another shape: as if it held nothing
+		_ = json.Unmarshal(r.Auth, &auth) // of another shape: as if it held nothing
 	}
 	r.Data = auth.Tag
 	if auth.Reject {
@@ -88,6 +88,6 @@ var errForbidden = errors.New("forbidden event")
 // useError tells the client what the middleware said.
 func useError(s *socketio.Socket, err error) {
 	if errors.Is(err, errForbidden) {
-		s.Emit(context.Background(), "use-error", socketio.String(err.Error()))
+		_ = s.Emit(context.Background(), "use-error", socketio.String(err.Error()))
 	}
 }

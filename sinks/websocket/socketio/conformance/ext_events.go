@@ -176,7 +176,7 @@ func volatile(ctx context.Context, s *socketio.Socket, e *socketio.Event) error 
 		return err
 	}
 	for i := range n {
-		s.EmitVolatile(ctx, "vol", value(i))
+		_ = s.EmitVolatile(ctx, "vol", value(i))
 	}
 	return s.Emit(ctx, "vol-end", value(n))
 }

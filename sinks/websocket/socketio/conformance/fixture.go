@@ -56,7 +56,7 @@ func (f *fixture) stats(w http.ResponseWriter, _ *http.Request) {
 		sessions[m.path] = m.sessions()
 	}
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(map[string]any{"engine": sessions, "goroutines": runtime.NumGoroutine()})
+	_ = json.NewEncoder(w).Encode(map[string]any{"engine": sessions, "goroutines": runtime.NumGoroutine()})
 }
 
 func (f *fixture) close(ctx context.Context) error {
