@@ -1,50 +1,12 @@
 package rabbitmq_test
 
 import (
-	"bufio"
 	"encoding/json"
-	"io"
-	"os"
-	"os/exec"
 	"testing"
 
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/sinktest"
 )
-
-// nodeConsumer starts testdata/consumer, a consumer made with amqplib after Evolution API's documentation, and returns the
-// lines it prints once it is ready.
-func nodeConsumer(t *testing.T, args ...string) *bufio.Scanner {
-	t.Helper()
-	if _, err := os.Stat("testdata/consumer/node_modules/amqplib"); err != nil {
-		if os.Getenv("EVOSINK_REQUIRE_CLIENTS") == "1" {
-			t.Fatal("amqplib is required: npm ci --prefix testdata/consumer")
-		}
-		t.Skip("amqplib is not installed: npm ci --prefix testdata/consumer")
-	}
-	cmd := exec.Command("node", append([]string{"testdata/consumer/consumer.js"}, args...)...)
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
-	t.Cleanup(func() { // the end of its input ends it
-		in.Close()
-		io.Copy(io.Discard, out)
-		cmd.Wait()
-	})
-	if !lines.Scan() || lines.Text() != "ready" {
-		t.Fatalf("the consumer says %q", lines.Text())
-	}
-	return lines
-}
 
 func TestConsumersOfEvolutionReceiveUnchanged(t *testing.T) {
 	b := newBroker(t)
@@ -62,7 +24,7 @@ func TestConsumersOfEvolutionReceiveUnchanged(t *testing.T) {
 			s := start(t, b.config())
 			before := delivery(c.scope, instance, events[0])
 			deliver(t, s, before) // what comes before the consumer does is kept for it
-			lines := nodeConsumer(t, append([]string{b.uri, c.exchange, c.prefix}, events...)...)
+			lines := sinktest.NodeConsumer(t, "testdata/consumer", "amqplib", append([]string{b.uri, c.exchange, c.prefix}, events...)...)
 			for _, e := range events {
 				deliver(t, s, delivery(c.scope, instance, e))
 			}
