@@ -45,3 +45,26 @@ func (s *Sink) authorize(_ context.Context, r *socketio.ConnectRequest) error {
 	r.Hold = m.since != "" && !r.Recovering
 	return nil
 }
+
+// connect runs when a socket has joined. What was decided about it is looked at once more: a change of its instance in the moment
+// between did not find it among the sockets to disconnect.
+func (s *Sink) connect(ctx context.Context, k *socketio.Socket) {
+	m := k.Data().(*member)
+	if !s.may(m, k.Namespace().Name()) {
+		k.Disconnect()
+		return
+	}
+	s.catchUp(ctx, k, m)
+}
+
+// may reports whether a member would be let in now.
+func (s *Sink) may(m *member, namespace string) bool {
+	p := m.Principal
+	if m.key != "" {
+		var ok bool
+		if p, ok = s.directory.Authenticate(m.key); !ok {
+			return false
+		}
+	}
+	return s.access.enter(p, namespace) == nil
+}

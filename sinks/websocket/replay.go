@@ -14,10 +14,9 @@ import (
 // that id. The client is live nevertheless.
 const expired = "replay.expired"
 
-// connect gives a client what it asked for of the past, then lets it go live. What was emitted before the client joined is
+// catchUp gives a client what it asked for of the past, then lets it go live. What was emitted before the client joined is
 // in the log by now, and what is emitted meanwhile is kept aside (see [socketio.Socket.Release]): no gap, no double.
-func (s *Sink) connect(ctx context.Context, k *socketio.Socket) {
-	m := k.Data().(*member)
+func (s *Sink) catchUp(ctx context.Context, k *socketio.Socket, m *member) {
 	if m.since == "" || k.Recovered() {
 		return
 	}
