@@ -21,6 +21,7 @@ var chaos = flag.Int("chaos", 10, "kills of the webhook crash test")
 type receiver struct {
 	address string
 	slow    atomic.Bool
+	arrived func(id string) // called for every request, if not nil
 
 	mu sync.Mutex
 	// mu guards the fields below.
@@ -67,7 +68,11 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	}
 	var e envelope
 	var data struct{ N int }
-	if json.Unmarshal(body, &e) != nil || json.Unmarshal(e.Data, &data) != nil {
+	bad := json.Unmarshal(body, &e) != nil || json.Unmarshal(e.Data, &data) != nil
+	if r.arrived != nil {
+		r.arrived(e.ID)
+	}
+	if bad {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}

@@ -127,6 +127,14 @@ func (p *process) terminate() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
+// command makes a run of the binary that talks to the process.
+func (p *process) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(binary, append(args, "--url", p.url, "--key", key)...)
+	cmd.Dir = p.dir
+	cmd.Env = []string{}
+	return cmd
+}
+
 // do sends a request with the global key and returns status and body.
 func (p *process) do(method, path, body string) (int, string) {
 	p.t.Helper()
