@@ -85,7 +85,7 @@ func (x *ext) callMe(ctx context.Context, s *socketio.Socket, e *socketio.Event)
 	}
 	x.waiting.Go(func() {
 		if result, err := call.Wait(ctx); err == nil {
-			s.Emit(ctx, "call-result", result...)
+			_ = s.Emit(ctx, "call-result", result...)
 		}
 	})
 	return nil
@@ -107,7 +107,7 @@ func (x *ext) callTimeout(ctx context.Context, s *socketio.Socket, e *socketio.E
 		if _, err := call.Wait(limited); err != nil {
 			result = "timeout"
 		}
-		s.Emit(ctx, "call-timeout-result", socketio.String(result))
+		_ = s.Emit(ctx, "call-timeout-result", socketio.String(result))
 	})
 	return nil
 }
@@ -122,7 +122,7 @@ func (x *ext) broadcastAck(ctx context.Context, s *socketio.Socket, e *socketio.
 		limited, cancel := context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
 		defer cancel()
 		answers, err := s.Namespace().To(names...).Call(limited, "ask")
-		s.Emit(ctx, "broadcast-ack-result", value(err != nil), firsts(answers))
+		_ = s.Emit(ctx, "broadcast-ack-result", value(err != nil), firsts(answers))
 	})
 	return nil
 }
@@ -150,7 +150,7 @@ func burst(ctx context.Context, s *socketio.Socket, e *socketio.Event) error {
 		return err
 	}
 	for i := range n {
-		s.Emit(ctx, "seq", value(i))
+		_ = s.Emit(ctx, "seq", value(i))
 	}
 	return nil
 }
@@ -165,7 +165,7 @@ func burstBinary(ctx context.Context, s *socketio.Socket, e *socketio.Event) err
 		if i%2 == 0 {
 			args = append(args, socketio.Binary([]byte{byte(i), 1, 2}))
 		}
-		s.Emit(ctx, "seq", args...)
+		_ = s.Emit(ctx, "seq", args...)
 	}
 	return nil
 }

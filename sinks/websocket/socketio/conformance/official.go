@@ -19,7 +19,7 @@ func authData(_ context.Context, r *socketio.ConnectRequest) error {
 
 // showAuth emits what authData kept.
 func showAuth(ctx context.Context, s *socketio.Socket) {
-	s.Emit(ctx, "auth", socketio.Raw(s.Data().(json.RawMessage)))
+	_ = s.Emit(ctx, "auth", socketio.Raw(s.Data().(json.RawMessage)))
 }
 
 func messageBack(ctx context.Context, s *socketio.Socket, e *socketio.Event) error {
