@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -22,7 +23,7 @@ func TestTheHostsHandlersRunBesideTheHubsAndCannotStopThem(t *testing.T) {
 	var mu sync.Mutex
 	seen := map[string]bool{}
 	handle := func(m *message.Message) error {
-		if rand.N(10) == 0 {
+		if rand.N(200) == 0 {
 			panic("at random")
 		}
 		mu.Lock()
@@ -32,7 +33,7 @@ func TestTheHostsHandlersRunBesideTheHubsAndCannotStopThem(t *testing.T) {
 	}
 	flaky := func(h message.HandlerFunc) message.HandlerFunc {
 		return func(m *message.Message) ([]*message.Message, error) {
-			if rand.N(10) == 0 {
+			if rand.N(200) == 0 {
 				return nil, errors.New("at random")
 			}
 			return h(m)
@@ -42,14 +43,24 @@ func TestTheHostsHandlersRunBesideTheHubsAndCannotStopThem(t *testing.T) {
 		hub.Router().AddMiddleware(flaky)
 		hub.Router().AddConsumerHandler("host", bus.All, hub.Subscriber("host"), handle)
 	}, use("rec", &r, sink.Rule{Global: true}))
-	const n = 300
+	const n = 10_000
 	want := map[string]bool{}
-	for i := range n {
-		e := upsert("sales", i)
-		if err := hub.Emit(t.Context(), e); err != nil {
-			t.Fatal(err)
-		}
-		want[e.ID] = true
+	var emitting sync.WaitGroup
+	ids := make([]string, n)
+	for worker := range 10 {
+		emitting.Go(func() {
+			for i := worker; i < n; i += 10 {
+				e := upsert(fmt.Sprint("instance-", worker), i)
+				if err := hub.Emit(t.Context(), e); err != nil {
+					t.Error(err)
+				}
+				ids[i] = e.ID
+			}
+		})
+	}
+	emitting.Wait()
+	for _, id := range ids {
+		want[id] = true
 	}
 	for range n + 1 {
 		next(t, &r)
