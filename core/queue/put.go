@@ -30,6 +30,7 @@ func (q *Queue) Put(ctx context.Context, e *event.Event, to []Destination, curso
 		return nil
 	}
 	defer q.inOrder(e.Instance)()
+	defer q.hold(to)()
 	at := time.Now()
 	places, err := q.store.Put(ctx, Entry{Event: e, At: at, To: to, Cursor: cursor})
 	if err != nil {
@@ -41,6 +42,26 @@ func (q *Queue) Put(ctx context.Context, e *event.Event, to []Destination, curso
 		q.take(d, places[i], Item{Seq: places[i].Seq, Scope: d.Scope, At: at, Event: e})
 	}
 	return nil
+}
+
+// hold keeps the lanes in memory until release is called. A delivery that the store absorbs, because the first still waits, may have
+// been made by the time the store has answered; a lane that had been forgotten meanwhile would take it for a new one.
+func (q *Queue) hold(to []Destination) (release func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	held := make([]*lane, len(to))
+	for i, d := range to {
+		held[i] = q.lane(d.Lane, d.Scope)
+		held[i].putting++
+	}
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		for _, l := range held {
+			l.putting--
+			q.forget(l)
+		}
+	}
 }
 
 // take brings a destination that the store has placed into memory.

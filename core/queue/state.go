@@ -32,6 +32,7 @@ type lane struct {
 	window    []Item    // the first deliveries, without a gap; maybe not all
 	inFlight  int       // how many of the window are being tried
 	unsettled int       // outcomes that the store has not written down yet
+	putting   int       // calls of Put that are about to add to it, or to find that they need not
 }
 
 // state says where a lane stands.
@@ -167,7 +168,7 @@ func (q *Queue) discard(l *lane) {
 // forget drops a lane about which there is nothing left to know: the next event makes it anew. What the
 // store has not written down yet keeps it, because a window read meanwhile would show it again.
 func (q *Queue) forget(l *lane) {
-	if l.state != idle || l.waiting != 0 || l.unsettled != 0 || q.lanes[l.Lane] != l {
+	if l.state != idle || l.waiting != 0 || l.unsettled != 0 || l.putting != 0 || q.lanes[l.Lane] != l {
 		return
 	}
 	q.discard(l)
