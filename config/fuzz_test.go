@@ -71,7 +71,7 @@ func FuzzLoadEnvironment(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, lines string) {
 		if strings.Contains(lines, "_FILE") || strings.Contains(lines, "CONFIG") {
-			t.Skip() // would read this machine's files
+			return // would read this machine's files
 		}
 		survives(t, source{env: strings.Split(lines, "\n")})
 		survives(t, source{files: map[string]string{".env": lines}})
@@ -84,7 +84,7 @@ func FuzzLoadFlags(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, lines string) {
 		if strings.Contains(lines, "--config") {
-			t.Skip() // would read this machine's files
+			return // would read this machine's files
 		}
 		survives(t, source{args: strings.Split(lines, "\n")})
 	})

@@ -147,7 +147,7 @@ func FuzzAnEventIsReducedToJSON(f *testing.F) {
 	it := start(f, c)
 	f.Fuzz(func(t *testing.T, data string) {
 		if !json.Valid([]byte(data)) || len(data) > 5000 {
-			t.Skip()
+			return
 		}
 		if err := it.Deliver(t.Context(), delivery(sink.Global, "sales", "qrcode.updated", data)); err != nil && !sink.IsPermanent(err) {
 			t.Fatal(err)
