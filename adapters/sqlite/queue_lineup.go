@@ -3,6 +3,9 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"io"
 	"slices"
 	"sync"
 
@@ -144,27 +147,31 @@ func (q *Queue) loadLineups(ctx context.Context, conn *sql.Conn) error {
 	return err
 }
 
-func (q *Queue) loadPlaces(ctx context.Context, conn *sql.Conn) (map[int64]*lineup, error) {
-	rows, err := conn.QueryContext(ctx, "SELECT lane, seq << 1 | droppable FROM queue_deliveries ORDER BY seq")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	byID := map[int64]*lineup{}
-	for rows.Next() {
-		var id int64
-		var p place
-		if err := rows.Scan(&id, (*int64)(&p)); err != nil {
-			return nil, err
+// loadPlaces reads them past database/sql, which would double the time until a large backlog is open.
+func (q *Queue) loadPlaces(ctx context.Context, conn *sql.Conn) (byID map[int64]*lineup, err error) {
+	byID = map[int64]*lineup{}
+	err = conn.Raw(func(c any) error {
+		rows, err := c.(driver.QueryerContext).QueryContext(ctx, "SELECT lane, seq << 1 | droppable FROM queue_deliveries ORDER BY seq", nil)
+		if err != nil {
+			return err
 		}
-		line := byID[id]
-		if line == nil {
-			line = &lineup{id: id}
-			byID[id] = line
+		defer rows.Close()
+		for row := make([]driver.Value, 2); ; {
+			if err := rows.Next(row); errors.Is(err, io.EOF) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			id, p := row[0].(int64), place(row[1].(int64))
+			line := byID[id]
+			if line == nil {
+				line = &lineup{id: id}
+				byID[id] = line
+			}
+			line.places = append(line.places, p)
 		}
-		line.places = append(line.places, p)
-	}
-	return byID, rows.Err()
+	})
+	return byID, err
 }
 
 // A roster gathers what a transaction adds to lineups, until it is committed.
