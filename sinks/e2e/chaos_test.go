@@ -118,7 +118,7 @@ func TestWebhooksSurviveKill9WithDeadAndSlowReceivers(t *testing.T) {
 			defer close(ended)
 			produce(p.url, producers, 1000, stop)
 		}()
-		time.Sleep(500*time.Millisecond + rand.N(1500*time.Millisecond)) // the moment of the crash, not a synchronisation
+		time.Sleep(time.Second + rand.N(3*time.Second)) // the moment of the crash, not a synchronisation
 		p.kill()
 		close(stop)
 		<-ended
