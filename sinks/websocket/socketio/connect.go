@@ -128,7 +128,7 @@ func (c *Client) enter(k *knock) bool {
 		c.refuse(k.request.Namespace, &invalidNamespace)
 		return true
 	}
-	s := &Socket{client: c, namespace: n}
+	s := &Socket{client: c, namespace: n, session: c.session}
 	if err := c.add(s); err != nil {
 		c.server.leave(n)
 		if !errors.Is(err, ErrDisconnected) {

@@ -119,10 +119,10 @@ func (f *fanout) batch() *engineio.Batch {
 // writeTo writes batch to s. That a session has ended is told to its handler.
 func (f *fanout) writeTo(s *Socket, batch *engineio.Batch) {
 	if f.volatile { // alone in its batch
-		s.client.session.SendVolatile(f.outs[0].msgs...)
+		s.session.SendVolatile(f.outs[0].msgs...)
 		return
 	}
-	_ = s.client.session.SendBatch(batch)
+	_ = s.session.SendBatch(batch)
 }
 
 // writePicked writes what s takes of the batch.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/evosink/evosink/sinks/websocket/engineio"
 	"github.com/evosink/evosink/sinks/websocket/socketio/parser"
 )
 
@@ -12,6 +13,15 @@ import (
 type Socket struct {
 	client    *Client
 	namespace *Namespace
+
+	// What a broadcast looks at stands together, because with many sockets
+	// each further cache line costs: the client's session, and the rest guarded
+	// by the namespace's mu.
+	session *engineio.Session
+	filter  func(event string) bool
+	held    *hold                              // what is kept aside, nil unless held
+	seen    func(key string) (skip, more bool) // of Release; the worker's once not held
+	live    bool                               // the client has been told that it has joined
 
 	// Set by Namespace.join, not changed afterwards.
 	id, pid   string
@@ -22,14 +32,10 @@ type Socket struct {
 	announced bool
 
 	// Guarded by the namespace's mu.
-	place  int  // in the namespace's members
-	live   bool // the client has been told that it has joined
-	gone   bool // left, for everything emitted from now on
-	stamp  uint32
-	rooms  []string // without its own id, which is a room too
-	filter func(event string) bool
-	held   *hold                              // what is kept aside, nil unless held
-	seen   func(key string) (skip, more bool) // of Release; the worker's once not held
+	place int  // in the namespace's members
+	gone  bool // left, for everything emitted from now on
+	stamp uint32
+	rooms []string // without its own id, which is a room too
 
 	// Guarded by the client's mu.
 	data   any
