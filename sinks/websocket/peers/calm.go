@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// What else a machine may do and still count as calm, as a share of all cores.
+// How much of all cores others may take for the machine to count as calm.
 const calmEnough = 0.1
 
 // A calm is a budget of time for waiting until a shared machine is quiet.
@@ -25,11 +25,11 @@ func (c *calm) measure(ctx context.Context, trial func() (values, error)) (value
 		v.add(othersShare, 100*n.others)
 		v.add(stolenShare, 100*n.stolen)
 		took := time.Since(before.at)
-		if n.others <= calmEnough || c.budget < took || ctx.Err() != nil {
+		if n.calm() || c.budget < took || ctx.Err() != nil {
 			return v, err
 		}
 		c.budget -= took
-		log.Printf("again: others took %.0f %% of the machine", 100*n.others)
+		log.Printf("again: others took %.0f %% of the machine", 100*(n.others+n.stolen))
 	}
 }
 
@@ -39,7 +39,7 @@ func (c *calm) await(ctx context.Context) {
 	for ; c.budget >= moment && ctx.Err() == nil; c.budget -= moment {
 		before := observe()
 		time.Sleep(moment)
-		if observe().since(before).others <= calmEnough {
+		if observe().since(before).calm() {
 			return
 		}
 	}
@@ -51,6 +51,8 @@ type noise struct {
 	others float64 // other processes
 	stolen float64 // other machines on the same hardware
 }
+
+func (n noise) calm() bool { return n.others+n.stolen <= calmEnough }
 
 func (o observation) since(before observation) noise {
 	all := float64(o.at.Sub(before.at)) * float64(runtime.NumCPU())
