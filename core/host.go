@@ -48,7 +48,7 @@ func (h *Hub) runHost(ctx context.Context) (stop func()) {
 // Subscriber returns a subscriber of the hub's events for the host's handlers; its topic is [bus.All]. With a group, every event goes to one
 // member of that group in the whole cluster, at least once, beginning with the oldest that the log holds; the groups "dispatch" and ""
 // are taken. With the group "", every subscription gets every event that is published from then on. Events of one instance come in order, the next one after the
-// ack of the last; [bus.Event] reads them.
+// ack of the last, and those of many instances at once; [bus.Event] reads them.
 func (h *Hub) Subscriber(group string) message.Subscriber {
 	if group == "" {
 		return h.opts.Bus.Broadcast()

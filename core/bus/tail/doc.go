@@ -8,6 +8,7 @@
 // [Readers] knows where everybody stands. A group has one cursor per shard, and one subscription at a time may move it: a second
 // one, on whichever [Node] of the process, waits until the first has ended and goes on behind its last ack.
 //
-// Each subscription is one goroutine, owned by the Node that made it: the next entry is handed over after the ack of the last, so
-// a shard cannot get out of order, and a nack is a pause of that subscription alone.
+// Each subscription is one goroutine, owned by the Node that made it. A broadcast hands the next entry over after the ack of the last. A group hands over
+// entries of many instances at once and the next of an instance after the ack of the last, see window. So
+// no instance can get out of order, and a nack is a pause of that subscription, or that instance, alone.
 package tail

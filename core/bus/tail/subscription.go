@@ -23,6 +23,7 @@ type subscription struct {
 	out    chan *message.Message
 	cancel context.CancelFunc
 	done   chan struct{} // closed when run has ended
+	taken  int64         // position up to which there is nothing left to take; run's own
 }
 
 func (s *subscription) run(ctx context.Context) {
@@ -33,7 +34,12 @@ func (s *subscription) run(ctx context.Context) {
 	defer s.part()
 	if s.reader.enter(ctx) {
 		defer s.reader.leave()
-		s.follow(ctx)
+		s.taken = s.reader.Position()
+		if s.reader.Group == "" {
+			s.follow(ctx)
+		} else {
+			s.spread(ctx)
+		}
 	}
 }
 
@@ -50,44 +56,52 @@ func (s *subscription) moved() {
 	}
 }
 
+// follow hands over one entry after the other until ctx ends.
 func (s *subscription) follow(ctx context.Context) {
-	position := s.reader.Position()
 	for {
-		entries, ok := s.next(ctx, position)
+		entries, ok := s.next(ctx)
 		if !ok {
 			return
 		}
 		for _, e := range entries {
-			if !s.hand(ctx, e) {
+			if !s.hand(s.withCursor(ctx, e), e) {
 				return
 			}
-			position = e.Position
-			if s.reader.move(position) {
+			s.taken = e.Position
+			if s.reader.move(e.Position) {
 				s.moved()
 			}
 		}
 	}
 }
 
-// next returns the entries behind a position, waiting until there are some. ok is false when ctx ended first.
-func (s *subscription) next(ctx context.Context, position int64) (entries []Entry, ok bool) {
+// next returns the entries behind those taken, waiting until there are some. ok is false when ctx ended first.
+func (s *subscription) next(ctx context.Context) (entries []Entry, ok bool) {
 	for {
-		entries, wake, floor := s.log.After(s.reader.Shard, position)
-		switch {
-		case position < floor:
-			if entries, ok = s.read(ctx, position); !ok || len(entries) > 0 {
-				return entries, ok
-			}
-			position = floor // storage holds nothing up to there: every entry of it was stored before it left the tail
-		case len(entries) > 0:
-			return entries, true
-		default:
-			select {
-			case <-wake:
-			case <-ctx.Done():
-				return nil, false
-			}
+		entries, wake, ok := s.ready(ctx)
+		if !ok || len(entries) > 0 {
+			return entries, ok
 		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return nil, false
+		}
+	}
+}
+
+// ready returns the entries behind those taken. If there is none, wake is closed as soon as there is one. ok is false when ctx
+// ended before storage had answered.
+func (s *subscription) ready(ctx context.Context) (entries []Entry, wake <-chan struct{}, ok bool) {
+	for {
+		entries, wake, floor := s.log.After(s.reader.Shard, s.taken)
+		if s.taken >= floor {
+			return entries, wake, true
+		}
+		if entries, ok := s.read(ctx, s.taken); !ok || len(entries) > 0 {
+			return entries, nil, ok
+		}
+		s.taken = floor // storage holds nothing up to there: every entry of it was stored before it left the tail
 	}
 }
 
@@ -125,7 +139,7 @@ func (s *subscription) offer(ctx context.Context, e Entry) (acked, nacked bool) 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	m := e.Message.Copy()
-	m.SetContext(s.context(ctx, e))
+	m.SetContext(ctx)
 	select {
 	case s.out <- m:
 	case <-ctx.Done():
@@ -141,7 +155,7 @@ func (s *subscription) offer(ctx context.Context, e Entry) (acked, nacked bool) 
 	}
 }
 
-func (s *subscription) context(ctx context.Context, e Entry) context.Context {
+func (s *subscription) withCursor(ctx context.Context, e Entry) context.Context {
 	return bus.WithCursor(ctx, bus.Cursor{Group: s.reader.Group, Shard: e.Shard, Position: e.Position})
 }
 
