@@ -26,7 +26,6 @@ import (
 	"github.com/evosink/evosink/adapters/sqlite"
 	"github.com/evosink/evosink/config"
 	"github.com/evosink/evosink/core"
-	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
@@ -53,6 +52,7 @@ type settings struct {
 		httpapi.Auth `koanf:",squash"`
 	}
 	log       logs.Config
+	envelope  evolution.Envelope
 	engine    sqlite.Config
 	delivery  queue.Config
 	commands  commands.Config
@@ -65,7 +65,7 @@ type settings struct {
 func defaults() *settings {
 	ws := sink.Use(websocket.Spec)
 	return &settings{
-		http: httpapi.Default(), log: logs.Default(), engine: sqlite.DefaultConfig(),
+		http: httpapi.Default(), log: logs.Default(), envelope: evolution.DefaultEnvelope(), engine: sqlite.DefaultConfig(),
 		delivery: queue.DefaultConfig(), commands: commands.Default(),
 		websocket: ws.Config.(*websocket.Config),
 		sinks: []*sink.Factory{
@@ -83,7 +83,7 @@ func defaults() *settings {
 func (s *settings) sections() []config.Section {
 	out := []config.Section{
 		{Path: "server", Into: &s.http.Server}, {Path: "cors", Into: &s.http.CORS}, {Path: "events", Into: &s.http.Events},
-		{Path: "auth", Into: &s.auth}, {Path: "log", Into: &s.log}, {Path: "sqlite", Into: &s.engine},
+		{Path: "auth", Into: &s.auth}, {Path: "envelope", Into: &s.envelope}, {Path: "log", Into: &s.log}, {Path: "sqlite", Into: &s.engine},
 		{Path: "delivery", Into: &s.delivery}, {Path: "commands", Into: &s.commands},
 		{Path: "metrics", Into: &s.http.Metrics}, {Path: "", Into: &s.plugins},
 	}
@@ -158,7 +158,7 @@ func (s *settings) serve(ctx context.Context, warnings []string) (err error) {
 	}
 	hub, err := core.New(core.Options{
 		Bus: db, Instances: registry, Log: db, Queue: db.Queue(), Delivery: &s.delivery, Sinks: s.sinks, Logger: log,
-		Envelope:  event.Codec{ExposeAPIKey: s.auth.ExposeInFetchInstances},
+		Envelope:  s.envelope.Codec(s.auth.ExposeInFetchInstances),
 		ServerURL: s.http.Server.URL, OnlyKnown: !s.http.Events.CreateUnknownInstances,
 	})
 	if err != nil {
@@ -166,7 +166,7 @@ func (s *settings) serve(ctx context.Context, warnings []string) (err error) {
 	}
 	api, err := httpapi.New(httpapi.Options{
 		Config: s.http, Emitter: hub, Registry: registry, Sinks: s.sinks, Version: version, Logger: log,
-		Ingest: map[string]httpapi.Decoder{"evolution": evolution.DecodeAPI, "evolution-go": evolution.DecodeGo},
+		Ingest: map[string]httpapi.Decoder{"evolution": s.envelope.DecodeAPI, "evolution-go": evolution.DecodeGo},
 		Ready:  hub.Check, SinkHealth: hub.SinkHealth, Settle: hub.Settle,
 		Queue: hub.Queue(), Stats: hub.Stats, Metrics: httpapi.NewMetrics(),
 	})

@@ -20,6 +20,7 @@ type envelope struct {
 	Event    string          `json:"event"`
 	Instance string          `json:"instance"`
 	ID       string          `json:"id"`
+	DateTime string          `json:"date_time"`
 	Data     json.RawMessage `json:"data"`
 }
 
