@@ -230,6 +230,21 @@ func set(t *testing.T, n node, instance, settings string) {
 	}
 }
 
+func TestASinkThatCannotTellIsJudgedByItsDeliveries(t *testing.T) {
+	var hook recorder
+	hook.deliver = func(*sink.Delivery) error { return sink.Unavailable(errors.New("no route")) }
+	n := startNode(t, nil, queued("hook", &hook, sink.Rule{}))
+	enable(t, n, "a")
+	if err := n.SinkHealth(t.Context())["hook"]; err != nil {
+		t.Errorf("before its first delivery: %v", err)
+	}
+	n.emit(t, "a", "a-1")
+	eventually(t, "the sink to be unwell", func() bool {
+		err := n.SinkHealth(t.Context())["hook"]
+		return err != nil && strings.Contains(err.Error(), "no route")
+	})
+}
+
 func TestWhatWaitsFollowsTheInstancesSettings(t *testing.T) {
 	var hook recorder
 	var up atomic.Bool

@@ -144,17 +144,27 @@ func (h *Hub) Check(ctx context.Context) error {
 	return nil
 }
 
-// SinkHealth returns, for each enabled sink, nil or why it could not deliver now.
+// SinkHealth returns, for each enabled sink, nil or why it could not deliver now. A queued sink that cannot tell ([sink.Checker]) is judged by
+// its deliveries.
 func (h *Hub) SinkHealth(ctx context.Context) map[string]error {
 	out := make(map[string]error, len(h.sinks))
 	for _, m := range h.sinks {
-		out[m.name] = nil
-		if h.queue != nil {
-			out[m.name] = h.queue.queue.Health(m.name)
-		}
-		if c, ok := m.get().(sink.Checker); ok && out[m.name] == nil {
-			out[m.name] = c.Check(ctx)
-		}
+		out[m.name] = h.healthOf(ctx, m)
 	}
 	return out
+}
+
+func (h *Hub) healthOf(ctx context.Context, m *member) error {
+	if h.queue != nil {
+		if err := h.queue.queue.Health(m.name); err != nil {
+			return err
+		}
+	}
+	if c, ok := m.get().(sink.Checker); ok {
+		return c.Check(ctx)
+	}
+	if h.queue != nil {
+		return h.queue.queue.Reachable(m.name)
+	}
+	return nil
 }

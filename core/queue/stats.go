@@ -3,6 +3,7 @@ package queue
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -91,6 +92,22 @@ func (q *Queue) Health(sink string) error {
 		return o.broken
 	}
 	return nil
+}
+
+// Reachable returns an error with what went wrong last if the circuit breaker of every address that a sink has deliveries for is open.
+func (q *Queue) Reachable(sink string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	o := q.outlets[sink]
+	if o == nil || len(o.gates) == 0 {
+		return nil
+	}
+	for _, g := range o.gates {
+		if g.breaker == closed {
+			return nil
+		}
+	}
+	return fmt.Errorf("no target answers: %s", o.failure)
 }
 
 // A Line is what waits in one lane, and where the lane stands.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -571,4 +572,36 @@ func TestAConfigurationIsCheckedInTheUsersWords(t *testing.T) {
 	c.Workers, c.WhenFull = 0, "sometimes"
 	err := c.Validate()
 	want(t, "error", err.Error(), "queue.workers must be at least 1, it is 0\nqueue.when_full must be \"reject\" or \"block\", it is \"sometimes\"")
+}
+
+func TestASinkIsReachableUnlessAllThatItDeliversToIsDown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var up atomic.Bool
+		s := faulty(&up)
+		down := s.deliver
+		s.deliver = func(ctx context.Context, d *sink.Delivery) error {
+			if d.Event.Instance == "slow" {
+				time.Sleep(10 * time.Second)
+				return nil
+			}
+			return down(ctx, d)
+		}
+		r := start(t, newStore(t), queue.DefaultConfig(), outlet("hook", s))
+		want(t, "reachable before anything was tried", r.Reachable("hook"), error(nil))
+		r.fill(own("dead"), 1)
+		after(time.Second)
+		if err := r.Reachable("hook"); err == nil || !strings.Contains(err.Error(), "down") {
+			t.Errorf("with its only target down: %v", err)
+		}
+		r.fill(own("slow"), 1)
+		after(time.Second)
+		want(t, "reachable while another target is tried", r.Reachable("hook"), error(nil))
+		after(10 * time.Second)
+		if err := r.Reachable("hook"); err == nil {
+			t.Error("reachable, though only the dead target has anything to be delivered")
+		}
+		up.Store(true)
+		after(time.Hour)
+		want(t, "reachable after all went out", r.Reachable("hook"), error(nil))
+	})
 }
