@@ -2,7 +2,7 @@
 // socket.io, centrifuge, the socket.io server of zishang520, and a bare loop
 // over gorilla/websocket that knows no protocol at all.
 //
-//	go run .          # about eleven minutes once built; writes results/
+//	go run .          # about a quarter of an hour once built; writes results/
 //	go run . -short   # about two minutes, one round; writes results/short/
 //
 // It is a module of its own, so that what the others need never enters

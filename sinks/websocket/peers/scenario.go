@@ -26,7 +26,7 @@ type plan []scenario
 // full takes its time; brief shows where things stand.
 var (
 	full = plan{
-		{"broadcast", 3, broadcast(40, 20, 3)},
+		{"broadcast", 7, broadcast(40, 20, 3)},
 		{"namespaces", 2, namespaces(2000)},
 		{"idle", 2, idle},
 		{"slow", 2, slow(6*time.Second, 18*time.Second)},
