@@ -12,6 +12,7 @@ import (
 
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/sinks/e2e/sinkbench"
 	"github.com/evosink/evosink/sinks/nats"
 )
 
@@ -54,6 +55,7 @@ type kit struct {
 	conn       *natsgo.Conn
 	js         jetstream.JetStream // nil in core mode
 	deliveries []*sink.Delivery
+	prefix     string
 	subject    string
 	data       []byte
 }
@@ -75,7 +77,7 @@ func newKit(b *testing.B, stored bool) *kit {
 		k.deliveries = append(k.deliveries, d)
 	}
 	deliver(b, k, k.deliveries[0])
-	k.subject = instance + ".call"
+	k.prefix, k.subject = instance, instance+".call"
 	k.data = event.Codec{}.Append(nil, k.deliveries[0].Event)
 	for range 100 {
 		k.bare(b, batch)
@@ -144,4 +146,32 @@ func share(b *testing.B, f func()) {
 
 func perSecond(b *testing.B, each int) {
 	b.ReportMetric(float64(b.N*each)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkEndToEnd is the whole way through the durable queue, beside the bare loop by one goroutine.
+func BenchmarkEndToEnd(b *testing.B) {
+	for _, stored := range []bool{false, true} {
+		mode := "core"
+		if stored {
+			mode = "jetstream"
+		}
+		b.Run(mode, func(b *testing.B) {
+			k := newKit(b, stored)
+			uri, _ := service(b)
+			f := sink.Use(nats.Spec, func(c *nats.Config) {
+				*c = config(uri)
+				c.GlobalEnabled, c.GlobalEvents, c.PrefixKey = true, []string{sinkbench.Name}, k.prefix+"-global"
+				if stored {
+					c.JetStream = nats.JetStream{Enabled: true, Stream: c.PrefixKey, Subjects: []string{c.PrefixKey + ".>"}, MaxBytes: 8 << 20, Replicas: 1}
+					stream(b, k.conn, c.PrefixKey) // is deleted with the benchmark
+				}
+			})
+			sinkbench.Run(b, f, func(n int) error {
+				for ; n > 0; n -= batch {
+					k.bare(b, min(n, batch))
+				}
+				return nil
+			})
+		})
+	}
 }

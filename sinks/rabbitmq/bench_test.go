@@ -2,6 +2,7 @@ package rabbitmq_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/sinks/e2e/sinkbench"
 	"github.com/evosink/evosink/sinks/rabbitmq"
 )
 
@@ -147,4 +149,30 @@ func share(b *testing.B, f func()) {
 
 func perSecond(b *testing.B, each int) {
 	b.ReportMetric(float64(b.N*each)/b.Elapsed().Seconds(), "events/s")
+}
+
+// The whole way through the durable queue, beside the bare loop by one goroutine.
+func BenchmarkEndToEnd(b *testing.B) {
+	p := newPublisher(b)
+	br := newBroker(b)
+	br.owns(br.name, br.name+"."+sinkbench.Name)
+	f := sink.Use(rabbitmq.Spec, func(c *rabbitmq.Config) {
+		*c = br.config()
+		c.GlobalEnabled, c.GlobalEvents = true, []string{sinkbench.Name}
+	})
+	sinkbench.Run(b, f, func(n int) error {
+		for n > 0 {
+			confirms := make([]*amqp.DeferredConfirmation, min(n, 100))
+			for i := range confirms {
+				confirms[i] = p.publish(b)
+			}
+			for _, confirm := range confirms {
+				if !confirm.Wait() {
+					return errors.New("nack")
+				}
+			}
+			n -= len(confirms)
+		}
+		return nil
+	})
 }

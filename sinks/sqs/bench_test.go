@@ -11,6 +11,8 @@ import (
 
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/sinks/e2e/sinkbench"
+	"github.com/evosink/evosink/sinks/sqs"
 )
 
 // Both send to standard queues, so that requests are as large as the protocol has them, and to FIFO queues with ten groups.
@@ -25,14 +27,7 @@ func BenchmarkClient(b *testing.B) {
 	for _, bc := range benchCases {
 		b.Run(bc.name, func(b *testing.B) {
 			a := newAccount(b)
-			name, attrs := a.name+"_bare", map[string]string{}
-			if bc.fifo {
-				name, attrs = name+".fifo", map[string]string{"FifoQueue": "true"}
-			}
-			made, err := a.sqs.CreateQueue(context.Background(), &awssqs.CreateQueueInput{QueueName: &name, Attributes: attrs})
-			if err != nil {
-				b.Fatal(err)
-			}
+			queue := bareQueue(b, a, bc.fifo)
 			body := string(event.Codec{}.Append(nil, delivery(sink.Global, "shop", "call").Event))
 			per := 10
 			if bc.fifo {
@@ -40,20 +35,67 @@ func BenchmarkClient(b *testing.B) {
 			}
 			n := 0
 			for b.Loop() {
-				in := &awssqs.SendMessageBatchInput{QueueUrl: made.QueueUrl}
-				for i := range per {
-					e := types.SendMessageBatchRequestEntry{Id: aws.String(fmt.Sprint(i)), MessageBody: &body}
-					if bc.fifo {
-						e.MessageGroupId, e.MessageDeduplicationId = aws.String(fmt.Sprint(i)), aws.String(event.NewID())
-					}
-					in.Entries = append(in.Entries, e)
-				}
-				if out, err := a.sqs.SendMessageBatch(context.Background(), in); err != nil || len(out.Failed) > 0 {
+				if err := sendBare(a, queue, body, per, bc.fifo); err != nil {
 					b.Fatal(err)
 				}
 				n += per
 			}
 			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
+
+func bareQueue(b *testing.B, a *account, fifo bool) (url string) {
+	b.Helper()
+	name, attrs := a.name+"_bare", map[string]string{}
+	if fifo {
+		name, attrs = name+".fifo", map[string]string{"FifoQueue": "true"}
+	}
+	made, err := a.sqs.CreateQueue(context.Background(), &awssqs.CreateQueueInput{QueueName: &name, Attributes: attrs})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return *made.QueueUrl
+}
+
+// sendBare sends one request of n messages, at most ten, each of a group of its own on a FIFO queue.
+func sendBare(a *account, queue, body string, n int, fifo bool) error {
+	in := &awssqs.SendMessageBatchInput{QueueUrl: &queue}
+	for i := range n {
+		e := types.SendMessageBatchRequestEntry{Id: aws.String(fmt.Sprint(i)), MessageBody: &body}
+		if fifo {
+			e.MessageGroupId, e.MessageDeduplicationId = aws.String(fmt.Sprint(i)), aws.String(event.NewID())
+		}
+		in.Entries = append(in.Entries, e)
+	}
+	out, err := a.sqs.SendMessageBatch(context.Background(), in)
+	if err == nil && len(out.Failed) > 0 {
+		err = fmt.Errorf("%d of %d messages were not taken", len(out.Failed), n)
+	}
+	return err
+}
+
+// BenchmarkEndToEnd is the whole way through the durable queue, beside the bare client by one goroutine.
+func BenchmarkEndToEnd(b *testing.B) {
+	for _, bc := range benchCases[:2] {
+		b.Run(bc.name, func(b *testing.B) {
+			a := newAccount(b)
+			queue := bareQueue(b, a, bc.fifo)
+			d := delivery(sink.Global, "shop", sinkbench.Name)
+			d.Event.Data = sinkbench.Data
+			body := string(event.Codec{}.Append(nil, d.Event))
+			f := sink.Use(sqs.Spec, func(c *sqs.Config) {
+				*c = a.config()
+				c.GlobalEnabled, c.Events, c.FIFO = true, sink.Switches{"CALL": true}, bc.fifo
+			})
+			sinkbench.Run(b, f, func(n int) error {
+				for ; n > 0; n -= 10 {
+					if err := sendBare(a, queue, body, min(n, 10), bc.fifo); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
 		})
 	}
 }
