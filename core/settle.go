@@ -9,7 +9,7 @@ import (
 )
 
 // recent is how many of its last events a live sink remembers to have handled.
-const recent = 256
+const recent = 1024
 
 // progress knows how far a live sink has come, for those who wait for it.
 type progress struct {

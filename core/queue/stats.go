@@ -121,17 +121,21 @@ type Line struct {
 // Backlog returns the lanes of a selector in which deliveries wait, sorted. Oldest is exact for a lane whose first delivery was tried
 // or that has not fallen behind, and otherwise a little too old.
 func (q *Queue) Backlog(f Selector) []Line {
+	out := q.waitingLines(f)
+	slices.SortFunc(out, func(a, b Line) int {
+		return cmp.Or(cmp.Compare(a.Sink, b.Sink), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Instance, b.Instance))
+	})
+	return out
+}
+
+func (q *Queue) waitingLines(f Selector) (out []Line) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	var out []Line
 	for key, l := range q.lanes {
 		if l.waiting > 0 && f.Has(key) {
 			out = append(out, q.describe(l))
 		}
 	}
-	slices.SortFunc(out, func(a, b Line) int {
-		return cmp.Or(cmp.Compare(a.Sink, b.Sink), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Instance, b.Instance))
-	})
 	return out
 }
 
