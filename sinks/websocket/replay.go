@@ -33,6 +33,9 @@ func (s *Sink) catchUp(ctx context.Context, k *socketio.Socket, m *member) {
 	}
 }
 
+// paceBytes is how much of a replay is sent before the client is waited for: one that is slow gets all of it at its own speed.
+const paceBytes = 64 << 10
+
 // replay sends the socket every event for it after the one it saw last, and returns the ids of the last ones sent.
 func (s *Sink) replay(ctx context.Context, k *socketio.Socket, m *member) (*lately, error) {
 	sent := new(lately)
@@ -41,12 +44,20 @@ func (s *Sink) replay(ctx context.Context, k *socketio.Socket, m *member) (*late
 	}
 	instance := instanceOf(k.Namespace().Name())
 	wanted := s.wanted(instance)
+	ahead := 0
 	end, err := s.history.Replay(ctx, m.since, instance, func(e *event.Event) error {
 		if !m.events.Has(e.Name) || !wanted(e) {
 			return nil
 		}
 		sent.add(e.ID)
-		return k.Emit(ctx, e.Name, s.envelope(e))
+		if err := k.Emit(ctx, e.Name, s.envelope(e)); err != nil {
+			return err
+		}
+		if ahead += len(e.Data); ahead < paceBytes {
+			return nil
+		}
+		ahead = 0
+		return k.Await(ctx)
 	})
 	if err != nil {
 		return sent, err

@@ -1,17 +1,21 @@
 package websocket_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	gorilla "github.com/gorilla/websocket"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
@@ -377,6 +381,48 @@ func TestSinceReplaysThenGoesLiveWithoutGapOrDouble(t *testing.T) {
 		t.Errorf("%d events arrived, %d were emitted, and they are not the same in the same order", len(ids), len(want))
 	}
 }
+
+func TestASlowClientGetsAWholeReplayAtItsOwnSpeed(t *testing.T) {
+	h := build(t, global)
+	first := h.emit("sales", "call", `0`)
+	data := `"` + strings.Repeat("x", 64<<10) + `"`
+	var want []string
+	for range 400 { // six times what may wait for a client
+		want = append(want, h.emit("sales", "call", data))
+	}
+	dialer := gorilla.Dialer{NetDial: func(network, address string) (net.Conn, error) {
+		conn, err := net.Dial(network, address)
+		if err == nil {
+			err = conn.(*net.TCPConn).SetReadBuffer(16 << 10)
+		}
+		return conn, err
+	}}
+	conn, _, err := dialer.Dial("ws"+strings.TrimPrefix(h.server.URL, "http")+"/socket.io/?EIO=4&transport=websocket&apikey="+key, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.WriteMessage(gorilla.TextMessage, []byte(`40{"since":"`+first+`"}`))
+	var got []string
+	for len(got) < len(want) {
+		if len(got) == 1 {
+			time.Sleep(time.Second) // long enough for a server that does not wait to write all of it
+		}
+		conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_, frame, err := conn.ReadMessage()
+		if err != nil {
+			t.Fatalf("after %d of %d events: %v", len(got), len(want), err)
+		}
+		if id := idIn.FindSubmatch(frame); id != nil && bytes.HasPrefix(frame, []byte(`42["call"`)) {
+			got = append(got, string(id[1]))
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Error("they are not in order")
+	}
+}
+
+var idIn = regexp.MustCompile(`"id":"([^"]+)"}[,\]]`)
 
 func TestSinceAnUnknownEventSaysSoAndGoesLive(t *testing.T) {
 	h := build(t, global)

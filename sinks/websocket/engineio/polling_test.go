@@ -388,6 +388,41 @@ func TestAClientThatDoesNotPollCostsABoundedQueue(t *testing.T) {
 	app.wantClosed(t, engineio.ReasonSlowClient)
 }
 
+func TestAwaitPacesASenderByItsPoll(t *testing.T) {
+	s := open(t, func(c *engineio.Config) { c.MaxQueueBytes = 10_000 })
+	p, app := s.poll(t)
+	chunk := strings.Repeat("x", 3000)
+	sent := make(chan error)
+	go func() {
+		for range 20 { // six times what may wait
+			if err := errors.Join(app.Send(text(chunk)), app.Await(context.Background())); err != nil {
+				sent <- err
+				return
+			}
+		}
+		close(sent)
+	}()
+	var got int
+	for got < 20 {
+		got += strings.Count(p.get(t).body, chunk)
+	}
+	if err := <-sent; err != nil || got != 20 {
+		t.Errorf("%d messages came, %v", got, err)
+	}
+	if err := app.Send(text(chunk)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := app.Await(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("with a message that nobody fetches Await returns %v", err)
+	}
+	app.Close(engineio.ReasonForcedClose)
+	if err := app.Await(t.Context()); !errors.Is(err, engineio.ErrClosed) {
+		t.Errorf("after the end Await returns %v", err)
+	}
+}
+
 // net/http would read such a body later, beside its own next read.
 func TestARefusedBodyThatNeverEndsIsCut(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *site) {

@@ -1,7 +1,9 @@
 package engineio
 
 import (
+	"context"
 	"sync"
+	"time"
 
 	"github.com/evosink/evosink/sinks/websocket/engineio/packet"
 )
@@ -173,6 +175,38 @@ func (s *Session) writable() bool {
 		return s.conn.idle()
 	}
 	return s.polling.wake != nil
+}
+
+// Await returns when little waits for the client: 64 KiB, or a quarter of
+// Config.MaxQueueBytes if that is less. Between calls of Send it paces who has
+// much for one client that may be slow. It returns ErrClosed if the session has
+// ended, or ctx's error.
+func (s *Session) Await(ctx context.Context) error {
+	little := min(64<<10, s.server.config.MaxQueueBytes/4)
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		bytes, err := s.waiting()
+		if err != nil || bytes <= little {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// waiting returns how many bytes wait for the client.
+func (s *Session) waiting() (bytes int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.state != open:
+		return 0, ErrClosed
+	case s.conn != nil:
+		return s.conn.waiting(), nil
+	}
+	return s.polling.queued, nil
 }
 
 // Close ends the session with reason: Handler.Closed follows, nothing more is

@@ -106,6 +106,13 @@ func (c *conn) flushed() {
 	}
 }
 
+// waiting returns how many bytes the drainer has left to write.
+func (c *conn) waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.queued
+}
+
 // idle reports whether a frame written now would go out at once.
 func (c *conn) idle() bool {
 	c.mu.Lock()

@@ -53,13 +53,20 @@ func (s *Socket) Release(ctx context.Context, seen func(key string) (skip, more 
 			<-released
 			return nil
 		}
-		for _, out := range outs {
+		for sent := 0; len(outs) > 0; outs = outs[1:] {
+			out := outs[0]
 			var skip bool
 			if skip, seen = ask(seen, out.key); skip {
 				continue
 			}
 			if err := s.send(ctx, out, direct{}); err != nil {
 				return err
+			}
+			if sent += out.size; sent >= batchBytes {
+				sent = 0
+				if err := s.Await(ctx); err != nil {
+					return err
+				}
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package socketio
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/evosink/evosink/sinks/websocket/engineio"
@@ -94,6 +95,32 @@ func (s *Socket) EmitVolatile(ctx context.Context, event string, args ...Arg) er
 		return err
 	}
 	return s.send(ctx, out, direct{volatile: true})
+}
+
+// Await returns when what was emitted to the socket before has been written,
+// and little of it still waits for the client (see engineio.Session.Await). Between
+// calls of Emit it paces who has much for one socket. It returns ErrDisconnected
+// if the client has gone, or ctx's error.
+func (s *Socket) Await(ctx context.Context) error {
+	select {
+	case <-s.passed():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	err := s.session.Await(ctx)
+	if errors.Is(err, engineio.ErrClosed) {
+		return ErrDisconnected
+	}
+	return err
+}
+
+// passed returns what is closed when everything emitted before has been
+// written.
+func (s *Socket) passed() <-chan struct{} {
+	n := s.namespace
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.inOrder(func() {})
 }
 
 // Join adds the socket to rooms.
