@@ -57,25 +57,35 @@ func newDispatcher(members []*member, o Options) (*dispatcher, error) {
 	return d, err
 }
 
-// dispatch is the router's handler of one shard. An event is acked when the queue has it for every target; an error has the bus
-// deliver it again, after a pause. What is no event can never be delivered: it is logged, and acked.
+// dispatch is the router's handler of one shard. A message, with its followers, is acked when the queue has their events for every target; an
+// error has the bus deliver them again, after a pause. What is no event can never be delivered: it is logged, and acked.
 func (d *dispatcher) dispatch(msg *message.Message) error {
-	e, err := bus.Event(msg)
-	if err != nil {
-		d.log.Error().Err(err).Str("message", msg.UUID).Int("bytes", len(msg.Payload)).Msg("message on the bus is no event and was left out")
-		return nil
+	var events []*event.Event
+	var entries []queue.Entry
+	for _, m := range append([]*message.Message{msg}, bus.Followers(msg.Context())...) {
+		e, err := bus.Event(m)
+		if err != nil {
+			d.log.Error().Err(err).Str("message", m.UUID).Int("bytes", len(m.Payload)).Msg("message on the bus is no event and was left out")
+			continue
+		}
+		events = append(events, e)
+		if to := d.destinations(e); len(to) > 0 {
+			entries = append(entries, queue.Entry{Event: e, To: to})
+		}
 	}
-	if to := d.destinations(e); len(to) > 0 {
+	if len(entries) > 0 {
 		var moved *bus.Cursor
 		if c, ok := bus.CursorOf(msg.Context()); ok {
 			moved = &c
 		}
-		if err := d.queue.Put(msg.Context(), e, to, moved); err != nil {
+		if err := d.queue.PutAll(msg.Context(), moved, entries...); err != nil {
 			return err
 		}
 	}
-	d.own(e)
-	d.progress.done(e.ID, 0)
+	for _, e := range events {
+		d.own(e)
+		d.progress.done(e.ID, 0)
+	}
 	return nil
 }
 

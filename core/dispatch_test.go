@@ -153,11 +153,47 @@ type unwilling struct {
 	left atomic.Int32
 }
 
-func (u *unwilling) Put(ctx context.Context, e queue.Entry) ([]queue.Place, error) {
+func (u *unwilling) Put(ctx context.Context, entries ...queue.Entry) ([]queue.Place, error) {
 	if u.left.Add(-1) >= 0 {
 		return nil, errors.New("disk full")
 	}
-	return u.Store.Put(ctx, e)
+	return u.Store.Put(ctx, entries...)
+}
+
+// counting is a store that counts its transactions.
+type counting struct {
+	queue.Store
+	puts atomic.Int32
+}
+
+func (c *counting) Put(ctx context.Context, entries ...queue.Entry) ([]queue.Place, error) {
+	c.puts.Add(1)
+	return c.Store.Put(ctx, entries...)
+}
+
+func TestABurstOfOneInstanceSharesTransactions(t *testing.T) {
+	var hook recorder
+	store := &counting{}
+	n := startNode(t, func(s queue.Store) queue.Store {
+		store.Store = s
+		return store
+	}, queued("hook", &hook, sink.Rule{}))
+	enable(t, n, "a")
+	var events []*event.Event
+	for i := range 640 {
+		events = append(events, &event.Event{ID: fmt.Sprintf("%03d", i), Name: "call", Instance: "a"})
+	}
+	if err := n.Emit(t.Context(), events...); err != nil {
+		t.Fatal(err)
+	}
+	for i := range events {
+		if d := arrival(t, &hook); d.Event.ID != fmt.Sprintf("%03d", i) {
+			t.Fatalf("event %d is %s", i, d.Event.ID)
+		}
+	}
+	if puts := store.puts.Load(); puts > 100 {
+		t.Errorf("%d events took %d transactions", len(events), puts)
+	}
 }
 
 func TestWhatTheQueueCannotTakeComesAgainInOrder(t *testing.T) {

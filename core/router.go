@@ -35,9 +35,13 @@ func (h *Hub) newRouter() (*message.Router, error) {
 		}
 	}
 	if h.queue != nil {
+		group := h.opts.Bus.Group
+		if b, ok := h.opts.Bus.(bus.Batcher); ok {
+			group = b.Batches
+		}
 		for shard := range h.opts.Bus.Shards() {
 			topic := bus.Topic(shard)
-			r.AddConsumerHandler("dispatch/"+topic, topic, h.opts.Bus.Group(dispatchGroup), h.queue.dispatch)
+			r.AddConsumerHandler("dispatch/"+topic, topic, group(dispatchGroup), h.queue.dispatch)
 		}
 	}
 	return r, nil

@@ -86,21 +86,22 @@ func (q *Queue) Lanes(context.Context) ([]queue.Backlog, error) {
 }
 
 // Put implements [queue.Store].
-func (q *Queue) Put(ctx context.Context, e queue.Entry) ([]queue.Place, error) {
+func (q *Queue) Put(ctx context.Context, entries ...queue.Entry) (places []queue.Place, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.newest++
-	s := q.remember(e)
-	places := make([]queue.Place, len(e.To))
-	for i, d := range e.To {
-		places[i] = q.place(s, e.At, d)
-	}
-	if e.Cursor != nil {
-		q.engine.log.Move(*e.Cursor)
-		q.engine.moved(nil)
+	for _, e := range entries {
+		q.newest++
+		s := q.remember(e)
+		for _, d := range e.To {
+			places = append(places, q.place(s, e.At, d))
+		}
+		if e.Cursor != nil {
+			q.engine.log.Move(*e.Cursor)
+			q.engine.moved(nil)
+		}
 	}
 	return places, nil
 }

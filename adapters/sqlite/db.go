@@ -43,6 +43,7 @@ type DB struct {
 
 var (
 	_ bus.Bus         = (*DB)(nil)
+	_ bus.Batcher     = (*DB)(nil)
 	_ sink.Log        = (*DB)(nil)
 	_ instances.Store = (*DB)(nil)
 )
@@ -171,6 +172,9 @@ func (db *DB) Broadcast() message.Subscriber { return db.node.Broadcast() }
 
 // Group implements [bus.Bus].
 func (db *DB) Group(name string) message.Subscriber { return db.node.Group(name) }
+
+// Batches implements [bus.Batcher].
+func (db *DB) Batches(name string) message.Subscriber { return db.node.Batches(name) }
 
 // Shards implements [bus.Bus].
 func (db *DB) Shards() int { return db.config.Shards }

@@ -51,13 +51,6 @@ func (l *lineup) find(seq int64) int {
 	return i
 }
 
-func (l *lineup) has(seq int64) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	i := l.find(seq)
-	return i < len(l.places) && l.places[i].seq() == seq
-}
-
 // between returns the first seqs with after < seq <= until, at most limit.
 func (l *lineup) between(after, until int64, limit int) (seqs []int64) {
 	l.mu.Lock()

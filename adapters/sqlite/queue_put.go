@@ -8,14 +8,37 @@ import (
 )
 
 // Put implements [queue.Store].
-func (q *Queue) Put(ctx context.Context, e queue.Entry) (places []queue.Place, err error) {
-	s := encodeEvent(e.Event)
-	p := &putting{Queue: q, entry: e, event: s}
-	err = q.write(ctx, &write{bytes: s.bytes() + int64(len(e.To))*64, apply: p.apply, after: p.after})
-	return p.places, err
+func (q *Queue) Put(ctx context.Context, entries ...queue.Entry) (places []queue.Place, err error) {
+	all := make([]*putting, len(entries))
+	var bytes int64
+	for i, e := range entries {
+		s := encodeEvent(e.Event)
+		all[i] = &putting{Queue: q, entry: e, event: s}
+		bytes += s.bytes() + int64(len(e.To))*64
+	}
+	err = q.write(ctx, &write{
+		bytes: bytes,
+		apply: func(t *tx) error {
+			for _, p := range all {
+				if err := p.apply(t); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		after: func() {
+			for _, p := range all {
+				p.after()
+			}
+		},
+	})
+	for _, p := range all {
+		places = append(places, p.places...)
+	}
+	return places, err
 }
 
-// putting is one Put under way.
+// putting is an entry on its way.
 type putting struct {
 	*Queue
 	entry queue.Entry
@@ -109,7 +132,12 @@ func (p *putting) again(t *tx) error {
 	stored := false
 	for i, d := range p.entry.To {
 		if seq, known := laneList(list).find(d.Lane); known {
-			if line := p.lineup(d.Lane); line != nil && line.has(seq) {
+			waits, err := t.row(`SELECT d.seq FROM queue_lanes l JOIN queue_deliveries d ON d.seq = ? AND d.lane = l.id
+				WHERE l.sink = ? AND l.target = ? AND l.instance = ?`, []any{seq, d.Lane.Sink, string(d.Lane.Target), d.Lane.Instance}, &seq)
+			if err != nil {
+				return err
+			}
+			if waits {
 				p.places[i].Seq = seq
 			}
 			continue

@@ -47,7 +47,13 @@ type Bus interface {
 	Close(ctx context.Context) error
 }
 
-// Subscribe of both subscribers neither blocks nor fails but for an unknown topic ([ErrTopic]) or a closed bus: connecting and
+// A Batcher is a [Bus] that can hand a group several messages at once.
+type Batcher interface {
+	// Batches is Bus.Group, but a message may bring the next ones of its instance along, see [Followers]; its ack, or nack, is theirs too.
+	Batches(name string) message.Subscriber
+}
+
+// Subscribe of these subscribers neither blocks nor fails but for an unknown topic ([ErrTopic]) or a closed bus: connecting and
 // reconnecting happens behind it. A message's context ends with its subscription. What an engine cannot
 // decode arrives as a message that [Event] refuses with [ErrUndecodable], so that a
 // handler can put it aside; it never ends a subscription.
@@ -75,11 +81,25 @@ var (
 // A Cursor is where a reader stands after a message: a group, or with Group "" a broadcast subscription, whose positions
 // are those of sink.Log. An engine that has such a log attaches it to messages of broadcasts. One
 // that also keeps the delivery queue attaches it to the messages of its groups, so that the queue can move it in the transaction that stores
-// the deliveries; the ack of the message then costs nothing more.
+// the deliveries; the ack of the message then costs nothing more. A message that is acked before others in front of it brings none.
 type Cursor struct {
 	Group    string
 	Shard    int
 	Position int64
+}
+
+type followersKey struct{}
+
+// WithFollowers attaches to a message's context the messages of the same instance that are next behind it.
+func WithFollowers(ctx context.Context, followers []*message.Message) context.Context {
+	return context.WithValue(ctx, followersKey{}, followers)
+}
+
+// Followers returns the messages that a message of a [Batcher] stands for besides itself, in order. They are shared: they are not to be
+// changed, acked or nacked.
+func Followers(ctx context.Context) []*message.Message {
+	followers, _ := ctx.Value(followersKey{}).([]*message.Message)
+	return followers
 }
 
 type cursorKey struct{}

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -17,42 +18,73 @@ import (
 // When there is no room Put does what Config.WhenFull and Config.DropOldest say; waiting for it ends with ctx and [ErrFull].
 // After an error nothing was put, and the event should be put again.
 func (q *Queue) Put(ctx context.Context, e *event.Event, to []Destination, cursor *bus.Cursor) error {
-	for _, d := range to {
-		if q.outlets[d.Lane.Sink] == nil || d.Lane.Instance != e.Instance {
-			return fmt.Errorf("queue: event %s of %s cannot go into lane %v: no such sink, or another instance's", e.ID, e.Instance, d.Lane)
+	return q.PutAll(ctx, cursor, Entry{Event: e, To: to})
+}
+
+// PutAll is Put for several events of one instance, in their order: in one transaction, or in several if there is not room for all at
+// once. After an error the first of them may have been put, without the cursor; put again they are absorbed. What is set
+// of an entry are Event and To.
+func (q *Queue) PutAll(ctx context.Context, cursor *bus.Cursor, entries ...Entry) error {
+	for _, e := range entries {
+		for _, d := range e.To {
+			if q.outlets[d.Lane.Sink] == nil || d.Lane.Instance != e.Event.Instance || e.Event.Instance != entries[0].Event.Instance {
+				return fmt.Errorf("queue: event %s of %s cannot go into lane %v: no such sink, or another instance's", e.Event.ID, e.Event.Instance, d.Lane)
+			}
 		}
 	}
-	to, err := q.admit(ctx, e, to)
-	if err != nil {
-		return err
+	for len(entries) > 0 {
+		admitted, n, err := q.admit(ctx, entries)
+		if err != nil {
+			return err
+		}
+		if entries = entries[n:]; len(admitted) == 0 {
+			continue
+		}
+		if len(entries) == 0 {
+			admitted[len(admitted)-1].Cursor = cursor
+		}
+		if err := q.put(ctx, admitted); err != nil {
+			return err
+		}
 	}
-	if len(to) == 0 {
-		return nil
-	}
-	defer q.inOrder(e.Instance)()
-	defer q.hold(to)()
+	return nil
+}
+
+// put stores entries and brings them into memory.
+func (q *Queue) put(ctx context.Context, entries []Entry) error {
+	defer q.inOrder(entries[0].Event.Instance)()
+	defer q.hold(entries)()
 	at := time.Now()
-	places, err := q.store.Put(ctx, Entry{Event: e, At: at, To: to, Cursor: cursor})
+	for i := range entries {
+		entries[i].At = at
+	}
+	places, err := q.store.Put(ctx, entries...)
 	if err != nil {
-		return fmt.Errorf("put event %s into the queue: %w", e.ID, err)
+		return fmt.Errorf("put event %s into the queue: %w", entries[0].Event.ID, err)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for i, d := range to {
-		q.take(d, places[i], Item{Seq: places[i].Seq, Scope: d.Scope, At: at, Event: e})
+	for _, e := range entries {
+		for i, d := range e.To {
+			q.take(d, places[i], Item{Seq: places[i].Seq, Scope: d.Scope, At: at, Event: e.Event})
+		}
+		places = places[len(e.To):]
 	}
 	return nil
 }
 
 // hold keeps the lanes in memory until release is called. A delivery that the store absorbs, because the first still waits, may have
 // been made by the time the store has answered; a lane that had been forgotten meanwhile would take it for a new one.
-func (q *Queue) hold(to []Destination) (release func()) {
+func (q *Queue) hold(entries []Entry) (release func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	held := make([]*lane, len(to))
-	for i, d := range to {
-		held[i] = q.lane(d.Lane, d.Scope)
-		held[i].putting++
+	var held []*lane
+	for _, e := range entries {
+		for _, d := range e.To {
+			l := q.lane(d.Lane, d.Scope)
+			l.putting++
+			held = append(held, l)
+		}
 	}
 	return func() {
 		q.mu.Lock()
@@ -85,26 +117,56 @@ func (q *Queue) take(d Destination, p Place, item Item) {
 	}
 }
 
-// admit sees to room. It returns the destinations without those that are dropped or named twice, and with those marked that are refused.
-func (q *Queue) admit(ctx context.Context, e *event.Event, to []Destination) ([]Destination, error) {
+// admit sees to room for the first of entries, if need be by waiting, and for those behind it as long as there is room. It returns these with
+// the destinations that are left, in new slices, but for those that have none, and how many it has seen to.
+func (q *Queue) admit(ctx context.Context, entries []Entry) (admitted []Entry, n int, err error) {
+	p := plan{lanes: make(map[Lane]int, 1)}
+	for i, e := range entries {
+		to, err := q.admitOne(ctx, e, &p, i == 0)
+		if i > 0 && errors.Is(err, ErrFull) {
+			return admitted, i, nil
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		if len(to) > 0 {
+			admitted = append(admitted, Entry{Event: e.Event, To: to})
+		}
+	}
+	return admitted, len(entries), nil
+}
+
+// A plan is what will be put together.
+type plan struct {
+	lanes map[Lane]int
+	total int
+}
+
+// admitOne returns an entry's destinations without those that are dropped or named twice, and with those marked that are refused. Without
+// patience it returns ErrFull where it would have to wait.
+func (q *Queue) admitOne(ctx context.Context, e Entry, p *plan, patient bool) ([]Destination, error) {
 	if err := q.running(); err != nil {
 		return nil, err
 	}
-	out := make([]Destination, 0, len(to))
-	for i, d := range to {
-		if slices.ContainsFunc(to[:i], func(other Destination) bool { return other.Lane == d.Lane }) {
+	out := make([]Destination, 0, len(e.To))
+	for i, d := range e.To {
+		if slices.ContainsFunc(e.To[:i], func(other Destination) bool { return other.Lane == d.Lane }) {
 			continue
 		}
-		d.Droppable = q.droppable[e.Name]
-		verdict, err := q.enter(ctx, d)
+		d.Droppable = q.droppable[e.Event.Name]
+		verdict, err := q.enter(ctx, d, p, patient)
 		if err != nil {
 			return nil, err
 		}
-		if verdict == dropped {
+		switch verdict {
+		case dropped:
+			q.drop(d.Lane.Sink)
 			continue
-		}
-		if verdict == refused {
+		case refused:
 			d.Refused = Full
+		case entered:
+			p.lanes[d.Lane]++
+			p.total++
 		}
 		out = append(out, d)
 	}
@@ -121,17 +183,18 @@ const (
 )
 
 // enter finds room for a delivery, or decides what becomes of it without.
-func (q *Queue) enter(ctx context.Context, d Destination) (verdict, error) {
+func (q *Queue) enter(ctx context.Context, d Destination, p *plan, patient bool) (verdict, error) {
 	for {
-		room := q.roomIn(d.Lane)
+		room := q.roomIn(d.Lane, p)
 		switch {
 		case room == nil || q.makeRoom(ctx, d.Lane):
 			return entered, nil
 		case d.Droppable:
-			q.drop(d.Lane.Sink)
 			return dropped, nil
 		case q.config.WhenFull == Reject:
 			return refused, nil
+		case !patient:
+			return 0, ErrFull
 		}
 		select {
 		case <-room:
@@ -144,13 +207,16 @@ func (q *Queue) enter(ctx context.Context, d Destination) (verdict, error) {
 	}
 }
 
-// roomIn returns nil if there is room in the lane, else what is closed when there may be.
-func (q *Queue) roomIn(key Lane) <-chan struct{} {
+// roomIn returns nil if there is room in the lane behind what is planned, else what is closed when there may be.
+func (q *Queue) roomIn(key Lane, p *plan) <-chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l := q.lanes[key]
-	laneFull := q.config.LaneLimit > 0 && l != nil && l.waiting >= q.config.LaneLimit
-	if !laneFull && (q.config.TotalLimit <= 0 || q.waiting < q.config.TotalLimit) {
+	waiting := p.lanes[key]
+	if l := q.lanes[key]; l != nil {
+		waiting += l.waiting
+	}
+	laneFull := q.config.LaneLimit > 0 && waiting >= q.config.LaneLimit
+	if !laneFull && (q.config.TotalLimit <= 0 || q.waiting+p.total < q.config.TotalLimit) {
 		return nil
 	}
 	return q.roomLater()

@@ -94,7 +94,8 @@ func (q *Queue) Health(sink string) error {
 	return nil
 }
 
-// Reachable returns an error with what went wrong last if the circuit breaker of every address that a sink has deliveries for is open.
+// Reachable returns an error with what went wrong last if the circuit breaker of every address that a sink has deliveries for is open because
+// attempts failed; one that has asked for a pause is there.
 func (q *Queue) Reachable(sink string) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -103,11 +104,11 @@ func (q *Queue) Reachable(sink string) error {
 		return nil
 	}
 	for _, g := range o.gates {
-		if g.breaker == closed {
+		if g.breaker == closed || g.trips == 0 {
 			return nil
 		}
 	}
-	return fmt.Errorf("no target answers: %s", o.failure)
+	return fmt.Errorf("no target can be reached: %s", o.failure)
 }
 
 // A Line is what waits in one lane, and where the lane stands.

@@ -23,12 +23,12 @@ type Store interface {
 	// Lanes returns every lane in which deliveries wait.
 	Lanes(ctx context.Context) ([]Backlog, error)
 
-	// Put appends the event to the lane of each destination and moves the cursor, if there is one, in a single transaction. It
-	// tells for each destination what became of it, in the order of e.To.
+	// Put appends the event of each entry to the lane of each of its destinations and moves the cursors, if there are some, in a single
+	// transaction. It tells for each destination of each entry what became of it, in their order.
 	//
 	// A lane takes an event of an instance once: a second Put of the same event id is absorbed while the first still waits, and
 	// afterwards for as long as Retention.Seen says. The same id from another instance is another event.
-	Put(ctx context.Context, e Entry) ([]Place, error)
+	Put(ctx context.Context, entries ...Entry) ([]Place, error)
 
 	// Window returns the first deliveries of a lane with after < Seq <= until, in order: at most limit of them, and no more than fit
 	// into so many bytes of data, but always one if there is one.

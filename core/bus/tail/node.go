@@ -43,6 +43,11 @@ func (n *Node) Broadcast() message.Subscriber { return &subscriber{node: n} }
 // Group implements the method of [bus.Bus].
 func (n *Node) Group(name string) message.Subscriber { return &subscriber{node: n, group: name} }
 
+// Batches implements [bus.Batcher].
+func (n *Node) Batches(name string) message.Subscriber {
+	return &subscriber{node: n, group: name, batches: true}
+}
+
 // Close ends all subscriptions and returns when their goroutines have ended. New ones are refused with [bus.ErrClosed].
 func (n *Node) Close() {
 	n.mu.Lock()
@@ -70,9 +75,10 @@ func (n *Node) end(match func(*subscription) bool) {
 
 // A subscriber is the handle that watermill's router gets and closes.
 type subscriber struct {
-	node   *Node
-	group  string // "" broadcasts
-	closed bool   // guarded by node.mu
+	node    *Node
+	group   string // "" broadcasts
+	batches bool   // messages may bring followers
+	closed  bool   // guarded by node.mu
 }
 
 // Subscribe implements [message.Subscriber] as [bus.Bus] wants it.

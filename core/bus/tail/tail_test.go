@@ -3,13 +3,17 @@ package tail_test
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/bus/tail"
+	"github.com/evosink/evosink/core/event"
 )
 
 func entry(position int64, shard int) tail.Entry {
@@ -112,6 +116,140 @@ func TestAnAckOfACursorThatWasMovedAlreadyMovesNothing(t *testing.T) {
 		synctest.Wait()
 		if *moved != 1 {
 			t.Fatalf("the second ack has moved the cursor %d times, want once", *moved)
+		}
+		node.Close()
+	})
+}
+
+// of is an entry of an instance.
+func of(instance string, position int64) tail.Entry {
+	e := &event.Event{ID: fmt.Sprint(position), Name: "call", Instance: instance, Time: time.Now()}
+	return tail.Entry{Position: position, Message: bus.Message(e)}
+}
+
+// received is what a subscription has handed over, by id.
+func received(t *testing.T, c <-chan *message.Message) map[string]*message.Message {
+	t.Helper()
+	got := map[string]*message.Message{}
+	for {
+		synctest.Wait()
+		select {
+		case m := <-c:
+			got[m.UUID] = m
+		default:
+			return got
+		}
+	}
+}
+
+func wantIDs(t *testing.T, what string, got map[string]*message.Message, ids ...string) {
+	t.Helper()
+	if have := slices.Sorted(maps.Keys(got)); !slices.Equal(have, ids) {
+		t.Fatalf("%s: got %v, want %v", what, have, ids)
+	}
+}
+
+func TestInstancesOfAGroupDoNotWaitForEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, node, _ := newLog(t)
+		s := node.Group("g")
+		c, _ := s.Subscribe(t.Context(), bus.Topic(0))
+		reader := log.Groups()[0]
+		log.Append(of("a", 1), of("b", 2), of("a", 3), of("c", 4))
+		got := received(t, c)
+		wantIDs(t, "at first", got, "1", "2", "4")
+		for id, m := range got {
+			if _, ok := bus.CursorOf(m.Context()); ok != (id == "1") {
+				t.Errorf("%s has a cursor: %v", id, ok)
+			}
+		}
+		got["4"].Ack()
+		got["2"].Nack()
+		wantIDs(t, "after an ack and a nack", received(t, c))
+		time.Sleep(time.Second)
+		again := received(t, c)
+		wantIDs(t, "after a pause", again, "2")
+		again["2"].Ack()
+		synctest.Wait()
+		if reader.Position() != 0 {
+			t.Fatalf("the reader has passed what is not acked: it is at %d", reader.Position())
+		}
+		got["1"].Ack()
+		got = received(t, c)
+		wantIDs(t, "after the first is acked", got, "3")
+		if reader.Position() != 2 {
+			t.Fatalf("the reader is at %d, want 2", reader.Position())
+		}
+		s.Close()
+		c, _ = node.Group("g").Subscribe(t.Context(), bus.Topic(0))
+		got = received(t, c)
+		wantIDs(t, "after another start", got, "3", "4")
+		got["3"].Ack()
+		got["4"].Ack()
+		synctest.Wait()
+		if reader.Position() != 4 {
+			t.Fatalf("the reader is at %d, want 4", reader.Position())
+		}
+		node.Close()
+	})
+}
+
+func TestABatchBringsTheNextOfItsInstanceAlong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, node, _ := newLog(t)
+		log.Append(of("a", 1), of("a", 2), of("b", 3), of("a", 4), of("b", 5))
+		c, _ := node.Batches("g").Subscribe(t.Context(), bus.Topic(0))
+		reader := log.Groups()[0]
+		followers := func(m *message.Message) (ids []string) {
+			for _, f := range bus.Followers(m.Context()) {
+				ids = append(ids, f.UUID)
+			}
+			return ids
+		}
+		got := received(t, c)
+		wantIDs(t, "at first", got, "1", "3")
+		if a, b := followers(got["1"]), followers(got["3"]); !slices.Equal(a, []string{"2", "4"}) || !slices.Equal(b, []string{"5"}) {
+			t.Fatalf("they bring %v and %v along", a, b)
+		}
+		if c, ok := bus.CursorOf(got["1"].Context()); !ok || c.Position != 2 {
+			t.Fatalf("the cursor of the first is %+v (%v): it must not pass 3, which is another batch", c, ok)
+		}
+		if _, ok := bus.CursorOf(got["3"].Context()); ok {
+			t.Fatal("a batch behind one that is not acked has a cursor")
+		}
+		got["3"].Ack()
+		got["1"].Nack()
+		time.Sleep(time.Second)
+		got = received(t, c)
+		wantIDs(t, "after a nack", got, "1")
+		if ids := followers(got["1"]); !slices.Equal(ids, []string{"2", "4"}) {
+			t.Fatalf("the nacked batch comes again with %v", ids)
+		}
+		got["1"].Ack()
+		synctest.Wait()
+		if reader.Position() != 5 {
+			t.Fatalf("the reader is at %d, want 5", reader.Position())
+		}
+		node.Close()
+	})
+}
+
+func TestAWindowIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, node, _ := newLog(t)
+		for i := range int64(1000) {
+			log.Append(of(fmt.Sprint("instance-", i), i+1))
+		}
+		c, _ := node.Group("g").Subscribe(t.Context(), bus.Topic(0))
+		for acked := 0; acked < 1000; {
+			got := received(t, c)
+			if len(got) == 0 || len(got) > 64 {
+				t.Fatalf("%d messages are under way after %d acks", len(got), acked)
+			}
+			for _, m := range got {
+				m.Ack()
+			}
+			acked += len(got)
 		}
 		node.Close()
 	})

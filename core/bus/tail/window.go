@@ -3,6 +3,8 @@ package tail
 import (
 	"context"
 
+	"github.com/ThreeDotsLabs/watermill/message"
+
 	"github.com/evosink/evosink/core/bus"
 )
 
@@ -12,34 +14,41 @@ const (
 	windowBytes  = 1 << 20
 )
 
-// A window is what a group's subscription has taken of its shard and the reader has not passed. One entry of each instance is under way, the
-// others of that instance wait behind it; so instances do not wait for each other, and a group that commits what it makes of a
-// message can do so for many at once. The reader passes an entry when all before it are acked too. The subscription's goroutine owns it.
+// A window is what a group's subscription has taken of its shard and the reader has not passed. Instances do not wait for each other: each has its
+// line, whose first entries are under way while the others wait; so a group that commits what it makes of messages can do so for
+// many at once. The reader passes an entry when all before it are acked too. The subscription's goroutine owns the window.
 type window struct {
 	*subscription
-	ahead []Entry            // read, but not taken yet
-	held  []*slot            // in the order of the log
-	lines map[string][]*slot // by instance, none empty; the first is under way
-	bytes int
-	under int // slots under way, each a goroutine
+	ahead []Entry // read, but not taken yet
+	held  []*slot // taken, in the order of the log
+	bytes int     // of held
+	lines map[string]*line
+	fresh []*line // those that have not begun
+	under int     // lines under way, each with a goroutine
 	ended chan end
 }
 
 type slot struct {
-	entry    Entry
-	instance string
-	acked    bool
+	Entry
+	acked bool
 }
 
-// An end says that a slot is not under way any more: it is acked, or ctx has ended.
+// A line is the entries of an instance.
+type line struct {
+	instance string
+	run      []*slot // under way: one message, or a message and its followers
+	waiting  []*slot
+}
+
+// An end says that a line's run is not under way any more: it is acked, or ctx has ended.
 type end struct {
-	*slot
+	*line
 	acked bool
 }
 
 // spread hands entries over until ctx ends.
 func (s *subscription) spread(ctx context.Context) {
-	w := &window{subscription: s, lines: map[string][]*slot{}, ended: make(chan end)}
+	w := &window{subscription: s, lines: map[string]*line{}, ended: make(chan end)}
 	defer w.drain()
 	for {
 		wake, ok := w.fill(ctx)
@@ -50,7 +59,7 @@ func (s *subscription) spread(ctx context.Context) {
 		case <-wake:
 		case e := <-w.ended:
 			w.end(e)
-			w.next(ctx, e.slot)
+			w.next(ctx, e.line)
 		case <-ctx.Done():
 			return
 		}
@@ -59,13 +68,14 @@ func (s *subscription) spread(ctx context.Context) {
 
 // fill takes entries while there are some, and room. If wake is not nil it is closed when there are more. ok is false when ctx has ended.
 func (w *window) fill(ctx context.Context) (wake <-chan struct{}, ok bool) {
+	defer w.start(ctx)
 	for w.room() {
 		if len(w.ahead) == 0 {
 			if w.ahead, wake, ok = w.ready(ctx); len(w.ahead) == 0 {
 				return wake, ok
 			}
 		}
-		w.take(ctx, w.ahead[0])
+		w.take(w.ahead[0])
 		w.ahead = w.ahead[1:]
 	}
 	return nil, true
@@ -75,43 +85,82 @@ func (w *window) room() bool {
 	return len(w.held) == 0 || len(w.held) < windowLength && w.bytes < windowBytes
 }
 
-func (w *window) take(ctx context.Context, e Entry) {
-	s := &slot{entry: e, instance: bus.InstanceOf(e.Message)}
+func (w *window) take(e Entry) {
+	s := &slot{Entry: e}
 	w.taken = e.Position
 	w.held = append(w.held, s)
 	w.bytes += bus.Size(e.Message)
-	line := append(w.lines[s.instance], s)
-	w.lines[s.instance] = line
-	if len(line) == 1 {
-		w.begin(ctx, s)
+	instance := bus.InstanceOf(e.Message)
+	l := w.lines[instance]
+	if l == nil {
+		l = &line{instance: instance}
+		w.lines[instance] = l
+		w.fresh = append(w.fresh, l)
 	}
+	l.waiting = append(l.waiting, s)
 }
 
-// begin hands a slot's entry over. Only the oldest brings its cursor along: moved to any other, it would pass what is not acked yet.
-func (w *window) begin(ctx context.Context, s *slot) {
-	if w.held[0] == s {
-		ctx = w.withCursor(ctx, s.entry)
+// start begins the lines that have not.
+func (w *window) start(ctx context.Context) {
+	for _, l := range w.fresh {
+		w.begin(ctx, l)
+	}
+	w.fresh = nil
+}
+
+// begin hands over the first that waits in a line, or all of them with it if the group takes batches.
+func (w *window) begin(ctx context.Context, l *line) {
+	n := 1
+	if w.owner.batches {
+		n = len(l.waiting)
+	}
+	l.run, l.waiting = l.waiting[:n:n], l.waiting[n:]
+	if to, ok := w.reach(l.run); ok {
+		ctx = w.withCursor(ctx, to)
+	}
+	if n > 1 {
+		followers := make([]*message.Message, 0, n-1)
+		for _, s := range l.run[1:] {
+			followers = append(followers, s.Message)
+		}
+		ctx = bus.WithFollowers(ctx, followers)
 	}
 	w.under++
-	go func() { w.ended <- end{s, w.hand(ctx, s.entry)} }()
+	first := l.run[0].Entry
+	go func() { w.ended <- end{l, w.hand(ctx, first)} }()
+}
+
+// reach returns the last of the entries that the reader passes with the ack of a run. ok is false if others before the run are not acked: the
+// reader stays there.
+func (w *window) reach(run []*slot) (last Entry, ok bool) {
+	for _, s := range w.held {
+		switch {
+		case len(run) > 0 && s == run[0]:
+			run, ok = run[1:], true
+		case !s.acked:
+			return last, ok
+		}
+		last = s.Entry
+	}
+	return last, ok
 }
 
 func (w *window) end(e end) {
 	w.under--
-	e.slot.acked = e.acked
+	for _, s := range e.run {
+		s.acked = e.acked
+	}
 	w.pass()
 }
 
-// next begins what waits behind a slot that has ended.
-func (w *window) next(ctx context.Context, s *slot) {
-	if !s.acked {
-		return // ctx has ended
-	}
-	if line := w.lines[s.instance][1:]; len(line) > 0 {
-		w.lines[s.instance] = line
-		w.begin(ctx, line[0])
-	} else {
-		delete(w.lines, s.instance)
+// next begins what waits behind a run that has ended.
+func (w *window) next(ctx context.Context, l *line) {
+	switch {
+	case !l.run[0].acked: // ctx has ended
+	case len(l.waiting) > 0:
+		w.begin(ctx, l)
+	default:
+		delete(w.lines, l.instance)
 	}
 }
 
@@ -119,13 +168,13 @@ func (w *window) next(ctx context.Context, s *slot) {
 func (w *window) pass() {
 	n := 0
 	for n < len(w.held) && w.held[n].acked {
-		w.bytes -= bus.Size(w.held[n].entry.Message)
+		w.bytes -= bus.Size(w.held[n].Message)
 		n++
 	}
 	if n == 0 {
 		return
 	}
-	to := w.held[n-1].entry.Position
+	to := w.held[n-1].Position
 	w.held = append(w.held[:0], w.held[n:]...)
 	if w.reader.move(to) {
 		w.moved()

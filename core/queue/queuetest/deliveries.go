@@ -58,6 +58,39 @@ func (t *trial) wantLanes(want map[queue.Lane]int) {
 	}
 }
 
+func (t *trial) putsSeveral() {
+	entry := func(id string, lanes ...queue.Lane) queue.Entry {
+		e := queue.Entry{Event: newEvent("sales", id), At: time.Now()}
+		for _, l := range lanes {
+			e.To = append(e.To, queue.Destination{Lane: l, Scope: sink.Instance})
+		}
+		return e
+	}
+	t.put("e0", laneA)
+	refused := entry("e3", laneA)
+	refused.To[0].Refused = queue.Full
+	places, err := t.store.Put(t.Context(), entry("e1", laneA, laneB), entry("e2", laneB), entry("e1", laneA), refused, entry("e0", laneA, laneB), entry("e4", laneA))
+	if err != nil {
+		t.Fatalf("Put: %v", err)
+	}
+	if len(places) != 8 {
+		t.Fatalf("Put told of %d of 8 destinations", len(places))
+	}
+	for i, isNew := range []bool{true, true, true, false, true, false, true, true} {
+		if places[i].New != isNew {
+			t.Errorf("destination %d has place %+v, want New %v", i, places[i], isNew)
+		}
+	}
+	if places[3].Seq != places[0].Seq || places[4].Seq != 0 {
+		t.Errorf("absorbed at %+v, refused at %+v", places[3], places[4])
+	}
+	t.wantWaiting("in order of the entries", laneA, "e0", "e1", "e4")
+	t.wantWaiting("in order of the entries", laneB, "e1", "e2", "e0")
+	if _, letters := t.letters(queue.LetterFilter{}, queue.Page{}); len(letters) != 1 || letters[0].EventID != "e3" {
+		t.Errorf("dead letters: %+v", letters)
+	}
+}
+
 func (t *trial) absorbs() {
 	first := t.put("e1", laneA)[0]
 	t.put("e2", laneA)

@@ -31,6 +31,7 @@ type Subject struct {
 func Run(t *testing.T, s Subject) {
 	rules := []rule{
 		{"what is put waits in its lanes, in order and unchanged", (*trial).keeps},
+		{"entries of one call are put in their order, each as if alone", (*trial).putsSeveral},
 		{"an event that comes again is absorbed, by lane and instance", (*trial).absorbs},
 		{"an event that comes again is absorbed after its delivery, until retention has forgotten it", (*trial).remembers},
 		{"an event stays until its last lane has delivered it", (*trial).shares},
