@@ -4,6 +4,7 @@
 //
 //	go run .          # about a quarter of an hour once built; writes results/
 //	go run . -short   # about two minutes, one round; writes results/short/
+//	go run . -render  # table and plot of the last results anew
 //
 // It is a module of its own, so that what the others need never enters
 // evosink's.

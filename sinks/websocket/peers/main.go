@@ -17,6 +17,7 @@ func main() {
 	short := flag.Bool("short", false, "one round with short scenarios, written to results/short")
 	servers := flag.String("servers", "", "comma-separated folders of the servers to measure (default all)")
 	scenarios := flag.String("scenarios", "", "comma-separated scenarios to run (default all)")
+	render := flag.Bool("render", false, "measure nothing; write table and plot of the last results anew")
 	wait := flag.Duration("wait", 0, "time to spend at most on waiting for a quiet machine and on repeating what was disturbed")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -26,12 +27,23 @@ func main() {
 		p, out = brief, filepath.Join("results", "short")
 	}
 	p, err := p.only(*scenarios)
-	if err == nil {
+	if *render {
+		err = renew(out)
+	} else if err == nil {
 		err = compare(ctx, p, *servers, out, &calm{budget: *wait})
 	}
 	if err != nil {
 		log.Fatal("peers: ", err)
 	}
+}
+
+// renew writes what stands beside results.json in folder anew.
+func renew(folder string) error {
+	r, err := readResults(folder)
+	if err != nil {
+		return err
+	}
+	return r.write(folder)
 }
 
 // compare builds the servers, those in only if it is not empty, measures them
@@ -56,7 +68,8 @@ func compare(ctx context.Context, p plan, only, out string, quiet *calm) error {
 		return err
 	}
 	r.Machine = machine(ctx, c, load)
-	return r.write(out, time.Now())
+	r.Date = time.Now().Format("January 2006")
+	return r.write(out)
 }
 
 // run measures all peers under all scenarios, one peer after the other within

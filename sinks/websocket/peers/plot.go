@@ -31,7 +31,7 @@ const (
 	width, margin = 960, 16
 	gap           = 40 // between the two columns of panels
 	column1       = width/2 - gap/2 - margin
-	nameWidth     = 150 // of the servers' names
+	nameWidth     = 180 // of the servers' names
 	valueWidth    = 58  // of the figures behind the bars
 	barsWidth     = column1 - nameWidth - valueWidth
 	row, bar      = 22, 13

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 )
 
 // A figure is one thing that is measured of every server.
@@ -71,9 +70,17 @@ func (r *results) median(server string, f figure) (value float64, ok bool) {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2, true
 }
 
+func readResults(folder string) (*results, error) {
+	raw, err := os.ReadFile(filepath.Join(folder, "results.json"))
+	if err != nil {
+		return nil, err
+	}
+	r := newResults()
+	return r, json.Unmarshal(raw, r)
+}
+
 // write leaves results.json, results.md and performance.svg in folder.
-func (r *results) write(folder string, now time.Time) error {
-	r.Date = now.Format("January 2006")
+func (r *results) write(folder string) error {
 	raw, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
