@@ -10,7 +10,7 @@ import (
 	"github.com/evosink/evosink/core/bus/tail"
 )
 
-// cursorDelay is how long acks are gathered before the cursors are stored, and so how much a group may be
+// cursorDelay is how long acks are gathered before the cursors are stored, and so, with what was acked out of order, how much a group may be
 // given again after a crash.
 const cursorDelay = 100 * time.Millisecond
 

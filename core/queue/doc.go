@@ -46,7 +46,7 @@
 //
 // # Never lost, seldom twice
 //
-// [Queue.Put] returns when the store has the event for good, with the bus's cursor in the same transaction where both are one engine. Outcomes
+// [Queue.Put] returns when the store has the event for good, with the bus's cursor, as far as all before it is put, in the same transaction where both are one engine. Outcomes
 // are gathered in a ledger and written down while delivering goes on; what a crash takes of it is delivered again. A bus that gives an event
 // again is absorbed: a lane takes an event id of an instance once, for as long as it waits and [Retention].SeenAge afterwards. When the store cannot be
 // written, Put fails (and the bus keeps the event), and delivering stops once the ledger is full.
