@@ -110,6 +110,9 @@ func (db *DB) load(ctx context.Context, conn *sql.Conn) error {
 	}
 	db.cursors = newCursors(db.writer)
 	db.log.Moved = db.cursors.moved
+	db.log.Missed = func(n int64) {
+		db.logger.Error().Int64("events", n).Msg("a live sink was so far behind that retention has removed events before it had read them; sqlite.retention must hold more")
+	}
 	db.node = tail.NewNode(db.log)
 	db.retention = newRetention(db, seen)
 	db.queue, err = openQueue(ctx, conn, db)

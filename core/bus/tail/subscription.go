@@ -99,9 +99,20 @@ func (s *subscription) ready(ctx context.Context) (entries []Entry, wake <-chan 
 			return entries, wake, true
 		}
 		if entries, ok := s.read(ctx, s.taken); !ok || len(entries) > 0 {
+			s.count(entries)
 			return entries, nil, ok
 		}
 		s.taken = floor // storage holds nothing up to there: every entry of it was stored before it left the tail
+	}
+}
+
+// count tells of entries that storage had removed before they could be taken. Positions of one shard have gaps anyway.
+func (s *subscription) count(entries []Entry) {
+	if s.reader.Shard != All || s.log.Missed == nil || len(entries) == 0 {
+		return
+	}
+	if n := entries[0].Position - s.taken - 1; n > 0 {
+		s.log.Missed(n)
 	}
 }
 

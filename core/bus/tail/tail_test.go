@@ -273,6 +273,37 @@ func TestAGroupsReaderIsForgottenOnlyWhileNobodyHasIt(t *testing.T) {
 	})
 }
 
+func TestWhatABroadcastHasMissedIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, node, _ := newLog(t)
+		var missed int64
+		log.Missed = func(n int64) { missed += n }
+		log.Read = func(_ context.Context, _ int, after int64) ([]tail.Entry, error) {
+			return []tail.Entry{of("a", max(after+1, 8))}, nil // storage has removed those before 8
+		}
+		c, _ := node.Broadcast().Subscribe(t.Context(), bus.All)
+		log.Append(of("a", 1), of("a", 2))
+		first := <-c
+		for position := range int64(8) {
+			log.Append(of("a", position+3))
+		}
+		log.Trim(1, 1000, nil) // the tail holds 10 only
+		first.Ack()
+		(<-c).Ack() // 2, which was read together with the first
+		for _, want := range []string{"8", "9", "10"} {
+			m := <-c
+			if m.UUID != want {
+				t.Fatalf("got %s, want %s", m.UUID, want)
+			}
+			m.Ack()
+		}
+		if missed != 5 {
+			t.Errorf("it was told of %d missed events, want 5: 3 to 7", missed)
+		}
+		node.Close()
+	})
+}
+
 func TestStorageThatFailsIsAskedAgainAfterAPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
