@@ -61,10 +61,11 @@ func (q *Queue) serve(ctx context.Context, o *outlet, lanes []*lane) {
 	gate := lanes[0].gate
 	trials := make([]*trial, 0, len(lanes))
 	room := batchLength
-	for _, l := range lanes {
-		if t := q.prepare(ctx, o, l, room); t != nil {
+	for i, l := range lanes {
+		share := max(1, room/(len(lanes)-i)) // a lane with much does not push out those behind it
+		if t := q.prepare(ctx, o, l, share); t != nil {
 			trials = append(trials, t)
-			room = max(1, room-len(t.items))
+			room -= len(t.items)
 		}
 	}
 	var a *Attempt
