@@ -85,9 +85,9 @@ func BenchmarkEndToEnd(b *testing.B) {
 		*k = config(c)
 		k.GlobalEnabled, k.Events = true, sink.Switches{"CALL": true}
 	})
-	sinkbench.Run(b, f, func(n int) error {
+	sinkbench.Run(b, f, 100, func(n, atOnce int) error {
 		for n > 0 {
-			records := make([]*kgo.Record, min(n, 100))
+			records := make([]*kgo.Record, min(n, atOnce))
 			for i := range records {
 				records[i] = &kgo.Record{Topic: "bare", Key: []byte("sales"), Value: value, Headers: benchHeaders(d)}
 			}

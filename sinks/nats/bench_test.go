@@ -166,9 +166,9 @@ func BenchmarkEndToEnd(b *testing.B) {
 					stream(b, k.conn, c.PrefixKey) // is deleted with the benchmark
 				}
 			})
-			sinkbench.Run(b, f, func(n int) error {
-				for ; n > 0; n -= batch {
-					k.bare(b, min(n, batch))
+			sinkbench.Run(b, f, batch, func(n, atOnce int) error {
+				for ; n > 0; n -= atOnce {
+					k.bare(b, min(n, atOnce))
 				}
 				return nil
 			})

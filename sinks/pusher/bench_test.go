@@ -84,9 +84,9 @@ func BenchmarkEndToEnd(b *testing.B) {
 		*c = s.config()
 		c.Events = sink.Switches{"CALL": true}
 	})
-	sinkbench.Run(b, f, func(n int) error {
-		for ; n > 0; n -= 10 {
-			if err := postBare(client, s, e, min(n, 10)); err != nil {
+	sinkbench.Run(b, f, 10, func(n, atOnce int) error {
+		for ; n > 0; n -= atOnce {
+			if err := postBare(client, s, e, min(n, atOnce)); err != nil {
 				return err
 			}
 		}

@@ -160,9 +160,9 @@ func BenchmarkEndToEnd(b *testing.B) {
 		*c = br.config()
 		c.GlobalEnabled, c.GlobalEvents = true, []string{sinkbench.Name}
 	})
-	sinkbench.Run(b, f, func(n int) error {
+	sinkbench.Run(b, f, 100, func(n, atOnce int) error {
 		for n > 0 {
-			confirms := make([]*amqp.DeferredConfirmation, min(n, 100))
+			confirms := make([]*amqp.DeferredConfirmation, min(n, atOnce))
 			for i := range confirms {
 				confirms[i] = p.publish(b)
 			}

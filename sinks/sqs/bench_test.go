@@ -88,9 +88,9 @@ func BenchmarkEndToEnd(b *testing.B) {
 				*c = a.config()
 				c.GlobalEnabled, c.Events, c.FIFO = true, sink.Switches{"CALL": true}, bc.fifo
 			})
-			sinkbench.Run(b, f, func(n int) error {
-				for ; n > 0; n -= 10 {
-					if err := sendBare(a, queue, body, min(n, 10), bc.fifo); err != nil {
+			sinkbench.Run(b, f, 10, func(n, atOnce int) error {
+				for ; n > 0; n -= atOnce {
+					if err := sendBare(a, queue, body, min(n, atOnce), bc.fifo); err != nil {
 						return err
 					}
 				}

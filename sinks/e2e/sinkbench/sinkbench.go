@@ -30,41 +30,48 @@ const Name = "call"
 // Data is the data of an event whose envelope has about 1 KiB.
 var Data = json.RawMessage(`"` + strings.Repeat("x", 768) + `"`)
 
-// Bare has the client library publish n events of that size, and returns when the server has confirmed them all.
-type Bare func(n int) error
+// Bare has the client library publish n events of that size, so many at once, and returns when the server has confirmed them all.
+type Bare func(n, atOnce int) error
 
-// Run emits b.N events of 64 instances, 4 callers each, to a sink that takes all of them to its global target, and reports what that took beside bare: events/s,
-// the processor time of this process in us/event, the same of the bare loop, and the events/s as a share of the bare loop's.
-func Run(b *testing.B, f *sink.Factory, bare Bare) {
+// Run emits b.N events of 64 instances, 4 callers each, to a sink that takes all of them to its global target, and reports what that took: events/s,
+// and the processor time of this process in us/event. Beside it the same of the bare loop, with as many at once as the protocol has in a batch,
+// and the events/s as a share of the bare loop's, and of one that waits for each event (with a tenth of the events).
+func Run(b *testing.B, f *sink.Factory, batch int, bare Bare) {
 	hub := open(b, f)
 	deliver(b, hub, callers) // connects and declares
-	if err := bare(callers); err != nil {
+	if err := bare(callers, batch); err != nil {
 		b.Fatal(err)
 	}
 	b.ResetTimer()
-	floor := measure(b, func() error { return bare(b.N) })
-	whole := measure(b, func() error { deliver(b, hub, b.N); return nil })
+	few := max(1, b.N/10)
+	single := measure(b, few, func(n int) error { return bare(n, 1) })
+	floor := measure(b, b.N, func(n int) error { return bare(n, batch) })
+	whole := measure(b, b.N, func(n int) error { deliver(b, hub, n); return nil })
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(whole.perSecond(b.N), "events/s")
-	b.ReportMetric(whole.perEvent(b.N), "cpu-us/event")
-	b.ReportMetric(floor.perSecond(b.N), "bare-events/s")
-	b.ReportMetric(floor.perEvent(b.N), "bare-cpu-us/event")
-	b.ReportMetric(whole.perSecond(b.N)/floor.perSecond(b.N), "of-bare")
+	b.ReportMetric(whole.perSecond(), "events/s")
+	b.ReportMetric(whole.perEvent(), "cpu-us/event")
+	b.ReportMetric(floor.perSecond(), "bare-events/s")
+	b.ReportMetric(floor.perEvent(), "bare-cpu-us/event")
+	b.ReportMetric(whole.perSecond()/floor.perSecond(), "of-bare")
+	b.ReportMetric(whole.perSecond()/single.perSecond(), "of-single")
 }
 
 // cost is what a number of events took.
-type cost struct{ wall, cpu time.Duration }
+type cost struct {
+	events    int
+	wall, cpu time.Duration
+}
 
-func (c cost) perSecond(n int) float64 { return float64(n) / c.wall.Seconds() }
-func (c cost) perEvent(n int) float64  { return float64(c.cpu.Microseconds()) / float64(n) }
+func (c cost) perSecond() float64 { return float64(c.events) / c.wall.Seconds() }
+func (c cost) perEvent() float64  { return float64(c.cpu.Microseconds()) / float64(c.events) }
 
-func measure(b *testing.B, run func() error) cost {
+func measure(b *testing.B, events int, run func(n int) error) cost {
 	b.Helper()
 	begin, before := time.Now(), processorTime()
-	if err := run(); err != nil {
+	if err := run(events); err != nil {
 		b.Fatal(err)
 	}
-	return cost{time.Since(begin), processorTime() - before}
+	return cost{events, time.Since(begin), processorTime() - before}
 }
 
 // open runs a hub on a file, with that sink only, until the benchmark is over.
