@@ -34,7 +34,8 @@ type Bus interface {
 	// subscription of the group in the whole cluster, beginning with the first message that the log holds when the
 	// group is new, and with the first one not acked otherwise. Of an instance the next message comes after the ack of the
 	// last; those of different instances may come, and be acked, at once and out of order, up to a limit of the engine's. A
-	// nack, or the end of a subscription, has the message delivered again, and with it some of what was acked behind it.
+	// nack has the message delivered again after a pause; after the end of a subscription what was not acked comes again,
+	// and with it some of what was acked behind it.
 	Group(name string) message.Subscriber
 
 	// Shards returns the number of shards, at least 1, the same for the life of the log.
