@@ -27,7 +27,8 @@ type talk struct {
 	ready   wire.Reply
 	last    uint64 // number of the last event
 
-	errs    tail // the end of its standard error
+	errs    tail          // the end of its standard error
+	said    chan struct{} // closed when there is no more of that
 	refused int
 	refusal string
 }
@@ -44,9 +45,12 @@ func begin(ctx context.Context, s Subject) (*talk, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &talk{ctx: ctx, subject: s, proc: proc, heard: make(chan heard, 4096)}
+	t := &talk{ctx: ctx, subject: s, proc: proc, heard: make(chan heard, 4096), said: make(chan struct{})}
 	t.readers.Go(t.read)
-	t.readers.Go(func() { _, _ = io.Copy(&t.errs, proc.Err) })
+	t.readers.Go(func() {
+		defer close(t.said)
+		_, _ = io.Copy(&t.errs, proc.Err)
+	})
 	if err := t.greet(); err != nil {
 		t.end()
 		return nil, t.explain(err)
@@ -239,8 +243,15 @@ func (t *talk) note() string {
 	return fmt.Sprintf("%d events were refused, which is an answer too; the last one: %s", t.refused, t.refusal)
 }
 
+// lastWords is how long a plugin that breaks a rule may take to say why.
+const lastWords = time.Second
+
 // explain adds what the plugin has said on standard error, for it may say why.
 func (t *talk) explain(err error) error {
+	select {
+	case <-t.said:
+	case <-time.After(lastWords):
+	}
 	if said := t.errs.String(); said != "" {
 		return fmt.Errorf("%w\nits standard error ends with: %s", err, said)
 	}
