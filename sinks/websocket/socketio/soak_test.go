@@ -11,17 +11,20 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/evosink/evosink/sinks/websocket/socketio"
 )
 
 // TestClientsThatComeGoAndMisbehaveCostNobodyElse has clients join, emit,
 // leave, stall, send garbage and vanish while two others follow a stream, which
 // must be complete; and nothing may be left at the end. EVOSINK_SOAK makes it
-// as long as it says ("30m").
+// as long as it says ("30m"), with some 2,000 clients at once; then memory must not
+// grow either.
 func TestClientsThatComeGoAndMisbehaveCostNobodyElse(t *testing.T) {
-	duration := 2 * time.Second
+	load := soak{duration: 2 * time.Second, clients: 8, stall: 20 * time.Millisecond, noise: 1}
 	if d, err := time.ParseDuration(os.Getenv("EVOSINK_SOAK")); err == nil {
-		duration = d
+		load = soak{duration: d, clients: 5000, stall: 4 * time.Second, noise: 50, beat: 2 * time.Millisecond}
 	}
 	srv, url := serve(t, func(c *socketio.Config) {
 		c.Recovery.Window = time.Minute
@@ -56,18 +59,22 @@ func TestClientsThatComeGoAndMisbehaveCostNobodyElse(t *testing.T) {
 	before := runtime.NumGoroutine()
 	stop := stream(func(i int) {
 		plain.Emit(ctx, "n", num(i))
-		n.Emit(ctx, "n", num(i), socketio.String(strings.Repeat("x", 500)))
+		if i%load.noise == 0 {
+			n.Emit(ctx, "n", num(i), socketio.String(strings.Repeat("x", 500)))
+		}
+		time.Sleep(load.beat)
 	})
 	var wg sync.WaitGroup
-	deadline := time.Now().Add(duration)
-	for i := range 8 {
+	deadline := time.Now().Add(load.duration)
+	for i := range load.clients {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(i), 1))
 			for time.Now().Before(deadline) {
-				misbehave(t, url, r)
+				load.misbehave(t, url, r)
 			}
 		})
 	}
+	wg.Go(func() { load.watchMemory(t, srv) })
 	last := -1
 	done := make(chan int)
 	go func() { wg.Wait(); done <- stop() }()
@@ -99,8 +106,39 @@ func check(t *testing.T, packet string, open bool, next *int) {
 	*next++
 }
 
+// soak is how much there is to bear.
+type soak struct {
+	duration time.Duration
+	clients  int           // that come again and again; not half of them are there at a time
+	stall    time.Duration // of a client, at most
+	noise    int           // one in so many events goes to all of them
+	beat     time.Duration // of the stream
+}
+
+// watchMemory fails if the heap is larger in the last quarter than it was after
+// the first. It holds the clients too.
+func (l soak) watchMemory(t *testing.T, srv *socketio.Server) {
+	if l.duration < time.Minute {
+		return
+	}
+	var heap [4]uint64 // the most seen in each quarter
+	var sessions int
+	for i := range 40 {
+		time.Sleep(l.duration / 41)
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		heap[i/10] = max(heap[i/10], m.HeapInuse+m.StackInuse)
+		sessions = max(sessions, int(srv.Stats().Sessions))
+	}
+	t.Logf("at most %d sessions; most memory in each quarter: %v", sessions, heap)
+	if heap[3] > heap[1]*5/4 {
+		t.Errorf("memory grows: %v", heap)
+	}
+}
+
 // misbehave is the life of one client.
-func misbehave(t *testing.T, url string, r *rand.Rand) {
+func (l soak) misbehave(t *testing.T, url string, r *rand.Rand) {
 	p := anyClient(t, url, r)
 	defer p.close()
 	p.send("40")
@@ -110,7 +148,9 @@ func misbehave(t *testing.T, url string, r *rand.Rand) {
 		case 0:
 			p.send("40/d" + string(rune('a'+r.IntN(5))))
 		case 1:
-			p.send(`42["all","` + strings.Repeat("y", r.IntN(2000)) + `"]`)
+			if r.IntN(l.noise) == 0 {
+				p.send(`42["all","` + strings.Repeat("y", r.IntN(2000)) + `"]`)
+			}
 		case 2:
 			p.send(`451-["all",{"_placeholder":true,"num":0}]`)
 			p.sendBinary(make([]byte, r.IntN(500)))
@@ -121,17 +161,35 @@ func misbehave(t *testing.T, url string, r *rand.Rand) {
 		case 5:
 			p.send(garbage[r.IntN(len(garbage))])
 		case 6:
-			time.Sleep(time.Duration(r.IntN(20)) * time.Millisecond) // nor does it ever read
+			time.Sleep(rand.N(l.stall)) // nor does it ever read
 		}
 	}
 }
 
 func anyClient(t *testing.T, url string, r *rand.Rand) wire {
-	switch r.IntN(4) {
+	switch r.IntN(5) {
 	case 0:
 		return pollWire(t, url)
 	case 1:
 		return dialWire(t, url, "EIO=3")
+	case 2:
+		return halfUpgraded(t, url)
 	}
 	return dialWire(t, url, "EIO=4")
+}
+
+// halfUpgraded is a client that upgrades and lets its poll go without a word.
+func halfUpgraded(t *testing.T, url string) wire {
+	w := pollWire(t, url)
+	conn, resp, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(url, "http")+"?EIO=4&transport=websocket&sid="+w.sid, nil)
+	if err != nil {
+		return w
+	}
+	resp.Body.Close()
+	w.close()
+	conn.WriteMessage(websocket.TextMessage, []byte("2probe"))
+	conn.SetReadDeadline(time.Now().Add(time.Second))
+	conn.ReadMessage()
+	conn.WriteMessage(websocket.TextMessage, []byte("5"))
+	return &wsWire{conn}
 }
