@@ -24,7 +24,7 @@ import (
 func TestClientsThatComeGoAndMisbehaveCostNobodyElse(t *testing.T) {
 	load := soak{duration: 2 * time.Second, clients: 8, stall: 20 * time.Millisecond, noise: 1}
 	if d, err := time.ParseDuration(os.Getenv("EVOSINK_SOAK")); err == nil {
-		load = soak{duration: d, clients: 5000, stall: 4 * time.Second, noise: 50, beat: 2 * time.Millisecond}
+		load = soak{duration: d, clients: 6000, stall: 6 * time.Second, noise: 50, beat: 2 * time.Millisecond}
 	}
 	srv, url := serve(t, func(c *socketio.Config) {
 		c.Recovery.Window = time.Minute
@@ -69,6 +69,7 @@ func TestClientsThatComeGoAndMisbehaveCostNobodyElse(t *testing.T) {
 	for i := range load.clients {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(i), 1))
+			time.Sleep(rand.N(4 * load.stall)) // not all at once
 			for time.Now().Before(deadline) {
 				load.misbehave(t, url, r)
 			}
@@ -109,7 +110,7 @@ func check(t *testing.T, packet string, open bool, next *int) {
 // soak is how much there is to bear.
 type soak struct {
 	duration time.Duration
-	clients  int           // that come again and again; not half of them are there at a time
+	clients  int           // that come again and again; most of the time they are cut off
 	stall    time.Duration // of a client, at most
 	noise    int           // one in so many events goes to all of them
 	beat     time.Duration // of the stream
@@ -129,7 +130,7 @@ func (l soak) watchMemory(t *testing.T, srv *socketio.Server) {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		heap[i/10] = max(heap[i/10], m.HeapInuse+m.StackInuse)
-		sessions = max(sessions, int(srv.Stats().Sessions))
+		sessions = max(sessions, srv.Stats().Sessions)
 	}
 	t.Logf("at most %d sessions; most memory in each quarter: %v", sessions, heap)
 	if heap[3] > heap[1]*5/4 {
@@ -141,6 +142,7 @@ func (l soak) watchMemory(t *testing.T, srv *socketio.Server) {
 func (l soak) misbehave(t *testing.T, url string, r *rand.Rand) {
 	p := anyClient(t, url, r)
 	defer p.close()
+	defer func() { time.Sleep(rand.N(l.stall)) }() // some have been cut off by then
 	p.send("40")
 	garbage := []string{"4abc", "40", "x", "2", "451-[1]", "42{}", "1", `42["drop"]`, "41"}
 	for range r.IntN(6) {
