@@ -31,7 +31,7 @@ func (s *Server) openPolling(w http.ResponseWriter, r *http.Request, dialect pac
 		cookie.Value = session.id
 		http.SetCookie(w, &cookie)
 	}
-	session.respond(w, r, session.endPoll(p))
+	session.respond(w, r, session.endPoll(p, maxPolled(r)))
 }
 
 // openWebSocket opens a session on a websocket of its own.

@@ -32,7 +32,7 @@ func (s *Session) poll(w http.ResponseWriter, r *http.Request) {
 		s.abortPoll(p)
 		return
 	}
-	s.respond(w, r, s.endPoll(p))
+	s.respond(w, r, s.endPoll(p, maxPolled(r)))
 }
 
 // beginPoll makes a GET the pending one.
@@ -94,11 +94,11 @@ func (s *Session) awaitPackets(ctx context.Context, p *polling) bool {
 	}
 }
 
-// endPoll returns the packets that answer the pending GET.
-func (s *Session) endPoll(p *polling) []packet.Packet {
+// endPoll returns the packets that answer the pending GET, up to most.
+func (s *Session) endPoll(p *polling, most int) []packet.Packet {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	packets := p.take()
+	packets := p.take(most)
 	if s.state == leaving && len(p.queue) == 0 {
 		s.vanish()
 	}

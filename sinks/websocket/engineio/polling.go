@@ -2,14 +2,28 @@ package engineio
 
 import (
 	"errors"
+	"math"
+	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/evosink/evosink/sinks/websocket/engineio/packet"
 )
 
-// maxPolled is how many packets one poll is answered with at most: the Python
-// client refuses more.
-const maxPolled = 16
+// maxPolledPython is how many packets one poll is answered with at most if the
+// client is python-engineio, which refuses more and ends. Others take all that
+// waits: a bound would be one on how much they get in a round trip.
+const maxPolledPython = 16
+
+// maxPolled returns how many packets answer the poll r at most. The HTTP
+// libraries that the Python client stands on say "python-requests/2.32" and
+// "Python/3.13 aiohttp/3.11".
+func maxPolled(r *http.Request) int {
+	if strings.Contains(strings.ToLower(r.UserAgent()), "python") {
+		return maxPolledPython
+	}
+	return math.MaxInt
+}
 
 var (
 	errOverlap = errors.New("engineio: two requests of a kind at once")
@@ -73,11 +87,11 @@ func (p *polling) cut(t packet.Type) {
 	}
 }
 
-// take ends the pending GET with what it is answered. A close packet behind a
+// take ends the pending GET with what it is answered, up to most packets. A close packet behind a
 // message is left to the next one: the reference client would end before it has
 // looked at the messages that came with it (section B6).
-func (p *polling) take() []packet.Packet {
-	n := min(len(p.queue), maxPolled)
+func (p *polling) take(most int) []packet.Packet {
+	n := min(len(p.queue), most)
 	if n > 1 && p.queue[n-1].Type == packet.Close && p.queue[n-2].Type == packet.Message {
 		n--
 	}

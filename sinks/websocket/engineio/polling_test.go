@@ -29,16 +29,31 @@ func TestAPollWaitsAndTakesEverythingBuffered(t *testing.T) {
 	p.get(t).want(t, 200, "4two\x1ebAQIDBA==\x1e4three €")
 }
 
-func TestAPollTakesSixteenPacketsAtMost(t *testing.T) {
-	s := open(t, nil)
-	p, app := s.poll(t)
-	var want []string
-	for i := range 20 {
-		app.Send(text(fmt.Sprint(i)))
-		want = append(want, fmt.Sprint("4", i))
+func TestAPollTakesSixteenPacketsAtMostForThePythonClient(t *testing.T) {
+	tests := []struct {
+		agent string
+		polls []int // packets in each
+	}{
+		{"python-requests/2.32.3", []int{16, 4}},
+		{"Python/3.13 aiohttp/3.11.16", []int{16, 4}},
+		{"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36", []int{20}},
+		{"", []int{20}},
 	}
-	p.get(t).want(t, 200, strings.Join(want[:16], "\x1e"))
-	p.get(t).want(t, 200, strings.Join(want[16:], "\x1e"))
+	for _, test := range tests {
+		t.Run(test.agent, func(t *testing.T) {
+			s := open(t, nil)
+			p, app := s.poll(t)
+			var want []string
+			for i := range 20 {
+				app.Send(text(fmt.Sprint(i)))
+				want = append(want, fmt.Sprint("4", i))
+			}
+			for _, n := range test.polls {
+				s.ask(t, "GET", p.query, "", "User-Agent", test.agent).want(t, 200, strings.Join(want[:n], "\x1e"))
+				want = want[n:]
+			}
+		})
+	}
 }
 
 func TestAPostDeliversItsPacketsInOrder(t *testing.T) {
@@ -249,8 +264,9 @@ func TestALongFarewellTakesSeveralPolls(t *testing.T) {
 		app.Send(text("x"))
 	}
 	app.Close(engineio.ReasonForcedClose)
-	p.get(t).want(t, 200, strings.TrimSuffix(strings.Repeat("4x\x1e", 16), "\x1e"))
-	p.get(t).want(t, 200, "1")
+	python := []string{"User-Agent", "python-requests/2.32.3"}
+	s.ask(t, "GET", p.query, "", python...).want(t, 200, strings.TrimSuffix(strings.Repeat("4x\x1e", 16), "\x1e"))
+	s.ask(t, "GET", p.query, "", python...).want(t, 200, "1")
 }
 
 func TestPayloadsAreCompressedIfLargeAndAccepted(t *testing.T) {

@@ -36,7 +36,7 @@ func forbidden(err error) *refusal {
 }
 
 // refuse answers with a refusal: to plain requests as JSON, to websocket
-// handshakes with the bare message and always status 400.
+// handshakes with the bare message and, whatever the table says, status 400.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, refused *refusal) {
 	header := w.Header()
 	switch {
@@ -45,7 +45,11 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, refused *refusal
 	case wantsWebSocket(r):
 		header.Set("Content-Type", "text/html")
 		header.Set("Connection", "close")
-		_ = answer(w, http.StatusBadRequest, []byte(refused.Message))
+		status := http.StatusBadRequest
+		if refused == shuttingDown { // which is not in the table
+			status = refused.status
+		}
+		_ = answer(w, status, []byte(refused.Message))
 	default:
 		header.Set("Content-Type", "application/json")
 		refuseBody(w, r, refused.status, refused.body())

@@ -12,6 +12,13 @@ func (s *Server) add(session *Session) bool {
 	return true
 }
 
+// isClosed reports whether no new session is let in.
+func (s *Server) isClosed() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.closed
+}
+
 // ended counts out a session that is no longer open, if it was ever known.
 func (s *Server) ended(session *Session) {
 	s.mu.Lock()

@@ -59,6 +59,8 @@ func (s *Server) verifySession(r *http.Request, ask ask) *refusal {
 
 func (s *Server) verifyHandshake(r *http.Request, ask ask) *refusal {
 	switch {
+	case s.isClosed():
+		return shuttingDown
 	case r.Method != http.MethodGet:
 		return badHandshakeMethod
 	case wantsWebSocket(r) != (ask.transport == WebSocket):

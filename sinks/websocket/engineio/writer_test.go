@@ -145,8 +145,9 @@ func TestServerCloseEndsEverySession(t *testing.T) {
 		if a := s.ask(t, "GET", pollingQuery, ""); a.status != 503 {
 			t.Errorf("a handshake is answered with %d", a.status)
 		}
-		late := s.dial(t, "EIO=4&transport=websocket")
-		late.wantClosed(t)
+		if _, late := s.handshake(t, "EIO=4&transport=websocket"); late.StatusCode != 503 {
+			t.Errorf("a websocket handshake is answered with %s", late.Status)
+		}
 	})
 }
 

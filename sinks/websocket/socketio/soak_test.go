@@ -50,7 +50,9 @@ func TestClientsThatComeGoAndMisbehaveCostNobodyElse(t *testing.T) {
 	}
 	n := srv.Handle("/", hooks)
 	srv.HandleFunc(func(name string) bool { return strings.HasPrefix(name, "/d") }, hooks)
-	plain := srv.Handle("/stream", socketio.Hooks{})
+	plain := srv.Handle("/stream", socketio.Hooks{
+		Disconnect: func(_ *socketio.Socket, reason socketio.Reason) { t.Log("a follower has left:", reason) },
+	})
 
 	followers := []*peer{dial(t, url), poll(t, url)}
 	for _, p := range followers {
@@ -100,8 +102,11 @@ func TestClientsThatComeGoAndMisbehaveCostNobodyElse(t *testing.T) {
 
 func check(t *testing.T, packet string, open bool, next *int) {
 	t.Helper()
+	if !open {
+		t.Fatal("a follower has been cut off")
+	}
 	event, _ := offset(t, packet)
-	if want := `2/stream,["n",` + string(num(*next).JSON) + `]`; !open || event != want {
+	if want := `2/stream,["n",` + string(num(*next).JSON) + `]`; event != want {
 		t.Fatalf("got %q, want %s", packet, want)
 	}
 	*next++
