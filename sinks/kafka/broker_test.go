@@ -2,25 +2,22 @@ package kafka_test
 
 import (
 	"context"
-	"encoding/json"
 	"net"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
 	"github.com/evosink/evosink/core/sink/sinktest"
 	"github.com/evosink/evosink/sinks/kafka"
 )
 
 // patience bounds every wait: only a failure uses it up.
-const patience = 30 * time.Second
+const patience = sinktest.Patience
 
 // cluster starts a cluster of one broker that creates topics when asked to, as Kafka does by default.
 func cluster(t testing.TB, opts ...kfake.Opt) *kfake.Cluster {
@@ -49,45 +46,14 @@ func config(c *kfake.Cluster) kafka.Config {
 // start makes and starts a sink that is closed with the test.
 func start(t testing.TB, c kafka.Config, hosts ...sink.Host) *kafka.Sink {
 	t.Helper()
-	h := sink.Host{Logger: zerolog.Nop(), Directory: sinktest.Directory{}}
-	if len(hosts) > 0 {
-		h = hosts[0]
-	}
-	s, err := kafka.New(c, h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Start(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := s.Close(ctx); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
-	return s
+	return sinktest.Start(t, kafka.New, c, hosts...)
 }
 
 // delivery is an event on its way to an instance's topic, or with scope Global to the global one.
 func delivery(scope sink.Scope, instance, name string) *sink.Delivery {
-	e := &event.Event{
-		ID: event.NewID(), Name: name, Instance: instance, Time: time.Date(2025, 10, 21, 14, 0, 39, 512e6, time.UTC),
-		ServerURL: "https://api.example", Sender: "5511999990000@s.whatsapp.net", Origin: "BaileysStartupService", APIKey: "token",
-		Data: json.RawMessage(`{"pushName":"Ana <&> Zoë"}`),
-	}
-	return &sink.Delivery{Event: e, Scope: scope, Target: sink.Target(scope.String()), Attempt: 1, Key: e.ID + "/" + scope.String()}
-}
-
-// deliver delivers, which must succeed.
-func deliver(t testing.TB, s sink.Sink, d *sink.Delivery) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := s.Deliver(ctx, d); err != nil {
-		t.Fatalf("Deliver: %v", err)
-	}
+	d := sinktest.NewDelivery(scope, instance, name)
+	d.Event.Origin = "BaileysStartupService"
+	return d
 }
 
 // A consumer reads topics from their beginning.
@@ -143,7 +109,7 @@ func (c *consumer) ids() (ids []string) {
 // wait returns the first n records.
 func (c *consumer) wait(t testing.TB, n int) []*kgo.Record {
 	t.Helper()
-	eventually(t, "the records arrive", func() bool { return len(c.all()) >= n })
+	sinktest.Eventually(t, "the records arrive", func() bool { return len(c.all()) >= n })
 	return c.all()
 }
 
@@ -154,16 +120,6 @@ func header(r *kgo.Record, key string) string {
 		}
 	}
 	return ""
-}
-
-// eventually waits until f holds.
-func eventually(t testing.TB, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !f(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
 }
 
 // A gated listener lets a test take the broker away, as if its machine were, and give it back with all it has stored.

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/sinktest"
 	"github.com/evosink/evosink/sinks/kafka"
 )
 
@@ -67,7 +68,7 @@ func TestTheSinkAuthenticates(t *testing.T) {
 			c := cluster(t, kfake.EnableSASL(), kfake.Superuser(method, "evo", "pä ss"))
 			conf := config(c)
 			conf.SASL = kafka.SASL{Enabled: true, Mechanism: mechanism, Username: "evo", Password: "pä ss"}
-			deliver(t, start(t, conf), delivery(sink.Instance, "sales", "call"))
+			sinktest.Deliver(t, start(t, conf), delivery(sink.Instance, "sales", "call"))
 
 			conf.SASL.Password = "wr0ng"
 			err := start(t, conf).Deliver(t.Context(), delivery(sink.Instance, "sales", "call"))
@@ -97,7 +98,7 @@ func TestTheSinkTalksTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			conf := config(c)
 			conf.TLS = tls
-			deliver(t, start(t, conf), delivery(sink.Instance, "sales", "call"))
+			sinktest.Deliver(t, start(t, conf), delivery(sink.Instance, "sales", "call"))
 		})
 	}
 	conf := config(c)
@@ -128,7 +129,7 @@ func TestEveryCompressionArrives(t *testing.T) {
 	for _, name := range []string{"none", "gzip", "snappy", "lz4", "zstd"} {
 		conf := config(c)
 		conf.Compression = name
-		deliver(t, start(t, conf), delivery(sink.Instance, name, "call"))
+		sinktest.Deliver(t, start(t, conf), delivery(sink.Instance, name, "call"))
 		if got := consume(t, c, "evolution."+name+".call").wait(t, 1)[0]; len(got.Value) == 0 {
 			t.Errorf("%s: empty", name)
 		}

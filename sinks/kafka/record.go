@@ -37,27 +37,8 @@ func (c *Config) topicOf(e *event.Event, scope sink.Scope) (string, error) {
 
 func suffix(wire string) string { return strings.ToLower(strings.ReplaceAll(wire, "_", ".")) }
 
-// escape returns s with _xHH in place of each byte that the names of topics cannot hold, HH being its hexadecimal digits: the
-// instance "Loja 1" has topics of Loja_x201. To Evolution API such instances are out of reach.
-func escape(s string) string {
-	if strings.IndexFunc(s, isForeign) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for _, c := range []byte(s) {
-		if isForeign(rune(c)) {
-			fmt.Fprintf(&b, "_x%02X", c)
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
-}
-
-// isForeign reports whether names of topics cannot hold c.
-func isForeign(c rune) bool {
-	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("._-", c))
-}
+// escape makes what the names of topics can hold of a name.
+func escape(name string) string { return sink.Escape(name, "._-") }
 
 // record makes the record of a delivery (evolution.md 3.7).
 func (s *Sink) record(d *sink.Delivery) (*kgo.Record, error) {

@@ -54,7 +54,7 @@ func TestEventsGoWhereEvolutionPutsThem(t *testing.T) {
 	} {
 		t.Run(want.scope.String()+" "+want.name, func(t *testing.T) {
 			d := delivery(want.scope, want.instance, want.name)
-			deliver(t, s, d)
+			sinktest.Deliver(t, s, d)
 			r := consume(t, c, want.topic).wait(t, 1)[0]
 			if string(r.Key) != want.key || !r.Timestamp.Equal(d.Event.Time) {
 				t.Errorf("key %q, timestamp %v", r.Key, r.Timestamp)
@@ -83,7 +83,7 @@ func headers(r *kgo.Record) (out []string) {
 func TestTheOldClockAndTheTokenAreShownWhereConfigured(t *testing.T) {
 	c := cluster(t)
 	h := sink.Host{Envelope: event.Codec{ExposeAPIKey: true, LocalTime: time.FixedZone("BRT", -3*3600)}}
-	deliver(t, start(t, config(c), h), delivery(sink.Global, "sales", "call"))
+	sinktest.Deliver(t, start(t, config(c), h), delivery(sink.Global, "sales", "call"))
 	r := consume(t, c, "evolution.global.call").wait(t, 1)[0]
 	if !strings.Contains(string(r.Value), `"date_time":"2025-10-21T11:00:39.512Z"`) || !strings.Contains(string(r.Value), `"apikey":"token"`) {
 		t.Errorf("value %s", r.Value)
@@ -101,7 +101,7 @@ func TestTopicsAreCreatedOnDemandOnlyIfConfigured(t *testing.T) {
 	}
 	conf := config(c)
 	conf.AutoCreateTopics, conf.NumPartitions = true, 3
-	deliver(t, start(t, conf), delivery(sink.Instance, "sales", "call"))
+	sinktest.Deliver(t, start(t, conf), delivery(sink.Instance, "sales", "call"))
 	if got := topicsOf(t, c)["evolution.sales.call"].Partitions; len(got) != 3 {
 		t.Errorf("the topic has %d partitions, want 3", len(got))
 	}
@@ -128,7 +128,7 @@ func TestGlobalTopicsAreThereBeforeTheFirstEvent(t *testing.T) {
 	conf.Events = sink.Switches{"GROUP_UPDATE": true, "GROUP_PARTICIPANTS_UPDATE": true, "CALL": false}
 	start(t, conf)
 	for _, name := range []string{"evolution.global.groups.update", "evolution.global.group-participants.update"} {
-		eventually(t, name+" exists", func() bool { return topicsOf(t, c).Has(name) })
+		sinktest.Eventually(t, name+" exists", func() bool { return topicsOf(t, c).Has(name) })
 	}
 	if topicsOf(t, c).Has("evolution.global.call") {
 		t.Error("a topic was made for an event that is switched off")
@@ -140,7 +140,7 @@ func TestATopicThatWasDeletedIsMadeAgainForALaterAttempt(t *testing.T) {
 	conf := config(c)
 	conf.AutoCreateTopics = true
 	s := start(t, conf)
-	deliver(t, s, delivery(sink.Instance, "sales", "call"))
+	sinktest.Deliver(t, s, delivery(sink.Instance, "sales", "call"))
 	client, err := kadm.NewOptClient(kgo.SeedBrokers(c.ListenAddrs()...))
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +150,7 @@ func TestATopicThatWasDeletedIsMadeAgainForALaterAttempt(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := delivery(sink.Instance, "sales", "call")
-	eventually(t, "an attempt succeeds", func() bool {
+	sinktest.Eventually(t, "an attempt succeeds", func() bool {
 		err := s.Deliver(t.Context(), d)
 		if sink.IsPermanent(err) {
 			t.Fatal(err)
@@ -206,7 +206,7 @@ func TestABatchIsFewRequestsAndKeepsItsOrder(t *testing.T) {
 		return nil, nil, false
 	})
 	s := start(t, config(c))
-	deliver(t, s, delivery(sink.Instance, "sales", "call"))
+	sinktest.Deliver(t, s, delivery(sink.Instance, "sales", "call"))
 	var batch []*sink.Delivery
 	for range 500 {
 		batch = append(batch, delivery(sink.Instance, "sales", "call"))
@@ -290,7 +290,7 @@ func TestNoBrokerMakesDeliveriesFailAtOnce(t *testing.T) {
 	}
 	gate.set(false)
 	d := delivery(sink.Instance, "sales", "call")
-	eventually(t, "an attempt succeeds", func() bool { return s.Deliver(t.Context(), d) == nil })
+	sinktest.Eventually(t, "an attempt succeeds", func() bool { return s.Deliver(t.Context(), d) == nil })
 	if since, _ := s.Connection(); s.Check(t.Context()) != nil || since.IsZero() {
 		t.Error("the sink does not know that it is connected")
 	}
@@ -328,7 +328,7 @@ func TestABrokerThatComesAndGoesLosesNothingAndKeepsTheOrder(t *testing.T) {
 	for lane := range lanes {
 		got := consume(t, c, fmt.Sprintf("evolution.shop-%d.call", lane))
 		last := fmt.Sprintf("%d-%03d", lane, each-1)
-		eventually(t, "the last event arrives", func() bool { ids := got.ids(); return len(ids) > 0 && ids[len(ids)-1] == last })
+		sinktest.Eventually(t, "the last event arrives", func() bool { ids := got.ids(); return len(ids) > 0 && ids[len(ids)-1] == last })
 		seen := map[string]bool{}
 		highest := ""
 		for _, id := range got.ids() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/sinktest"
 	"github.com/evosink/evosink/sinks/e2e/sinkbench"
 	"github.com/evosink/evosink/sinks/nats"
 )
@@ -71,12 +72,12 @@ func newKit(b *testing.B, stored bool) *kit {
 	}
 	k.Sink = start(b, c)
 	for range batch {
-		d := delivery(sink.Instance, instance, "call")
+		d := sinktest.NewDelivery(sink.Instance, instance, "call")
 		d.Event.Data = []byte(`"` + strings.Repeat("x", 768) + `"`) // an envelope of about 1 KiB
 		d.Key = ""                                                  // each is published many times: no doubles
 		k.deliveries = append(k.deliveries, d)
 	}
-	deliver(b, k, k.deliveries[0])
+	sinktest.Deliver(b, k, k.deliveries[0])
 	k.prefix, k.subject = instance, instance+".call"
 	k.data = event.Codec{}.Append(nil, k.deliveries[0].Event)
 	for range 100 {

@@ -97,10 +97,10 @@ func TestEveryWayToAuthenticate(t *testing.T) {
 			srv := local(t, c.server)
 			cfg := config(srv.ClientURL())
 			c.sink(&cfg, srv.Addr().String())
-			deliver(t, start(t, cfg), delivery(sink.Instance, "sales", "call"))
+			sinktest.Deliver(t, start(t, cfg), sinktest.NewDelivery(sink.Instance, "sales", "call"))
 
 			denied := config(srv.ClientURL())
-			err := start(t, denied).Deliver(t.Context(), delivery(sink.Instance, "sales", "call"))
+			err := start(t, denied).Deliver(t.Context(), sinktest.NewDelivery(sink.Instance, "sales", "call"))
 			if !sink.IsUnavailable(err) || !strings.Contains(strings.ToLower(err.Error()), "authorization") {
 				t.Errorf("without credentials: %v", err)
 			}
@@ -113,7 +113,7 @@ func TestNoSecretIsEverShown(t *testing.T) {
 	var log bytes.Buffer
 	c := config("nats://u:s3cret@" + srv.Addr().String())
 	s := start(t, c, zerolog.New(zerolog.SyncWriter(&log)))
-	err := s.Deliver(t.Context(), delivery(sink.Instance, "sales", "call"))
+	err := s.Deliver(t.Context(), sinktest.NewDelivery(sink.Instance, "sales", "call"))
 	if err == nil || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("error: %v", err)
 	}
@@ -160,7 +160,7 @@ func TestEventsTravelOverTLS(t *testing.T) {
 			})
 			cfg := config("tls://" + srv.Addr().String())
 			cfg.TLS = c.tls
-			err := start(t, cfg).Deliver(t.Context(), delivery(sink.Instance, "sales", "call"))
+			err := start(t, cfg).Deliver(t.Context(), sinktest.NewDelivery(sink.Instance, "sales", "call"))
 			if c.fails != (err != nil) || c.fails && !strings.Contains(err.Error(), "certificate") {
 				t.Errorf("Deliver: %v", err)
 			}
@@ -178,16 +178,16 @@ func TestAServerThatIsAwayIsUnavailableAtOnceAndFoundWhenItComes(t *testing.T) {
 	p.Down()
 	u.Host = p.Address
 	s := start(t, config(u.String()))
-	if err := s.Deliver(t.Context(), delivery(sink.Instance, "evosink-test", "call")); !sink.IsUnavailable(err) || !strings.Contains(err.Error(), "refused") {
+	if err := s.Deliver(t.Context(), sinktest.NewDelivery(sink.Instance, "evosink-test", "call")); !sink.IsUnavailable(err) || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("Deliver: %v", err)
 	}
 	began := time.Now()
-	if err := s.Deliver(t.Context(), delivery(sink.Instance, "evosink-test", "call")); !sink.IsUnavailable(err) || time.Since(began) > 2*time.Second {
+	if err := s.Deliver(t.Context(), sinktest.NewDelivery(sink.Instance, "evosink-test", "call")); !sink.IsUnavailable(err) || time.Since(began) > 2*time.Second {
 		t.Errorf("Deliver: %v after %v", err, time.Since(began))
 	}
 	p.Up()
-	eventually(t, "the sink is healthy", func() bool { return s.Check(t.Context()) == nil })
-	deliver(t, s, delivery(sink.Instance, "evosink-test", "call"))
+	sinktest.Eventually(t, "the sink is healthy", func() bool { return s.Check(t.Context()) == nil })
+	sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Instance, "evosink-test", "call"))
 	if since, last := s.Connection(); since.IsZero() || last == nil {
 		t.Errorf("connected since %v, last error %v", since, last)
 	}
@@ -202,7 +202,7 @@ func TestAServerThatDoesNotGreetIsUnavailable(t *testing.T) {
 	defer l.Close()
 	c := config("nats://" + l.Addr().String())
 	c.ConnectTimeout = 100 * time.Millisecond
-	if err := start(t, c).Deliver(t.Context(), delivery(sink.Instance, "sales", "call")); !sink.IsUnavailable(err) {
+	if err := start(t, c).Deliver(t.Context(), sinktest.NewDelivery(sink.Instance, "sales", "call")); !sink.IsUnavailable(err) {
 		t.Errorf("Deliver: %v", err)
 	}
 }
@@ -225,7 +225,7 @@ func TestWhatWasConfirmedArrivedHoweverOftenTheConnectionIsCut(t *testing.T) {
 			cuts++
 			go p.Cut()
 		}
-		d := delivery(sink.Instance, instance, "call")
+		d := sinktest.NewDelivery(sink.Instance, instance, "call")
 		err := s.Deliver(t.Context(), d)
 		if err == nil {
 			confirmed = append(confirmed, d.Event.ID)
@@ -239,7 +239,7 @@ func TestWhatWasConfirmedArrivedHoweverOftenTheConnectionIsCut(t *testing.T) {
 	if err := conn.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the last arrives", func() bool {
+	sinktest.Eventually(t, "the last arrives", func() bool {
 		ids := arrived()
 		return len(ids) > 0 && ids[len(ids)-1] >= confirmed[len(confirmed)-1]
 	})
@@ -269,7 +269,7 @@ func TestNothingIsLostOrOvertakenWhenTheServerStops(t *testing.T) {
 		Down: func() { stop(srv) },
 		Up:   func() { srv = local(t, func(o *server.Options) { store(o); o.Port = port }) },
 		Delivery: func(lane, n int) *sink.Delivery {
-			d := delivery(sink.Instance, instance(lane), "call")
+			d := sinktest.NewDelivery(sink.Instance, instance(lane), "call")
 			d.Event.ID = id(lane, n)
 			d.Key = d.Event.ID + "/instance"
 			return d

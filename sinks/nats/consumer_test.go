@@ -24,7 +24,7 @@ func TestSubscribersOfEvolutionReceiveUnchanged(t *testing.T) {
 		{sink.Instance, "group-participants.update", instance + ".group-participants.update"},
 		{sink.Global, "connection.update", c.PrefixKey + ".connection.update"},
 	} {
-		deliver(t, s, delivery(k.scope, instance, k.name))
+		sinktest.Deliver(t, s, sinktest.NewDelivery(k.scope, instance, k.name))
 		if !lines.Scan() {
 			t.Fatal("the consumer has ended")
 		}

@@ -3,7 +3,6 @@ package nats_test
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"os"
 	"sync"
 	"testing"
@@ -21,7 +20,7 @@ import (
 )
 
 // patience bounds every wait: only a failure uses it up.
-const patience = 30 * time.Second
+const patience = sinktest.Patience
 
 // service returns the address of the real server at EVOSINK_TEST_NATS, and a connection to it.
 func service(t testing.TB) (uri string, conn *natsgo.Conn) {
@@ -113,51 +112,7 @@ func start(t testing.TB, c nats.Config, log ...zerolog.Logger) *nats.Sink {
 	if len(log) > 0 {
 		h.Logger = log[0]
 	}
-	s, err := nats.New(c, h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Start(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := s.Close(ctx); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
-	return s
-}
-
-// delivery is an event on its way to an instance's subject, or with scope Global to the global one.
-func delivery(scope sink.Scope, instance, name string) *sink.Delivery {
-	e := &event.Event{
-		ID: event.NewID(), Name: name, Instance: instance, Time: time.Date(2025, 10, 21, 14, 0, 39, 512e6, time.UTC),
-		ServerURL: "https://api.example", Sender: "5511999990000@s.whatsapp.net", APIKey: "token",
-		Data: json.RawMessage(`{"pushName":"Ana <&> Zoë"}`),
-	}
-	return &sink.Delivery{Event: e, Scope: scope, Target: sink.Target(scope.String()), Attempt: 1, Key: e.ID + "/" + scope.String()}
-}
-
-// deliver delivers, which must succeed.
-func deliver(t testing.TB, s sink.Sink, d *sink.Delivery) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := s.Deliver(ctx, d); err != nil {
-		t.Fatalf("Deliver: %v", err)
-	}
-}
-
-// eventually waits until f holds.
-func eventually(t testing.TB, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !f(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
+	return sinktest.Start(t, nats.New, c, h)
 }
 
 // stream returns a JetStream client that deletes the stream when the test is over.

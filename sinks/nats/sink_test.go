@@ -65,8 +65,8 @@ func TestEventsGoWhereEvolutionPutsThem(t *testing.T) {
 		{sink.Global, "SendMessage", instance + "-global.sendmessage"},
 	} {
 		sub := subscribe(t, conn, k.subject)
-		d := delivery(k.scope, instance, k.name)
-		deliver(t, s, d)
+		d := sinktest.NewDelivery(k.scope, instance, k.name)
+		sinktest.Deliver(t, s, d)
 		got := next(t, sub)
 		want := fmt.Sprintf(`{"event":%q,"instance":%q,"data":{"pushName":"Ana <&> Zoë"},"server_url":"https://api.example",`+
 			`"date_time":"2025-10-21T14:00:39.512Z","sender":"5511999990000@s.whatsapp.net","apikey":null,"id":%q}`, k.name, instance, d.Event.ID)
@@ -85,7 +85,7 @@ func TestANameThatBreaksSubjectsIsEscapedAndTheLogSaysSoOnce(t *testing.T) {
 	var log bytes.Buffer
 	s := start(t, config(srv.ClientURL()), zerolog.New(zerolog.SyncWriter(&log)))
 	for range 3 {
-		deliver(t, s, delivery(sink.Instance, "Loja 1", "call"))
+		sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Instance, "Loja 1", "call"))
 		next(t, sub)
 	}
 	s.Close(t.Context())
@@ -98,10 +98,10 @@ func TestAnEventThatIsTooLargeIsPermanentAndHoldsUpItsLaneOnly(t *testing.T) {
 	srv := local(t, func(o *server.Options) { o.MaxPayload = 1024 })
 	sub := subscribe(t, connect(t, srv.ClientURL()), ">")
 	s := start(t, config(srv.ClientURL()))
-	large := delivery(sink.Instance, "a", "call")
+	large := sinktest.NewDelivery(sink.Instance, "a", "call")
 	large.Event.Data = []byte(`"` + strings.Repeat("x", 2000) + `"`)
-	b := delivery(sink.Instance, "b", "call")
-	errs := s.DeliverBatch(t.Context(), []*sink.Delivery{large, delivery(sink.Instance, "a", "call"), b})
+	b := sinktest.NewDelivery(sink.Instance, "b", "call")
+	errs := s.DeliverBatch(t.Context(), []*sink.Delivery{large, sinktest.NewDelivery(sink.Instance, "a", "call"), b})
 	if !sink.IsPermanent(errs[0]) || !strings.Contains(errs[0].Error(), "1024") || errs[1] == nil || errs[2] != nil {
 		t.Errorf("got %v", errs)
 	}
@@ -115,10 +115,10 @@ func TestTheStreamIsMadeAndKeepsWhatWasDelivered(t *testing.T) {
 	c := config(srv.ClientURL())
 	c.JetStream = nats.JetStream{Enabled: true, Stream: "EVENTS", MaxAge: time.Hour, MaxBytes: 1 << 20, Replicas: 1}
 	s := start(t, c)
-	d := delivery(sink.Instance, "sales", "messages.upsert")
-	deliver(t, s, d)
-	deliver(t, s, d) // a second attempt after a confirm that got lost
-	deliver(t, s, delivery(sink.Global, "sales", "group-participants.update"))
+	d := sinktest.NewDelivery(sink.Instance, "sales", "messages.upsert")
+	sinktest.Deliver(t, s, d)
+	sinktest.Deliver(t, s, d) // a second attempt after a confirm that got lost
+	sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Global, "sales", "group-participants.update"))
 
 	js := stream(t, connect(t, srv.ClientURL()), "EVENTS")
 	made, err := js.Stream(t.Context(), "EVENTS")
@@ -143,17 +143,17 @@ func TestAStreamThatWasDeletedIsMadeAgain(t *testing.T) {
 	c := config(srv.ClientURL())
 	c.JetStream = nats.JetStream{Enabled: true, Stream: "EVENTS", Replicas: 1}
 	s := start(t, c)
-	deliver(t, s, delivery(sink.Instance, "sales", "call"))
+	sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Instance, "sales", "call"))
 	js := stream(t, connect(t, srv.ClientURL()), "EVENTS")
 	if err := js.DeleteStream(t.Context(), "EVENTS"); err != nil {
 		t.Fatal(err)
 	}
-	d := delivery(sink.Instance, "sales", "call")
+	d := sinktest.NewDelivery(sink.Instance, "sales", "call")
 	err := s.Deliver(t.Context(), d)
 	if err == nil || !strings.Contains(err.Error(), "no stream takes") || sink.IsPermanent(err) || sink.IsUnavailable(err) {
 		t.Errorf("without it: %v", err)
 	}
-	deliver(t, s, d)
+	sinktest.Deliver(t, s, d)
 }
 
 func TestWhatAStreamRefusesIsNoSuccess(t *testing.T) {
@@ -169,13 +169,13 @@ func TestWhatAStreamRefusesIsNoSuccess(t *testing.T) {
 	c := config(srv.ClientURL())
 	c.JetStream.Enabled = true
 	s := start(t, c)
-	large := delivery(sink.Instance, "sales", "call")
+	large := sinktest.NewDelivery(sink.Instance, "sales", "call")
 	large.Event.Data = []byte(`"` + strings.Repeat("x", 2000) + `"`)
 	if err := s.Deliver(t.Context(), large); !sink.IsPermanent(err) {
 		t.Errorf("larger than the stream takes: %v", err)
 	}
-	deliver(t, s, delivery(sink.Instance, "sales", "call"))
-	err = s.Deliver(t.Context(), delivery(sink.Instance, "sales", "call"))
+	sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Instance, "sales", "call"))
+	err = s.Deliver(t.Context(), sinktest.NewDelivery(sink.Instance, "sales", "call"))
 	if err == nil || sink.IsPermanent(err) || sink.IsUnavailable(err) {
 		t.Errorf("a full stream: %v", err)
 	}
@@ -186,11 +186,11 @@ func TestWithoutJetStreamOnTheServerTheSinkSaysSo(t *testing.T) {
 	c := config(srv.ClientURL())
 	c.Timeout = time.Second
 	c.JetStream = nats.JetStream{Enabled: true, Stream: "EVENTS", Replicas: 1}
-	if err := start(t, c).Deliver(t.Context(), delivery(sink.Instance, "sales", "call")); err == nil || sink.IsPermanent(err) {
+	if err := start(t, c).Deliver(t.Context(), sinktest.NewDelivery(sink.Instance, "sales", "call")); err == nil || sink.IsPermanent(err) {
 		t.Errorf("with a stream to make: %v", err)
 	}
 	c.JetStream.Stream = ""
-	err := start(t, c).Deliver(t.Context(), delivery(sink.Instance, "sales", "call"))
+	err := start(t, c).Deliver(t.Context(), sinktest.NewDelivery(sink.Instance, "sales", "call"))
 	if err == nil || !strings.Contains(err.Error(), "no stream takes") {
 		t.Errorf("without: %v", err)
 	}
@@ -218,13 +218,13 @@ func TestARefusedSubjectIsNoSuccess(t *testing.T) {
 			var wg sync.WaitGroup
 			for i := range 20 {
 				wg.Go(func() {
-					err := s.Deliver(t.Context(), delivery(sink.Instance, fmt.Sprint("bad-", i), "call"))
+					err := s.Deliver(t.Context(), sinktest.NewDelivery(sink.Instance, fmt.Sprint("bad-", i), "call"))
 					if err == nil || !strings.Contains(err.Error(), "permission") || sink.IsPermanent(err) || sink.IsUnavailable(err) {
 						t.Errorf("refused: %v", err)
 					}
 				})
 				wg.Go(func() {
-					if err := s.Deliver(t.Context(), delivery(sink.Instance, "good", "call")); err != nil {
+					if err := s.Deliver(t.Context(), sinktest.NewDelivery(sink.Instance, "good", "call")); err != nil {
 						t.Errorf("allowed: %v", err)
 					}
 				})
@@ -239,8 +239,8 @@ func TestADeliveryEndsWithItsContextOrTheTimeout(t *testing.T) {
 	c := config(uri)
 	c.Timeout = 50 * time.Millisecond
 	s := start(t, c)
-	eventually(t, "connected", func() bool { return s.Check(t.Context()) == nil })
-	if err := s.Deliver(context.Background(), delivery(sink.Instance, "sales", "call")); !errors.Is(err, context.DeadlineExceeded) || sink.IsUnavailable(err) {
+	sinktest.Eventually(t, "connected", func() bool { return s.Check(t.Context()) == nil })
+	if err := s.Deliver(context.Background(), sinktest.NewDelivery(sink.Instance, "sales", "call")); !errors.Is(err, context.DeadlineExceeded) || sink.IsUnavailable(err) {
 		t.Errorf("no answer: %v", err)
 	}
 }

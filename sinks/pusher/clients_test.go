@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/sinktest"
 )
 
 // needs skips a test whose client is not installed, unless the environment says that it must be there.
@@ -48,7 +49,7 @@ func TestPushersOwnClientReceivesUs(t *testing.T) {
 	}
 	expect("subscribed")
 	it := start(t, s.config())
-	deliver(t, it, delivery(sink.Instance, "sales", "messages.upsert", `{"text":"olá <b>"}`))
+	sinktest.Deliver(t, it, delivery(sink.Instance, "sales", "messages.upsert", `{"text":"olá <b>"}`))
 	expect(`messages.upsert of sales: {"text":"olá <b>"}`)
 	batch := []*sink.Delivery{delivery(sink.Instance, "other", "messages.upsert", `0`)}
 	for i := range 12 {

@@ -3,7 +3,6 @@ package pusher
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
@@ -56,27 +55,8 @@ func (s *Sink) destination(d *sink.Delivery) string {
 	return s.config.AppID
 }
 
-// escape returns s with _xHH in place of each byte that the names of channels cannot hold, HH being its hexadecimal digits: the
-// instance "Loja 1" is on channel Loja_x201. To Evolution API such instances are out of reach.
-func escape(s string) string {
-	if strings.IndexFunc(s, isForeign) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for _, c := range []byte(s) {
-		if isForeign(rune(c)) {
-			fmt.Fprintf(&b, "_x%02X", c)
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
-}
-
-// isForeign reports whether names of channels cannot hold c.
-func isForeign(c rune) bool {
-	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("_-=@,.;", c))
-}
+// escape makes what the names of channels can hold of a name.
+func escape(name string) string { return sink.Escape(name, "_-=@,.;") }
 
 // tell says in the log, once, that an instance's name is not what clients have to ask for.
 func (s *Sink) tell(instance, channel string) {

@@ -1,7 +1,6 @@
 package pusher_test
 
 import (
-	"context"
 	"crypto/hmac"
 	"crypto/md5"
 	"crypto/sha256"
@@ -20,15 +19,14 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/rs/zerolog"
 
-	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/sinktest"
 	"github.com/evosink/evosink/sinks/pusher"
 )
 
 // patience bounds every wait: only a failure uses it up.
-const patience = 30 * time.Second
+const patience = sinktest.Patience
 
 const appID, appKey, appSecret = "4711", "278d425bdf160c739803", "7ad3773142a6692b25b8"
 
@@ -218,46 +216,15 @@ func settings() json.RawMessage {
 // start makes and starts a sink that is closed with the test.
 func start(t testing.TB, c pusher.Config, hosts ...sink.Host) *pusher.Sink {
 	t.Helper()
-	h := sink.Host{Logger: zerolog.Nop()}
-	if len(hosts) > 0 {
-		h = hosts[0]
-	}
-	s, err := pusher.New(c, h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Start(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := s.Close(ctx); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
-	return s
+	return sinktest.Start(t, pusher.New, c, hosts...)
 }
 
 // delivery is an event on its way to the global app, or to the instance's with the settings of its own.
 func delivery(scope sink.Scope, instance, name, data string) *sink.Delivery {
-	e := &event.Event{
-		ID: event.NewID(), Name: name, Instance: instance, Time: time.Date(2025, 10, 21, 14, 0, 39, 512e6, time.UTC),
-		ServerURL: "https://api.example", Sender: "5511999990000@s.whatsapp.net", APIKey: "token", Data: json.RawMessage(data),
-	}
-	d := &sink.Delivery{Event: e, Scope: scope, Target: sink.Target(scope.String()), Attempt: 1, Key: e.ID + "/" + scope.String()}
+	d := sinktest.NewDelivery(scope, instance, name)
+	d.Event.Data = json.RawMessage(data)
 	if scope == sink.Instance {
 		d.Settings = settings()
 	}
 	return d
-}
-
-// deliver delivers, which must succeed.
-func deliver(t testing.TB, s sink.Sink, d *sink.Delivery) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := s.Deliver(ctx, d); err != nil {
-		t.Fatalf("Deliver: %v", err)
-	}
 }

@@ -64,7 +64,7 @@ func TestEventsGoWhereEvolutionPutsThem(t *testing.T) {
 	} {
 		s := newServer(t)
 		d := delivery(want.scope, want.instance, want.name, `{"pushName":"Ana <&> Zoë"}`)
-		deliver(t, start(t, s.config()), d)
+		sinktest.Deliver(t, start(t, s.config()), d)
 		got := s.got()[0]
 		if got.Channel != want.channel || got.Event != want.name {
 			t.Errorf("%s on %s", got.Event, got.Channel)
@@ -81,7 +81,7 @@ func TestTheDestinationIsTheInstancesAppAlsoOnTheGlobalOne(t *testing.T) {
 	s := newServer(t)
 	d := delivery(sink.Global, "sales", "call", `{}`)
 	d.Settings = json.RawMessage(`{"enabled":false,"appId":"99"}`)
-	deliver(t, start(t, s.config()), d)
+	sinktest.Deliver(t, start(t, s.config()), d)
 	if got := s.got()[0].Data; !strings.Contains(got, `"destination":"99"`) {
 		t.Errorf("got %s", got)
 	}
@@ -90,7 +90,7 @@ func TestTheDestinationIsTheInstancesAppAlsoOnTheGlobalOne(t *testing.T) {
 func TestTheOldClockAndTheTokenAreShownWhereConfigured(t *testing.T) {
 	s := newServer(t)
 	h := sink.Host{Envelope: event.Codec{ExposeAPIKey: true, LocalTime: time.FixedZone("BRT", -3*3600)}}
-	deliver(t, start(t, s.config(), h), delivery(sink.Global, "sales", "call", `{}`))
+	sinktest.Deliver(t, start(t, s.config(), h), delivery(sink.Global, "sales", "call", `{}`))
 	if got := s.got()[0].Data; !strings.Contains(got, `"date_time":"2025-10-21T11:00:39.512Z"`) || !strings.Contains(got, `"apikey":"token"`) {
 		t.Errorf("got %s", got)
 	}
@@ -101,7 +101,7 @@ func TestTheQRImageIsLeftOutOfACopy(t *testing.T) {
 	const data = `{"qrcode":{"instance":"sales","code":"2@k<q>","base64":"data:image/png;base64,iVBORw0KGgo"}}`
 	d := delivery(sink.Global, "sales", "qrcode.updated", data)
 	it := start(t, s.config())
-	deliver(t, it, d)
+	sinktest.Deliver(t, it, d)
 	if got := s.got()[0].Data; !strings.Contains(got, `"data":{"qrcode":{"code":"2@k<q>","instance":"sales"}}`) {
 		t.Errorf("got %s", got)
 	}
@@ -109,7 +109,7 @@ func TestTheQRImageIsLeftOutOfACopy(t *testing.T) {
 		t.Error("the shared event has lost its image")
 	}
 	limit := delivery(sink.Global, "sales", "qrcode.updated", `{"message":"QR code limit reached, please login again","statusCode":500}`)
-	deliver(t, it, limit) // it has no qrcode, on which Evolution API fails
+	sinktest.Deliver(t, it, limit) // it has no qrcode, on which Evolution API fails
 	if got := s.got()[1].Data; !strings.Contains(got, `"data":{"message":"QR code limit reached, please login again","statusCode":500}`) {
 		t.Errorf("got %s", got)
 	}
@@ -124,7 +124,7 @@ func TestAnEventThatIsTooLargeLosesItsMedia(t *testing.T) {
 		{`{"message":{"base64":"` + blob + blob + `","text":"oi & <b>"}}`, `{"message":{"text":"oi & <b>"}}`},
 		{`[{"image":{"jpegThumbnail":{"0":1},"n":12345678901234567890}},{"base64":"` + blob + blob + `"}]`, `[{"image":{"n":12345678901234567890}},{}]`},
 	} {
-		deliver(t, it, delivery(sink.Global, "sales", "messages.upsert", want[0]))
+		sinktest.Deliver(t, it, delivery(sink.Global, "sales", "messages.upsert", want[0]))
 		got := s.got()
 		if last := got[len(got)-1].Data; !strings.Contains(last, `"data":`+want[1]+`,`) {
 			t.Errorf("got %s", last)

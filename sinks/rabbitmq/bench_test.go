@@ -10,6 +10,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/sinktest"
 	"github.com/evosink/evosink/sinks/e2e/sinkbench"
 	"github.com/evosink/evosink/sinks/rabbitmq"
 )
@@ -87,9 +88,9 @@ type publisher struct {
 func newPublisher(b *testing.B) publisher {
 	br := newBroker(b)
 	br.owns(br.name, br.name+".call")
-	d := delivery(sink.Global, "sales", "call")
+	d := sinktest.NewDelivery(sink.Global, "sales", "call")
 	d.Event.Data = benchData()
-	deliver(b, start(b, br.config()), d) // declares
+	sinktest.Deliver(b, start(b, br.config()), d) // declares
 	ch, err := br.Channel()
 	if err == nil {
 		err = ch.Confirm(false)
@@ -119,9 +120,9 @@ func benchSink(b *testing.B) (*rabbitmq.Sink, *sink.Delivery) {
 	br := newBroker(b)
 	br.owns(br.name, br.name+".call")
 	s := start(b, br.config())
-	d := delivery(sink.Global, "sales", "call")
+	d := sinktest.NewDelivery(sink.Global, "sales", "call")
 	d.Event.Data = benchData()
-	deliver(b, s, d)
+	sinktest.Deliver(b, s, d)
 	return s, d
 }
 

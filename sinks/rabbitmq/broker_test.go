@@ -2,7 +2,6 @@ package rabbitmq_test
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"net/url"
 	"os"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
-	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
@@ -19,7 +17,7 @@ import (
 )
 
 // patience bounds every wait: only a failure uses it up.
-const patience = 30 * time.Second
+const patience = sinktest.Patience
 
 // A broker is the real RabbitMQ at EVOSINK_TEST_AMQP, as seen by a consumer. Its names are this test's own.
 type broker struct {
@@ -117,55 +115,7 @@ func next(t testing.TB, got <-chan amqp.Delivery) amqp.Delivery {
 // start makes and starts a sink that is closed with the test.
 func start(t testing.TB, c rabbitmq.Config, hosts ...sink.Host) *rabbitmq.Sink {
 	t.Helper()
-	h := sink.Host{Logger: zerolog.Nop(), Directory: sinktest.Directory{}}
-	if len(hosts) > 0 {
-		h = hosts[0]
-	}
-	s, err := rabbitmq.New(c, h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Start(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := s.Close(ctx); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
-	return s
-}
-
-// delivery is an event on its way to an instance's queue, or with scope Global to the global one.
-func delivery(scope sink.Scope, instance, name string) *sink.Delivery {
-	e := &event.Event{
-		ID: event.NewID(), Name: name, Instance: instance, Time: time.Date(2025, 10, 21, 14, 0, 39, 512e6, time.UTC),
-		ServerURL: "https://api.example", Sender: "5511999990000@s.whatsapp.net", APIKey: "token",
-		Data: json.RawMessage(`{"pushName":"Ana <&> Zoë"}`),
-	}
-	return &sink.Delivery{Event: e, Scope: scope, Target: sink.Target(scope.String()), Attempt: 1, Key: e.ID + "/" + scope.String()}
-}
-
-// deliver delivers, which must succeed.
-func deliver(t testing.TB, s sink.Sink, d *sink.Delivery) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := s.Deliver(ctx, d); err != nil {
-		t.Fatalf("Deliver: %v", err)
-	}
-}
-
-// eventually waits until f holds.
-func eventually(t testing.TB, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !f(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
+	return sinktest.Start(t, rabbitmq.New, c, hosts...)
 }
 
 // proxied returns a proxy of the broker, and the URI that leads through it.

@@ -22,11 +22,11 @@ func TestConsumersOfEvolutionReceiveUnchanged(t *testing.T) {
 				b.owns(c.prefix + "." + e)
 			}
 			s := start(t, b.config())
-			before := delivery(c.scope, instance, events[0])
-			deliver(t, s, before) // what comes before the consumer does is kept for it
+			before := sinktest.NewDelivery(c.scope, instance, events[0])
+			sinktest.Deliver(t, s, before) // what comes before the consumer does is kept for it
 			lines := sinktest.NodeConsumer(t, "testdata/consumer", "amqplib", append([]string{b.uri, c.exchange, c.prefix}, events...)...)
 			for _, e := range events {
-				deliver(t, s, delivery(c.scope, instance, e))
+				sinktest.Deliver(t, s, sinktest.NewDelivery(c.scope, instance, e))
 			}
 			got := map[string]int{}
 			for range len(events) + 1 {

@@ -18,12 +18,12 @@ func TestABrokerThatIsAwayIsUnavailableAtOnceAndFoundWhenItComes(t *testing.T) {
 	c := b.config()
 	c.URI = uri
 	s := start(t, c)
-	eventually(t, "the sink knows that the broker is away", func() bool {
+	sinktest.Eventually(t, "the sink knows that the broker is away", func() bool {
 		err := s.Check(t.Context())
 		return err != nil && strings.Contains(err.Error(), "refused")
 	})
 	began := time.Now()
-	if err := s.Deliver(t.Context(), delivery(sink.Global, "sales", "call")); !sink.IsUnavailable(err) {
+	if err := s.Deliver(t.Context(), sinktest.NewDelivery(sink.Global, "sales", "call")); !sink.IsUnavailable(err) {
 		t.Errorf("Deliver: %v", err)
 	}
 	if waited := time.Since(began); waited > 2*time.Second {
@@ -33,8 +33,8 @@ func TestABrokerThatIsAwayIsUnavailableAtOnceAndFoundWhenItComes(t *testing.T) {
 		t.Errorf("connected since %v, last error %v", since, last)
 	}
 	p.Up()
-	eventually(t, "the sink is healthy", func() bool { return s.Check(t.Context()) == nil })
-	deliver(t, s, delivery(sink.Global, "sales", "call"))
+	sinktest.Eventually(t, "the sink is healthy", func() bool { return s.Check(t.Context()) == nil })
+	sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Global, "sales", "call"))
 	if since, last := s.Connection(); since.IsZero() || last == nil {
 		t.Errorf("connected since %v, last error %v", since, last)
 	}
@@ -54,7 +54,7 @@ func TestNothingIsLostOrOvertakenWhenTheBrokerStops(t *testing.T) {
 	each := sinktest.Outage{
 		Sink: start(t, c), Down: p.Down, Up: p.Up, Lanes: lanes, Away: 2 * time.Second,
 		Delivery: func(lane, n int) *sink.Delivery {
-			d := delivery(sink.Instance, instance(lane), "call")
+			d := sinktest.NewDelivery(sink.Instance, instance(lane), "call")
 			d.Event.ID = id(lane, n)
 			return d
 		},

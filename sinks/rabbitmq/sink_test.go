@@ -31,7 +31,7 @@ func TestContract(t *testing.T) {
 			return s
 		},
 		Listen: func(t *testing.T, s sink.Sink) func() []string {
-			deliver(t, s, delivery(sink.Global, "sales", "messages.upsert")) // makes the queue
+			sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Global, "sales", "messages.upsert")) // makes the queue
 			b.must(func(ch *amqp.Channel) error { _, err := ch.QueuePurge(queue, false); return err })
 			done := make(chan struct{})
 			t.Cleanup(func() { <-done }) // runs after the consumer was ended
@@ -74,8 +74,8 @@ func TestEventsGoWhereEvolutionPutsThem(t *testing.T) {
 		t.Run(c.scope.String()+" "+c.name, func(t *testing.T) {
 			queue := c.exchange + "." + c.suffix
 			b.owns(c.exchange, queue)
-			d := delivery(c.scope, instance, c.name)
-			deliver(t, start(t, b.config()), d)
+			d := sinktest.NewDelivery(c.scope, instance, c.name)
+			sinktest.Deliver(t, start(t, b.config()), d)
 			got := next(t, b.consume(queue))
 			if got.Exchange != c.exchange || got.RoutingKey != c.name {
 				t.Errorf("published to %q with key %q", got.Exchange, got.RoutingKey)
@@ -100,7 +100,7 @@ func TestExchangesQueuesAndBindingsAreThoseOfEvolution(t *testing.T) {
 	b := newBroker(t)
 	queue := b.name + ".call"
 	b.owns(b.name, queue)
-	deliver(t, start(t, b.config()), delivery(sink.Instance, b.name, "call"))
+	sinktest.Deliver(t, start(t, b.config()), sinktest.NewDelivery(sink.Instance, b.name, "call"))
 	b.must(func(ch *amqp.Channel) error { // what Evolution API itself would declare is no contradiction
 		if err := ch.ExchangeDeclare(b.name, "topic", true, false, false, false, nil); err != nil {
 			return err
@@ -115,7 +115,7 @@ func TestTheTokenIsShownOnlyWhereConfigured(t *testing.T) {
 	b.owns(b.name, b.name+".call")
 	c := b.config()
 	exposed := sink.Host{Logger: zerolog.Nop(), Directory: sinktest.Directory{}, Envelope: event.Codec{ExposeAPIKey: true}}
-	deliver(t, start(t, c, exposed), delivery(sink.Global, "sales", "call"))
+	sinktest.Deliver(t, start(t, c, exposed), sinktest.NewDelivery(sink.Global, "sales", "call"))
 	if got := body(t, next(t, b.consume(b.name+".call")).Body); got["apikey"] != "token" {
 		t.Errorf("apikey is %v", got["apikey"])
 	}
@@ -129,7 +129,7 @@ func TestGlobalQueuesAreThereBeforeTheFirstEvent(t *testing.T) {
 	c.GlobalEnabled, c.Events = true, sink.Switches{"GROUP_UPDATE": true, "GROUP_PARTICIPANTS_UPDATE": true, "CALL": false}
 	start(t, c)
 	for _, q := range queues {
-		eventually(t, q+" exists", func() bool { return b.exists(q) })
+		sinktest.Eventually(t, q+" exists", func() bool { return b.exists(q) })
 	}
 	if b.exists(b.name + ".call") {
 		t.Error("a queue was made for an event that is switched off")
@@ -145,7 +145,7 @@ func TestAQueueThatExistsWithOtherPropertiesIsUsedAsItIs(t *testing.T) {
 		return err
 	})
 	var log strings.Builder
-	deliver(t, start(t, b.config(), sink.Host{Logger: zerolog.New(zerolog.SyncWriter(&log)), Directory: sinktest.Directory{}}), delivery(sink.Global, "sales", "call"))
+	sinktest.Deliver(t, start(t, b.config(), sink.Host{Logger: zerolog.New(zerolog.SyncWriter(&log)), Directory: sinktest.Directory{}}), sinktest.NewDelivery(sink.Global, "sales", "call"))
 	next(t, b.consume(queue))
 	if !strings.Contains(log.String(), "used as it is") || !strings.Contains(log.String(), "x-queue-type") {
 		t.Errorf("the log does not say so: %s", log.String())
@@ -162,13 +162,13 @@ func TestAnExchangeOfAnotherTypeFailsItsOwnEventsOnly(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			err := s.Deliver(t.Context(), delivery(sink.Instance, b.name+"-bad", "call"))
+			err := s.Deliver(t.Context(), sinktest.NewDelivery(sink.Instance, b.name+"-bad", "call"))
 			if err == nil || !strings.Contains(err.Error(), "delete it") || sink.IsPermanent(err) || sink.IsUnavailable(err) {
 				t.Errorf("got %v", err)
 			}
 		})
 		wg.Go(func() {
-			if err := s.Deliver(t.Context(), delivery(sink.Instance, b.name, "call")); err != nil {
+			if err := s.Deliver(t.Context(), sinktest.NewDelivery(sink.Instance, b.name, "call")); err != nil {
 				t.Errorf("an event of another instance: %v", err)
 			}
 		})
@@ -189,13 +189,13 @@ func TestWhatWasDeletedIsMadeAgainForTheNextAttempt(t *testing.T) {
 			b := newBroker(t)
 			b.owns(b.name, b.name+".call")
 			s := start(t, b.config())
-			deliver(t, s, delivery(sink.Instance, b.name, "call"))
+			sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Instance, b.name, "call"))
 			b.must(func(ch *amqp.Channel) error { return remove(ch, b.name) })
-			d := delivery(sink.Instance, b.name, "call")
+			d := sinktest.NewDelivery(sink.Instance, b.name, "call")
 			if err := s.Deliver(t.Context(), d); err == nil || sink.IsPermanent(err) || sink.IsUnavailable(err) {
 				t.Fatalf("an event that no queue took: %v", err)
 			}
-			deliver(t, s, d)
+			sinktest.Deliver(t, s, d)
 			got := b.consume(b.name + ".call")
 			for next(t, got).MessageId != d.Event.ID {
 			}
@@ -209,19 +209,19 @@ func TestWithDeclareOffNothingIsCreated(t *testing.T) {
 	c := b.config()
 	c.Declare = false
 	s := start(t, c)
-	err := s.Deliver(t.Context(), delivery(sink.Global, "sales", "call"))
+	err := s.Deliver(t.Context(), sinktest.NewDelivery(sink.Global, "sales", "call"))
 	if err == nil || !strings.Contains(err.Error(), "no exchange") {
 		t.Errorf("without the exchange: %v", err)
 	}
 	b.must(func(ch *amqp.Channel) error {
 		return ch.ExchangeDeclare(b.name, "topic", true, false, false, false, nil)
 	})
-	deliver(t, s, delivery(sink.Global, "sales", "call")) // as for any publisher, nobody wants it
+	sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Global, "sales", "call")) // as for any publisher, nobody wants it
 	if b.exists(b.name + ".call") {
 		t.Error("a queue was created")
 	}
 	c.Mandatory = true
-	if err := start(t, c).Deliver(t.Context(), delivery(sink.Global, "sales", "call")); err == nil {
+	if err := start(t, c).Deliver(t.Context(), sinktest.NewDelivery(sink.Global, "sales", "call")); err == nil {
 		t.Error("with mandatory on, an event that no queue takes is a success")
 	}
 }
@@ -234,7 +234,7 @@ func TestAFullQueueThatRejectsIsAFailureToTryAgain(t *testing.T) {
 	s := start(t, c)
 	var err error
 	for range 10 {
-		if err = s.Deliver(t.Context(), delivery(sink.Global, "sales", "call")); err != nil {
+		if err = s.Deliver(t.Context(), sinktest.NewDelivery(sink.Global, "sales", "call")); err != nil {
 			break
 		}
 	}
@@ -258,8 +258,8 @@ func TestWhatExpiresGoesToTheDeadLetterExchange(t *testing.T) {
 	})
 	c := b.config()
 	c.Queues = rabbitmq.Queues{Type: "quorum", MessageTTL: 50 * time.Millisecond, MaxLength: 1000, MaxLengthBytes: 1 << 20, DeadLetterExchange: dead, DeadLetterRoutingKey: "expired"}
-	d := delivery(sink.Global, "sales", "call")
-	deliver(t, start(t, c), d)
+	d := sinktest.NewDelivery(sink.Global, "sales", "call")
+	sinktest.Deliver(t, start(t, c), d)
 	if got := next(t, b.consume(dead)); got.MessageId != d.Event.ID || got.RoutingKey != "expired" {
 		t.Errorf("got %s with key %s", got.MessageId, got.RoutingKey)
 	}
@@ -269,10 +269,10 @@ func TestNamesThatRabbitMQCannotCarryArePermanentFailures(t *testing.T) {
 	b := newBroker(t)
 	s := start(t, b.config())
 	for _, d := range []*sink.Delivery{
-		delivery(sink.Instance, "amq.topic", "call"),
-		delivery(sink.Instance, strings.Repeat("x", 250), "messages.upsert"),
-		delivery(sink.Instance, b.name, "custom.#"),
-		delivery(sink.Global, b.name, "*"),
+		sinktest.NewDelivery(sink.Instance, "amq.topic", "call"),
+		sinktest.NewDelivery(sink.Instance, strings.Repeat("x", 250), "messages.upsert"),
+		sinktest.NewDelivery(sink.Instance, b.name, "custom.#"),
+		sinktest.NewDelivery(sink.Global, b.name, "*"),
 	} {
 		if err := s.Deliver(t.Context(), d); !sink.IsPermanent(err) {
 			t.Errorf("instance %.20s, event %s: %v", d.Event.Instance, d.Event.Name, err)
@@ -284,9 +284,9 @@ func TestABatchStopsTheLaneThatFailsAndNoOther(t *testing.T) {
 	b := newBroker(t)
 	b.owns(b.name, b.name+".call")
 	s := start(t, b.config())
-	bad := delivery(sink.Instance, "amq.bad", "call")
-	behind := delivery(sink.Instance, "amq.bad", "messages.upsert")
-	batch := []*sink.Delivery{delivery(sink.Instance, b.name, "call"), bad, behind, delivery(sink.Instance, b.name, "call")}
+	bad := sinktest.NewDelivery(sink.Instance, "amq.bad", "call")
+	behind := sinktest.NewDelivery(sink.Instance, "amq.bad", "messages.upsert")
+	batch := []*sink.Delivery{sinktest.NewDelivery(sink.Instance, b.name, "call"), bad, behind, sinktest.NewDelivery(sink.Instance, b.name, "call")}
 	errs := s.DeliverBatch(t.Context(), batch)
 	if errs[0] != nil || errs[3] != nil {
 		t.Errorf("the healthy lane: %v, %v", errs[0], errs[3])
@@ -308,7 +308,7 @@ func TestABatchLargerThanAChannelTakesKeepsItsOrder(t *testing.T) {
 	s := start(t, b.config())
 	var batch []*sink.Delivery
 	for range 600 {
-		batch = append(batch, delivery(sink.Instance, b.name, "call"))
+		batch = append(batch, sinktest.NewDelivery(sink.Instance, b.name, "call"))
 	}
 	for i, err := range s.DeliverBatch(t.Context(), batch) {
 		if err != nil {
@@ -327,16 +327,16 @@ func TestTheQueuesOfADeletedInstanceGoWithItIfConfigured(t *testing.T) {
 	b := newBroker(t)
 	other := b.name + "-other"
 	b.owns(b.name, b.name+".call", other, other+".call")
-	deliver(t, start(t, b.config()), delivery(sink.Instance, b.name, "call")) // by an earlier process
-	deliver(t, start(t, b.config()), delivery(sink.Instance, other, "call"))
+	sinktest.Deliver(t, start(t, b.config()), sinktest.NewDelivery(sink.Instance, b.name, "call")) // by an earlier process
+	sinktest.Deliver(t, start(t, b.config()), sinktest.NewDelivery(sink.Instance, other, "call"))
 
 	c := b.config()
 	c.DeleteWithInstance = true
 	gone := &watched{changes: make(chan func(sink.Change), 1)}
 	s := start(t, c, sink.Host{Logger: zerolog.Nop(), Directory: gone})
 	(<-gone.changes)(sink.Change{Kind: sink.Deleted, Instance: b.name})
-	eventually(t, "the queue is gone", func() bool { return !b.exists(b.name + ".call") })
-	eventually(t, "the exchange is gone", func() bool {
+	sinktest.Eventually(t, "the queue is gone", func() bool { return !b.exists(b.name + ".call") })
+	sinktest.Eventually(t, "the exchange is gone", func() bool {
 		return b.do(func(ch *amqp.Channel) error {
 			return ch.ExchangeDeclarePassive(b.name, "topic", true, false, false, false, nil)
 		}) != nil
@@ -344,7 +344,7 @@ func TestTheQueuesOfADeletedInstanceGoWithItIfConfigured(t *testing.T) {
 	if !b.exists(other + ".call") {
 		t.Error("another instance's queue is gone too")
 	}
-	if err := s.Deliver(t.Context(), delivery(sink.Instance, b.name, "call")); !sink.IsPermanent(err) {
+	if err := s.Deliver(t.Context(), sinktest.NewDelivery(sink.Instance, b.name, "call")); !sink.IsPermanent(err) {
 		t.Errorf("a late event of the instance, which would make its queue again: %v", err)
 	}
 }
@@ -361,12 +361,12 @@ func TestCloseWaitsForDeliveriesUnderWay(t *testing.T) {
 	b := newBroker(t)
 	b.owns(b.name, b.name+".call")
 	s := start(t, b.config())
-	deliver(t, s, delivery(sink.Global, "sales", "call"))
+	sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Global, "sales", "call"))
 	errs, began := make(chan error, 8), make(chan struct{}, 8)
 	for range cap(errs) {
 		go func() {
 			began <- struct{}{}
-			errs <- s.Deliver(context.Background(), delivery(sink.Global, "sales", "call"))
+			errs <- s.Deliver(context.Background(), sinktest.NewDelivery(sink.Global, "sales", "call"))
 		}()
 	}
 	for range cap(began) {

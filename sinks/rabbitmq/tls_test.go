@@ -60,11 +60,11 @@ func TestEventsTravelOverTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := c
 			c.TLS = tls
-			deliver(t, start(t, c), delivery(sink.Global, "sales", "call"))
+			sinktest.Deliver(t, start(t, c), sinktest.NewDelivery(sink.Global, "sales", "call"))
 		})
 	}
 	t.Run("by a certificate nobody vouches for, it does not", func(t *testing.T) {
-		if err := start(t, c).Deliver(t.Context(), delivery(sink.Global, "sales", "call")); !sink.IsUnavailable(err) || !strings.Contains(err.Error(), "certificate") {
+		if err := start(t, c).Deliver(t.Context(), sinktest.NewDelivery(sink.Global, "sales", "call")); !sink.IsUnavailable(err) || !strings.Contains(err.Error(), "certificate") {
 			t.Errorf("Deliver: %v", err)
 		}
 	})

@@ -157,19 +157,19 @@ func TestABrokerThatBlocksPublishersIsUnavailableUntilItUnblocks(t *testing.T) {
 	s := start(t, c)
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error)
-	go func() { first <- s.Deliver(ctx, delivery(sink.Global, "sales", "call")) }()
-	eventually(t, "the sink knows", func() bool {
+	go func() { first <- s.Deliver(ctx, sinktest.NewDelivery(sink.Global, "sales", "call")) }()
+	sinktest.Eventually(t, "the sink knows", func() bool {
 		err := s.Check(t.Context())
 		return err != nil && strings.Contains(err.Error(), "low on memory")
 	})
 	cancel()
 	<-first
-	err := s.Deliver(t.Context(), delivery(sink.Global, "sales", "call"))
+	err := s.Deliver(t.Context(), sinktest.NewDelivery(sink.Global, "sales", "call"))
 	if !sink.IsUnavailable(err) || !strings.Contains(err.Error(), "low on memory") {
 		t.Errorf("Deliver: %v", err)
 	}
 	close(unblock)
-	eventually(t, "the sink is healthy", func() bool { return s.Check(t.Context()) == nil })
+	sinktest.Eventually(t, "the sink is healthy", func() bool { return s.Check(t.Context()) == nil })
 }
 
 // The broker takes the connection and then answers nothing: a hung one, or a firewall's idea of a closed port.
@@ -178,17 +178,17 @@ func TestABrokerThatDoesNotAnswerHoldsNobody(t *testing.T) {
 	c := rabbitmq.Defaults()
 	c.URI, c.ConnectTimeout = "amqp://"+address, 100*time.Millisecond
 	s := start(t, c)
-	if err := s.Deliver(t.Context(), delivery(sink.Global, "sales", "call")); !sink.IsUnavailable(err) {
+	if err := s.Deliver(t.Context(), sinktest.NewDelivery(sink.Global, "sales", "call")); !sink.IsUnavailable(err) {
 		t.Errorf("no answer to the handshake: %v", err)
 	}
 
 	address = fake(t, func(conn net.Conn) { greet(conn); <-t.Context().Done() })
 	c.URI, c.ConnectTimeout = "amqp://"+address, 5*time.Second
 	s = start(t, c)
-	eventually(t, "connected", func() bool { return s.Check(t.Context()) == nil })
+	sinktest.Eventually(t, "connected", func() bool { return s.Check(t.Context()) == nil })
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := s.Deliver(ctx, delivery(sink.Global, "sales", "call")); !errors.Is(err, context.DeadlineExceeded) {
+	if err := s.Deliver(ctx, sinktest.NewDelivery(sink.Global, "sales", "call")); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("no answer to a declaration: %v", err)
 	}
 }
@@ -199,8 +199,8 @@ func TestNoPasswordIsEverShown(t *testing.T) {
 	c := b.config()
 	c.URI = strings.Replace(b.uri, "guest:guest@", "guest:s3cret@", 1)
 	s := start(t, c, sink.Host{Logger: zerolog.New(zerolog.SyncWriter(&log)), Directory: sinktest.Directory{}})
-	eventually(t, "the broker refuses", func() bool { _, last := s.Connection(); return last != nil })
-	err := errors.Join(s.Check(t.Context()), s.Deliver(t.Context(), delivery(sink.Global, "sales", "call")))
+	sinktest.Eventually(t, "the broker refuses", func() bool { _, last := s.Connection(); return last != nil })
+	err := errors.Join(s.Check(t.Context()), s.Deliver(t.Context(), sinktest.NewDelivery(sink.Global, "sales", "call")))
 	if text := err.Error(); strings.Contains(text, "s3cret") || !strings.Contains(text, "403") {
 		t.Errorf("errors: %s", text)
 	}

@@ -47,27 +47,8 @@ func (c *Config) suffix(name string, scope sink.Scope) string {
 	return escape(strings.ToLower(event.ConfigName(name)))
 }
 
-// escape returns s with _xHH in place of each byte that the names of queues cannot hold, HH being its hexadecimal digits: the
-// instance "Loja 1" has queues of Loja_x201. To Evolution API such instances are out of reach.
-func escape(s string) string {
-	if strings.IndexFunc(s, isForeign) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for _, c := range []byte(s) {
-		if isForeign(rune(c)) {
-			fmt.Fprintf(&b, "_x%02X", c)
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
-}
-
-// isForeign reports whether names of queues cannot hold c.
-func isForeign(c rune) bool {
-	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("_-", c))
-}
+// escape makes what the names of queues can hold of a name.
+func escape(name string) string { return sink.Escape(name, "_-") }
 
 // groupOf returns the message group: the queue keeps the order in it. An instance's own queue has one.
 func (c *Config) groupOf(e *event.Event, scope sink.Scope) string {

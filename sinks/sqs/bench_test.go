@@ -11,6 +11,7 @@ import (
 
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/sinktest"
 	"github.com/evosink/evosink/sinks/e2e/sinkbench"
 	"github.com/evosink/evosink/sinks/sqs"
 )
@@ -28,7 +29,7 @@ func BenchmarkClient(b *testing.B) {
 		b.Run(bc.name, func(b *testing.B) {
 			a := newAccount(b)
 			queue := bareQueue(b, a, bc.fifo)
-			body := string(event.Codec{}.Append(nil, delivery(sink.Global, "shop", "call").Event))
+			body := string(event.Codec{}.Append(nil, sinktest.NewDelivery(sink.Global, "shop", "call").Event))
 			per := 10
 			if bc.fifo {
 				per = min(per, bc.groups)
@@ -81,7 +82,7 @@ func BenchmarkEndToEnd(b *testing.B) {
 		b.Run(bc.name, func(b *testing.B) {
 			a := newAccount(b)
 			queue := bareQueue(b, a, bc.fifo)
-			d := delivery(sink.Global, "shop", sinkbench.Name)
+			d := sinktest.NewDelivery(sink.Global, "shop", sinkbench.Name)
 			d.Event.Data = sinkbench.Data
 			body := string(event.Codec{}.Append(nil, d.Event))
 			f := sink.Use(sqs.Spec, func(c *sqs.Config) {
@@ -111,7 +112,7 @@ func BenchmarkDeliverBatch(b *testing.B) {
 			for b.Loop() {
 				batch := make([]*sink.Delivery, 100)
 				for i := range batch {
-					batch[i] = delivery(sink.Global, fmt.Sprintf("shop%d", i%bc.groups), "call")
+					batch[i] = sinktest.NewDelivery(sink.Global, fmt.Sprintf("shop%d", i%bc.groups), "call")
 				}
 				for _, err := range s.DeliverBatch(b.Context(), batch) {
 					if err != nil {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/sinktest"
 	"github.com/evosink/evosink/sinks/sqs"
 )
 
@@ -78,6 +79,6 @@ func TestTheDefaultChainGivesTheCredentials(t *testing.T) {
 	c := a.config()
 	c.AccessKeyID, c.SecretAccessKey, c.Region = "", "", ""
 	t.Setenv("AWS_REGION", "us-east-1")
-	deliver(t, start(t, c), delivery(sink.Instance, a.name, "call"))
+	sinktest.Deliver(t, start(t, c), sinktest.NewDelivery(sink.Instance, a.name, "call"))
 	a.take(a.name+"_call.fifo", 1)
 }

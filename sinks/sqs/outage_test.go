@@ -20,7 +20,7 @@ func TestNothingIsLostOrOvertakenWhenSQSIsAway(t *testing.T) {
 	each := sinktest.Outage{
 		Sink: start(t, c), Down: p.Down, Up: p.Up, Lanes: lanes, Away: 2 * time.Second,
 		Delivery: func(lane, n int) *sink.Delivery {
-			d := delivery(sink.Instance, fmt.Sprintf("%s-%d", a.name, lane), "call")
+			d := sinktest.NewDelivery(sink.Instance, fmt.Sprintf("%s-%d", a.name, lane), "call")
 			d.Event.ID = id(lane, n)
 			return d
 		},

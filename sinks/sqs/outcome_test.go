@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/sinktest"
 	"github.com/evosink/evosink/sinks/sqs"
 )
 
@@ -108,7 +109,7 @@ func TestWhatSQSAnswersDecidesWhatBecomesOfAnEvent(t *testing.T) {
 		{func(w http.ResponseWriter, _ []entry) { accept(w, nil, "", "") }, "not answered", false, false},
 	} {
 		s := newStub(t, want.answer)
-		err := start(t, s.config()).Deliver(t.Context(), delivery(sink.Instance, "sales", "call"))
+		err := start(t, s.config()).Deliver(t.Context(), sinktest.NewDelivery(sink.Instance, "sales", "call"))
 		if err == nil || !strings.Contains(err.Error(), want.says) || sink.IsPermanent(err) != want.permanent || sink.IsUnavailable(err) != want.unavailable {
 			t.Errorf("%s: got %v", want.says, err)
 		}
@@ -121,7 +122,7 @@ func TestWhatSQSAnswersDecidesWhatBecomesOfAnEvent(t *testing.T) {
 func TestNobodyThereMakesDeliveriesUnavailable(t *testing.T) {
 	s := newStub(t, nil)
 	s.Close()
-	if err := start(t, s.config()).Deliver(t.Context(), delivery(sink.Instance, "sales", "call")); !sink.IsUnavailable(err) {
+	if err := start(t, s.config()).Deliver(t.Context(), sinktest.NewDelivery(sink.Instance, "sales", "call")); !sink.IsUnavailable(err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -132,7 +133,7 @@ func TestNothingOvertakesAnEventOfItsGroupThatWasRefused(t *testing.T) {
 	c.ForceSingleQueue = true
 	var batch []*sink.Delivery
 	for _, text := range []string{"a1", "b1", "a2 poison", "b2", "a3", "b3"} {
-		d := delivery(sink.Global, "shop-"+text[:1], "call")
+		d := sinktest.NewDelivery(sink.Global, "shop-"+text[:1], "call")
 		d.Event.Data = json.RawMessage(`"` + text + `"`)
 		batch = append(batch, d)
 	}
@@ -159,7 +160,7 @@ func TestRequestsAreAsLargeAsSQSTakesThem(t *testing.T) {
 	c.FIFO, c.MaxPayloadSize = false, 8192
 	var batch []*sink.Delivery
 	for i := range 30 {
-		d := delivery(sink.Instance, "sales", "call")
+		d := sinktest.NewDelivery(sink.Instance, "sales", "call")
 		if i < 4 {
 			large(d, 5000)
 		}
@@ -191,7 +192,9 @@ func TestCloseEndsWhatDoesNotEndByItself(t *testing.T) {
 	defer close(over)
 	it := start(t, s.config())
 	result := make(chan error, 1)
-	go func() { result <- it.Deliver(context.Background(), delivery(sink.Instance, "sales", "call")) }()
+	go func() {
+		result <- it.Deliver(context.Background(), sinktest.NewDelivery(sink.Instance, "sales", "call"))
+	}()
 	<-arrived
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -201,7 +204,7 @@ func TestCloseEndsWhatDoesNotEndByItself(t *testing.T) {
 	if err := <-result; err == nil || sink.IsPermanent(err) {
 		t.Errorf("the delivery under way ended with %v", err)
 	}
-	if err := it.Deliver(t.Context(), delivery(sink.Instance, "sales", "call")); !sink.IsUnavailable(err) || !strings.Contains(err.Error(), "closed") {
+	if err := it.Deliver(t.Context(), sinktest.NewDelivery(sink.Instance, "sales", "call")); !sink.IsUnavailable(err) || !strings.Contains(err.Error(), "closed") {
 		t.Errorf("after Close: %v", err)
 	}
 }
@@ -212,7 +215,7 @@ func TestAServiceThatHangsDoesNotHoldADelivery(t *testing.T) {
 	defer close(over)
 	c := s.config()
 	c.Timeout = 100 * time.Millisecond
-	if err := start(t, c).Deliver(t.Context(), delivery(sink.Instance, "sales", "call")); !sink.IsUnavailable(err) {
+	if err := start(t, c).Deliver(t.Context(), sinktest.NewDelivery(sink.Instance, "sales", "call")); !sink.IsUnavailable(err) {
 		t.Errorf("got %v", err)
 	}
 }

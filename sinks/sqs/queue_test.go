@@ -14,7 +14,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
-	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
@@ -23,7 +22,7 @@ import (
 )
 
 // patience bounds every wait: only a failure uses it up.
-const patience = 30 * time.Second
+const patience = sinktest.Patience
 
 // An account is the emulator as its consumers see it.
 type account struct {
@@ -163,61 +162,13 @@ func (l *listener) arrived() []string {
 // start makes and starts a sink that is closed with the test.
 func start(t testing.TB, c sqs.Config, hosts ...sink.Host) *sqs.Sink {
 	t.Helper()
-	h := sink.Host{Logger: zerolog.Nop(), Directory: sinktest.Directory{}}
-	if len(hosts) > 0 {
-		h = hosts[0]
-	}
-	s, err := sqs.New(c, h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Start(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := s.Close(ctx); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
-	return s
-}
-
-// delivery is an event on its way to an instance's queue, or with scope Global to the global one.
-func delivery(scope sink.Scope, instance, name string) *sink.Delivery {
-	e := &event.Event{
-		ID: event.NewID(), Name: name, Instance: instance, Time: time.Date(2025, 10, 21, 14, 0, 39, 512e6, time.UTC),
-		ServerURL: "https://api.example", Sender: "5511999990000@s.whatsapp.net", APIKey: "token",
-		Data: json.RawMessage(`{"pushName":"Ana <&> Zoë"}`),
-	}
-	return &sink.Delivery{Event: e, Scope: scope, Target: sink.Target(scope.String()), Attempt: 1, Key: e.ID + "/" + scope.String()}
-}
-
-// deliver delivers, which must succeed.
-func deliver(t testing.TB, s sink.Sink, d *sink.Delivery) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := s.Deliver(ctx, d); err != nil {
-		t.Fatalf("Deliver: %v", err)
-	}
+	return sinktest.Start(t, sqs.New, c, hosts...)
 }
 
 // large makes the event of a delivery larger than n bytes.
 func large(d *sink.Delivery, n int) *sink.Delivery {
 	d.Event.Data = json.RawMessage(`{"base64":"` + strings.Repeat("x", n) + `"}`)
 	return d
-}
-
-// eventually waits until f holds.
-func eventually(t testing.TB, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !f(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
 }
 
 func (a *account) delete(url string) {

@@ -49,8 +49,8 @@ func TestEventsGoWhereEvolutionMakesQueues(t *testing.T) {
 		{sink.Instance, a.name + " ü", "call", a.name + "_x20_xC3_xBC_call.fifo", "evolution"},
 	} {
 		t.Run(want.queue, func(t *testing.T) {
-			d := delivery(want.scope, want.instance, want.name)
-			deliver(t, start(t, a.config()), d)
+			d := sinktest.NewDelivery(want.scope, want.instance, want.name)
+			sinktest.Deliver(t, start(t, a.config()), d)
 			m := a.take(want.queue, 1)[0]
 			if got := m.Attributes["MessageGroupId"]; got != want.group {
 				t.Errorf("group %s, want %s", got, want.group)
@@ -75,8 +75,8 @@ func TestEventsGoWhereEvolutionMakesQueues(t *testing.T) {
 func TestQueuesAreThoseOfEvolution(t *testing.T) {
 	a := newAccount(t)
 	s := start(t, a.config())
-	deliver(t, s, delivery(sink.Instance, a.name, "call"))
-	deliver(t, s, delivery(sink.Global, "sales", "labels.edit"))
+	sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Instance, a.name, "call"))
+	sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Global, "sales", "labels.edit"))
 	if got := a.attributes(a.name + "_call.fifo"); got["FifoQueue"] != "true" || got["ContentBasedDeduplication"] == "true" {
 		t.Errorf("the instance's queue: %v", got)
 	}
@@ -90,8 +90,8 @@ func TestASingleQueueTakesEveryGlobalEvent(t *testing.T) {
 	c := a.config()
 	c.ForceSingleQueue, c.ServerName = true, "api1"
 	s := start(t, c)
-	deliver(t, s, delivery(sink.Global, "sales", "call"))
-	deliver(t, s, delivery(sink.Global, "Loja ü", "messages.upsert"))
+	sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Global, "sales", "call"))
+	sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Global, "Loja ü", "messages.upsert"))
 	got := a.take(a.name+"_singlequeue.fifo", 2)
 	if g := got[0].Attributes["MessageGroupId"]; g != "api1-singlequeue-sales" {
 		t.Errorf("group %s", g)
@@ -105,7 +105,7 @@ func TestStandardQueuesHaveNoGroups(t *testing.T) {
 	a := newAccount(t)
 	c := a.config()
 	c.FIFO = false
-	deliver(t, start(t, c), delivery(sink.Instance, a.name, "call"))
+	sinktest.Deliver(t, start(t, c), sinktest.NewDelivery(sink.Instance, a.name, "call"))
 	m := a.take(a.name+"_call", 1)[0]
 	if m.Attributes["MessageGroupId"] != "" || attribute(m, "event") != "call" {
 		t.Errorf("attributes %v", m.Attributes)
@@ -115,11 +115,11 @@ func TestStandardQueuesHaveNoGroups(t *testing.T) {
 func TestAnEventThatIsSentAgainIsThereOnce(t *testing.T) {
 	a := newAccount(t)
 	s := start(t, a.config())
-	d := delivery(sink.Instance, a.name, "call")
-	deliver(t, s, d)
+	d := sinktest.NewDelivery(sink.Instance, a.name, "call")
+	sinktest.Deliver(t, s, d)
 	again := *d
 	again.Attempt = 2
-	deliver(t, s, &again)
+	sinktest.Deliver(t, s, &again)
 	a.take(a.name+"_call.fifo", 1)
 }
 
@@ -128,7 +128,7 @@ func TestABatchKeepsTheOrderOfEachGroup(t *testing.T) {
 	s := start(t, a.config())
 	var batch []*sink.Delivery
 	for i := range 40 {
-		d := delivery(sink.Global, fmt.Sprintf("shop%d", i%4), "call")
+		d := sinktest.NewDelivery(sink.Global, fmt.Sprintf("shop%d", i%4), "call")
 		d.Event.ID = fmt.Sprintf("%s-%d-%03d", a.name, i%4, i)
 		batch = append(batch, d)
 	}
@@ -153,7 +153,7 @@ func TestQueuesAreThereBeforeTheFirstEvent(t *testing.T) {
 	c.GlobalEnabled, c.Events = true, sink.Switches{"GROUP_UPDATE": true, "TYPEBOT_CHANGE_STATUS": true, "CALL": false}
 	start(t, c)
 	for _, queue := range []string{a.name + "_groups_update.fifo", a.name + "_typebot_change_status.fifo"} {
-		eventually(t, queue+" exists", func() bool { _, ok := a.find(queue); return ok })
+		sinktest.Eventually(t, queue+" exists", func() bool { _, ok := a.find(queue); return ok })
 	}
 	if _, ok := a.find(a.name + "_call.fifo"); ok {
 		t.Error("a queue was made for an event that is switched off")
@@ -180,7 +180,7 @@ func TestSettingsThatAskForQueuesGetThem(t *testing.T) {
 	changed(sink.Change{Kind: sink.NewSetting, Instance: a.name + "off"})
 	changed(sink.Change{Kind: sink.NewSetting, Instance: a.name})
 	for _, queue := range []string{a.name + "_groups_update.fifo", a.name + "_call.fifo"} {
-		eventually(t, queue+" exists", func() bool { _, ok := a.find(queue); return ok })
+		sinktest.Eventually(t, queue+" exists", func() bool { _, ok := a.find(queue); return ok })
 	}
 	if _, ok := a.find(a.name + "off_call.fifo"); ok {
 		t.Error("a queue was made for settings that are off")
@@ -191,7 +191,7 @@ func TestWithCreateQueuesOffNothingIsCreated(t *testing.T) {
 	a := newAccount(t)
 	c := a.config()
 	c.CreateQueues = false
-	err := start(t, c).Deliver(t.Context(), delivery(sink.Instance, a.name, "call"))
+	err := start(t, c).Deliver(t.Context(), sinktest.NewDelivery(sink.Instance, a.name, "call"))
 	if err == nil || !strings.Contains(err.Error(), "there is no queue "+a.name+"_call.fifo") || sink.IsPermanent(err) || sink.IsUnavailable(err) {
 		t.Errorf("got %v", err)
 	}
@@ -202,8 +202,8 @@ func TestWhatIsTooLargeGoesToTheBucketByReference(t *testing.T) {
 	c := a.config()
 	c.MaxPayloadSize = 4096
 	c.S3 = sqs.S3{Enabled: true, Bucket: a.bucket(), Endpoint: a.url}
-	d := large(delivery(sink.Instance, a.name, "call"), 5000)
-	deliver(t, start(t, c), d)
+	d := large(sinktest.NewDelivery(sink.Instance, a.name, "call"), 5000)
+	sinktest.Deliver(t, start(t, c), d)
 	var body struct {
 		Event, DataType, ID string
 		Data                struct{ FileURL string }
@@ -246,7 +246,7 @@ func TestNoAddressIsGivenOutForWhatTheBucketHasNot(t *testing.T) {
 	c := a.config()
 	c.MaxPayloadSize = 4096
 	c.S3 = sqs.S3{Enabled: true, Bucket: "nobodys-" + a.name, Endpoint: a.url}
-	err := start(t, c).Deliver(t.Context(), large(delivery(sink.Instance, a.name, "call"), 5000))
+	err := start(t, c).Deliver(t.Context(), large(sinktest.NewDelivery(sink.Instance, a.name, "call"), 5000))
 	if err == nil || !strings.Contains(err.Error(), "bucket nobodys") || sink.IsPermanent(err) {
 		t.Errorf("got %v", err)
 	}
@@ -261,8 +261,8 @@ func TestWhatSQSCannotTakeIsAPermanentFailure(t *testing.T) {
 	c.MaxPayloadSize = 4096
 	s := start(t, c)
 	for says, d := range map[string]*sink.Delivery{
-		"SQS allows 80":  delivery(sink.Instance, strings.Repeat("x", 80), "call"),
-		"set s3.enabled": large(delivery(sink.Instance, a.name, "call"), 5000),
+		"SQS allows 80":  sinktest.NewDelivery(sink.Instance, strings.Repeat("x", 80), "call"),
+		"set s3.enabled": large(sinktest.NewDelivery(sink.Instance, a.name, "call"), 5000),
 	} {
 		if err := s.Deliver(t.Context(), d); !sink.IsPermanent(err) || !strings.Contains(err.Error(), says) {
 			t.Errorf("got %v, want %s", err, says)
@@ -273,7 +273,7 @@ func TestWhatSQSCannotTakeIsAPermanentFailure(t *testing.T) {
 func TestTheOldClockAndTheTokenAreShownWhereConfigured(t *testing.T) {
 	a := newAccount(t)
 	h := sink.Host{Envelope: event.Codec{ExposeAPIKey: true, LocalTime: time.FixedZone("BRT", -3*3600)}}
-	deliver(t, start(t, a.config(), h), delivery(sink.Instance, a.name, "call"))
+	sinktest.Deliver(t, start(t, a.config(), h), sinktest.NewDelivery(sink.Instance, a.name, "call"))
 	body := *a.take(a.name+"_call.fifo", 1)[0].Body
 	if !strings.Contains(body, `"date_time":"2025-10-21T11:00:39.512Z"`) || !strings.Contains(body, `"apikey":"token"`) {
 		t.Errorf("body %s", body)
@@ -283,14 +283,14 @@ func TestTheOldClockAndTheTokenAreShownWhereConfigured(t *testing.T) {
 func TestAQueueThatWasDeletedIsMadeAgainForTheNextAttempt(t *testing.T) {
 	a := newAccount(t)
 	s := start(t, a.config())
-	deliver(t, s, delivery(sink.Instance, a.name, "call"))
+	sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Instance, a.name, "call"))
 	url, _ := a.find(a.name + "_call.fifo")
 	a.delete(url)
-	d := delivery(sink.Instance, a.name, "call")
+	d := sinktest.NewDelivery(sink.Instance, a.name, "call")
 	if err := s.Deliver(t.Context(), d); err == nil || sink.IsPermanent(err) || sink.IsUnavailable(err) {
 		t.Fatalf("into a queue that is gone: %v", err)
 	}
-	deliver(t, s, d)
+	sinktest.Deliver(t, s, d)
 	if got := attribute(a.take(a.name+"_call.fifo", 1)[0], "id"); got != d.Event.ID {
 		t.Errorf("got %s", got)
 	}
