@@ -98,21 +98,23 @@ func (s *subscription) ready(ctx context.Context) (entries []Entry, wake <-chan 
 		if s.taken >= floor {
 			return entries, wake, true
 		}
-		if entries, ok := s.read(ctx, s.taken); !ok || len(entries) > 0 {
-			s.count(entries)
-			return entries, nil, ok
+		entries, ok := s.read(ctx, s.taken)
+		if !ok {
+			return nil, nil, false
 		}
+		if len(entries) > 0 {
+			s.miss(entries[0].Position - 1)
+			return entries, nil, true
+		}
+		s.miss(floor)
 		s.taken = floor // storage holds nothing up to there: every entry of it was stored before it left the tail
 	}
 }
 
-// count tells of entries that storage had removed before they could be taken. Positions of one shard have gaps anyway.
-func (s *subscription) count(entries []Entry) {
-	if s.reader.Shard != All || s.log.Missed == nil || len(entries) == 0 {
-		return
-	}
-	if n := entries[0].Position - s.taken - 1; n > 0 {
-		s.log.Missed(n)
+// miss tells of entries up to a position that storage had removed before they could be taken. Positions of one shard have gaps anyway.
+func (s *subscription) miss(to int64) {
+	if s.reader.Shard == All && s.log.Missed != nil && to > s.taken {
+		s.log.Missed(to - s.taken)
 	}
 }
 

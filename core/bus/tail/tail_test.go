@@ -274,60 +274,50 @@ func TestAGroupsReaderIsForgottenOnlyWhileNobodyHasIt(t *testing.T) {
 }
 
 func TestWhatABroadcastHasMissedIsTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log, node, _ := newLog(t)
-		var missed int64
-		log.Missed = func(n int64) { missed += n }
-		log.Read = func(_ context.Context, _ int, after int64) ([]tail.Entry, error) {
-			return []tail.Entry{of("a", max(after+1, 8))}, nil // storage has removed those before 8
-		}
-		c, _ := node.Broadcast().Subscribe(t.Context(), bus.All)
-		log.Append(of("a", 1), of("a", 2))
-		first := <-c
-		for position := range int64(8) {
-			log.Append(of("a", position+3))
-		}
-		log.Trim(1, 1000, nil) // the tail holds 10 only
-		first.Ack()
-		(<-c).Ack() // 2, which was read together with the first
-		for _, want := range []string{"8", "9", "10"} {
-			m := <-c
-			if m.UUID != want {
-				t.Fatalf("got %s, want %s", m.UUID, want)
-			}
-			m.Ack()
-		}
-		if missed != 5 {
-			t.Errorf("it was told of %d missed events, want 5: 3 to 7", missed)
-		}
-		node.Close()
-	})
+	tests := []struct {
+		name   string
+		kept   int64 // the oldest that storage has not removed
+		after  []string
+		missed int64
+	}{
+		{"storage has removed some", 8, []string{"8", "9", "10"}, 5},
+		{"storage has removed all that the tail does not hold", 11, []string{"10"}, 7},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { tellsOfMissed(t, test.kept, test.after, test.missed) })
+		})
+	}
 }
 
-func TestStorageThatFailsIsAskedAgainAfterAPause(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		calls := 0
-		log := &tail.Log{Tail: tail.New(1, 2), Readers: tail.NewReaders()}
-		log.Read = func(_ context.Context, shard int, after int64) ([]tail.Entry, error) {
-			calls++
-			switch {
-			case calls <= 3:
-				return nil, fmt.Errorf("disk error")
-			case after == 0:
-				return []tail.Entry{entry(1, 0)}, nil
-			}
-			return nil, nil // 2 was removed
+func tellsOfMissed(t *testing.T, kept int64, after []string, want int64) {
+	log, node, _ := newLog(t)
+	var missed int64
+	log.Missed = func(n int64) { missed += n }
+	log.Read = func(_ context.Context, _ int, after int64) ([]tail.Entry, error) {
+		if kept > 10 {
+			return nil, nil
 		}
-		node := tail.NewNode(log)
-		c, err := node.Group("g").Subscribe(t.Context(), bus.Topic(0))
-		if err != nil {
-			t.Fatal(err)
+		return []tail.Entry{of("a", max(after+1, kept))}, nil
+	}
+	c, _ := node.Broadcast().Subscribe(t.Context(), bus.All)
+	log.Append(of("a", 1), of("a", 2))
+	first := <-c
+	for position := range int64(8) {
+		log.Append(of("a", position+3))
+	}
+	log.Trim(1, 1000, nil) // the tail holds 10 only
+	first.Ack()
+	(<-c).Ack() // 2, which was read together with the first
+	for _, want := range after {
+		m := <-c
+		if m.UUID != want {
+			t.Fatalf("got %s, want %s", m.UUID, want)
 		}
-		(<-c).Ack()
-		log.Append(entry(3, 0))
-		if m := <-c; m.UUID != "3" || calls != 5 {
-			t.Fatalf("got %s after %d calls", m.UUID, calls)
-		}
-		node.Close()
-	})
+		m.Ack()
+	}
+	if missed != want {
+		t.Errorf("it was told of %d missed events, want %d", missed, want)
+	}
+	node.Close()
 }
