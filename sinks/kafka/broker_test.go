@@ -16,9 +16,6 @@ import (
 	"github.com/evosink/evosink/sinks/kafka"
 )
 
-// patience bounds every wait: only a failure uses it up.
-const patience = sinktest.Patience
-
 // cluster starts a cluster of one broker that creates topics when asked to, as Kafka does by default.
 func cluster(t testing.TB, opts ...kfake.Opt) *kfake.Cluster {
 	t.Helper()

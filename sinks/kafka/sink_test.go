@@ -278,7 +278,7 @@ func TestNoBrokerMakesDeliveriesFailAtOnce(t *testing.T) {
 	var log logbook
 	s := start(t, config(c), sink.Host{Logger: zerolog.New(&log)})
 	for range 3 {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), sinktest.Patience)
 		err := s.Deliver(ctx, delivery(sink.Instance, "sales", "call"))
 		if !sink.IsUnavailable(err) || ctx.Err() != nil {
 			t.Errorf("got %v", err)
@@ -303,7 +303,7 @@ func TestNoBrokerMakesDeliveriesFailAtOnce(t *testing.T) {
 func TestABrokerThatComesAndGoesLosesNothingAndKeepsTheOrder(t *testing.T) {
 	c, gate := gatedCluster(t)
 	s := start(t, config(c))
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), sinktest.Patience)
 	defer cancel()
 	const lanes, each = 4, 60
 	var wg sync.WaitGroup

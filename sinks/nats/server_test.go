@@ -19,9 +19,6 @@ import (
 	"github.com/evosink/evosink/sinks/nats"
 )
 
-// patience bounds every wait: only a failure uses it up.
-const patience = sinktest.Patience
-
 // service returns the address of the real server at EVOSINK_TEST_NATS, and a connection to it.
 func service(t testing.TB) (uri string, conn *natsgo.Conn) {
 	t.Helper()
@@ -49,7 +46,7 @@ func local(t testing.TB, change func(*server.Options)) *server.Server {
 		t.Fatal(err)
 	}
 	s.Start()
-	if !s.ReadyForConnections(patience) {
+	if !s.ReadyForConnections(sinktest.Patience) {
 		t.Fatal("the server does not start")
 	}
 	t.Cleanup(func() { stop(s) })
@@ -91,7 +88,7 @@ func subscribe(t testing.TB, conn *natsgo.Conn, subject string) *natsgo.Subscrip
 
 func next(t testing.TB, sub *natsgo.Subscription) *natsgo.Msg {
 	t.Helper()
-	m, err := sub.NextMsg(patience)
+	m, err := sub.NextMsg(sinktest.Patience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +164,7 @@ func orderedFor(subject string) jetstream.OrderedConsumerConfig {
 // fetch returns the id of the next event of a consumer.
 func fetch(t testing.TB, consumer jetstream.Consumer) string {
 	t.Helper()
-	m, err := consumer.Next(jetstream.FetchMaxWait(patience))
+	m, err := consumer.Next(jetstream.FetchMaxWait(sinktest.Patience))
 	if err != nil {
 		t.Fatal(err)
 	}

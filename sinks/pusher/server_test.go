@@ -25,9 +25,6 @@ import (
 	"github.com/evosink/evosink/sinks/pusher"
 )
 
-// patience bounds every wait: only a failure uses it up.
-const patience = sinktest.Patience
-
 const appID, appKey, appSecret = "4711", "278d425bdf160c739803", "7ad3773142a6692b25b8"
 
 // A server speaks Pusher's HTTP API and, to clients, as much of its websocket protocol as they need for public channels. It

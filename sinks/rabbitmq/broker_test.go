@@ -16,9 +16,6 @@ import (
 	"github.com/evosink/evosink/sinks/rabbitmq"
 )
 
-// patience bounds every wait: only a failure uses it up.
-const patience = sinktest.Patience
-
 // A broker is the real RabbitMQ at EVOSINK_TEST_AMQP, as seen by a consumer. Its names are this test's own.
 type broker struct {
 	*amqp.Connection
@@ -106,7 +103,7 @@ func next(t testing.TB, got <-chan amqp.Delivery) amqp.Delivery {
 	select {
 	case d := <-got:
 		return d
-	case <-time.After(patience):
+	case <-time.After(sinktest.Patience):
 		t.Fatal("nothing arrived")
 		panic("unreachable")
 	}

@@ -21,9 +21,6 @@ import (
 	"github.com/evosink/evosink/sinks/sqs"
 )
 
-// patience bounds every wait: only a failure uses it up.
-const patience = sinktest.Patience
-
 // An account is the emulator as its consumers see it.
 type account struct {
 	t    testing.TB
@@ -108,7 +105,7 @@ func (a *account) receive(queue string) []types.Message {
 // take takes n messages, and fails if there are more.
 func (a *account) take(queue string, n int) (out []types.Message) {
 	a.t.Helper()
-	for deadline := time.Now().Add(patience); len(out) < n; {
+	for deadline := time.Now().Add(sinktest.Patience); len(out) < n; {
 		if time.Now().After(deadline) {
 			a.t.Fatalf("%d of %d messages are in %s", len(out), n, queue)
 		}

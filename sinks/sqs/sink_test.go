@@ -229,7 +229,7 @@ func get(t *testing.T, url string) []byte {
 	t.Helper()
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
-	r, err := (&http.Client{Transport: transport, Timeout: patience}).Get(url)
+	r, err := (&http.Client{Transport: transport, Timeout: sinktest.Patience}).Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
