@@ -19,22 +19,27 @@ func (s *Server) compresses(size int) bool {
 }
 
 // acceptedEncoding returns gzip, deflate, or "" for neither, by what a request
-// accepts (RFC 9110, section 12.5.3).
+// accepts (RFC 9110, section 12.5.3). Of two that it likes as much gzip is taken.
 func acceptedEncoding(header http.Header) string {
-	accepted, best := "", 0.0
+	weights := map[string]float64{}
 	for field := range strings.SplitSeq(strings.Join(header["Accept-Encoding"], ","), ",") {
-		switch coding, q := quality(field); coding {
-		case "gzip", "*":
-			if q > 0 && q >= best {
-				accepted, best = "gzip", q
-			}
-		case "deflate":
-			if q > best {
-				accepted, best = "deflate", q
-			}
-		}
+		coding, q := quality(field)
+		weights[coding] = q
 	}
-	return accepted
+	weight := func(coding string) float64 {
+		if q, named := weights[coding]; named {
+			return q
+		}
+		return weights["*"]
+	}
+	gzip, deflate := weight("gzip"), weight("deflate")
+	switch {
+	case gzip > 0 && gzip >= deflate:
+		return "gzip"
+	case deflate > 0:
+		return "deflate"
+	}
+	return ""
 }
 
 // quality splits "coding;q=0.5".

@@ -26,8 +26,8 @@ type Config struct {
 	MaxPayload int
 	// MaxQueueBytes bounds what waits for one client that does not keep up.
 	// Every waiting packet counts its bytes and a fixed overhead. A session
-	// over the bound ends with ReasonSlowClient; the first packet of an empty
-	// queue is always taken. Default 4 MiB.
+	// over the bound ends with ReasonSlowClient. What is first sent with nothing
+	// waiting is always taken, and does not count. Default 4 MiB.
 	MaxQueueBytes int
 
 	// Transports lists what clients may use. Default polling and websocket.

@@ -42,8 +42,10 @@ type conn struct {
 	mu       sync.Mutex
 	queue    net.Buffers // what the peer has not taken yet, whole frames but for the first
 	queued   int         // its size with overhead, what is being drained included
+	first    int         // what was queued when there was nothing
 	draining bool        // a drainer has the queue
 	parked   bool        // no reader: the poller starts one
+	onTrial  bool        // not a transport yet, and never parked: its reader has a deadline
 	leaving  bool        // the close frame is on its way; nothing may follow it
 	hurried  bool        // the reader's life is bounded
 }
@@ -69,6 +71,13 @@ func (c *conn) leave(code int) {
 	c.hurry()
 }
 
+// isLeaving reports whether the close frame is on its way.
+func (c *conn) isLeaving() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leaving
+}
+
 // hurry bounds the reader's life, once, and makes sure that there is one.
 // Held: mu.
 func (c *conn) hurry() {
@@ -77,6 +86,14 @@ func (c *conn) hurry() {
 		_ = c.SetReadDeadline(time.Now().Add(closeTimeout)) // or it is cut already
 	}
 	c.unpark()
+}
+
+// settle ends the trial of a connection that has become the transport.
+func (c *conn) settle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.onTrial = false
+	_ = c.SetReadDeadline(time.Time{})
 }
 
 // unpark starts a reader if there is none. Held: mu.

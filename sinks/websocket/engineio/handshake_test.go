@@ -86,6 +86,7 @@ func TestWebSocketHandshakesAreRefusedBeforeTheyAreAnswered(t *testing.T) {
 		{"not allowed", "EIO=4&transport=websocket&reject=1", "not you", nil},
 		{"short key", "EIO=4&transport=websocket", "Bad request", []string{"Sec-WebSocket-Key", "abc"}},
 		{"no key", "EIO=4&transport=websocket", "Bad request", []string{"Sec-WebSocket-Key", ""}},
+		{"versions 13 and 8", "EIO=4&transport=websocket", "Bad request", []string{"Sec-WebSocket-Version", "13, 8"}},
 		{"version 12", "EIO=4&transport=websocket", "Bad request", []string{"Sec-WebSocket-Version", "12"}},
 	}
 	for _, test := range tests {
@@ -312,6 +313,14 @@ func TestCORSPreflightIsAnswered(t *testing.T) {
 		if got := a.header.Get(name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
+	}
+}
+
+func TestARefusedUpgradeHasCORSHeaders(t *testing.T) {
+	s := open(t, func(c *engineio.Config) { c.CORS = &engineio.CORS{Origins: []string{"http://a.example"}} })
+	_, response := s.handshake(t, "EIO=4&transport=websocket&sid=x", "Origin", "http://a.example")
+	if got := response.Header.Get("Access-Control-Allow-Origin"); response.StatusCode != 400 || got != "http://a.example" {
+		t.Errorf("answered with %s and origin %q", response.Status, got)
 	}
 }
 

@@ -217,7 +217,7 @@ func (s *Session) due(kind beat, due time.Duration) {
 	case kind == pingDue:
 		s.awaiting = true
 		s.server.heart.expectFrom(s, pongExpected, due)
-		s.sendPacket(packet.Packet{Type: packet.Ping})
+		s.sendHeartbeat(packet.Packet{Type: packet.Ping})
 	case kind == pingExpected, kind == pongExpected && s.awaiting:
 		s.end(ReasonPingTimeout, nil)
 	}

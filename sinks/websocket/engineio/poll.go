@@ -12,16 +12,19 @@ import (
 // does not go over before its poll has been answered (protocol section A8).
 const probeRelease = 100 * time.Millisecond
 
-// overtaking is how long is waited where requests sent one behind the other,
-// each on its own connection, may have overtaken each other: a poll that comes
-// while its client upgrades is refused if the upgrade packet was before it, and
-// a close packet answers the poll before it.
-const overtaking = 10 * time.Millisecond
+// How long is waited where what was sent one behind the other, each on its own
+// connection, may have overtaken each other: a poll that comes while its client
+// upgrades is refused if the upgrade packet was before it, and a close packet
+// answers the poll before it.
+const (
+	pollOvertaking  = 2 * time.Millisecond
+	closeOvertaking = 10 * time.Millisecond
+)
 
 // poll answers a GET once there is something to send.
 func (s *Session) poll(w http.ResponseWriter, r *http.Request) {
 	if s.probing() {
-		pause(r.Context(), overtaking)
+		pause(r.Context(), pollOvertaking)
 	}
 	p, refused := s.beginPoll()
 	if refused != nil {
@@ -66,17 +69,18 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
+// probing reports whether the client is about to go over to websocket.
 func (s *Session) probing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.probe != nil
+	return s.probe != nil && s.probed
 }
 
 // awaitPackets waits until the pending GET is to be answered; false means that
 // its client has gone.
 func (s *Session) awaitPackets(ctx context.Context, p *polling) bool {
 	s.mu.Lock()
-	wake, probing := p.wake, s.probe != nil
+	wake, probing := p.wake, s.probe != nil && s.probed
 	s.mu.Unlock()
 	var release <-chan time.Time
 	if probing {

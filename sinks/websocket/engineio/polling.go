@@ -35,19 +35,22 @@ var (
 type polling struct {
 	queue  []packet.Packet
 	queued int           // its size with overhead
+	first  int           // what was queued when it was empty
 	wake   chan struct{} // tells the pending GET of packets; nil without one
 	post   bool          // there is a POST
 	unread func()        // cuts the POST while its body is being read, else nil
 }
 
 // messages queues msgs, or returns errSlow if that is too much. The first of
-// an empty queue always fit.
+// an empty queue always fit, and do not count for those behind.
 func (p *polling) messages(msgs []Message, limit int) error {
 	cost := 0
 	for _, m := range msgs {
 		cost += len(m.Data) + packetOverhead
 	}
-	if p.queued > 0 && p.queued+cost > limit {
+	if len(p.queue) == 0 {
+		p.first = cost
+	} else if p.queued-p.first+cost > limit {
 		return errSlow
 	}
 	for _, m := range msgs {
@@ -56,12 +59,16 @@ func (p *polling) messages(msgs []Message, limit int) error {
 	return nil
 }
 
-// packet queues a packet other than a message.
-func (p *polling) packet(packet packet.Packet, limit int) error {
-	if p.queued > 0 && p.queued+packetOverhead > limit {
+// heartbeat queues a ping or pong before all else: it must not wait for a
+// client that fetches its messages bit by bit.
+func (p *polling) heartbeat(beat packet.Packet, limit int) error {
+	if p.queued-p.first+packetOverhead > limit && len(p.queue) > 0 {
 		return errSlow
 	}
-	p.push(packet)
+	p.push(beat)
+	last := len(p.queue) - 1
+	copy(p.queue[1:], p.queue[:last])
+	p.queue[0] = beat
 	return nil
 }
 

@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/evosink/evosink/sinks/websocket/engineio/packet"
@@ -17,9 +17,10 @@ var errContentType = errors.New("engineio: binary payload in revision 4")
 // post takes a payload from the client and answers once the handler has had
 // its messages (Engine.IO v4, "HTTP long-polling").
 func (s *Session) post(w http.ResponseWriter, r *http.Request) {
-	binary := strings.HasPrefix(r.Header.Get("Content-Type"), "application/octet-stream")
+	contentType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	binary := contentType == "application/octet-stream"
 	p, refused := s.beginPost(w, binary)
-	if refused == nil {
+	if refused == nil && p != nil {
 		refused = s.receiveBody(w, r, p, binary)
 		s.endPost(p) // before the answer, which the client may answer with the next
 	}
@@ -50,13 +51,17 @@ func (s *Session) receiveBody(w http.ResponseWriter, r *http.Request, p *polling
 }
 
 // beginPost makes a POST the only one. Reading its body can be cut from now on.
+// It returns nothing if there is nobody to have the packets, but the client has
+// yet to fetch the end.
 func (s *Session) beginPost(w http.ResponseWriter, binary bool) (*polling, *refusal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.polling
 	switch {
-	case s.state != open:
+	case s.state == closed:
 		return nil, unknownSession
+	case s.state == leaving:
+		return nil, nil
 	case p == nil:
 		return nil, badRequest
 	case binary && s.dialect.Revision != packet.V3:
@@ -116,7 +121,7 @@ func (s *Session) receivePayload(ctx context.Context, body []byte, binary bool) 
 			return false
 		}
 		if p.Type == packet.Close && !s.Writable() {
-			pause(ctx, overtaking) // for the poll that this packet answers
+			pause(ctx, closeOvertaking) // for the poll that this packet answers
 		}
 		s.receive(p)
 		if p.Type == packet.Close {

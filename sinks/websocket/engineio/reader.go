@@ -34,7 +34,7 @@ func (c *conn) read() {
 			c.session.lost(c, err)
 			// Unread input would turn our close into a reset that overtakes
 			// the last frames.
-			_, _ = io.Copy(io.Discard, c.Conn)
+			_, _ = io.CopyN(io.Discard, c.Conn, discardBytes)
 			c.release()
 			return
 		}
@@ -52,7 +52,7 @@ func (c *conn) park() bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.leaving || c.poller.arm(c) != nil {
+	if c.leaving || c.onTrial || c.poller.arm(c) != nil {
 		return false
 	}
 	c.parked = true

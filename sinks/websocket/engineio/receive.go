@@ -50,7 +50,7 @@ func (s *Session) heartbeat(p packet.Packet) {
 	switch {
 	case s.dialect.Revision == packet.V3 && p.Type == packet.Ping:
 		s.server.heart.expect(s, pingExpected)
-		s.sendPacket(packet.Packet{Type: packet.Pong})
+		s.sendHeartbeat(packet.Packet{Type: packet.Pong})
 	case s.dialect.Revision == packet.V4 && p.Type == packet.Pong:
 		if s.awaiting { // one that nobody asked for changes nothing
 			s.awaiting = false

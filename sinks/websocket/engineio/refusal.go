@@ -43,6 +43,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, refused *refusal
 	case refused == tooLarge:
 		refuseBody(w, r, refused.status, nil)
 	case wantsWebSocket(r):
+		s.config.CORS.allow(header, r)
 		header.Set("Content-Type", "text/html")
 		header.Set("Connection", "close")
 		status := http.StatusBadRequest

@@ -72,6 +72,7 @@ type Session struct {
 	polling  *polling // the transport while it is polling
 	conn     *conn    // the transport once it is websocket
 	probe    *conn    // the websocket that wants to become the transport
+	probed   bool     // it has sent its probe
 }
 
 // ID returns the session id. It is a secret between client and server: who
@@ -142,13 +143,13 @@ func (s *Session) sent(err error) error {
 	return ErrClosed
 }
 
-// sendPacket sends a packet other than a message.
-func (s *Session) sendPacket(p packet.Packet) {
+// sendHeartbeat sends a ping or pong.
+func (s *Session) sendHeartbeat(p packet.Packet) {
 	if s.conn != nil {
 		_ = s.sent(s.conn.write(s.conn.form.frames(p)))
 		return
 	}
-	_ = s.sent(s.polling.packet(p, s.server.config.MaxQueueBytes))
+	_ = s.sent(s.polling.heartbeat(p, s.server.config.MaxQueueBytes))
 }
 
 // SendVolatile sends msgs if Writable, and otherwise drops them and returns

@@ -13,12 +13,14 @@ var errProbe = errors.New("engineio: not a probe")
 
 // upgrade lets a websocket try to take over from polling (Engine.IO v4,
 // "Upgrade"). There is one at a time: others are closed, before they could
-// disturb the first, and so are those for a session on websocket.
+// disturb the first, and so are those for a session on websocket. One that is
+// on its way out makes room.
 func (s *Session) upgrade(w http.ResponseWriter, r *http.Request) {
 	c, err := s.server.handshake(w, r, s)
 	if err != nil {
 		return
 	}
+	c.onTrial = true
 	c.writeAnswer(nil)
 	_ = c.SetReadDeadline(time.Now().Add(s.server.config.UpgradeTimeout)) // or it is cut already
 	if !s.setProbe(c) {
@@ -34,10 +36,10 @@ func (s *Session) upgrade(w http.ResponseWriter, r *http.Request) {
 func (s *Session) setProbe(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state != open || s.polling == nil || s.probe != nil {
+	if s.state != open || s.polling == nil || s.probe != nil && !s.probe.isLeaving() {
 		return false
 	}
-	s.probe = c
+	s.probe, s.probed = c, false
 	return true
 }
 
@@ -53,6 +55,7 @@ func (s *Session) receiveProbe(c *conn, p packet.Packet) error {
 		if err := c.write(c.form.frames(pong)); err != nil {
 			return err
 		}
+		s.probed = true
 		s.releasePoll()
 	case p.Type == packet.Upgrade:
 		s.switchTo(c)
@@ -79,7 +82,7 @@ func (s *Session) switchTo(c *conn) {
 	p.queue, p.queued = nil, 0
 	s.releasePoll()
 	s.polling, s.conn, s.probe = nil, c, nil
-	_ = c.SetReadDeadline(time.Time{})
+	c.settle()
 	if s.dialect.Revision == packet.V4 {
 		s.awaiting = false
 		s.server.heart.expect(s, pingDue)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/evosink/evosink/sinks/websocket/engineio"
 )
@@ -88,6 +89,22 @@ func TestAnythingButAProbeFirstClosesTheWebSocketOnly(t *testing.T) {
 			app.wantText(t, "moved")
 		})
 	}
+}
+
+func TestAnUpgradeThatDoesNotCompleteIsEnded(t *testing.T) {
+	readers(t, func(t *testing.T, change func(*engineio.Config)) {
+		s := open(t, join(change, func(c *engineio.Config) { c.UpgradeTimeout = 100 * time.Millisecond }))
+		p, app := s.poll(t)
+		s.dial(t, "EIO=4&transport=websocket&sid="+p.sid).wantClosed(t) // never a word
+		p.probe(t).wantClosed(t)                                        // probed, but no more
+		app.Send(text("still polling"))
+		p.get(t).want(t, 200, "4still polling")
+		ws := p.probe(t)
+		ws.text(t, "5")
+		time.Sleep(200 * time.Millisecond) // the time is up for an upgrade, not for who has made it
+		ws.text(t, "4moved")
+		app.wantText(t, "moved")
+	})
 }
 
 // CVE-2022-41940: a reset in the middle of an upgrade.

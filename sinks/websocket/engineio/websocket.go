@@ -2,8 +2,11 @@ package engineio
 
 import (
 	"bufio"
+	"errors"
 	"net"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -33,6 +36,13 @@ func newUpgrader(s *Server) *websocket.Upgrader {
 // handshake makes a websocket of the request, for session. An error has been
 // answered.
 func (s *Server) handshake(w http.ResponseWriter, r *http.Request, session *Session) (*conn, error) {
+	if !r.ProtoAtLeast(1, 1) || r.Header.Get("Sec-WebSocket-Version") != "13" { // gorilla is content with less
+		s.refuse(w, r, badRequest)
+		return nil, errHandshake
+	}
+	if !offersDeflate(r) {
+		r.Header.Del("Sec-WebSocket-Extensions")
+	}
 	hijack := &hijacker{ResponseWriter: w, session: session}
 	header := http.Header{}
 	s.config.CORS.allow(header, r)
@@ -45,7 +55,7 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, session *Sess
 	wire := int64(s.config.MaxPayload)
 	if s.upgrader.EnableCompression {
 		wire += wire/1000 + 64 // what cannot be compressed grows a little
-		if takesDeflate(r) {
+		if offersDeflate(r) {
 			c.form.deflate = s.config.PerMessageDeflate
 		}
 	}
@@ -53,17 +63,35 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, session *Sess
 	return c, nil
 }
 
-// takesDeflate reports whether the client may be sent compressed messages.
-// gorilla accepts every offer of permessage-deflate, even one that asks for a
-// smaller window than it and we compress with (RFC 7692, section 7.1.2.1).
-func takesDeflate(r *http.Request) bool {
+var errHandshake = errors.New("engineio: not a websocket handshake")
+
+// offersDeflate reports whether the client's first offer of permessage-deflate
+// is one that we can keep. gorilla accepts every offer, even one that it does not
+// understand, or that asks for a smaller window than it and we compress with (RFC
+// 7692, section 7.1).
+func offersDeflate(r *http.Request) bool {
 	for offer := range strings.SplitSeq(strings.Join(r.Header["Sec-Websocket-Extensions"], ","), ",") {
-		name, params, _ := strings.Cut(offer, ";")
-		if strings.TrimSpace(name) == "permessage-deflate" {
-			return !strings.Contains(params, "server_max_window_bits")
+		params := strings.Split(offer, ";")
+		if strings.TrimSpace(params[0]) == "permessage-deflate" {
+			return !slices.ContainsFunc(params[1:], unkeepable)
 		}
 	}
 	return false
+}
+
+// unkeepable reports whether a parameter of an offer is none that we can keep.
+func unkeepable(param string) bool {
+	name, value, valued := strings.Cut(strings.TrimSpace(param), "=")
+	switch name {
+	case "server_no_context_takeover", "client_no_context_takeover":
+		return valued
+	case "client_max_window_bits": // it may compress with less, but need not
+		bits, err := strconv.Atoi(strings.Trim(value, `"`))
+		return valued && (err != nil || bits < 8 || bits > 15)
+	case "server_max_window_bits":
+		return strings.Trim(value, `"`) != "15"
+	}
+	return true
 }
 
 // A hijacker gives gorilla a conn in place of the connection, so that all that

@@ -315,12 +315,34 @@ func TestMessagesAreDeflatedIfLargeAndNegotiated(t *testing.T) {
 	})
 }
 
-func TestAClientWithASmallWindowIsSentPlainMessages(t *testing.T) {
+func TestOffersOfDeflateThatCannotBeKeptAreDeclined(t *testing.T) {
 	s := open(t, deflating)
-	p, app := s.connectAs(t, "EIO=4&transport=websocket", "Sec-WebSocket-Extensions", "permessage-deflate; server_max_window_bits=9")
 	large := strings.Repeat("large ", 1000)
-	app.Send(text(large))
-	p.wantText(t, "4"+large)
+	for offer, taken := range map[string]bool{
+		"":                                 true,
+		"; client_max_window_bits":         true,
+		"; client_max_window_bits=9":       true,
+		`; server_max_window_bits="15"`:    true,
+		"; server_no_context_takeover":     true,
+		"; server_max_window_bits=9":       false,
+		"; server_max_window_bits":         false,
+		"; client_max_window_bits=99":      false,
+		"; server_no_context_takeover=1":   false,
+		"; unknown":                        false,
+		"; client_max_window_bits=x, more": false,
+	} {
+		t.Run(offer, func(t *testing.T) {
+			p, response := s.handshake(t, "EIO=4&transport=websocket", "Sec-WebSocket-Extensions", "permessage-deflate"+offer)
+			p.read(t) // the open packet
+			if answer := response.Header.Get("Sec-WebSocket-Extensions"); (answer != "") != taken {
+				t.Errorf("answered with %q", answer)
+			}
+			s.session(t).Send(text(large))
+			if f := p.read(t); (f.rsv == 4) != taken {
+				t.Errorf("frame has bits %d", f.rsv)
+			}
+		})
+	}
 }
 
 // gorilla's read limit counts bytes on the wire.

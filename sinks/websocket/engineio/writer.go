@@ -58,10 +58,13 @@ func (c *conn) send(frames []byte) error {
 	return c.enqueue(frames)
 }
 
-// enqueue leaves frames to the drainer. The first always fit. Held: mu.
+// enqueue leaves frames to the drainer. The first always fit, and do not count
+// for those behind. Held: mu.
 func (c *conn) enqueue(frames []byte) error {
 	cost := len(frames) + packetOverhead
-	if c.queued > 0 && c.queued+cost > c.server.config.MaxQueueBytes {
+	if c.queued == 0 {
+		c.first = cost
+	} else if c.queued-c.first+cost > c.server.config.MaxQueueBytes {
 		return errSlow
 	}
 	c.queue = append(c.queue, frames)

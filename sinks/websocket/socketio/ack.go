@@ -67,11 +67,60 @@ func (s *Socket) await(id uint64, w ackWaiter) bool {
 	return true
 }
 
-// forgo waits for acknowledgement id no more.
-func (s *Socket) forgo(id uint64) {
+// forgo waits for acknowledgement id no more, and reports whether somebody did.
+func (s *Socket) forgo(id uint64) bool {
 	s.client.mu.Lock()
 	defer s.client.mu.Unlock()
+	_, waited := s.acks[id]
 	delete(s.acks, id)
+	return waited
+}
+
+// CallFunc is Call for those who do not wait: then is called once, with what
+// Call would return, in turn with the hooks of the socket's client. So several
+// acknowledgements, and the events between them, are handled in the order in
+// which the client sent them. After an error then is not called.
+func (s *Socket) CallFunc(ctx context.Context, then func(args []Arg, err error), event string, args ...Arg) error {
+	id := s.namespace.ackIDs.Add(1) - 1
+	out, err := s.namespace.event(event, args, &id)
+	if err != nil {
+		return err
+	}
+	c := &callback{then: then}
+	waiting := make(chan struct{})
+	c.stop = context.AfterFunc(ctx, func() {
+		<-waiting
+		if s.forgo(id) {
+			c.post(s, nil, errors.Join(ErrAckTimeout, ctx.Err()))
+		}
+	})
+	here := s.await(id, c)
+	close(waiting)
+	if !here {
+		c.stop()
+		return ErrDisconnected
+	}
+	if err := s.send(ctx, out, direct{}); err != nil && s.forgo(id) {
+		c.stop()
+		return err
+	}
+	return nil
+}
+
+// A callback is what CallFunc waits with. Who takes it out of the socket's acks
+// calls it.
+type callback struct {
+	then func(args []Arg, err error)
+	stop func() bool // of waiting for the context's end
+}
+
+func (c *callback) answered(s *Socket, args []Arg) { c.post(s, args, nil) }
+
+func (c *callback) lost(s *Socket) { c.post(s, nil, ErrDisconnected) }
+
+func (c *callback) post(s *Socket, args []Arg, err error) {
+	c.stop()
+	s.client.inbox.post(s.client, func() { c.then(args, err) })
 }
 
 // An Acknowledgement is an answer that has been asked for.

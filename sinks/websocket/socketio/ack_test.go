@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -186,4 +187,89 @@ func TestABroadcastCollectsAcknowledgements(t *testing.T) {
 	if answers, err := n.To("nobody").Call(ctx, "ask"); err != nil || len(answers) != 0 {
 		t.Error(answers, err)
 	}
+}
+
+func TestCallFuncIsAnsweredInTheOrderOfTheClient(t *testing.T) {
+	const n = 200
+	srv, url := serve(t, nil)
+	var order []string // the client's goroutine has it until it has left
+	left := make(chan struct{})
+	srv.Handle("/", socketio.Hooks{
+		Event: echo(socketio.Mux{
+			"go": func(ctx context.Context, s *socketio.Socket, _ *socketio.Event) error {
+				for i := range n {
+					then := func(args []socketio.Arg, err error) { order = append(order, fmt.Sprint(string(args[0].JSON), err)) }
+					if err := s.CallFunc(ctx, then, "call", num(i)); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
+			"between": func(_ context.Context, _ *socketio.Socket, e *socketio.Event) error {
+				order = append(order, "event "+string(e.Args[0].JSON))
+				return nil
+			},
+		}),
+		Disconnect: func(*socketio.Socket, socketio.Reason) { close(left) },
+	})
+	p := dial(t, url)
+	p.join("/")
+	p.send(`2["go"]`)
+	var want []string
+	var answers []string
+	for i := range n {
+		id, _, _ := strings.Cut(strings.TrimPrefix(p.next(), "2"), "[")
+		answers = append(answers, fmt.Sprintf(`3%s[%d]`, id, i), fmt.Sprintf(`2["between",%d]`, i))
+		want = append(want, fmt.Sprintf("%d<nil>", i), fmt.Sprintf("event %d", i))
+	}
+	p.send(answers...)
+	p.send(`1`)
+	<-left
+	if !slices.Equal(order, want) {
+		t.Errorf("order %.300v", order)
+	}
+}
+
+func TestCallFuncLearnsThatNoAnswerComes(t *testing.T) {
+	srv, url := serve(t, nil)
+	n := srv.Handle("/", socketio.Hooks{Event: echo(nil)})
+	p := dial(t, url)
+	s := n.Socket(p.join("/"))
+	errs := make(chan error, 3)
+	then := func(_ []socketio.Arg, err error) { errs <- err }
+	brief, cancel := context.WithCancel(ctx)
+	if err := s.CallFunc(brief, then, "call"); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := within(t, errs); !errors.Is(err, socketio.ErrAckTimeout) || !errors.Is(err, context.Canceled) {
+		t.Error("timeout:", err)
+	}
+	id, _, _ := strings.Cut(strings.TrimPrefix(p.next(), "2"), "[")
+	p.send("3" + id + `["late"]`)
+	if err := s.CallFunc(ctx, then, "call"); err != nil {
+		t.Fatal(err)
+	}
+	p.wire.close()
+	if err := within(t, errs); !errors.Is(err, socketio.ErrDisconnected) {
+		t.Error("lost:", err)
+	}
+	if err := s.CallFunc(ctx, then, "call"); !errors.Is(err, socketio.ErrDisconnected) {
+		t.Error("gone:", err)
+	}
+	if err := s.CallFunc(ctx, then, "connect"); !errors.Is(err, socketio.ErrReserved) {
+		t.Error("reserved:", err)
+	}
+	if len(errs) > 0 {
+		t.Error("called again:", <-errs)
+	}
+}
+
+func TestAListHoldsWhatItsArgumentsHold(t *testing.T) {
+	srv, url := serve(t, nil)
+	n := srv.Handle("/", socketio.Hooks{})
+	p := dial(t, url)
+	p.join("/")
+	n.Emit(ctx, "list", socketio.List(), socketio.List(num(1), socketio.Binary([]byte("a")), socketio.List(socketio.Binary([]byte("b")))), socketio.Binary([]byte("c")))
+	p.expect(`53-["list",[],[1,{"_placeholder":true,"num":0},[{"_placeholder":true,"num":1}]],{"_placeholder":true,"num":2}]`, "<a>", "<b>", "<c>")
 }

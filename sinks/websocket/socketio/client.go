@@ -131,12 +131,13 @@ func (c *Client) acknowledge(p parser.Packet) {
 		c.fail(ReasonForcedServerClose, nil)
 		return
 	}
-	waiter := s.acks[p.ID]
-	if p.HasID {
+	var waiter ackWaiter
+	if p.HasID && !p.Bare {
+		waiter = s.acks[p.ID]
 		delete(s.acks, p.ID)
 	}
 	c.mu.Unlock()
-	if waiter != nil && p.HasID {
+	if waiter != nil {
 		waiter.answered(s, p.Args)
 	}
 }

@@ -226,6 +226,9 @@ func TestPacketsOutOfPlaceEndTheConnection(t *testing.T) {
 		"event after DISCONNECT":   {`0/other`, `1/other,`, `2/other,["x"]`},
 		"event for what is not":    {`2/nowhere,["x"]`},
 		"DISCONNECT for what isnt": {`1/nowhere,`},
+		"bare event for another":   {`2/other`},
+		"bare ack for another":     {`3/other,1`},
+		"unterminated namespace":   {`2/other["x"]`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := dial(t, url)

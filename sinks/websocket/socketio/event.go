@@ -26,6 +26,9 @@ func String(s string) Arg { return parser.String(s) }
 // Binary returns b as an argument. It must not be changed afterwards.
 func Binary(b []byte) Arg { return parser.Binary(b) }
 
+// List returns args as one argument, an array of them.
+func List(args ...Arg) Arg { return parser.List(args...) }
+
 // An Event is what a client emitted.
 type Event struct {
 	Name string

@@ -72,7 +72,11 @@ func TestPacketsThatAreNoneEndTheConnection(t *testing.T) {
 	srv.Handle("/", socketio.Hooks{
 		Event:      echo(nil),
 		Error:      func(_ *socketio.Socket, err error) { last = err },
-		Disconnect: func(_ *socketio.Socket, why socketio.Reason) { left <- farewell{why, last}; last = nil },
+		Disconnect: func(_ *socketio.Socket, why socketio.Reason) {
+			f := farewell{why, last}
+			last = nil
+			left <- f
+		},
 	})
 	bystander := dial(t, url)
 	srv.Handle("/bystander", socketio.Hooks{Event: echo(nil)})

@@ -60,6 +60,37 @@ func (p *peer) lose(n *socketio.Namespace, id string) {
 	eventually(p.t, "the socket gone", func() bool { return n.Socket(id) == nil })
 }
 
+func TestMoreIsRecoveredThanMayWaitForAClient(t *testing.T) {
+	n, url := recovering(t, func(c *socketio.Config) { c.Engine.MaxQueueBytes = 50_000 }, socketio.Hooks{
+		Connect: func(ctx context.Context, s *socketio.Socket) {
+			if s.Recovered() {
+				s.Emit(ctx, "welcome back")
+			}
+		},
+	})
+	transports(t, func(t *testing.T, connect func(testing.TB, string) *peer) {
+		p := connect(t, url)
+		g := p.joinWith("/", "")
+		n.Emit(ctx, "first")
+		last := p.expectEvent(`2["first"]`)
+		p.lose(n, g.SID)
+		large := strings.Repeat("x", 10_000)
+		for range 20 {
+			if err := n.Emit(ctx, "missed", socketio.String(large)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		again := connect(t, url)
+		if got := again.joinWith("/", ticket(g.PID, last)); got != g {
+			t.Fatalf("not recovered: %+v", got)
+		}
+		for range 20 {
+			again.expectEvent(`2["missed","` + large + `"]`)
+		}
+		again.expectEvent(`2["welcome back"]`)
+	})
+}
+
 func TestAClientThatComesBackGetsWhatItMissed(t *testing.T) {
 	recovered := make(chan bool, 2)
 	n, url := recovering(t, nil, socketio.Hooks{

@@ -174,7 +174,7 @@ func (c *Client) Drop() { c.end(ReasonForcedClose) }
 // handle runs the Event hook. Without payload there is nothing to handle.
 func (s *Socket) handle(p parser.Packet) {
 	hooks := s.namespace.hooks
-	if hooks.Event == nil {
+	if hooks.Event == nil || p.Bare {
 		return
 	}
 	e := &Event{Name: p.Name, Args: p.Args, socket: s, id: p.ID, wantsAck: p.HasID}

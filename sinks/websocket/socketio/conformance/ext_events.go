@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"sync"
 	"time"
 
@@ -36,8 +37,8 @@ func (x *ext) middleware(next socketio.Handler) socketio.Handler {
 func (x *ext) events() socketio.Mux {
 	mux := messages()
 	for name, h := range (socketio.Mux{
-		"call-me":       x.callMe,
-		"call-timeout":  x.callTimeout,
+		"call-me":       callMe,
+		"call-timeout":  callTimeout,
 		"broadcast-ack": x.broadcastAck,
 		"join":          join,
 		"leave":         leave,
@@ -78,38 +79,32 @@ func rooms(ctx context.Context, s *socketio.Socket, e *socketio.Event) error {
 	return e.Ack(ctx, value(selfRooms(s)))
 }
 
-func (x *ext) callMe(ctx context.Context, s *socketio.Socket, e *socketio.Event) error {
-	call, err := s.Request(ctx, "call", e.Args...)
-	if err != nil {
-		return err
-	}
-	x.waiting.Go(func() {
-		if result, err := call.Wait(ctx); err == nil {
+func callMe(ctx context.Context, s *socketio.Socket, e *socketio.Event) error {
+	return s.CallFunc(ctx, func(result []socketio.Arg, err error) {
+		if err == nil {
 			_ = s.Emit(ctx, "call-result", result...)
 		}
-	})
-	return nil
+	}, "call", e.Args...)
 }
 
-func (x *ext) callTimeout(ctx context.Context, s *socketio.Socket, e *socketio.Event) error {
+func callTimeout(ctx context.Context, s *socketio.Socket, e *socketio.Event) error {
 	var ms int
 	if err := decode(e, &ms); err != nil {
 		return err
 	}
-	call, err := s.Request(ctx, "never")
-	if err != nil {
-		return err
-	}
-	x.waiting.Go(func() {
-		limited, cancel := context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
-		defer cancel()
+	limited, cancel := context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
+	err := s.CallFunc(limited, func(_ []socketio.Arg, err error) {
+		cancel()
 		result := "ok"
-		if _, err := call.Wait(limited); err != nil {
+		if err != nil {
 			result = "timeout"
 		}
 		_ = s.Emit(ctx, "call-timeout-result", socketio.String(result))
-	})
-	return nil
+	}, "never")
+	if err != nil {
+		cancel()
+	}
+	return err
 }
 
 func (x *ext) broadcastAck(ctx context.Context, s *socketio.Socket, e *socketio.Event) error {
@@ -129,19 +124,14 @@ func (x *ext) broadcastAck(ctx context.Context, s *socketio.Socket, e *socketio.
 
 // firsts returns the list of the first argument of every answer.
 func firsts(answers []socketio.Answer) socketio.Arg {
-	list := socketio.Arg{JSON: []byte{'['}}
+	list := make([]socketio.Arg, len(answers))
 	for i, a := range answers {
-		if i > 0 {
-			list.JSON = append(list.JSON, ',')
-		}
-		if len(a.Args) == 0 {
-			list.JSON = append(list.JSON, "null"...)
-		} else {
-			list.JSON = append(list.JSON, a.Args[0].JSON...)
+		list[i] = socketio.Raw(json.RawMessage("null"))
+		if len(a.Args) > 0 {
+			list[i] = a.Args[0]
 		}
 	}
-	list.JSON = append(list.JSON, ']')
-	return list
+	return socketio.List(list...)
 }
 
 func burst(ctx context.Context, s *socketio.Socket, e *socketio.Event) error {

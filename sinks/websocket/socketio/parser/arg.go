@@ -49,6 +49,21 @@ func Binary(b []byte) Arg {
 	return Arg{JSON: Placeholder(0), Attachments: [][]byte{b}}
 }
 
+// List returns args as one argument, an array of them, with what is binary in
+// any of them.
+func List(args ...Arg) Arg {
+	list := Arg{JSON: []byte{'['}}
+	for i, a := range args {
+		if i > 0 {
+			list.JSON = append(list.JSON, ',')
+		}
+		list.JSON, _ = a.append(list.JSON, len(list.Attachments))
+		a.eachPlaceholder(func(_, _, num int) { list.Attachments = append(list.Attachments, a.Attachments[num]) })
+	}
+	list.JSON = append(list.JSON, ']')
+	return list
+}
+
 // Decode stores the argument in v, as json.Unmarshal does. It refuses an
 // argument that holds binary values; see Bytes, and Attachments for those
 // within an object or array.

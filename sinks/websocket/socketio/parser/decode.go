@@ -27,9 +27,8 @@ type assembly struct {
 func NewDecoder(limits *Limits) Decoder { return Decoder{limits: limits} }
 
 // Text takes a text message. It reports whether p is a whole packet: a binary
-// packet is complete with its last attachment, and an event or acknowledgement
-// without any payload is dropped, as the reference parser does. The packet
-// refers to text, which must not change afterwards.
+// packet is complete with its last attachment. The packet refers to text, which
+// must not change afterwards.
 func (d *Decoder) Text(text []byte) (p Packet, complete bool, err error) {
 	if d.waiting != nil {
 		return p, false, fmt.Errorf("text in place of an attachment: %w", ErrMalformed)
@@ -76,7 +75,8 @@ func (d *Decoder) arguments(h header, p Packet, payload []byte) (Packet, bool, e
 		if h.binary() {
 			return p, false, fmt.Errorf("payload: %w", ErrMalformed)
 		}
-		return p, false, nil
+		p.Bare = true
+		return p, true, nil
 	}
 	parts, err := d.limits.array(payload)
 	if err != nil {

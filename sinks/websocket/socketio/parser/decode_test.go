@@ -179,10 +179,10 @@ func TestAnAttachmentWithoutAPacketIsFatal(t *testing.T) {
 	}
 }
 
-func TestEventsWithoutPayloadAreDropped(t *testing.T) {
-	for _, text := range []string{`2`, `3`, `212`, `3/admin,1`} {
-		if _, complete, err := decode(t, text); complete || err != nil {
-			t.Errorf("%s: complete=%v, %v", text, complete, err)
+func TestEventsWithoutPayloadAreBare(t *testing.T) {
+	for text, bare := range map[string]bool{`2`: true, `3`: true, `212`: true, `3/admin,1`: true, `2/admin`: true, `2[""]`: false, `3[]`: false} {
+		if p, complete, err := decode(t, text); !complete || err != nil || p.Bare != bare {
+			t.Errorf("%s: complete=%v, bare=%v, %v", text, complete, p.Bare, err)
 		}
 	}
 }

@@ -7,8 +7,9 @@ import "strconv"
 func (p *Packet) Encode(dst []byte) (text []byte, attachments [][]byte) {
 	attachments = p.attachments()
 	dst = p.appendHeader(dst, len(attachments))
-	switch p.Type {
-	case Event, Ack:
+	switch {
+	case p.Bare:
+	case p.Type == Event, p.Type == Ack:
 		dst = p.appendArgs(dst)
 	default:
 		dst = append(dst, p.Data...)

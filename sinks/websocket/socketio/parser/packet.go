@@ -46,6 +46,9 @@ type Packet struct {
 	Name string
 	// Args are the arguments of an Event or Ack.
 	Args []Arg
+	// Bare says that an Event or Ack came without any payload, name included:
+	// there is nothing to handle.
+	Bare bool
 	// Data is what a Connect or ConnectError carries: an object, a string
 	// (ConnectError only), or nil.
 	Data json.RawMessage
