@@ -70,8 +70,8 @@ func TestPacketsThatAreNoneEndTheConnection(t *testing.T) {
 	srv, url := serve(t, nil)
 	var last error
 	srv.Handle("/", socketio.Hooks{
-		Event:      echo(nil),
-		Error:      func(_ *socketio.Socket, err error) { last = err },
+		Event: echo(nil),
+		Error: func(_ *socketio.Socket, err error) { last = err },
 		Disconnect: func(_ *socketio.Socket, why socketio.Reason) {
 			f := farewell{why, last}
 			last = nil
