@@ -59,16 +59,12 @@ func (p *polling) messages(msgs []Message, limit int) error {
 	return nil
 }
 
-// heartbeat queues a ping or pong before all else: it must not wait for a
-// client that fetches its messages bit by bit.
+// heartbeat queues a ping or pong.
 func (p *polling) heartbeat(beat packet.Packet, limit int) error {
-	if p.queued-p.first+packetOverhead > limit && len(p.queue) > 0 {
+	if len(p.queue) > 0 && p.queued-p.first+packetOverhead > limit {
 		return errSlow
 	}
 	p.push(beat)
-	last := len(p.queue) - 1
-	copy(p.queue[1:], p.queue[:last])
-	p.queue[0] = beat
 	return nil
 }
 
@@ -94,11 +90,25 @@ func (p *polling) cut(t packet.Type) {
 	}
 }
 
+// hasten puts the ping or pong behind the first n packets, if there is one,
+// before them: it must not wait for a client that fetches its messages bit by
+// bit.
+func (p *polling) hasten(n int) {
+	for i, late := range p.queue[n:] {
+		if late.Type == packet.Ping || late.Type == packet.Pong {
+			copy(p.queue[1:], p.queue[:n+i])
+			p.queue[0] = late
+			return
+		}
+	}
+}
+
 // take ends the pending GET with what it is answered, up to most packets. A close packet behind a
 // message is left to the next one: the reference client would end before it has
 // looked at the messages that came with it (section B6).
 func (p *polling) take(most int) []packet.Packet {
 	n := min(len(p.queue), most)
+	p.hasten(n)
 	if n > 1 && p.queue[n-1].Type == packet.Close && p.queue[n-2].Type == packet.Message {
 		n--
 	}

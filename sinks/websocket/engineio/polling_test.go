@@ -56,16 +56,16 @@ func TestAPollTakesSixteenPacketsAtMostForThePythonClient(t *testing.T) {
 	}
 }
 
-func TestAPingDoesNotWaitBehindMessages(t *testing.T) {
+func TestAPingDoesNotWaitForMessagesThatAreLeft(t *testing.T) {
 	inBubble(t, func(c *engineio.Config) { c.PingInterval = time.Second }, func(t *testing.T, s *site) {
 		p, app := s.poll(t)
-		var want []string
-		for range 20 {
-			app.Send(text("x"))
-			want = append(want, "4x")
+		for i := range 20 {
+			app.Send(text(fmt.Sprint(i)))
 		}
 		time.Sleep(time.Second + time.Millisecond)
-		p.get(t).want(t, 200, "2\x1e"+strings.Join(want, "\x1e"))
+		python := []string{"User-Agent", "python-requests/2.32.3"}
+		s.ask(t, "GET", p.query, "", python...).want(t, 200, "2\x1e40\x1e41\x1e42\x1e43\x1e44\x1e45\x1e46\x1e47\x1e48\x1e49\x1e410\x1e411\x1e412\x1e413\x1e414")
+		s.ask(t, "GET", p.query, "", python...).want(t, 200, "415\x1e416\x1e417\x1e418\x1e419")
 	})
 }
 
