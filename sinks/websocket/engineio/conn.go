@@ -2,6 +2,7 @@ package engineio
 
 import (
 	"bufio"
+	"io"
 	"net"
 	"sync"
 	"syscall"
@@ -34,9 +35,10 @@ type conn struct {
 	// none.
 	poller     *poller
 	descriptor int32 // what the poller knows the connection by
-	// in is gorilla's read buffer. It belongs to the reader; a parked
-	// connection has none.
-	in bufio.Reader
+	// in is gorilla's read buffer, of source. It belongs to the reader; a
+	// parked connection has none.
+	in     bufio.Reader
+	source io.Reader // the connection, or a guard before it
 
 	// mu guards the fields below.
 	mu       sync.Mutex

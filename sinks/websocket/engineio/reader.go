@@ -27,7 +27,7 @@ var (
 // that goroutine until the heartbeat gives up on it, and nobody else anything.
 func (c *conn) read() {
 	if c.in.Size() == 0 {
-		c.in = *bufio.NewReaderSize(c.Conn, readBuffer)
+		c.in = *bufio.NewReaderSize(c.source, readBuffer)
 	}
 	for {
 		if err := c.readMessage(); err != nil {
@@ -136,7 +136,7 @@ func closeCodeFor(err error) int {
 		return websocket.CloseMessageTooBig
 	case errors.Is(err, errNotUTF8):
 		return websocket.CloseInvalidFramePayloadData
-	case errors.Is(err, packet.ErrInvalid):
+	case errors.Is(err, packet.ErrInvalid), errors.Is(err, errCompressed):
 		return websocket.CloseProtocolError
 	}
 	return 0

@@ -57,6 +57,8 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, session *Sess
 		wire += wire/1000 + 64 // what cannot be compressed grows a little
 		if offersDeflate(r) {
 			c.form.deflate = s.config.PerMessageDeflate
+			c.source = &guard{Reader: c.Conn}
+			c.in.Reset(c.source) // nothing has been read
 		}
 	}
 	ws.SetReadLimit(wire)
@@ -120,7 +122,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 func newConn(netConn net.Conn, s *Session) *conn {
-	c := &conn{Conn: netConn, server: s.server, session: s, form: form{dialect: s.dialect}}
+	c := &conn{Conn: netConn, source: netConn, server: s.server, session: s, form: form{dialect: s.dialect}}
 	c.in = *bufio.NewReaderSize(netConn, readBuffer)
 	if direct, ok := netConn.(syscall.Conn); ok {
 		if raw, err := direct.SyscallConn(); err == nil {

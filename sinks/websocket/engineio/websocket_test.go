@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -312,6 +313,44 @@ func TestMessagesAreDeflatedIfLargeAndNegotiated(t *testing.T) {
 		plain, other := s.connect(t)
 		other.SendBatch(batch)
 		plain.wantText(t, large)
+	})
+}
+
+func TestOnlyTheFirstFrameOfAMessageMayBeCompressed(t *testing.T) {
+	large := "4" + strings.Repeat("large ", 20_000)
+	half, rest := deflated(large)[:50], deflated(large)[50:]
+	var allowed []byte
+	for _, f := range []frame{
+		{opcode: opText, data: half, more: true, rsv: 4}, {opcode: opPing}, {opcode: opContinue, data: rest},
+		{opcode: opBinary, data: strings.Repeat("x", 70_000)}, {opcode: opText, data: "4" + strings.Repeat("y", 200)}, {opcode: opText, data: "4"},
+	} {
+		allowed = append(allowed, f.bytes()...)
+	}
+	readers(t, func(t *testing.T, change func(*engineio.Config)) {
+		s := open(t, join(deflating, change))
+		for name, frames := range map[string][]frame{
+			"ping":         {{opcode: opPing, rsv: 4}},
+			"pong":         {{opcode: opPong, data: "x", rsv: 4}},
+			"close":        {{opcode: opClose, rsv: 4}},
+			"continuation": {{opcode: opText, data: "4a", more: true}, {opcode: opContinue, data: "b", rsv: 4}},
+			"all along":    {{opcode: opText, data: half, more: true, rsv: 4}, {opcode: opContinue, data: rest, rsv: 4}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				p, app := s.connectAs(t, "EIO=4&transport=websocket", "Sec-WebSocket-Extensions", "permessage-deflate")
+				for piece := range slices.Chunk(allowed, 7) { // which end anywhere in headers
+					p.Write(piece)
+				}
+				for _, want := range []int{len(large) - 1, 70_000, 200, 0} {
+					if m := receive(t, app.messages, "a message"); len(m.Data) != want {
+						t.Fatalf("message has %d bytes, want %d", len(m.Data), want)
+					}
+				}
+				for _, f := range frames {
+					p.Write(f.bytes())
+				}
+				app.wantClosed(t, engineio.ReasonTransportError)
+			})
+		}
 	})
 }
 
