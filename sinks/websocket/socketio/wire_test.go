@@ -92,7 +92,6 @@ func newPeer(t testing.TB, w wire) *peer {
 		for {
 			packets, err := w.receive()
 			if err != nil {
-				t.Log("a client reads no more:", err)
 				w.close()
 				return
 			}
