@@ -117,6 +117,9 @@ func (p *polling) take(most int) []packet.Packet {
 	for _, packet := range taken {
 		p.queued -= len(packet.Data) + packetOverhead
 	}
+	if len(p.queue) == 0 {
+		p.first = 0
+	}
 	p.wake = nil
 	return taken
 }

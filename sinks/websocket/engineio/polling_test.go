@@ -425,6 +425,22 @@ func TestAClientThatDoesNotPollCostsABoundedQueue(t *testing.T) {
 	app.wantClosed(t, engineio.ReasonSlowClient)
 }
 
+func TestALargeFirstMessageDoesNotCountOnceItIsFetched(t *testing.T) {
+	inBubble(t, func(c *engineio.Config) { c.MaxQueueBytes, c.PingInterval = 10_000, time.Second }, func(t *testing.T, s *site) {
+		p, app := s.poll(t)
+		app.Send(text(strings.Repeat("x", 20_000)))
+		p.get(t)
+		time.Sleep(time.Second + time.Millisecond) // a ping is what waits first now
+		fits := 0
+		for app.Send(text(strings.Repeat("x", 1000))) == nil {
+			fits++
+		}
+		if fits != 9 {
+			t.Errorf("%d messages fit", fits)
+		}
+	})
+}
+
 func TestAwaitPacesASenderByItsPoll(t *testing.T) {
 	s := open(t, func(c *engineio.Config) { c.MaxQueueBytes = 10_000 })
 	p, app := s.poll(t)
