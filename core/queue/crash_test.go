@@ -24,6 +24,7 @@ import (
 	"github.com/evosink/evosink/core"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -59,6 +60,7 @@ func (p *poster) Deliver(ctx context.Context, d *sink.Delivery) error {
 	if err != nil {
 		return err
 	}
+	req.Header.Set("Round", os.Getenv(childRound))
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return sink.Unavailable(err)
@@ -74,7 +76,57 @@ func (*poster) Retry(*sink.Delivery) sink.Policy {
 	return sink.Policy{Base: 50 * time.Millisecond, Max: time.Second, Factor: 2, Timeout: 10 * time.Second}
 }
 
-// child is a whole evosink that emits events until it is killed, and tells of every one accepted: "pub <id>".
+// A witness is a store that tells of every delivery that it has written down as made: "done <id>".
+type witness struct {
+	queue.Store
+
+	mu  sync.Mutex
+	ids map[queue.Lane]map[int64]string // of what waits
+}
+
+func (w *witness) saw(l queue.Lane, seq int64, id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ids[l] == nil {
+		w.ids[l] = map[int64]string{}
+	}
+	w.ids[l][seq] = id
+}
+
+func (w *witness) Put(ctx context.Context, entries ...queue.Entry) ([]queue.Place, error) {
+	places, err := w.Store.Put(ctx, entries...)
+	for i, n := 0, 0; err == nil && i < len(entries); i++ {
+		for _, d := range entries[i].To {
+			w.saw(d.Lane, places[n].Seq, entries[i].Event.ID)
+			n++
+		}
+	}
+	return places, err
+}
+
+func (w *witness) Window(ctx context.Context, l queue.Lane, after, until int64, limit, bytes int) ([]queue.Item, error) {
+	items, err := w.Store.Window(ctx, l, after, until, limit, bytes)
+	for _, item := range items {
+		w.saw(l, item.Seq, item.Event.ID)
+	}
+	return items, err
+}
+
+func (w *witness) Settle(ctx context.Context, outcomes []queue.Outcome) error {
+	err := w.Store.Settle(ctx, outcomes)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range outcomes {
+		if err == nil && o.Result == queue.Delivered {
+			os.Stdout.WriteString("done " + w.ids[o.Lane][o.Seq] + "\n")
+			delete(w.ids[o.Lane], o.Seq)
+		}
+	}
+	return err
+}
+
+// child is a whole evosink that emits events until it is killed, and tells of every one accepted: "pub <id>", and of every one
+// delivered for good.
 func child(path string) {
 	ctx := context.Background()
 	must := func(err error) {
@@ -103,7 +155,11 @@ func child(path string) {
 		Rule: func(*struct{}) sink.Rule { return sink.Rule{} },
 		New:  func(struct{}, sink.Host) (sink.Sink, error) { return &poster{os.Getenv(childURL)}, nil },
 	})
-	hub, err := core.New(core.Options{Bus: db, Instances: registry, Sinks: []*sink.Factory{hook}, Queue: db.Queue(), Logger: zerolog.Nop()})
+	store := queue.Store(db.Queue())
+	if os.Getenv(childDrain) == "" {
+		store = &witness{Store: store, ids: map[queue.Lane]map[int64]string{}}
+	}
+	hub, err := core.New(core.Options{Bus: db, Instances: registry, Sinks: []*sink.Factory{hook}, Queue: store, Logger: zerolog.Nop()})
 	must(err)
 	go func() { must(hub.Run(ctx)) }()
 	<-hub.Started()
@@ -129,12 +185,18 @@ func emitUntilKilled(hub *core.Hub, instance string, must func(error)) {
 	}
 }
 
+// An arrival is one delivery at the receiver.
+type arrival struct {
+	id    string
+	round string // of the process that made it
+}
+
 // receiver is what the child delivers to.
 type receiver struct {
 	healed atomic.Bool // the dead and the slow are as good as the others
 
 	mu  sync.Mutex
-	got map[string][]string // ids by instance, in order of arrival
+	got map[string][]arrival // by instance, in order
 }
 
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -156,7 +218,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.got[instance] = append(r.got[instance], body.String())
+	r.got[instance] = append(r.got[instance], arrival{body.String(), req.Header.Get("Round")})
 }
 
 // has reports whether all of an instance's ids have arrived.
@@ -164,8 +226,8 @@ func (r *receiver) has(instance string, ids []string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	seen := map[string]bool{}
-	for _, id := range r.got[instance] {
-		seen[id] = true
+	for _, a := range r.got[instance] {
+		seen[a.id] = true
 	}
 	for _, id := range ids {
 		if !seen[id] {
@@ -175,21 +237,29 @@ func (r *receiver) has(instance string, ids []string) bool {
 	return true
 }
 
+// How many events a kill makes come twice is the disk's affair, and measured end to end (sinks/e2e). Here the rule behind it: only
+// what was delivered by a killed process that had not written it down yet.
 func TestKill9LosesNothingAndKeepsTheOrderOfEveryLane(t *testing.T) {
 	rounds := 10
 	if n, err := strconv.Atoi(os.Getenv(chaosRounds)); err == nil {
 		rounds = n
 	}
 	path := filepath.Join(t.TempDir(), "evosink.db")
-	r := &receiver{got: map[string][]string{}}
+	r := &receiver{got: map[string][]arrival{}}
 	server := httptest.NewServer(r)
 	defer server.Close()
 	accepted := map[string][]string{}
+	written := map[string]string{} // by id, the round of the process that wrote it down as delivered
 	for round := range rounds {
 		v := startChild(t, path, server.URL, round, false)
-		v.killAfter(time.Duration(300+rand.IntN(900))*time.Millisecond, func(id string) {
+		v.killAfter(time.Duration(300+rand.IntN(900))*time.Millisecond, func(what, id string) {
 			instance, _, _ := strings.Cut(id, "#")
-			accepted[instance] = append(accepted[instance], id)
+			switch what {
+			case "pub":
+				accepted[instance] = append(accepted[instance], id)
+			case "done":
+				written[id] = strconv.Itoa(round)
+			}
 		})
 	}
 	r.healed.Store(true)
@@ -199,38 +269,41 @@ func TestKill9LosesNothingAndKeepsTheOrderOfEveryLane(t *testing.T) {
 		total += len(ids)
 		eventually(t, "all events of "+instance, func() bool { return r.has(instance, ids) })
 	}
-	v.killAfter(0, func(string) {})
-	r.check(t, total, rounds)
+	v.killAfter(0, func(string, string) {}) // to its end, so that nothing arrives any more
+	if len(written) == 0 {
+		t.Error("nothing was written down as delivered")
+	}
+	r.check(t, total, written)
 }
 
-// check holds what arrived to the order of emission, and counts what came twice.
-func (r *receiver) check(t *testing.T, accepted, rounds int) {
+// check holds what arrived to the order of emission, and to have come again only where a process was killed before it could write it
+// down.
+func (r *receiver) check(t *testing.T, accepted int, written map[string]string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	twice, arrived := 0, 0
-	for instance, ids := range r.got {
+	for instance, arrivals := range r.got {
 		last := [2]int{-1, -1}
-		seen := map[string]bool{}
-		for _, id := range ids {
+		seen := map[string]string{} // in which round
+		for _, a := range arrivals {
 			arrived++
-			if seen[id] {
+			if before, ok := seen[a.id]; ok {
 				twice++
+				if before == a.round || written[a.id] == before {
+					t.Errorf("%s: %s arrived in rounds %s and %s, was written down in %s", instance, a.id, before, a.round, written[a.id])
+				}
+				seen[a.id] = a.round
 				continue
 			}
-			seen[id] = true
-			at := parse(t, id)
+			seen[a.id] = a.round
+			at := parse(t, a.id)
 			if at[0] < last[0] || at[0] == last[0] && at[1] <= last[1] {
-				t.Errorf("%s: %s arrived after %v", instance, id, last)
+				t.Errorf("%s: %s arrived after %v", instance, a.id, last)
 			}
 			last = at
 		}
 	}
 	t.Logf("%d events accepted, %d arrived, %d of them twice (%.3f %%)", accepted, arrived, twice, 100*float64(twice)/float64(arrived))
-	// Half a percent is the promise at 1,000 events/s and a disk that keeps up. What a kill can cost is what was delivered while one
-	// commit took, whatever the length of a round: 50 is a commit of 50 ms.
-	if twice*200 > arrived && twice > 50*rounds {
-		t.Errorf("%d of %d events arrived twice in %d kills, want less than 0.5 %%", twice, arrived, rounds)
-	}
 }
 
 func parse(t *testing.T, id string) (at [2]int) {
@@ -248,7 +321,8 @@ func parse(t *testing.T, id string) (at [2]int) {
 // victim is a child process that is going to be killed.
 type victim struct {
 	cmd   *exec.Cmd
-	lines chan string // closed at its end
+	open  chan struct{} // closed when it runs
+	lines chan string   // what it has told; closed at its end
 }
 
 func startChild(t *testing.T, path, url string, round int, drain bool) *victim {
@@ -257,7 +331,7 @@ func startChild(t *testing.T, path, url string, round int, drain bool) *victim {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &victim{cmd: exec.Command(self), lines: make(chan string, 1<<16)}
+	v := &victim{cmd: exec.Command(self), open: make(chan struct{}), lines: make(chan string, 1<<16)}
 	v.cmd.Env = append(os.Environ(), childFile+"="+path, childURL+"="+url, childRound+"="+strconv.Itoa(round))
 	if drain {
 		v.cmd.Env = append(v.cmd.Env, childDrain+"=1")
@@ -270,27 +344,38 @@ func startChild(t *testing.T, path, url string, round int, drain bool) *victim {
 	if err := v.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
 	go func() {
 		defer close(v.lines)
+		defer close(ended)
 		for s := bufio.NewScanner(out); s.Scan(); {
-			v.lines <- s.Text()
+			switch line := s.Text(); {
+			case line == "open":
+				close(v.open)
+			case strings.HasPrefix(line, "error"):
+				t.Error(line)
+			default:
+				v.lines <- line
+			}
 		}
 	}()
-	t.Cleanup(func() { v.killAfter(0, func(string) {}) })
-	if line := <-v.lines; line != "open" {
-		t.Fatalf("the child did not start: %s", line)
+	t.Cleanup(func() { v.killAfter(0, func(string, string) {}) })
+	select {
+	case <-v.open:
+	case <-ended:
+		t.Fatal("the child did not start")
 	}
 	return v
 }
 
-// killAfter kills the child after d, and passes on every id that it has told to be accepted until then. A last line that was cut
+// killAfter kills the child after d, and passes on what it has told until then of which event. A last line that was cut
 // off does not count.
-func (v *victim) killAfter(d time.Duration, accepted func(id string)) {
+func (v *victim) killAfter(d time.Duration, told func(what, id string)) {
 	timer := time.AfterFunc(d, func() { v.cmd.Process.Kill() })
 	defer timer.Stop()
 	for line := range v.lines {
-		if id, ok := strings.CutPrefix(line, "pub "); ok && strings.Count(id, "#") == 2 {
-			accepted(id)
+		if what, id, ok := strings.Cut(line, " "); ok && strings.Count(id, "#") == 2 {
+			told(what, id)
 		}
 	}
 	v.cmd.Wait()
