@@ -19,6 +19,9 @@ const (
 	beats
 )
 
+// isClients reports whether it is the client that has to do something.
+func (b beat) isClients() bool { return b == pongExpected || b == pingExpected }
+
 // farewellTimeout is how long a polling session that the server has closed
 // waits for the poll that fetches the rest (protocol section A5).
 const farewellTimeout = 30 * time.Second
@@ -40,7 +43,9 @@ type line struct{ first, last *Session }
 // a kind are equally far ahead, a list per kind in order of arrival is sorted,
 // and a beat costs no more with ten thousand sessions than with one. There is
 // one clock: the deadline for a pong counts from when the ping was due, not
-// from when a timer came round to it, so lateness never adds up.
+// from when a timer came round to it, so lateness never adds up. Only after a
+// standstill of the whole process, which says nothing about its clients, they
+// get their time anew.
 type heart struct {
 	epoch time.Time
 	after [beats]time.Duration
@@ -72,11 +77,21 @@ func (h *heart) expect(s *Session, kind beat) {
 	h.set(s, kind, time.Since(h.epoch)+h.after[kind])
 }
 
-// expectFrom is expect counted from when the one before was due.
+// expectFrom is expect counted from when the one before was due, unless there
+// was a standstill in between.
 func (h *heart) expectFrom(s *Session, kind beat, due time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.stoodStill(kind, due) {
+		due = time.Since(h.epoch)
+	}
 	h.set(s, kind, due+h.after[kind])
+}
+
+// stoodStill reports whether what was due is so late by now that the process
+// must have been suspended, or starved: by half the time that kind takes.
+func (h *heart) stoodStill(kind beat, due time.Duration) bool {
+	return time.Since(h.epoch)-due > h.after[kind]/2
 }
 
 // stop makes s wait for nothing.
@@ -91,11 +106,8 @@ func (h *heart) stop(s *Session) {
 func (h *heart) overdue(s *Session) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	due := s.pulse.due
-	if s.pulse.kind == pingDue {
-		due += h.after[pongExpected]
-	}
-	return s.pulse.linked && s.pulse.kind != farewell && due <= time.Since(h.epoch)
+	kind, due := s.pulse.kind, s.pulse.due
+	return s.pulse.linked && kind.isClients() && due <= time.Since(h.epoch) && !h.stoodStill(kind, due)
 }
 
 // tick tells every session that is due, in order, and sets the timer anew.
@@ -218,7 +230,10 @@ func (s *Session) due(kind beat, due time.Duration) {
 		s.awaiting = true
 		s.server.heart.expectFrom(s, pongExpected, due)
 		s.sendHeartbeat(packet.Packet{Type: packet.Ping})
-	case kind == pingExpected, kind == pongExpected && s.awaiting:
+	case kind == pongExpected && !s.awaiting: // it has just come
+	case s.server.heart.stoodStill(kind, due): // it may have come, and nobody has read it
+		s.server.heart.expect(s, kind)
+	default:
 		s.end(ReasonPingTimeout, nil)
 	}
 }

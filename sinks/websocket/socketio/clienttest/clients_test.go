@@ -31,7 +31,7 @@ func TestJavaScriptClients(t *testing.T) {
 	if _, err := os.Stat("node_modules"); err != nil {
 		missing(t, "node_modules (run npm ci in this folder)")
 	}
-	url := conformance(t)
+	url, _ := conformance(t)
 	for _, client := range []string{"client-4.8", "client-4.2", "client-3.1", "client-2.5"} {
 		for _, mode := range modes {
 			t.Run(client+"/"+mode, func(t *testing.T) { run(t, ".", node, "client.mjs", client, mode, url) })
@@ -48,7 +48,7 @@ func TestPythonClient(t *testing.T) {
 	if err := exec.Command(python, "-c", "import socketio, websocket, requests").Run(); err != nil {
 		missing(t, "the modules socketio, websocket and requests for "+python)
 	}
-	url := conformance(t)
+	url, _ := conformance(t)
 	for _, mode := range modes {
 		t.Run(mode, func(t *testing.T) { run(t, ".", python, "client.py", mode, url) })
 	}
@@ -86,9 +86,9 @@ func run(t *testing.T, folder, program string, args ...string) {
 	}
 }
 
-// conformance builds and starts the conformance server, and returns where it
-// is. It must end by itself when told to.
-func conformance(t *testing.T) (url string) {
+// conformance builds and starts the conformance server, and returns where and
+// what it is. It must end by itself when told to.
+func conformance(t *testing.T) (url string, process *os.Process) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "conformance")
 	run(t, ".", require(t, "go"), "build", "-o", binary, "../conformance")
@@ -111,7 +111,7 @@ func conformance(t *testing.T) (url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.TrimSpace(strings.TrimPrefix(line, "listening on "))
+	return strings.TrimSpace(strings.TrimPrefix(line, "listening on ")), server.Process
 }
 
 // settles waits until the server holds no sessions.

@@ -32,7 +32,7 @@ func TestOfficialSuites(t *testing.T) {
 		t.Skip("EVOSINK_OFFICIAL_SUITES names no checkout of socketio/socket.io")
 	}
 	npm := require(t, "npm")
-	url := conformance(t)
+	url, _ := conformance(t)
 	for _, s := range suites {
 		t.Run(filepath.Base(filepath.Dir(s.folder))+"/"+filepath.Base(s.folder), func(t *testing.T) {
 			folder := t.TempDir()
