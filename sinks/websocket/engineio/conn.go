@@ -102,7 +102,7 @@ func (c *conn) settle() {
 func (c *conn) unpark() {
 	if c.parked {
 		c.parked = false
-		c.server.tasks.start(c.read)
+		c.server.tasks.Go(c.read)
 	}
 }
 

@@ -95,7 +95,7 @@ func (c *conn) start() {
 		return
 	}
 	if !c.park() {
-		c.server.tasks.start(c.read)
+		c.server.tasks.Go(c.read)
 	}
 }
 

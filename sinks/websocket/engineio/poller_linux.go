@@ -6,6 +6,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/evosink/evosink/sinks/websocket/internal/tasks"
 )
 
 // A poller waits for input on parked connections with one epoll instance, so
@@ -13,7 +15,7 @@ import (
 // descriptor is itself watched by the Go runtime: waiting costs a goroutine,
 // not a thread. That goroutine runs while there are connections.
 type poller struct {
-	tasks *tasks
+	tasks *tasks.Group
 	file  *os.File
 	raw   syscall.RawConn
 	epoll int
@@ -25,7 +27,7 @@ type poller struct {
 	running bool
 }
 
-func newPoller(tasks *tasks) (*poller, error) {
+func newPoller(tasks *tasks.Group) (*poller, error) {
 	epoll, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -60,7 +62,7 @@ func (p *poller) add(c *conn) error {
 	if p.count++; !p.running {
 		p.running = true
 		p.setDeadline(time.Time{})
-		p.tasks.start(p.run)
+		p.tasks.Go(p.run)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/evosink/evosink/sinks/websocket/internal/tasks"
 	"github.com/gorilla/websocket"
 )
 
@@ -16,7 +17,7 @@ type Server struct {
 	config   Config
 	upgrader *websocket.Upgrader
 	heart    *heart
-	tasks    tasks
+	tasks    tasks.Group
 
 	// mu guards the fields below.
 	mu       sync.RWMutex
@@ -89,7 +90,7 @@ func (s *Server) Close(ctx context.Context) error {
 	for _, session := range s.shut() {
 		session.Close(ReasonShutdown)
 	}
-	err := s.tasks.wait(ctx)
+	err := s.tasks.Wait(ctx)
 	if err != nil {
 		s.cut()
 		return fmt.Errorf("engineio: close: %w", err)

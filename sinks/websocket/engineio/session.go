@@ -257,7 +257,7 @@ func (s *Session) quit(reason Reason, err error) {
 		s.probe.leave(0)
 		s.probe = nil
 	}
-	s.server.tasks.start(func() {
+	s.server.tasks.Go(func() {
 		s.inbound.Lock()
 		defer s.inbound.Unlock()
 		if s.handler != nil {

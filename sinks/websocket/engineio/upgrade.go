@@ -30,7 +30,7 @@ func (s *Session) upgrade(w http.ResponseWriter, r *http.Request) {
 		c.Close()
 		return
 	}
-	c.server.tasks.start(c.read)
+	c.server.tasks.Go(c.read)
 }
 
 func (s *Session) setProbe(c *conn) bool {

@@ -71,7 +71,7 @@ func (c *conn) enqueue(frames []byte) error {
 	c.queued += cost
 	if !c.draining {
 		c.draining = true
-		c.server.tasks.start(c.drain)
+		c.server.tasks.Go(c.drain)
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func (c *Client) authorize(k *knock) {
 	c.authorising++
 	c.mu.Unlock()
 
-	c.server.tasks.start(func() {
+	c.server.tasks.Go(func() {
 		err := k.hooks.Authorize(ctx, k.request)
 		c.inbox.post(c, func() { c.admit(k, err) })
 	})

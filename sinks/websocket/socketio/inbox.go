@@ -74,7 +74,7 @@ func (b *inbox) add(c *Client, t task) {
 	b.tasks = append(b.tasks, t)
 	b.bytes += t.size
 	if !b.running {
-		b.running = c.server.tasks.start(b.run)
+		b.running = c.server.tasks.Go(b.run)
 	}
 }
 

@@ -114,7 +114,7 @@ func (n *Namespace) push(d delivery) {
 // publish adds d, and starts the worker if there is none. Held: mu.
 func (n *Namespace) publish(d delivery) error {
 	if !n.busy {
-		if !n.server.tasks.start(n.work) {
+		if !n.server.tasks.Go(n.work) {
 			return ErrClosed
 		}
 		n.busy = true

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/evosink/evosink/sinks/websocket/engineio"
+	"github.com/evosink/evosink/sinks/websocket/internal/tasks"
 	"github.com/evosink/evosink/sinks/websocket/socketio/parser"
 	"github.com/rs/zerolog"
 )
@@ -21,7 +22,7 @@ type Server struct {
 	limits parser.Limits
 	log    zerolog.Logger
 	engine *engineio.Server
-	tasks  tasks
+	tasks  tasks.Group
 	stats  counters
 
 	// mu guards the fields below. A namespace's lock may be taken within it,
@@ -126,7 +127,7 @@ func (srv *Server) Close(ctx context.Context) error {
 	for _, n := range srv.Namespaces() {
 		n.stopSweeping()
 	}
-	if waited := srv.tasks.close(ctx); err == nil {
+	if waited := srv.tasks.Close(ctx); err == nil {
 		err = waited
 	}
 	if err != nil {
