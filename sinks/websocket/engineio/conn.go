@@ -38,7 +38,8 @@ type conn struct {
 	// in is gorilla's read buffer, of source. It belongs to the reader; a
 	// parked connection has none.
 	in     bufio.Reader
-	source io.Reader // the connection, or a guard before it
+	source io.Reader // the connection, or what has come early and a guard before it
+	early  bool      // something has
 
 	// mu guards the fields below.
 	mu       sync.Mutex

@@ -39,8 +39,11 @@ func TestRequestsAreRefusedForTheFirstFaultInTheReferencesOrder(t *testing.T) {
 		{"version 4.0", "GET", "EIO=4.0&transport=polling", 5},
 		{"version abc", "GET", "EIO=abc&transport=polling", 5},
 		{"unknown sid", "GET", pollingQuery + "&sid=x", 1},
+		{"a sid that cannot be unescaped", "GET", pollingQuery + "&sid=%zz", 1},
 		{"unknown sid in a post", "POST", pollingQuery + "&sid=x", 1},
 		{"sid before version", "GET", "EIO=3&transport=polling&sid=x", 1},
+		{"the last of several transports", "GET", pollingQuery + "&transport=x", 0},
+		{"the last of several sids", "GET", pollingQuery + "&sid=&sid=x", 1},
 		{"handshake by POST", "POST", pollingQuery, 2},
 		{"handshake by PUT", "PUT", pollingQuery, 2},
 		{"handshake by DELETE", "DELETE", pollingQuery, 2},
@@ -131,7 +134,7 @@ func decodeOpen(t *testing.T, packet string) openPacket {
 
 func TestThePollingHandshakeIsTheOpenPacket(t *testing.T) {
 	s := open(t, nil)
-	a := s.ask(t, "GET", pollingQuery+"&t=abc&EIO=3&other=1", "")
+	a := s.ask(t, "GET", "EIO=3&sid=x&transport=foo&"+pollingQuery+"&t=abc&other=1&sid=", "")
 	app := s.session(t)
 	got := decodeOpen(t, a.body)
 	if want := (openPacket{app.ID(), []string{"websocket"}, 25000, 20000, 1000000}); got.SID != want.SID ||

@@ -227,7 +227,7 @@ func (s *Session) due(kind beat, due time.Duration) {
 		s.vanish()
 	case s.state != open:
 	case kind == pingDue:
-		s.awaiting = true
+		s.awaiting, s.extended = true, false
 		s.server.heart.expectFrom(s, pongExpected, due)
 		s.sendHeartbeat(packet.Packet{Type: packet.Ping})
 	case kind == pongExpected && !s.awaiting: // it has just come

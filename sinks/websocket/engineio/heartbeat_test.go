@@ -124,6 +124,22 @@ func TestPongsThatNobodyAskedForChangeNothing(t *testing.T) {
 	})
 }
 
+// Engine.IO 6.6.12: a pong may be behind something large.
+func TestAMessageExtendsThePongsTimeOnce(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *site) {
+		start := time.Now()
+		p, app := s.connect(t)
+		p.wantText(t, "2")
+		for range 2 {
+			time.Sleep(pingTimeout - 5*time.Second)
+			p.text(t, "4x")
+			app.wantText(t, "x")
+		}
+		app.wantClosed(t, engineio.ReasonPingTimeout)
+		at(t, start, pingInterval+pingTimeout-5*time.Second+pingTimeout)
+	})
+}
+
 func TestTheHeartbeatGoesOnOverTheNewTransport(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *site) {
 		p, app := s.poll(t)

@@ -94,7 +94,7 @@ func (c *conn) start() {
 		c.Close()
 		return
 	}
-	if !c.park() {
+	if c.early || !c.park() {
 		c.server.tasks.Go(c.read)
 	}
 }

@@ -13,18 +13,20 @@ import (
 const probeRelease = 100 * time.Millisecond
 
 // How long is waited where what was sent one behind the other, each on its own
-// connection, may have overtaken each other: a poll that comes while its client
-// upgrades is refused if the upgrade packet was before it, and a close packet
-// answers the poll before it.
+// connection, may have overtaken each other: a request that comes while its
+// client upgrades is refused if the upgrade packet was before it, and so is a
+// poll if a POST before it was cut short; a websocket takes the place of one that
+// was dropped before it; a close packet answers the poll before it.
 const (
-	pollOvertaking  = 2 * time.Millisecond
-	closeOvertaking = 10 * time.Millisecond
+	requestOvertaking = 2 * time.Millisecond
+	probeOvertaking   = 5 * time.Millisecond
+	closeOvertaking   = 10 * time.Millisecond
 )
 
 // poll answers a GET once there is something to send.
 func (s *Session) poll(w http.ResponseWriter, r *http.Request) {
-	if s.probing() {
-		pause(r.Context(), pollOvertaking)
+	if s.probing() || s.posting() {
+		pause(r.Context(), requestOvertaking)
 	}
 	p, refused := s.beginPoll()
 	if refused != nil {
@@ -74,6 +76,13 @@ func (s *Session) probing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.probe != nil && s.probed
+}
+
+// posting reports whether the body of a POST is being read.
+func (s *Session) posting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.polling != nil && s.polling.unread != nil
 }
 
 // awaitPackets waits until the pending GET is to be answered; false means that

@@ -78,11 +78,13 @@ func (p *polling) push(packet packet.Packet) {
 	}
 }
 
-// cut ends both requests, the GET with one last packet of type t. What is
-// queued is lost.
+// cut ends both requests: the GET with what is on its way to it, or else with
+// one last packet of type t. What waits for a further GET is lost.
 func (p *polling) cut(t packet.Type) {
-	p.queue, p.queued = nil, 0
-	if p.wake != nil {
+	switch {
+	case p.wake == nil:
+		p.queue, p.queued = nil, 0
+	case len(p.queue) == 0:
 		p.push(packet.Packet{Type: t})
 	}
 	if p.unread != nil {

@@ -84,6 +84,39 @@ func TestAPostDeliversItsPacketsInOrder(t *testing.T) {
 	app.wantText(t, "\u2028\x00😀")
 }
 
+func TestWhatIsOnItsWayToAPollIsNotLostWhenItsClientEndsTheSession(t *testing.T) {
+	s := open(t, echoing)
+	for body, status := range map[string]int{"4a\x1e1\x1e4b": 200, "4a\x1e": 400, "4a\x1e2": 200} {
+		p, app := s.poll(t)
+		answers := p.later(t, app)
+		if got := p.post(t, body).status; got != status {
+			t.Errorf("%q: answered with %d, want %d", body, got, status)
+		}
+		receive(t, answers, "the pending poll's answer").want(t, 200, "4a")
+		p.get(t).want(t, 400, refused(1))
+	}
+}
+
+// A handler that ends its session at the first message.
+type ender struct{ *engineio.Session }
+
+func (e ender) Message(engineio.Message)    { e.Close(engineio.ReasonForcedClose) }
+func (ender) Closed(engineio.Reason, error) {}
+
+func TestAPostIsAnsweredAlsoIfTheHandlerEndsTheSession(t *testing.T) {
+	s := open(t, func(c *engineio.Config) {
+		accept := c.Accept
+		c.Accept = func(s *engineio.Session, r *http.Request) engineio.Handler {
+			accept(s, r)
+			return ender{s}
+		}
+	})
+	p, app := s.poll(t)
+	answers := p.later(t, app)
+	p.post(t, "4wrong\x1e3\x1e4x").want(t, 200, "ok")
+	receive(t, answers, "the pending poll's answer").want(t, 200, "1")
+}
+
 func TestAPostIsAnsweredWhileAPollPends(t *testing.T) {
 	s := open(t, echoing)
 	p, app := s.poll(t)
@@ -186,6 +219,19 @@ func TestAPollThatIsAbortedEndsTheSession(t *testing.T) {
 	app.wantClosed(t, engineio.ReasonTransportError)
 }
 
+func TestAPollWithABodyThatIsAbortedEndsTheSession(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	conn, err := net.Dial("tcp", s.http.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "GET /?%s HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc", p.query)
+	until(t, app.Writable, "a pending poll")
+	conn.Close()
+	app.wantClosed(t, engineio.ReasonTransportError)
+}
+
 // CVE-2026-59725: binary bodies, which revision 4 does not have, were read and
 // never released.
 func TestABinaryBodyIsRefusedUnread(t *testing.T) {
@@ -241,6 +287,29 @@ func TestTheClientsClosePacketReleasesThePollAndEndsTheSession(t *testing.T) {
 	nothing(t, app.messages, "a message behind the close packet")
 	p.get(t).want(t, 400, refused(1))
 	p.post(t, "4x").want(t, 400, refused(1))
+}
+
+func TestAPollThatTheClientsClosePacketOvertookIsReleased(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *site) {
+		start := time.Now()
+		p, app := s.poll(t)
+		posted := make(chan answer, 1)
+		go func() { posted <- p.post(t, "1") }()
+		app.wantClosed(t, engineio.ReasonTransportClose)
+		at(t, start, 0)
+		p.get(t).want(t, 200, "6")
+		p.get(t).want(t, 400, refused(1))
+		receive(t, posted, "the POST's answer").want(t, 200, "ok")
+	})
+}
+
+func TestNothingIsLeftOfASessionThatItsClientHasClosed(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *site) {
+		p, app := s.poll(t)
+		p.post(t, "4x\x1e1").want(t, 200, "ok")
+		app.wantClosed(t, engineio.ReasonTransportClose)
+		p.get(t).want(t, 400, refused(1))
+	})
 }
 
 func TestClosingASessionAnswersItsPoll(t *testing.T) {

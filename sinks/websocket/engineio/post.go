@@ -19,6 +19,9 @@ var errContentType = errors.New("engineio: binary payload in revision 4")
 func (s *Session) post(w http.ResponseWriter, r *http.Request) {
 	contentType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	binary := contentType == "application/octet-stream"
+	if s.probing() {
+		pause(r.Context(), requestOvertaking)
+	}
 	p, refused := s.beginPost(w, binary)
 	if refused == nil && p != nil {
 		refused = s.receiveBody(w, r, p, binary)
@@ -109,8 +112,31 @@ func readBody(r *http.Request, limit int) ([]byte, error) {
 	return body.Bytes(), err
 }
 
-// receivePayload takes the packets of a payload up to its close packet, and
-// returns false if the payload has ended the session by being wrong.
+// farewellTo lets a session that its client has closed vanish once the poll that
+// the close packet answers has come, or could have.
+func (s *Session) farewellTo(ctx context.Context) {
+	if s.left() {
+		return
+	}
+	pause(ctx, closeOvertaking)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == leaving {
+		s.vanish()
+	}
+}
+
+// left reports whether nothing is left to be fetched.
+func (s *Session) left() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == closed
+}
+
+// receivePayload takes the packets of a payload up to its close packet, or until
+// the session has ended. It returns false if that is because the payload is none;
+// what else was wrong is told by the session's end, as the reference server does
+// (protocol section D3).
 func (s *Session) receivePayload(ctx context.Context, body []byte, binary bool) bool {
 	if !binary {
 		body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
@@ -120,15 +146,12 @@ func (s *Session) receivePayload(ctx context.Context, body []byte, binary bool) 
 			s.fail(ReasonParseError, err)
 			return false
 		}
-		if p.Type == packet.Close && !s.Writable() {
-			pause(ctx, closeOvertaking) // for the poll that this packet answers
-		}
 		s.receive(p)
 		if p.Type == packet.Close {
-			return true
+			s.farewellTo(ctx)
 		}
 		if !s.isOpen() {
-			return false
+			return true
 		}
 	}
 	return true

@@ -40,8 +40,19 @@ func (s *Session) receive(p packet.Packet) {
 	case packet.Ping, packet.Pong:
 		s.heartbeat(p)
 	case packet.Close:
-		s.end(ReasonTransportClose, nil)
+		s.goodbye()
 	}
+}
+
+// goodbye ends the session for its client. Held: mu.
+func (s *Session) goodbye() {
+	if s.polling == nil || s.polling.wake != nil {
+		s.end(ReasonTransportClose, nil)
+		return
+	}
+	s.quit(ReasonTransportClose, nil)
+	s.polling.cut(packet.Noop)
+	s.polling.push(packet.Packet{Type: packet.Noop}) // for the poll that is on its way
 }
 
 // heartbeat takes a ping or pong. Revision 3 has the client ping, revision 4
@@ -66,9 +77,21 @@ func (s *Session) heartbeat(p packet.Packet) {
 func (s *Session) deliver(m Message) {
 	s.inbound.Lock()
 	defer s.inbound.Unlock()
-	if s.isOpen() {
+	if s.heard() {
 		s.handler.Message(m)
 	}
+}
+
+// heard reports whether the session is open, and gives a client that is sending
+// something else once more time for its pong, which may be behind that.
+func (s *Session) heard() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == open && s.awaiting && !s.extended {
+		s.extended = true
+		s.server.heart.expect(s, pongExpected)
+	}
+	return s.state == open
 }
 
 func (s *Session) isOpen() bool {

@@ -89,6 +89,20 @@ const (
 	discardTime  = 5 * time.Second
 )
 
+// takeBody reads the body of a request that should have none: the end of a
+// connection is not noticed before that of the body. It returns false, and the
+// connection is cut, if the client does not send it.
+func takeBody(w http.ResponseWriter, r *http.Request) bool {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(discardTime)) // where it is supported
+	if _, err := io.CopyN(io.Discard, r.Body, discardBytes); !errors.Is(err, io.EOF) {
+		hangUp(control)
+		return false
+	}
+	_ = control.SetReadDeadline(time.Time{})
+	return true
+}
+
 // refuseBody answers before the request's body has been read.
 func refuseBody(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 	kept := w.Header().Get("Connection") != "close"

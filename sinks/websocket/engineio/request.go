@@ -3,6 +3,7 @@ package engineio
 import (
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/evosink/evosink/sinks/websocket/engineio/packet"
 )
@@ -14,20 +15,51 @@ type ask struct {
 	session   *Session // nil for a handshake
 }
 
-// verify reads a request's query in the order of the reference server, so that
+// query is what a request's query says.
+type query struct{ revision, transport, sid, b64 string }
+
+// parseQuery reads a query as the reference server does: the last of a repeated
+// parameter counts, what cannot be unescaped stays as it is, and other parameters
+// count for nothing.
+func parseQuery(raw string) (q query) {
+	for pair := range strings.SplitSeq(raw, "&") {
+		key, value, _ := strings.Cut(pair, "=")
+		value = unescape(value)
+		switch unescape(key) {
+		case "EIO":
+			q.revision = value
+		case "transport":
+			q.transport = value
+		case "sid":
+			q.sid = value
+		case "b64":
+			q.b64 = value
+		}
+	}
+	return q
+}
+
+func unescape(s string) string {
+	if unescaped, err := url.QueryUnescape(s); err == nil {
+		return unescaped
+	}
+	return s
+}
+
+// verify goes by a request's query in the order of the reference server, so that
 // a request with several faults is refused for the same one (protocol section
-// A1). A repeated parameter counts once, others not at all.
+// A1).
 func (s *Server) verify(r *http.Request) (ask, *refusal) {
-	query, _ := url.ParseQuery(r.URL.RawQuery) // what can be read of it
-	ask := ask{dialect: packet.Dialect{Revision: packet.V3, Base64: query.Get("b64") != ""}}
-	if query.Get("EIO") == "4" {
+	q := parseQuery(r.URL.RawQuery)
+	ask := ask{dialect: packet.Dialect{Revision: packet.V3, Base64: q.b64 != ""}}
+	if q.revision == "4" {
 		ask.dialect.Revision = packet.V4
 	}
 	var known bool
-	if ask.transport, known = s.transport(query.Get("transport")); !known {
+	if ask.transport, known = s.transport(q.transport); !known {
 		return ask, unknownTransport
 	}
-	if id := query.Get("sid"); id != "" {
+	if id := q.sid; id != "" {
 		if ask.session = s.session(id); ask.session == nil {
 			return ask, unknownSession
 		}

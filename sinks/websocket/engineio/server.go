@@ -57,6 +57,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case refused != nil:
 		s.refuse(w, r, refused)
+	case r.Method == http.MethodGet && r.ContentLength != 0 && ask.transport == Polling && !takeBody(w, r):
 	case ask.session == nil && ask.transport == WebSocket:
 		s.openWebSocket(w, r, ask.dialect)
 	case ask.session == nil:

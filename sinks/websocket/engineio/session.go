@@ -69,6 +69,7 @@ type Session struct {
 	mu       sync.Mutex
 	state    state
 	awaiting bool     // a ping is out and its pong is not in
+	extended bool     // its time has been extended
 	polling  *polling // the transport while it is polling
 	conn     *conn    // the transport once it is websocket
 	probe    *conn    // the websocket that wants to become the transport
@@ -225,6 +226,9 @@ func (s *Session) Close(reason Reason) {
 		s.conn.leave(0)
 		return
 	}
+	if !s.probed || reason == ReasonShutdown { // else it may be the one that fetches the rest
+		s.dropProbe()
+	}
 	s.polling.push(packet.Packet{Type: packet.Close})
 	s.server.heart.expect(s, farewell)
 }
@@ -253,10 +257,6 @@ func (s *Session) end(reason Reason, err error) {
 func (s *Session) quit(reason Reason, err error) {
 	s.state = leaving
 	s.server.ended(s)
-	if s.probe != nil {
-		s.probe.leave(0)
-		s.probe = nil
-	}
 	s.server.tasks.Go(func() {
 		s.inbound.Lock()
 		defer s.inbound.Unlock()
@@ -269,6 +269,14 @@ func (s *Session) quit(reason Reason, err error) {
 // vanish makes the session id unknown.
 func (s *Session) vanish() {
 	s.state = closed
+	s.dropProbe()
 	s.server.heart.stop(s)
 	s.server.remove(s)
+}
+
+func (s *Session) dropProbe() {
+	if s.probe != nil {
+		s.probe.leave(0)
+		s.probe, s.probed = nil, false
+	}
 }

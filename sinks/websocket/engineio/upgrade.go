@@ -24,7 +24,10 @@ func (s *Session) upgrade(w http.ResponseWriter, r *http.Request) {
 	c.writeAnswer(nil)
 	_ = c.SetReadDeadline(time.Now().Add(s.server.config.UpgradeTimeout)) // or it is cut already
 	if !s.setProbe(c) {
-		c.leave(0)
+		pause(r.Context(), probeOvertaking)
+		if !s.setProbe(c) {
+			c.leave(0)
+		}
 	}
 	if !c.server.track(c) {
 		c.Close()
@@ -49,7 +52,7 @@ func (s *Session) receiveProbe(c *conn, p packet.Packet) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.probe != c: // the session has ended meanwhile
+	case s.probe != c: // the session has vanished meanwhile
 	case p.Type == packet.Ping && string(p.Data) == "probe":
 		pong := packet.Packet{Type: packet.Pong, Data: p.Data}
 		if err := c.write(c.form.frames(pong)); err != nil {
@@ -73,24 +76,28 @@ func (s *Session) releasePoll() {
 	}
 }
 
-// switchTo makes c the transport. What was waiting for a poll goes out on c,
-// once and in order, but for a ping: the server's heartbeat begins anew. Held:
-// mu.
+// switchTo makes c the transport, if only for the rest of a session that is
+// leaving: its client polls no more. What was waiting for a poll goes out on c,
+// once and in order, but for a ping: the server's heartbeat begins anew. Held: mu.
 func (s *Session) switchTo(c *conn) {
 	p := s.polling
 	waiting := p.queue
 	p.queue, p.queued = nil, 0
 	s.releasePoll()
-	s.polling, s.conn, s.probe = nil, c, nil
+	s.polling, s.conn, s.probe, s.probed = nil, c, nil, false
 	c.settle()
-	if s.dialect.Revision == packet.V4 {
+	if s.dialect.Revision == packet.V4 && s.state == open {
 		s.awaiting = false
 		s.server.heart.expect(s, pingDue)
 	}
 	waiting = slices.DeleteFunc(waiting, func(p packet.Packet) bool {
-		return p.Type == packet.Ping || p.Type == packet.Noop
+		return p.Type == packet.Ping || p.Type == packet.Noop || p.Type == packet.Close
 	})
 	if len(waiting) > 0 {
 		_ = s.sent(c.write(c.form.frames(waiting...)))
+	}
+	if s.state == leaving {
+		s.vanish()
+		c.leave(0)
 	}
 }

@@ -52,6 +52,28 @@ func TestAnUpgradeMovesTheSessionAndWhatWaits(t *testing.T) {
 	})
 }
 
+// Who has had its probe answered polls no more.
+func TestASessionThatIsClosedDuringItsUpgradeIsFetchedByEitherTransport(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	ws := p.probe(t)
+	app.Send(text("bye"))
+	app.Close(engineio.ReasonForcedClose)
+	app.wantClosed(t, engineio.ReasonForcedClose)
+	ws.text(t, "5")
+	ws.wantText(t, "4bye")
+	ws.wantClosed(t)
+	p.get(t).want(t, 400, refused(1))
+
+	p, app = s.poll(t)
+	ws = p.probe(t)
+	app.Send(text("bye"))
+	app.Close(engineio.ReasonForcedClose)
+	p.get(t).want(t, 200, "4bye")
+	p.get(t).want(t, 200, "1")
+	ws.wantClosed(t)
+}
+
 func TestAPollPendingAtTheUpgradeIsReleased(t *testing.T) {
 	s := open(t, nil)
 	p, app := s.poll(t)

@@ -2,7 +2,9 @@ package engineio
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -46,6 +48,9 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, session *Sess
 	hijack := &hijacker{ResponseWriter: w, session: session}
 	header := http.Header{}
 	s.config.CORS.allow(header, r)
+	if offered := websocket.Subprotocols(r); len(offered) > 0 { // a client that has asked for one insists on it
+		header.Set("Sec-WebSocket-Protocol", offered[0])
+	}
 	ws, err := s.upgrader.Upgrade(hijack, r, header)
 	if err != nil {
 		return nil, err
@@ -53,14 +58,12 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, session *Sess
 	c := hijack.conn
 	c.ws = ws
 	wire := int64(s.config.MaxPayload)
-	if s.upgrader.EnableCompression {
+	if s.upgrader.EnableCompression && offersDeflate(r) {
 		wire += wire/1000 + 64 // what cannot be compressed grows a little
-		if offersDeflate(r) {
-			c.form.deflate = s.config.PerMessageDeflate
-			c.source = &guard{Reader: c.Conn}
-			c.in.Reset(c.source) // nothing has been read
-		}
+		c.form.deflate = s.config.PerMessageDeflate
+		c.source = &guard{Reader: c.source}
 	}
+	c.in.Reset(c.source) // gorilla has reset it, and read nothing
 	ws.SetReadLimit(wire)
 	return c, nil
 }
@@ -114,16 +117,20 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h.conn = newConn(netConn, h.session)
-	if buffered.Reader.Buffered() > 0 { // gorilla refuses what comes before its answer
-		return h.conn, buffered, nil
-	}
+	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered()) // never fails
+	h.conn = newConn(netConn, h.session, bytes.Clone(early))
 	return h.conn, bufio.NewReadWriter(&h.conn.in, buffered.Writer), nil
 }
 
-func newConn(netConn net.Conn, s *Session) *conn {
+// newConn makes a conn. What the client has sent before the answer is early; the
+// first read takes all of it.
+func newConn(netConn net.Conn, s *Session, early []byte) *conn {
 	c := &conn{Conn: netConn, source: netConn, server: s.server, session: s, form: form{dialect: s.dialect}}
-	c.in = *bufio.NewReaderSize(netConn, readBuffer)
+	if len(early) > 0 {
+		c.early = true
+		c.source = io.MultiReader(bytes.NewReader(early), netConn)
+	}
+	c.in = *bufio.NewReaderSize(c.source, max(readBuffer, len(early)))
 	if direct, ok := netConn.(syscall.Conn); ok {
 		if raw, err := direct.SyscallConn(); err == nil {
 			c.raw = raw

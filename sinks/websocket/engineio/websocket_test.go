@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"slices"
@@ -556,4 +557,55 @@ func TestGoroutinesEndWithTheirClients(t *testing.T) {
 		p.Close()
 	}
 	until(t, func() bool { return runtime.NumGoroutine() <= before }, "goroutines to end")
+}
+
+// An ahead sends more right behind what is written first.
+type ahead struct {
+	net.Conn
+	more []byte
+}
+
+func (a *ahead) Write(p []byte) (int, error) {
+	n, err := a.Conn.Write(append(p, a.more...))
+	a.more = nil
+	return min(n, len(p)), err
+}
+
+func TestWhatIsSentBeforeTheHandshakeIsAnsweredCounts(t *testing.T) {
+	for name, extension := range map[string]string{"plain": "", "deflate": "permessage-deflate"} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, func(c *engineio.Config) { c.PerMessageDeflate = 1024 })
+			var more []byte
+			for i := range 3 {
+				more = append(more, frame{opcode: opText, data: fmt.Sprintf("4%d%s", i, strings.Repeat("x", 700))}.bytes()...)
+			}
+			conn, err := s.net()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			p, response := shake(t, &ahead{conn, more}, "EIO=4&transport=websocket", "Sec-WebSocket-Extensions", extension)
+			if response.StatusCode != http.StatusSwitchingProtocols {
+				t.Fatalf("answered with %s", response.Status)
+			}
+			app := s.session(t)
+			for i := range 3 {
+				app.wantText(t, fmt.Sprintf("%d%s", i, strings.Repeat("x", 700)))
+			}
+			p.text(t, "4later")
+			app.wantText(t, "later")
+		})
+	}
+}
+
+func TestTheFirstSubprotocolIsTaken(t *testing.T) {
+	s := open(t, nil)
+	_, response := s.handshake(t, "EIO=4&transport=websocket", "Sec-WebSocket-Protocol", "chat, other")
+	if got := response.Header.Get("Sec-WebSocket-Protocol"); got != "chat" {
+		t.Errorf("the subprotocol is %q", got)
+	}
+	_, response = s.handshake(t, "EIO=4&transport=websocket")
+	if got, ok := response.Header["Sec-Websocket-Protocol"]; ok {
+		t.Errorf("the subprotocol is %q, and nobody has asked", got)
+	}
 }
