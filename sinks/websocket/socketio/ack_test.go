@@ -35,6 +35,22 @@ func TestAnAcknowledgementIsSentOnce(t *testing.T) {
 	p.expectNothing()
 }
 
+func TestAnAcknowledgementWithoutPayloadHasNoArguments(t *testing.T) {
+	srv, url := serve(t, nil)
+	n := srv.Handle("/", socketio.Hooks{})
+	p := dial(t, url)
+	s := n.Socket(p.join("/"))
+	a, err := s.Request(ctx, "call")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.expect(`20["call"]`)
+	p.send(`30`)
+	if args, err := a.Wait(ctx); err != nil || len(args) != 0 {
+		t.Errorf("acknowledged with %v, %v", args, err)
+	}
+}
+
 func TestTheServerAsksForAcknowledgements(t *testing.T) {
 	srv, url := serve(t, nil)
 	n := srv.Handle("/n", socketio.Hooks{Event: echo(nil)})

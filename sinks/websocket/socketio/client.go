@@ -1,6 +1,7 @@
 package socketio
 
 import (
+	"context"
 	"encoding/json"
 	"net/url"
 	"strings"
@@ -25,11 +26,13 @@ type Client struct {
 	// mu guards the fields below. A namespace's lock is never taken within it.
 	mu          sync.Mutex
 	sockets     socketSet
-	knocks      map[string]*knock // CONNECTs being authorised
-	authorising int               // Authorize hooks that run, those nobody waits for included
-	impatience  *time.Timer       // ends the client unless it joins a namespace in time
-	why         Reason            // set when this side ends the session
-	closed      bool              // the session has ended
+	knocks      map[string]*knock // CONNECTs being authorised, the latest for each namespace
+	authorising int               // Authorize hooks that run, those for earlier ones included
+	asking      context.Context   // theirs, while there are any
+	stopAsking  context.CancelFunc
+	impatience  *time.Timer // ends the client unless it joins a namespace in time
+	why         Reason      // set when this side ends the session
+	closed      bool        // the session has ended
 }
 
 // RemoteAddr returns the network address the connection came from. Behind a
@@ -77,29 +80,47 @@ func (c *Client) receive(p parser.Packet) {
 			size += len(a)
 		}
 	}
-	if !c.inbox.put(c, func() { c.handle(p) }, size) {
+	do := c.meaning(p)
+	switch {
+	case do == nil:
+		c.misplaced()
+	case !c.inbox.put(c, do, size):
 		c.fail(ReasonForcedServerClose, errStalled)
 	}
 }
 
-// handle does what p says. A packet out of place ends the connection (section
-// B2).
-func (c *Client) handle(p parser.Packet) {
+// meaning returns what the client's goroutine has to do about p, nil if p is
+// out of place (section B2). Which socket p is for is looked up when it comes: if
+// that has left when it is p's turn, p was on its way and there is nothing to do.
+func (c *Client) meaning(p parser.Packet) func() {
 	name, auth := p.Namespace, p.Data
 	if c.Revision() == 3 {
 		name, auth = splitQuery(p)
 	}
-	s := c.socket(name)
-	switch {
-	case s == nil && p.Type == parser.Connect:
-		c.knock(name, auth)
-	case s == nil, p.Type == parser.Connect, p.Type == parser.ConnectError:
-		c.fail(ReasonForcedServerClose, nil)
-	case p.Type == parser.Disconnect:
-		c.quit(s)
-	default:
-		s.handle(p)
+	if p.Type == parser.Connect {
+		return func() { c.connect(name, auth) }
 	}
+	s := c.addressee(name)
+	switch {
+	case s == nil, p.Type == parser.ConnectError:
+		return nil
+	case p.Type == parser.Disconnect:
+		return func() { c.quit(s) }
+	}
+	return func() {
+		if c.socket(name) == s {
+			s.handle(p)
+		}
+	}
+}
+
+// connect is the client's CONNECT.
+func (c *Client) connect(name string, auth json.RawMessage) {
+	if c.socket(name) != nil {
+		c.misplaced()
+		return
+	}
+	c.knock(name, auth)
 }
 
 // splitQuery returns the name and query of a namespace of revision 3, the
@@ -128,11 +149,11 @@ func (c *Client) acknowledge(p parser.Packet) {
 	s := c.sockets.get(p.Namespace)
 	if s == nil {
 		c.mu.Unlock()
-		c.fail(ReasonForcedServerClose, nil)
+		c.misplaced()
 		return
 	}
 	var waiter ackWaiter
-	if p.HasID && !p.Bare {
+	if p.HasID {
 		waiter = s.acks[p.ID]
 		delete(s.acks, p.ID)
 	}
@@ -145,6 +166,17 @@ func (c *Client) acknowledge(p parser.Packet) {
 // socket returns the client's socket in the namespace called name, nil if it
 // is not there.
 func (c *Client) socket(name string) *Socket {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.sockets.get(name); s != nil && !s.claimed {
+		return s
+	}
+	return nil
+}
+
+// addressee is socket, but for one whose end is being told: the client need not
+// know yet.
+func (c *Client) addressee(name string) *Socket {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.sockets.get(name)

@@ -13,7 +13,6 @@ type knock struct {
 	request *ConnectRequest
 	hooks   *Hooks
 	ticket  *ticket // not nil: it joins as who it was, or not at all
-	cancel  context.CancelFunc
 }
 
 // knock answers a CONNECT to the namespace called name (section B2).
@@ -63,32 +62,26 @@ func (c *Client) askAnew(k *knock) {
 	c.ask(&knock{request: &ConnectRequest{Client: c, Namespace: r.Namespace, Auth: r.Auth}, hooks: k.hooks})
 }
 
-// authorize asks the hook in a goroutine of its own. A CONNECT to a namespace
-// that is being authorised takes the earlier one's place.
+// authorize asks the hook in a goroutine of its own.
 func (c *Client) authorize(k *knock) {
-	var ctx context.Context
-	ctx, k.cancel = context.WithCancel(context.Background())
-	name := k.request.Namespace
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
-		k.cancel()
 		return
 	}
 	if c.sockets.len()+c.authorising >= c.server.config.MaxNamespaces {
 		c.mu.Unlock()
-		k.cancel()
 		c.fail(ReasonForcedServerClose, errNamespaces)
 		return
-	}
-	if earlier := c.knocks[name]; earlier != nil {
-		earlier.cancel()
 	}
 	if c.knocks == nil {
 		c.knocks = make(map[string]*knock)
 	}
-	c.knocks[name] = k
-	c.authorising++
+	c.knocks[k.request.Namespace] = k
+	if c.authorising++; c.authorising == 1 {
+		c.asking, c.stopAsking = context.WithCancel(context.Background())
+	}
+	ctx := c.asking
 	c.mu.Unlock()
 
 	c.server.tasks.Go(func() {
@@ -100,24 +93,32 @@ func (c *Client) authorize(k *knock) {
 // errNamespaces means that a client is in more namespaces than is allowed.
 var errNamespaces = errors.New("socketio: client is in too many namespaces")
 
-// admit acts on what Authorize said.
+// admit acts on what Authorize said. Every CONNECT that is refused is answered;
+// of several to one namespace that are on their way at a time the last may enter.
 func (c *Client) admit(k *knock, err error) {
-	name := k.request.Namespace
-	k.cancel()
-	c.mu.Lock()
-	c.authorising--
-	current := c.knocks[name] == k
-	if current {
-		delete(c.knocks, name)
-	}
-	c.mu.Unlock()
+	latest := c.authorised(k)
 	switch {
-	case !current:
 	case err != nil:
-		c.refuse(name, err)
+		c.refuse(k.request.Namespace, err)
+	case !latest:
 	case !c.enter(k):
 		c.askAnew(k)
 	}
+}
+
+// authorised counts out k, and reports whether it is the latest to its namespace.
+func (c *Client) authorised(k *knock) (latest bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	name := k.request.Namespace
+	if latest = c.knocks[name] == k; latest {
+		delete(c.knocks, name)
+	}
+	if c.authorising--; c.authorising == 0 {
+		c.stopAsking()
+		c.asking, c.stopAsking = nil, nil
+	}
+	return latest
 }
 
 // enter makes the client a socket in the namespace. It returns false, and has
@@ -138,10 +139,10 @@ func (c *Client) enter(k *knock) bool {
 	}
 	switch n.join(s, k) {
 	case joinRefused:
-		c.claim(s)
+		c.forget(s)
 		return false
 	case joinClosed:
-		c.claim(s)
+		c.forget(s)
 		c.refuse(n.name, &invalidNamespace)
 	case joinDone:
 		c.welcome(s)
@@ -168,7 +169,7 @@ func (c *Client) add(s *Socket) error {
 func (c *Client) welcome(s *Socket) {
 	c.mu.Lock()
 	c.stopImpatience()
-	here := c.sockets.get(s.namespace.name) == s
+	here := !s.claimed
 	c.mu.Unlock()
 	if !here {
 		return // disconnected by the server already

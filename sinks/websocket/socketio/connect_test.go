@@ -187,6 +187,26 @@ func TestWhoLeavesWhileBeingAuthorizedNeverConnects(t *testing.T) {
 	}
 }
 
+func TestEveryConnectThatIsRefusedIsAnswered(t *testing.T) {
+	srv, url := serve(t, nil)
+	srv.Handle("/", socketio.Hooks{
+		Authorize: func(_ context.Context, r *socketio.ConnectRequest) error {
+			if r.Auth == nil {
+				return nil
+			}
+			return errors.New("no")
+		},
+	})
+	p := dial(t, url)
+	for range 10 {
+		p.send(`0{"x":1}`)
+	}
+	for range 10 {
+		p.expect(`4{"message":"no"}`)
+	}
+	p.join("/")
+}
+
 func TestAnotherConnectTakesThePlaceOfTheOneBeingAuthorized(t *testing.T) {
 	srv, url := serve(t, nil)
 	var answers []string
@@ -235,7 +255,7 @@ func TestPacketsOutOfPlaceEndTheConnection(t *testing.T) {
 			p.join("/")
 			p.send(packets...)
 			p.expectClosed()
-			if why := within(t, reasons); why != socketio.ReasonForcedServerClose {
+			if why := within(t, reasons); why != socketio.ReasonForcedClose {
 				t.Errorf("reason %q", why)
 			}
 		})

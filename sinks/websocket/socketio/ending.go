@@ -16,6 +16,17 @@ func (c *Client) fail(why Reason, err error) {
 	c.end(why)
 }
 
+// misplaced ends the connection for a packet out of place. The reason is the
+// reference server's, whose own close comes to its application behind that of the
+// transport where the latter can be closed at once (section B3).
+func (c *Client) misplaced() {
+	why := ReasonForcedServerClose
+	if c.session.Writable() {
+		why = ReasonForcedClose
+	}
+	c.fail(why, nil)
+}
+
 func (c *Client) reportError(err error) {
 	for _, s := range c.all() {
 		if s.announced && s.namespace.hooks.Error != nil {
@@ -41,8 +52,9 @@ func (c *Client) end(why Reason) {
 	c.session.Close(why.farewell())
 }
 
-// Closed takes the sockets out of their namespaces at once, and lets the hooks
-// follow what is left to handle.
+// Closed lets the end of the sockets follow what is left to handle: what the
+// client did before it left counts, and what it comes back to is what that has
+// made of it. Nobody waits for the client from now on.
 func (c handler) Closed(reason engineio.Reason, _ error) {
 	c.mu.Lock()
 	c.closed = true
@@ -50,15 +62,14 @@ func (c handler) Closed(reason engineio.Reason, _ error) {
 		c.why = Reason(reason)
 	}
 	why, sockets := c.why, c.sockets.all()
-	for _, k := range c.knocks {
-		k.cancel()
+	if c.stopAsking != nil {
+		c.stopAsking()
 	}
 	c.knocks = nil
 	c.stopImpatience()
 	c.mu.Unlock()
 
 	for _, s := range sockets {
-		s.namespace.cut(s, why)
 		s.retire()
 	}
 	if len(sockets) > 0 {
@@ -66,21 +77,34 @@ func (c handler) Closed(reason engineio.Reason, _ error) {
 	}
 }
 
-// buried runs the last hooks of the sockets that have not left before.
+// buried takes the sockets out of their namespaces, and runs the last hooks of
+// those that have not left before.
 func (c *Client) buried(sockets []*Socket, why Reason) {
 	for _, s := range sockets {
+		s.namespace.cut(s, why)
 		if c.claim(s) {
 			s.left(why)
+			c.forget(s)
 		}
 	}
 }
 
-// claim takes s out of the client, and reports whether it was in it: whoever
-// claims a socket runs its last hooks.
+// claim reports whether it is the first for s: whoever claims a socket tells its
+// end, and forgets it then.
 func (c *Client) claim(s *Socket) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.sockets.remove(s)
+	first := !s.claimed
+	s.claimed = true
+	return first
+}
+
+// forget takes s out of the client: a packet for it is out of place from now on.
+func (c *Client) forget(s *Socket) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.claimed = true
+	c.sockets.remove(s)
 }
 
 // quit is the client's own DISCONNECT.
@@ -91,6 +115,7 @@ func (c *Client) quit(s *Socket) {
 	s.namespace.cut(s, ReasonClientDisconnect)
 	s.retire()
 	s.left(ReasonClientDisconnect)
+	c.forget(s)
 }
 
 // expel disconnects s for the server, then calls done, which may be nil, under
@@ -101,7 +126,10 @@ func (c *Client) expel(s *Socket, done func()) bool {
 	}
 	s.namespace.expel(s, done)
 	s.retire()
-	c.inbox.post(c, func() { s.left(ReasonServerDisconnect) })
+	c.inbox.post(c, func() {
+		s.left(ReasonServerDisconnect)
+		c.forget(s)
+	})
 	return true
 }
 

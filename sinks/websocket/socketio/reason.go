@@ -20,11 +20,11 @@ const (
 	ReasonPingTimeout Reason = "ping timeout"
 	// ReasonParseError: the client sent something that is no Engine.IO packet.
 	ReasonParseError Reason = "parse error"
-	// ReasonForcedClose: the client sent something that is no Socket.IO
-	// packet, or Socket.Drop was called.
+	// ReasonForcedClose: the client sent something that is no Socket.IO packet,
+	// or one out of place, or Client.Drop was called.
 	ReasonForcedClose Reason = "forced close"
-	// ReasonForcedServerClose: the client sent a packet out of place, or
-	// joined no namespace in time.
+	// ReasonForcedServerClose: the client joined no namespace in time, or too
+	// many, or sent a packet out of place while its transport was busy.
 	ReasonForcedServerClose Reason = "forced server close"
 	// ReasonShutdown: the server closed.
 	ReasonShutdown Reason = "server shutting down"

@@ -91,6 +91,45 @@ func TestMoreIsRecoveredThanMayWaitForAClient(t *testing.T) {
 	})
 }
 
+func TestWhatTheClientDidBeforeItsConnectionWasLostCounts(t *testing.T) {
+	goOn := make(chan bool)
+	srv, url := serve(t, func(c *socketio.Config) { c.Recovery.Window = time.Minute })
+	n := srv.Handle("/", socketio.Hooks{Event: socketio.Mux{
+		"wait": func(context.Context, *socketio.Socket, *socketio.Event) error {
+			<-goOn
+			return nil
+		},
+		"join": func(_ context.Context, s *socketio.Socket, e *socketio.Event) error {
+			s.Join("room")
+			s.SetData("data")
+			return nil
+		},
+	}.Serve})
+	for behind, recovered := range map[string]bool{`2["join"]`: true, `1`: false} {
+		p := dial(t, url)
+		g := p.joinWith("/", "")
+		n.Emit(ctx, "seen")
+		last := p.expectEvent(`2["seen"]`)
+		received := srv.Stats().Received
+		p.send(`2["wait"]`, behind)
+		eventually(t, "both packets", func() bool { return srv.Stats().Received == received+2 })
+		p.wire.close()
+		eventually(t, "the end of the session", func() bool { return srv.Stats().Sessions == 0 })
+		goOn <- true
+		eventually(t, "the socket gone", func() bool { return n.Socket(g.SID) == nil })
+
+		again := dial(t, url)
+		if got := again.joinWith("/", ticket(g.PID, last)); (got == g) != recovered {
+			t.Errorf("%s: recovered %v, want %v", behind, got == g, recovered)
+		}
+		if s := n.Socket(g.SID); recovered && (s == nil || s.Data() != "data" || len(s.Rooms()) != 2) {
+			t.Errorf("%s: came back to %v", behind, s)
+		}
+		again.wire.close()
+		eventually(t, "the end of the session", func() bool { return srv.Stats().Sessions == 0 })
+	}
+}
+
 func TestAClientThatComesBackGetsWhatItMissed(t *testing.T) {
 	recovered := make(chan bool, 2)
 	n, url := recovering(t, nil, socketio.Hooks{

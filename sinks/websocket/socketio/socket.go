@@ -39,11 +39,12 @@ type Socket struct {
 	rooms []string // without its own id, which is a room too
 
 	// Guarded by the client's mu.
-	data   any
-	acks   map[uint64]ackWaiter
-	ctx    context.Context
-	cancel context.CancelFunc
-	ended  bool
+	data    any
+	acks    map[uint64]ackWaiter
+	ctx     context.Context
+	cancel  context.CancelFunc
+	ended   bool
+	claimed bool // somebody is telling its end
 }
 
 // ID returns the socket's id: unique, public, and the name of a room that it

@@ -1,7 +1,8 @@
 package socketio
 
-// A socketSet is the sockets of one client by the name of their namespace. One
-// socket, the common case, costs no map. The zero value is empty.
+// A socketSet is the sockets of one client by the name of their namespace, those
+// included whose end is being told. One socket, the common case, costs no map. The
+// zero value is empty.
 type socketSet struct {
 	one  *Socket
 	more map[string]*Socket // the others
@@ -14,9 +15,9 @@ func (set *socketSet) get(name string) *Socket {
 	return set.more[name]
 }
 
-// add adds s, whose namespace must not be in the set.
+// add adds s, in place of one of its namespace.
 func (set *socketSet) add(s *Socket) {
-	if set.one == nil {
+	if set.one == nil || set.one.namespace.name == s.namespace.name {
 		set.one = s
 		return
 	}
@@ -26,17 +27,14 @@ func (set *socketSet) add(s *Socket) {
 	set.more[s.namespace.name] = s
 }
 
-// remove reports whether s was in the set.
-func (set *socketSet) remove(s *Socket) bool {
+// remove takes s out of the set, if it is in it.
+func (set *socketSet) remove(s *Socket) {
 	if set.one == s {
 		set.one = nil
-		return true
 	}
-	if set.more[s.namespace.name] != s {
-		return false
+	if set.more[s.namespace.name] == s {
+		delete(set.more, s.namespace.name)
 	}
-	delete(set.more, s.namespace.name)
-	return true
 }
 
 func (set *socketSet) len() int {
@@ -46,16 +44,19 @@ func (set *socketSet) len() int {
 	return len(set.more) + 1
 }
 
+// all returns the sockets but those whose end is being told.
 func (set *socketSet) all() []*Socket {
 	if set.len() == 0 {
 		return nil
 	}
 	all := make([]*Socket, 0, set.len())
-	if set.one != nil {
+	if set.one != nil && !set.one.claimed {
 		all = append(all, set.one)
 	}
 	for _, s := range set.more {
-		all = append(all, s)
+		if !s.claimed {
+			all = append(all, s)
+		}
 	}
 	return all
 }

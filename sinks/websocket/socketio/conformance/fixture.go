@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/evosink/evosink/sinks/websocket/engineio"
@@ -44,6 +45,7 @@ func newFixture() (*fixture, error) {
 		m.path = path
 		f.mounts = append(f.mounts, m)
 		f.Handle(path, m.handler)
+		f.Handle(strings.TrimSuffix(path, "/"), http.NotFoundHandler()) // the slash is part of the path
 	}
 	f.HandleFunc("GET /fixture/stats", f.stats)
 	return f, nil
@@ -67,22 +69,26 @@ func (f *fixture) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// unbounded stands for bounds that the reference server does not have.
+const unbounded = 256 << 20
+
 // engine returns the configuration all mounts share.
 func engine(interval, timeout time.Duration, maxPayload int) engineio.Config {
 	c := engineio.DefaultConfig()
 	c.PingInterval, c.PingTimeout, c.MaxPayload = interval, timeout, maxPayload
+	c.MaxQueueBytes = unbounded
 	return c
 }
 
 // anyOrigin is the CORS option of the mounts that answer everybody.
 func anyOrigin() *engineio.CORS { return &engineio.CORS{Origins: []string{"*"}} }
 
-// socketConfig returns the configuration of a Socket.IO mount. The reference
-// server does not bound the names of namespaces.
+// socketConfig returns the configuration of a Socket.IO mount.
 func socketConfig(engine engineio.Config) socketio.Config {
 	c := socketio.DefaultConfig()
 	c.Engine = engine
 	c.ConnectTimeout = time.Second
+	c.MaxNamespaces = unbounded
 	c.Limits = parser.Limits{Namespace: engine.MaxPayload}
 	return c
 }

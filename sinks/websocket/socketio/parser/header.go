@@ -3,6 +3,7 @@ package parser
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 )
 
 // header is what stands before the payload.
@@ -43,8 +44,8 @@ func (l *Limits) header(text []byte) (h header, payload []byte, err error) {
 	if h.namespace, payload, err = l.namespace(payload); err != nil {
 		return h, nil, err
 	}
-	h.id, h.hasID, payload, err = l.ackID(payload)
-	return h, payload, err
+	h.id, h.hasID, payload = ackID(payload)
+	return h, payload, nil
 }
 
 // attachments reads "<count>-", count being 1 or more (CVE-2026-33151; a zero
@@ -88,17 +89,15 @@ func (l *Limits) namespace(text []byte) (name string, rest []byte, err error) {
 	return string(text[:end]), rest, nil
 }
 
-// ackID reads the digits of an ack id, if there are any.
-func (l *Limits) ackID(text []byte) (id uint64, found bool, rest []byte, err error) {
+// ackID reads the digits of an ack id, if there are any. One that is no uint64 is
+// nobody's: it counts as the largest.
+func ackID(text []byte) (id uint64, found bool, rest []byte) {
 	end := digits(text)
-	significant := bytes.TrimLeft(text[:end], "0")
-	if len(significant) > l.AckDigits {
-		return 0, false, nil, fmt.Errorf("ack id: %w of %d digits", ErrLimit, l.AckDigits)
+	if end == 0 {
+		return 0, false, text
 	}
-	for _, c := range significant {
-		id = id*10 + uint64(c-'0')
-	}
-	return id, end > 0, text[end:], nil
+	id, _ = strconv.ParseUint(string(text[:end]), 10, 64) // the largest if out of range
+	return id, true, text[end:]
 }
 
 // digits returns how many decimal digits text begins with.

@@ -19,9 +19,6 @@ type Limits struct {
 	AttachmentBytes int
 	// Namespace is the length of a namespace's name in bytes. Default 1024.
 	Namespace int
-	// AckDigits is the number of digits of an ack id, without leading zeros.
-	// Default 16, which holds 2^53; 19 is the most that has a meaning.
-	AckDigits int
 	// JSON is the length of a payload in bytes. Default 1 MB.
 	JSON int
 	// Depth is how deep arrays and objects may stand in each other. Default
@@ -38,7 +35,6 @@ func DefaultLimits() Limits {
 		Attachments:     10,
 		AttachmentBytes: 10_000_000,
 		Namespace:       1024,
-		AckDigits:       16,
 		JSON:            1_000_000,
 		Depth:           10_000,
 		Args:            1 << 16,
@@ -55,7 +51,6 @@ func (l Limits) WithDefaults() Limits {
 		{&l.Attachments, def.Attachments},
 		{&l.AttachmentBytes, def.AttachmentBytes},
 		{&l.Namespace, def.Namespace},
-		{&l.AckDigits, def.AckDigits},
 		{&l.JSON, def.JSON},
 		{&l.Depth, def.Depth},
 		{&l.Args, def.Args},
@@ -64,6 +59,5 @@ func (l Limits) WithDefaults() Limits {
 			*f.field = f.value
 		}
 	}
-	l.AckDigits = min(l.AckDigits, 19)
 	return l
 }
