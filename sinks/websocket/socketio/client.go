@@ -80,47 +80,32 @@ func (c *Client) receive(p parser.Packet) {
 			size += len(a)
 		}
 	}
-	do := c.meaning(p)
-	switch {
-	case do == nil:
-		c.misplaced()
-	case !c.inbox.put(c, do, size):
-		c.fail(ReasonForcedServerClose, errStalled)
-	}
-}
-
-// meaning returns what the client's goroutine has to do about p, nil if p is
-// out of place (section B2). Which socket p is for is looked up when it comes: if
-// that has left when it is p's turn, p was on its way and there is nothing to do.
-func (c *Client) meaning(p parser.Packet) func() {
 	name, auth := p.Namespace, p.Data
 	if c.Revision() == 3 {
 		name, auth = splitQuery(p)
 	}
-	if p.Type == parser.Connect {
-		return func() { c.connect(name, auth) }
-	}
 	s := c.addressee(name)
-	switch {
-	case s == nil, p.Type == parser.ConnectError:
-		return nil
-	case p.Type == parser.Disconnect:
-		return func() { c.quit(s) }
-	}
-	return func() {
-		if c.socket(name) == s {
-			s.handle(p)
-		}
+	if !c.inbox.put(c, func() { c.handle(p, name, auth, s) }, size) {
+		c.fail(ReasonForcedServerClose, errStalled)
 	}
 }
 
-// connect is the client's CONNECT.
-func (c *Client) connect(name string, auth json.RawMessage) {
-	if c.socket(name) != nil {
+// handle does what p says, which came for namespace name when the client's socket
+// there was s. If that has left since, p was on its way and is left alone. A
+// packet out of place ends the connection (section B2).
+func (c *Client) handle(p parser.Packet, name string, auth json.RawMessage, s *Socket) {
+	now := c.socket(name)
+	switch {
+	case p.Type == parser.Connect && now == nil:
+		c.knock(name, auth)
+	case p.Type == parser.Connect, p.Type == parser.ConnectError, s == nil && now == nil:
 		c.misplaced()
-		return
+	case s != nil && s != now:
+	case p.Type == parser.Disconnect:
+		c.quit(now)
+	default:
+		now.handle(p)
 	}
-	c.knock(name, auth)
 }
 
 // splitQuery returns the name and query of a namespace of revision 3, the
@@ -174,8 +159,8 @@ func (c *Client) socket(name string) *Socket {
 	return nil
 }
 
-// addressee is socket, but for one whose end is being told: the client need not
-// know yet.
+// addressee is socket, or the one that this side has disconnected last: the client
+// need not know yet.
 func (c *Client) addressee(name string) *Socket {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -243,7 +243,6 @@ func TestPacketsOutOfPlaceEndTheConnection(t *testing.T) {
 		"event for another":        {`2/other,["echo"]`},
 		"ack for another":          {`3/other,1[]`},
 		"DISCONNECT for another":   {`1/other,`},
-		"event after DISCONNECT":   {`0/other`, `1/other,`, `2/other,["x"]`},
 		"event for what is not":    {`2/nowhere,["x"]`},
 		"DISCONNECT for what isnt": {`1/nowhere,`},
 		"bare event for another":   {`2/other`},
@@ -260,6 +259,16 @@ func TestPacketsOutOfPlaceEndTheConnection(t *testing.T) {
 			}
 		})
 	}
+	t.Run("event after DISCONNECT", func(t *testing.T) {
+		p := dial(t, url)
+		p.join("/")
+		p.join("/other")
+		p.send(`1/other,`, `21["echo"]`)
+		p.expect(`31[]`)
+		p.send(`2/other,["x"]`)
+		p.expectClosed()
+		within(t, reasons)
+	})
 	for _, packet := range []string{`2["echo"]`, `31[]`, `1`, `4{"message":"x"}`} {
 		p := dial(t, url)
 		p.send(packet)

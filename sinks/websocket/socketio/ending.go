@@ -90,7 +90,7 @@ func (c *Client) buried(sockets []*Socket, why Reason) {
 }
 
 // claim reports whether it is the first for s: whoever claims a socket tells its
-// end, and forgets it then.
+// end.
 func (c *Client) claim(s *Socket) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,17 +119,15 @@ func (c *Client) quit(s *Socket) {
 }
 
 // expel disconnects s for the server, then calls done, which may be nil, under
-// the namespace's lock.
+// the namespace's lock. The client remembers s until it joins again, or leaves:
+// what is on its way to s is not out of place.
 func (c *Client) expel(s *Socket, done func()) bool {
 	if !c.claim(s) {
 		return false
 	}
 	s.namespace.expel(s, done)
 	s.retire()
-	c.inbox.post(c, func() {
-		s.left(ReasonServerDisconnect)
-		c.forget(s)
-	})
+	c.inbox.post(c, func() { s.left(ReasonServerDisconnect) })
 	return true
 }
 

@@ -44,7 +44,7 @@ type Socket struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	ended   bool
-	claimed bool // somebody is telling its end
+	claimed bool // somebody tells its end, or has
 }
 
 // ID returns the socket's id: unique, public, and the name of a room that it

@@ -1,7 +1,7 @@
 package socketio
 
 // A socketSet is the sockets of one client by the name of their namespace, those
-// included whose end is being told. One socket, the common case, costs no map. The
+// included that this side has disconnected. One socket, the common case, costs no map. The
 // zero value is empty.
 type socketSet struct {
 	one  *Socket
@@ -44,7 +44,7 @@ func (set *socketSet) len() int {
 	return len(set.more) + 1
 }
 
-// all returns the sockets but those whose end is being told.
+// all returns the sockets that are still in their namespaces.
 func (set *socketSet) all() []*Socket {
 	if set.len() == 0 {
 		return nil

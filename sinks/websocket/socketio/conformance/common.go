@@ -106,16 +106,14 @@ func leave(ctx context.Context, s *socketio.Socket, e *socketio.Event) error {
 	return e.Ack(ctx)
 }
 
-// bye disconnects the sender: from the namespace, or altogether.
+// bye disconnects the sender: from the namespace, or altogether if its argument
+// is what JavaScript takes for true.
 func bye(_ context.Context, s *socketio.Socket, e *socketio.Event) error {
-	var all bool
-	if err := decode(e, &all); err != nil {
-		return err
-	}
-	if all {
-		s.Client().Close()
-	} else {
+	switch string(e.Arg(0).JSON) {
+	case "", "false", "null", "0", `""`:
 		s.Disconnect()
+	default:
+		s.Client().Close()
 	}
 	return nil
 }
