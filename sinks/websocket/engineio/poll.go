@@ -35,6 +35,7 @@ func (s *Session) poll(w http.ResponseWriter, r *http.Request) {
 	}
 	if !s.awaitPackets(r.Context(), p) {
 		s.abortPoll(p)
+		hangUp(http.NewResponseController(w)) // or one that has only stopped sending would get an empty answer
 		return
 	}
 	s.respond(w, r, s.endPoll(p, maxPolled(r)))

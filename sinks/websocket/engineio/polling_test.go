@@ -219,6 +219,24 @@ func TestAPollThatIsAbortedEndsTheSession(t *testing.T) {
 	app.wantClosed(t, engineio.ReasonTransportError)
 }
 
+func TestAPollOfAClientThatHasStoppedSendingEndsTheSession(t *testing.T) {
+	s := open(t, nil)
+	p, app := s.poll(t)
+	conn, err := net.Dial("tcp", s.http.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET /?%s HTTP/1.1\r\nHost: test\r\n\r\n", p.query)
+	until(t, app.Writable, "a pending poll")
+	conn.(*net.TCPConn).CloseWrite()
+	app.wantClosed(t, engineio.ReasonTransportError)
+	conn.SetDeadline(time.Now().Add(patience))
+	if answer, err := io.ReadAll(conn); len(answer) > 0 || err != nil {
+		t.Errorf("answered with %q, %v", answer, err)
+	}
+}
+
 func TestAPollWithABodyThatIsAbortedEndsTheSession(t *testing.T) {
 	s := open(t, nil)
 	p, app := s.poll(t)
