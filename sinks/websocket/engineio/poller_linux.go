@@ -50,11 +50,11 @@ func newPoller(tasks *tasks.Group) (*poller, error) {
 
 // add makes c known; it is watched after arm. c must be removed.
 func (p *poller) add(c *conn) error {
+	p.mu.Lock() // before there can be an event: a hang-up comes unasked
+	defer p.mu.Unlock()
 	if err := p.control(c, syscall.EPOLL_CTL_ADD, 0); err != nil {
 		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if missing := int(c.descriptor) + 1 - len(p.conns); missing > 0 {
 		p.conns = append(p.conns, make([]*conn, missing)...)
 	}

@@ -229,3 +229,25 @@ func TestMessagesStayInOrderAcrossAnUpgrade(t *testing.T) {
 		take(ws.read(t).data)
 	}
 }
+
+// A connection may be reset at any moment of its beginning.
+func TestResetsRightBehindTheHandshakeCostNobodyElseAnything(t *testing.T) {
+	s := open(t, echoing)
+	request := "GET /?EIO=4&transport=websocket HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+	for range 200 {
+		p := s.dial(t, "EIO=4&transport=websocket")
+		p.read(t)
+		for range 3 {
+			conn, err := s.net()
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn.Write([]byte(request))
+			conn.(*net.TCPConn).SetLinger(0)
+			conn.Close()
+		}
+		p.text(t, "4still here")
+		p.wantText(t, "4still here")
+	}
+}
