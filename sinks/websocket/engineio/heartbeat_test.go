@@ -159,6 +159,21 @@ func TestTheHeartbeatGoesOnOverTheNewTransport(t *testing.T) {
 	})
 }
 
+// The client counts from the handshake.
+func TestAnUpgradeDoesNotPutOffThePing(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *site) {
+		start := time.Now()
+		p, app := s.poll(t)
+		time.Sleep(10 * time.Second)
+		ws := p.probe(t)
+		ws.text(t, "5")
+		ws.wantText(t, "2")
+		at(t, start, pingInterval)
+		app.wantClosed(t, engineio.ReasonPingTimeout)
+		at(t, start, pingInterval+pingTimeout)
+	})
+}
+
 func TestRevision3ClientsPing(t *testing.T) {
 	inBubble(t, eio3, func(t *testing.T, s *site) {
 		p, app := s.connectAs(t, "EIO=3&transport=websocket")

@@ -78,7 +78,7 @@ func (s *Session) releasePoll() {
 
 // switchTo makes c the transport, if only for the rest of a session that is
 // leaving: its client polls no more. What was waiting for a poll goes out on c,
-// once and in order, but for a ping: the server's heartbeat begins anew. Held: mu.
+// once and in order, but for a ping: its heartbeat begins anew. Held: mu.
 func (s *Session) switchTo(c *conn) {
 	p := s.polling
 	waiting := p.queue
@@ -86,7 +86,7 @@ func (s *Session) switchTo(c *conn) {
 	s.releasePoll()
 	s.polling, s.conn, s.probe, s.probed = nil, c, nil, false
 	c.settle()
-	if s.dialect.Revision == packet.V4 && s.state == open {
+	if s.awaiting && s.state == open {
 		s.awaiting = false
 		s.server.heart.expect(s, pingDue)
 	}
