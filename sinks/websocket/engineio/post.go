@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"time"
+	"unicode/utf8"
 
 	"github.com/evosink/evosink/sinks/websocket/engineio/packet"
 )
@@ -138,7 +139,7 @@ func (s *Session) left() bool {
 // what else was wrong is told by the session's end, as the reference server does
 // (protocol section D3).
 func (s *Session) receivePayload(ctx context.Context, body []byte, binary bool) bool {
-	if !binary {
+	if !binary && !utf8.Valid(body) { // looked at first, for that is fast
 		body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
 	}
 	for p, err := range s.dialect.Revision.Packets(body, binary) {
