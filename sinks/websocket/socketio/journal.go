@@ -45,6 +45,7 @@ type absence struct {
 	rooms   []string // with its own id
 	filter  func(event string) bool
 	data    any
+	floor   uint64 // see Socket.floor
 }
 
 // A ticket is what a client presents to be recovered.
@@ -94,13 +95,14 @@ func (j *journal) appendOffset(dst []byte) []byte {
 	return append(dst, digits...)
 }
 
-// after returns the events after offset, and whether all of them are kept.
-func (j *journal) after(offset string) ([]entry, bool) {
+// after returns the events after offset, and whether all of them are kept. It
+// does not know offsets below floor.
+func (j *journal) after(offset string, floor uint64) ([]entry, bool) {
 	if len(offset) < epochLength || offset[:epochLength] != j.epoch {
 		return nil, false
 	}
 	number, err := strconv.ParseUint(offset[epochLength:], 36, 64)
-	if err != nil || number > j.number {
+	if err != nil || number < floor || number > j.number {
 		return nil, false
 	}
 	missed := j.number - number
@@ -165,7 +167,7 @@ func (j *journal) find(t *ticket) (*absence, []entry) {
 	if a == nil || time.Since(a.at) > j.recovery.Window {
 		return nil, nil
 	}
-	events, complete := j.after(t.offset)
+	events, complete := j.after(t.offset, a.floor)
 	if !complete {
 		return nil, nil
 	}

@@ -154,6 +154,9 @@ func (n *Namespace) admit(s *Socket, r *ConnectRequest) {
 	if r.Hold {
 		s.held = new(hold)
 	}
+	if r.Hold || !s.recovered {
+		n.setFloor(s)
+	}
 	s.place = len(n.members)
 	n.members = append(n.members, s)
 	if n.byID == nil {
@@ -191,7 +194,7 @@ func (n *Namespace) depart(s *Socket, why Reason) {
 		return
 	}
 	n.hide(s)
-	if s.pid != "" && s.live && !n.closed && why.recoverable() {
+	if s.recoverable() && !n.closed && why.recoverable() {
 		n.remember(s)
 	}
 	s.live = false

@@ -37,6 +37,7 @@ type Socket struct {
 	gone  bool // left, for everything emitted from now on
 	stamp uint32
 	rooms []string // without its own id, which is a room too
+	floor uint64   // the number of the least offset it can be recovered from
 
 	// Guarded by the client's mu.
 	data   any
@@ -248,7 +249,7 @@ func (s *Socket) send(ctx context.Context, out *outgoing, d direct) error {
 		n.mu.Unlock()
 		return ErrDisconnected
 	}
-	if d.journal && n.journal != nil {
+	if d.journal && n.journal != nil && s.held == nil {
 		n.record(out, []string{s.id}, nil)
 	}
 	if n.busy {
