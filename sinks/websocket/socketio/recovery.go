@@ -18,11 +18,30 @@ func (srv *Server) ticket(auth json.RawMessage) *ticket {
 	if srv.config.Recovery.Window == 0 || auth == nil {
 		return nil
 	}
-	var t struct{ PID, Offset *string }
-	if json.Unmarshal(auth, &t) != nil || t.PID == nil || t.Offset == nil {
+	pid, offset := members(auth)
+	if pid == nil || offset == nil {
 		return nil
 	}
-	return &ticket{*t.PID, *t.Offset}
+	return &ticket{*pid, *offset}
+}
+
+// members returns the members of auth that are for recovery, nil for each that
+// is not there or no string. Names are exact: decoding into a struct would take
+// {"PID": ...} too.
+func members(auth json.RawMessage) (pid, offset *string) {
+	var all map[string]json.RawMessage
+	if json.Unmarshal(auth, &all) != nil {
+		return nil, nil
+	}
+	return text(all["pid"]), text(all["offset"])
+}
+
+// text returns the string that raw is, nil if it is none.
+func text(raw json.RawMessage) (s *string) {
+	if json.Unmarshal(raw, &s) != nil {
+		return nil
+	}
+	return s
 }
 
 // recollect returns r as it is for the client that t is of, nil if t is not

@@ -214,13 +214,26 @@ func TestWhoCannotBeRecoveredIsNew(t *testing.T) {
 	isNew("unknown pid", g, ticket("x", off))
 	isNew("sid as pid", g, ticket(g.SID, off))
 	isNew("unknown offset", g, ticket(g.PID, "x"))
-	isNew("offset of another server", g, ticket(g.PID, "AAAAAAAA"+off[8:]))
-	isNew("offset of the future", g, ticket(g.PID, off[:8]+"zzzzzzzzzz"))
+	isNew("offset of another server", g, ticket(g.PID, off[:10]+"AAAAAAAA"))
+	isNew("offset of the future", g, ticket(g.PID, "zzzzzzzzzz"+off[10:]))
+	isNew("offset of another event", g, ticket(g.PID, "0000000000"+off[10:]))
+	isNew("offset cut short", g, ticket(g.PID, off[:len(off)-1]))
+	isNew("offset with more behind it", g, ticket(g.PID, off+"A"))
+	isNew("offset with more before it", g, ticket(g.PID, "0"+off))
+	isNew("number alone", g, ticket(g.PID, off[:10]))
+	isNew("number by its sign", g, ticket(g.PID, "+"+off[1:]))
+	for _, altered := range []string{strings.ToUpper(off), off[:len(off)-1] + "A", off[:len(off)-1] + "_"} {
+		if altered != off {
+			isNew("offset altered", g, ticket(g.PID, altered))
+		}
+	}
 	isNew("pid alone", g, `{"pid":"`+g.PID+`"}`)
 	isNew("pid no string", g, `{"pid":1,"offset":"`+off+`"}`)
 	isNew("offset null", g, `{"pid":"`+g.PID+`","offset":null}`)
+	isNew("names in capitals", g, `{"PID":"`+g.PID+`","OFFSET":"`+off+`"}`)
 	p := dial(t, url)
-	if again := p.joinWith("/", ticket(g.PID, off)); again != g {
+	withOthers := strings.TrimSuffix(ticket(g.PID, off), "}") + `,"PID":"x","Offset":1}`
+	if again := p.joinWith("/", withOthers); again != g {
 		t.Fatal("was not recovered after all that")
 	}
 	isNew("pid in use", g, ticket(g.PID, off))
