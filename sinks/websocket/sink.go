@@ -102,6 +102,7 @@ func (s *Sink) serverConfig(c Config) socketio.Config {
 	o := socketio.DefaultConfig()
 	o.ConnectTimeout = c.ConnectTimeout
 	o.Recovery.Window, o.Recovery.MaxBytes = c.Recovery, c.RecoveryBytes
+	o.Recovery.TakeOver = true // a client notices sooner than the heartbeat that its connection is dead
 	o.Attach = s.access.visit
 	e := &o.Engine
 	e.PingInterval, e.PingTimeout = c.PingInterval, c.PingTimeout
