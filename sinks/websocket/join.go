@@ -38,7 +38,7 @@ func (s *Sink) authorize(_ context.Context, r *socketio.ConnectRequest) error {
 		return err
 	}
 	m := &member{holder: p, events: event.NewFilter(given.Events...), since: given.Since}
-	r.Data = m
+	r.Data, r.Filter = m, nil // a client that is recovered gets what it missed by what it asks for now
 	if !m.events.All() {
 		r.Filter = m.events.Has
 	}

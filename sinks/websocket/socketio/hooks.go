@@ -75,6 +75,7 @@ type ConnectRequest struct {
 	// Filter, if not nil, says which events of broadcasts the socket takes, by
 	// name. It must be fast, depend on nothing but the name, and call nothing
 	// of this package. What is emitted to the socket itself is not filtered.
+	// What a client missed that is recovered passes by it too.
 	Filter func(event string) bool
 	// Hold joins the socket held; see Socket.Release.
 	Hold bool
