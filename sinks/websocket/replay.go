@@ -50,7 +50,7 @@ func (s *Sink) replay(ctx context.Context, k *socketio.Socket, m *member) (*late
 			return nil
 		}
 		sent.add(e.ID)
-		if err := k.Emit(ctx, e.Name, s.envelope(e)); err != nil {
+		if err := unlessReserved(k.Emit(ctx, e.Name, s.envelope(e))); err != nil {
 			return err
 		}
 		if ahead += len(e.Data); ahead < paceBytes {

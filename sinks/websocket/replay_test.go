@@ -35,3 +35,27 @@ func TestWhoIsCutOffDuringAReplayGetsTheRest(t *testing.T) {
 		t.Errorf("%d events arrived, %d were emitted, and they are not the same in the same order", len(got), len(want))
 	}
 }
+
+func TestNamesThatSocketIOKeepsForItselfAreLeftOut(t *testing.T) {
+	h := build(t, global)
+	live := h.dial("&apikey=" + key)
+	live.join("/", "")
+	first := h.emit("sales", "call", `0`)
+	for _, name := range []string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"} {
+		h.emit("sales", name, `1`)
+	}
+	last := h.emit("sales", "call", `2`)
+	live.await(2)
+	if ids := live.ids(); !slices.Equal(ids, []string{first, last}) {
+		t.Errorf("live: got %v", ids)
+	}
+	if stats := h.hub.Stats().Sinks[0]; stats.Failed > 0 {
+		t.Errorf("%d deliveries failed", stats.Failed)
+	}
+	later := h.dial("&apikey=" + key)
+	later.join("/", `{"since":"`+first+`"}`)
+	later.await(1)
+	if ids := later.ids(); !slices.Equal(ids, []string{last}) {
+		t.Errorf("replayed: got %v", ids)
+	}
+}

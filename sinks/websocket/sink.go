@@ -2,7 +2,8 @@
 //
 // An event reaches the namespace / in global mode (WEBSOCKET_GLOBAL_EVENTS), and the namespace of its instance, /sales, if
 // that instance has enabled it by POST /websocket/set/sales and listed the event; both at once are additive. The name of the
-// socket.io event is the event's wire name, its one argument the envelope.
+// socket.io event is the event's wire name, its one argument the envelope. Events called connect, connect_error, disconnect, disconnecting,
+// newListener or removeListener are left out: to socket.io these names mean something else.
 //
 // A namespace exists as soon as its instance has enabled it, also before its first event and after every restart. It
 // is authorised by itself, at CONNECT: the global key opens all, an instance's token its own namespace only, never /. The key comes from
@@ -22,6 +23,7 @@ package websocket
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -153,7 +155,15 @@ func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
 	if n == nil || !n.Listening() {
 		return nil
 	}
-	return n.WithKey(d.Event.ID).Emit(ctx, d.Event.Name, s.envelope(d.Event))
+	return unlessReserved(n.WithKey(d.Event.ID).Emit(ctx, d.Event.Name, s.envelope(d.Event)))
+}
+
+// unlessReserved leaves out events with a name that means something else to socket.io, such as "disconnect". Other sinks take them.
+func unlessReserved(err error) error {
+	if errors.Is(err, socketio.ErrReserved) {
+		return nil
+	}
+	return err
 }
 
 func (s *Sink) envelope(e *event.Event) socketio.Arg {
