@@ -1,9 +1,16 @@
 package websocket_test
 
 import (
+	"bytes"
+	"fmt"
+	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	gorilla "github.com/gorilla/websocket"
 )
 
 // pad is event data so large that a replay of many takes more than what the system buffers.
@@ -57,5 +64,131 @@ func TestNamesThatSocketIOKeepsForItselfAreLeftOut(t *testing.T) {
 	later.await(1)
 	if ids := later.ids(); !slices.Equal(ids, []string{last}) {
 		t.Errorf("replayed: got %v", ids)
+	}
+}
+
+func TestSinceReplaysThenGoesLiveWithoutGapOrDouble(t *testing.T) {
+	h := build(t, global)
+	h.create("sales", "tok")
+	h.set("sales", `{"enabled":true,"events":["MESSAGES_UPSERT"]}`)
+	first := h.emit("sales", "messages.upsert", `0`)
+	var want []string
+	stop, emitted := make(chan struct{}), make(chan struct{})
+	for i := range 500 {
+		want = append(want, h.emit("sales", "messages.upsert", fmt.Sprint(i)))
+		h.emit("sales", "call", `"not subscribed"`)
+		h.emit("other", "messages.upsert", `"another instance"`)
+	}
+	go func() {
+		defer close(emitted)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				want = append(want, h.emit("sales", "messages.upsert", fmt.Sprint(i)))
+			}
+		}
+	}()
+	c := h.dial("&apikey=tok")
+	if answer := c.join("/sales", `{"since":"`+first+`"}`); !strings.HasPrefix(answer, "40") {
+		t.Fatal(answer)
+	}
+	c.await(1500)
+	close(stop)
+	<-emitted
+	c.await(len(want))
+	if ids := c.ids(); !slices.Equal(ids, want) {
+		t.Errorf("%d events arrived, %d were emitted, and they are not the same in the same order", len(ids), len(want))
+	}
+}
+
+// A slowClient takes little at a time from the system, and reads only when told to.
+type slowClient struct {
+	t    *testing.T
+	conn *gorilla.Conn
+	got  []string // ids of the calls read so far
+}
+
+// slow returns a slow client that joins "/" for what came after an event.
+func (h *house) slow(since string) *slowClient {
+	h.t.Helper()
+	dialer := gorilla.Dialer{NetDial: func(network, address string) (net.Conn, error) {
+		conn, err := net.Dial(network, address)
+		if err == nil {
+			err = conn.(*net.TCPConn).SetReadBuffer(16 << 10)
+		}
+		return conn, err
+	}}
+	conn, _, err := dialer.Dial("ws"+strings.TrimPrefix(h.server.URL, "http")+"/socket.io/?EIO=4&transport=websocket&apikey="+key, nil)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { conn.Close() })
+	conn.WriteMessage(gorilla.TextMessage, []byte(`40{"since":"`+since+`"}`))
+	return &slowClient{t: h.t, conn: conn}
+}
+
+// read reads until it has got n calls.
+func (c *slowClient) read(n int) {
+	c.t.Helper()
+	for len(c.got) < n {
+		c.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_, frame, err := c.conn.ReadMessage()
+		if err != nil {
+			c.t.Fatalf("after %d of %d events: %v", len(c.got), n, err)
+		}
+		if id := idIn.FindSubmatch(frame); id != nil && bytes.HasPrefix(frame, []byte(`42["call"`)) {
+			c.got = append(c.got, string(id[1]))
+		}
+	}
+}
+
+var idIn = regexp.MustCompile(`"id":"([^"]+)"}[,\]]`)
+
+func TestASlowClientGetsAWholeReplayAtItsOwnSpeed(t *testing.T) {
+	h := build(t, global)
+	first := h.emit("sales", "call", `0`)
+	var want []string
+	for range 400 { // six times what may wait for a client
+		want = append(want, h.emit("sales", "call", pad))
+	}
+	c := h.slow(first)
+	c.read(1)
+	time.Sleep(time.Second) // long enough for a server that does not wait to write all of it
+	if c.read(len(want)); !slices.Equal(c.got, want) {
+		t.Error("they are not in order")
+	}
+}
+
+func TestASlowClientGetsWhatCouldNotBeKeptAsideFromTheLog(t *testing.T) {
+	h := build(t, global)
+	first := h.emit("sales", "call", `0`)
+	var want []string
+	emit := func() {
+		for range 200 {
+			want = append(want, h.emit("sales", "call", pad))
+		}
+	}
+	emit()
+	c := h.slow(first)
+	c.read(1)
+	emit() // three times what is kept aside
+	if c.read(len(want)); !slices.Equal(c.got, want) {
+		t.Error("they are not in order")
+	}
+	last := h.emit("sales", "call", `0`)
+	if c.read(len(want) + 1); c.got[len(want)] != last {
+		t.Error("then it is not live")
+	}
+}
+
+func TestSinceAnUnknownEventSaysSoAndGoesLive(t *testing.T) {
+	h := build(t, global)
+	c := h.dial("&apikey=" + key)
+	c.join("/", `{"since":"gone"}`)
+	h.emit("sales", "call", `1`)
+	if e := c.await(2); e[0].name != "replay.expired" || e[1].name != "call" {
+		t.Errorf("got %v", e)
 	}
 }

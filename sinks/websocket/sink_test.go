@@ -1,21 +1,16 @@
 package websocket_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	gorilla "github.com/gorilla/websocket"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
@@ -343,94 +338,6 @@ func TestAClientMayAskForSomeEventsOnly(t *testing.T) {
 	c.await(2)
 	if ids := c.ids(); !slices.Equal(ids, []string{one, two}) {
 		t.Errorf("got %v", ids)
-	}
-}
-
-func TestSinceReplaysThenGoesLiveWithoutGapOrDouble(t *testing.T) {
-	h := build(t, global)
-	h.create("sales", "tok")
-	h.set("sales", `{"enabled":true,"events":["MESSAGES_UPSERT"]}`)
-	first := h.emit("sales", "messages.upsert", `0`)
-	var want []string
-	stop, emitted := make(chan struct{}), make(chan struct{})
-	for i := range 500 {
-		want = append(want, h.emit("sales", "messages.upsert", fmt.Sprint(i)))
-		h.emit("sales", "call", `"not subscribed"`)
-		h.emit("other", "messages.upsert", `"another instance"`)
-	}
-	go func() {
-		defer close(emitted)
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-				want = append(want, h.emit("sales", "messages.upsert", fmt.Sprint(i)))
-			}
-		}
-	}()
-	c := h.dial("&apikey=tok")
-	if answer := c.join("/sales", `{"since":"`+first+`"}`); !strings.HasPrefix(answer, "40") {
-		t.Fatal(answer)
-	}
-	c.await(1500)
-	close(stop)
-	<-emitted
-	c.await(len(want))
-	if ids := c.ids(); !slices.Equal(ids, want) {
-		t.Errorf("%d events arrived, %d were emitted, and they are not the same in the same order", len(ids), len(want))
-	}
-}
-
-func TestASlowClientGetsAWholeReplayAtItsOwnSpeed(t *testing.T) {
-	h := build(t, global)
-	first := h.emit("sales", "call", `0`)
-	data := `"` + strings.Repeat("x", 64<<10) + `"`
-	var want []string
-	for range 400 { // six times what may wait for a client
-		want = append(want, h.emit("sales", "call", data))
-	}
-	dialer := gorilla.Dialer{NetDial: func(network, address string) (net.Conn, error) {
-		conn, err := net.Dial(network, address)
-		if err == nil {
-			err = conn.(*net.TCPConn).SetReadBuffer(16 << 10)
-		}
-		return conn, err
-	}}
-	conn, _, err := dialer.Dial("ws"+strings.TrimPrefix(h.server.URL, "http")+"/socket.io/?EIO=4&transport=websocket&apikey="+key, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.WriteMessage(gorilla.TextMessage, []byte(`40{"since":"`+first+`"}`))
-	var got []string
-	for len(got) < len(want) {
-		if len(got) == 1 {
-			time.Sleep(time.Second) // long enough for a server that does not wait to write all of it
-		}
-		conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-		_, frame, err := conn.ReadMessage()
-		if err != nil {
-			t.Fatalf("after %d of %d events: %v", len(got), len(want), err)
-		}
-		if id := idIn.FindSubmatch(frame); id != nil && bytes.HasPrefix(frame, []byte(`42["call"`)) {
-			got = append(got, string(id[1]))
-		}
-	}
-	if !slices.Equal(got, want) {
-		t.Error("they are not in order")
-	}
-}
-
-var idIn = regexp.MustCompile(`"id":"([^"]+)"}[,\]]`)
-
-func TestSinceAnUnknownEventSaysSoAndGoesLive(t *testing.T) {
-	h := build(t, global)
-	c := h.dial("&apikey=" + key)
-	c.join("/", `{"since":"gone"}`)
-	h.emit("sales", "call", `1`)
-	if e := c.await(2); e[0].name != "replay.expired" || e[1].name != "call" {
-		t.Errorf("got %v", e)
 	}
 }
 

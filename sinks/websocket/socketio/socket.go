@@ -20,9 +20,8 @@ type Socket struct {
 	// by the namespace's mu.
 	session *engineio.Session
 	filter  func(event string) bool
-	held    *hold                              // what is kept aside, nil unless held
-	seen    func(key string) (skip, more bool) // of Release; the worker's once not held
-	live    bool                               // the client has been told that it has joined
+	held    *hold // what is kept aside, nil unless held
+	live    bool  // the client has been told that it has joined
 
 	// Set by Namespace.join, not changed afterwards.
 	id, pid   string
