@@ -132,3 +132,33 @@ func TestWhoComesBackGetsWhatItAsksForNow(t *testing.T) {
 		}
 	}
 }
+
+func TestANewInstanceOfAFormerNameInheritsNothing(t *testing.T) {
+	h := build(t, noHosts)
+	h.create("sales", "former")
+	h.set("sales", `{"enabled":true}`)
+	c := h.dial("&apikey=former")
+	answer := c.join("/sales", "")
+	id := h.emit("sales", "call", `"former"`)
+	c.await(1)
+	c.conn.Close()
+	h.until("noticed", func() bool { return h.measure("left_total") == 1 })
+	h.emit("sales", "call", `"former"`)
+	if err := h.registry.Delete(t.Context(), "sales"); err != nil {
+		t.Fatal(err)
+	}
+	h.create("sales", "new")
+	h.set("sales", `{"enabled":true}`)
+	for _, auth := range []string{c.ticket(answer, ""), `{"since":"` + id + `"}`} {
+		k := h.dial("&apikey=new")
+		if got := k.join("/sales", auth); got == answer || !strings.HasPrefix(got, "40") {
+			t.Errorf("with %s: %s", auth, got)
+		}
+		want := h.emit("sales", "call", `"new"`)
+		for n := 1; len(k.ids()) == 0 || k.ids()[len(k.ids())-1] != want; n++ {
+			if e := k.await(n)[n-1]; string(e.data["data"]) == `"former"` {
+				t.Errorf("with %s: got %s", auth, e.data)
+			}
+		}
+	}
+}

@@ -137,6 +137,7 @@ func (s *Sink) changed(c sink.Change) {
 		gone = n.Disconnect(func(k *socketio.Socket) bool { return !holdsGlobalKey(k) })
 	case sink.Deleted:
 		gone = n.Disconnect(nil)
+		s.server.Remove(n.Name()) // a later instance of that name inherits nothing
 	case sink.NewSetting:
 		settings, _ := s.directory.Lookup(c.Instance)
 		if sub, err := sink.ParseSubscription(settings); err == nil && sub.Enabled {
