@@ -54,7 +54,9 @@ func (s *Sink) connect(ctx context.Context, k *socketio.Socket) {
 		k.Disconnect()
 		return
 	}
-	s.catchUp(ctx, k, m)
+	if m.since != "" && !k.Recovered() {
+		s.replays.Go(func() { s.catchUp(ctx, k, m) })
+	}
 }
 
 // may reports whether a member would be let in now.

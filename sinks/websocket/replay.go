@@ -15,15 +15,15 @@ import (
 const expired = "replay.expired"
 
 // catchUp gives a client what it asked for of the past, then lets it go live. What was emitted before the client joined is
-// in the log by now, and what is emitted meanwhile is kept aside (see [socketio.Socket.Release]): no gap, no double.
+// in the log by now, and what is emitted meanwhile is kept aside (see [socketio.Socket.Release]): no gap, no double. It ends with ctx,
+// the socket's; until then the client can do anything else.
 func (s *Sink) catchUp(ctx context.Context, k *socketio.Socket, m *member) {
-	if m.since == "" || k.Recovered() {
+	err := s.present(ctx, k, m)
+	if err == nil || ctx.Err() != nil || errors.Is(err, socketio.ErrDisconnected) {
 		return
 	}
-	if err := s.present(ctx, k, m); err != nil && ctx.Err() == nil {
-		s.log.Warn().Err(err).Str("namespace", k.Namespace().Name()).Msg("replay ended early; the client is cut off and may ask again")
-		k.Client().Drop()
-	}
+	s.log.Warn().Err(err).Str("namespace", k.Namespace().Name()).Msg("replay ended early; the client is cut off and may ask again")
+	k.Client().Drop()
 }
 
 // present brings a socket to the present. If that takes so long that not all of what is emitted meanwhile could be kept

@@ -125,24 +125,40 @@ func (h *house) slow(since string) *slowClient {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(func() { conn.Close() })
-	conn.WriteMessage(gorilla.TextMessage, []byte(`40{"since":"`+since+`"}`))
-	return &slowClient{t: h.t, conn: conn}
+	c := &slowClient{t: h.t, conn: conn}
+	c.send(`40{"since":"` + since + `"}`)
+	return c
 }
 
 // read reads until it has got n calls.
 func (c *slowClient) read(n int) {
 	c.t.Helper()
 	for len(c.got) < n {
-		c.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-		_, frame, err := c.conn.ReadMessage()
-		if err != nil {
-			c.t.Fatalf("after %d of %d events: %v", len(c.got), n, err)
-		}
-		if id := idIn.FindSubmatch(frame); id != nil && bytes.HasPrefix(frame, []byte(`42["call"`)) {
-			c.got = append(c.got, string(id[1]))
-		}
+		c.frame()
 	}
 }
+
+// until reads until a frame that begins so.
+func (c *slowClient) until(head string) {
+	c.t.Helper()
+	for !bytes.HasPrefix(c.frame(), []byte(head)) {
+	}
+}
+
+func (c *slowClient) frame() []byte {
+	c.t.Helper()
+	c.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_, frame, err := c.conn.ReadMessage()
+	if err != nil {
+		c.t.Fatalf("after %d events: %v", len(c.got), err)
+	}
+	if id := idIn.FindSubmatch(frame); id != nil && bytes.HasPrefix(frame, []byte(`42["call"`)) {
+		c.got = append(c.got, string(id[1]))
+	}
+	return frame
+}
+
+func (c *slowClient) send(frame string) { c.conn.WriteMessage(gorilla.TextMessage, []byte(frame)) }
 
 var idIn = regexp.MustCompile(`"id":"([^"]+)"}[,\]]`)
 
@@ -190,5 +206,31 @@ func TestSinceAnUnknownEventSaysSoAndGoesLive(t *testing.T) {
 	h.emit("sales", "call", `1`)
 	if e := c.await(2); e[0].name != "replay.expired" || e[1].name != "call" {
 		t.Errorf("got %v", e)
+	}
+}
+
+func TestAReplayHoldsUpNothingElseThatItsClientWants(t *testing.T) {
+	h := build(t, global)
+	h.create("sales", "tok")
+	h.set("sales", `{"enabled":true}`)
+	first := h.emit("sales", "call", `0`)
+	const all = 400
+	for range all {
+		h.emit("sales", "call", pad)
+	}
+	c := h.slow(first)
+	c.read(1)
+	c.send("40/sales,")
+	c.until("40/sales,")
+	if len(c.got) == all {
+		t.Error("another namespace was joined after the replay only")
+	}
+	c.send("41") // which ends the replay
+	c.send(`42/sales,1["any"]`)
+	c.until("43/sales,1")
+	h.emit("sales", "call", `1`)
+	c.until("42/sales,")
+	if len(c.got) == all {
+		t.Error("a replay goes on in a namespace that its client has left")
 	}
 }

@@ -33,6 +33,7 @@ import (
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
 	"github.com/evosink/evosink/sinks/websocket/engineio"
+	"github.com/evosink/evosink/sinks/websocket/internal/tasks"
 	"github.com/evosink/evosink/sinks/websocket/socketio"
 )
 
@@ -70,6 +71,7 @@ type Sink struct {
 	reached   func(context.Context, int64) error
 	global    bool // global mode
 	server    *socketio.Server
+	replays   tasks.Group
 	unwatch   func()
 }
 
@@ -190,7 +192,7 @@ func (s *Sink) Close(ctx context.Context) error {
 	defer cancel()
 	err := s.server.Close(brief)
 	if err != nil && ctx.Err() == nil {
-		return s.server.Close(ctx)
+		err = s.server.Close(ctx)
 	}
-	return err
+	return errors.Join(err, s.replays.Close(ctx)) // which have ended with their sockets
 }
