@@ -12,7 +12,12 @@ type member struct {
 	holder              // who joined
 	events event.Filter // what it asked for
 	since  string       // replay what came after the event with this id; "" for no replay
+	lost   bool         // it wanted what it missed, which is not kept any more
 }
+
+// lost is the event that tells a client that it was to be recovered and could not be: it has missed events. It has no argument. Who
+// asks for a replay is not told: that has them.
+const lost = "recovery.expired"
 
 func holdsGlobalKey(s *socketio.Socket) bool {
 	m, ok := s.Data().(*member)
@@ -37,7 +42,7 @@ func (s *Sink) authorize(_ context.Context, r *socketio.ConnectRequest) error {
 	if err := s.access.enter(p.Principal, r.Namespace); err != nil {
 		return err
 	}
-	m := &member{holder: p, events: event.NewFilter(given.Events...), since: given.Since}
+	m := &member{holder: p, events: event.NewFilter(given.Events...), since: given.Since, lost: r.Refused() && given.Since == ""}
 	r.Data, r.Filter = m, nil // a client that is recovered gets what it missed by what it asks for now
 	if !m.events.All() {
 		r.Filter = m.events.Has
@@ -53,6 +58,9 @@ func (s *Sink) connect(ctx context.Context, k *socketio.Socket) {
 	if !s.may(m, k.Namespace().Name()) {
 		k.Disconnect()
 		return
+	}
+	if m.lost {
+		_ = k.Emit(ctx, lost) // whom that does not reach is told again
 	}
 	if m.since != "" && !k.Recovered() {
 		s.replays.Go(func() { s.catchUp(ctx, k, m) })

@@ -162,3 +162,34 @@ func TestANewInstanceOfAFormerNameInheritsNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestAClientIsToldThatItCouldNotBeRecovered(t *testing.T) {
+	h := build(t, global)
+	k := h.dial("&apikey=" + key)
+	answer := k.join("/", "")
+	first := h.emit("sales", "call", `0`)
+	k.await(1)
+	valid := k.ticket(answer, "")
+	pid, _, _ := strings.Cut(valid, ",")
+	for _, c := range []struct {
+		why, auth string
+		told      bool
+	}{
+		{"an unknown private id", `{"pid":"unknown","offset":"unknown"}`, true},
+		{"an offset that it cannot have got", strings.Replace(valid, `"offset":"`, `"offset":"0`, 1), true},
+		{"no offset, for it has got no event", pid + "}", true},
+		{"a new client", "", false},
+		{"a client that gets what it missed from the log", `{"pid":"unknown","offset":"unknown","since":"` + first + `"}`, false},
+		{"a client that is recovered", valid, false},
+	} {
+		k := h.dial("&apikey=" + key)
+		k.join("/", c.auth)
+		k.emit(`421["any"]`) // answered behind what its joining brings
+		k.frame()
+		h.emit("sales", "call", `1`)
+		if told := k.await(1)[0].name == "recovery.expired"; told != c.told {
+			t.Errorf("%s: told %v, want %v", c.why, told, c.told)
+		}
+		k.emit("41")
+	}
+}

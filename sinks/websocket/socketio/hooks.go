@@ -63,7 +63,7 @@ type ConnectRequest struct {
 	Auth json.RawMessage
 	// Recovering is set if the client is about to be recovered (unless
 	// SkipAuthorize, which does not ask). Data, Filter and Rooms are what it
-	// had, and may be changed.
+	// had, and may be changed. See also Refused.
 	Recovering bool
 
 	// The fields below are for Authorize to set.

@@ -25,6 +25,13 @@ func (srv *Server) ticket(auth json.RawMessage) *ticket {
 	return &ticket{*pid, *offset}
 }
 
+// Refused reports whether the client wants to be recovered and cannot be: it is
+// about to be a new one, and what it missed is lost to it.
+func (r *ConnectRequest) Refused() bool {
+	pid, _ := members(r.Auth)
+	return pid != nil && !r.Recovering
+}
+
 // members returns the members of auth that are for recovery, nil for each that
 // is not there or no string. Names are exact: decoding into a struct would take
 // {"PID": ...} too.

@@ -416,3 +416,26 @@ func TestADynamicNamespaceStaysForThoseWhoMayComeBack(t *testing.T) {
 	q.send("1/d,")
 	eventually(t, "no namespace", func() bool { return len(srv.Namespaces()) == 0 })
 }
+
+func TestAuthorizeSeesWhoCannotBeRecovered(t *testing.T) {
+	refused := make(chan bool, 1)
+	n, url := recovering(t, func(c *socketio.Config) { c.Recovery.SkipAuthorize = false }, socketio.Hooks{
+		Authorize: func(_ context.Context, r *socketio.ConnectRequest) error { refused <- r.Refused(); return nil },
+	})
+	p := dial(t, url)
+	g := p.joinWith("/", `{"offset":"x"}`)
+	n.Emit(ctx, "x")
+	off := p.expectEvent(`2["x"]`)
+	if within(t, refused) {
+		t.Error("a client that presents nothing is refused")
+	}
+	p.lose(n, g.SID)
+	dial(t, url).joinWith("/", ticket("unknown", off))
+	if !within(t, refused) {
+		t.Error("an unknown id is not refused")
+	}
+	dial(t, url).joinWith("/", ticket(g.PID, off))
+	if within(t, refused) {
+		t.Error("a client that is recovered is refused")
+	}
+}
