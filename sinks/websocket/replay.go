@@ -69,6 +69,7 @@ func (s *Sink) replay(ctx context.Context, k *socketio.Socket, m *member, after 
 			return nil
 		}
 		sent(e.ID)
+		s.counts.replayed.Add(1)
 		if err := unlessReserved(k.Emit(ctx, e.Name, s.envelope(e))); err != nil {
 			return err
 		}

@@ -72,6 +72,7 @@ type Sink struct {
 	global    bool // global mode
 	server    *socketio.Server
 	replays   tasks.Group
+	counts    counts
 	unwatch   func()
 }
 

@@ -68,6 +68,11 @@ const key = "the-global-key"
 
 func build(t *testing.T, configure func(*websocket.Config)) *house {
 	t.Helper()
+	return buildLogging(t, configure, zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel))
+}
+
+func buildLogging(t *testing.T, configure func(*websocket.Config), log zerolog.Logger) *house {
+	t.Helper()
 	engine, err := memory.New(memory.DefaultConfig())
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +84,7 @@ func build(t *testing.T, configure func(*websocket.Config)) *house {
 	b := engine.Bus()
 	hub, err := core.New(core.Options{
 		Bus: b, Instances: registry, Log: engine,
-		Logger: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel),
+		Logger: log,
 		Sinks:  []*sink.Factory{sink.Use(websocket.Spec, func(c *websocket.Config) { c.Enabled = true }, configure)},
 	})
 	if err != nil {
