@@ -217,7 +217,9 @@ func TestWhoOpensWhat(t *testing.T) {
 		{"no key and no such instance answer alike", "", "/ghost", "", `{"message":"apiKey is required"}`},
 		{"not set, asked by its owner", "&apikey=token-of-unset", "/unset", "", "is not enabled"},
 		{"not set, asked by another", "&apikey=token-of-a", "/unset", "", invalid},
-		{"auth that is wrong", "&apikey=" + key, "/", `{"events":"all"}`, "auth must be like"},
+		{"auth that is wrong", "&apikey=" + key, "/", `{"events":1}`, "auth must be like"},
+		{"auth that is wrong inside", "&apikey=" + key, "/", `{"events":[1]}`, "auth must be like"},
+		{"one event of several that is none", "&apikey=" + key, "/", `{"events":"CALL, MESSAGE_UPSERT"}`, "is no event"},
 		{"events that are none", "&apikey=" + key, "/", `{"events":["MESSAGE_UPSERT"]}`, "is no event"},
 	} {
 		if answer := h.dial(c.query).join(c.namespace, c.auth); !strings.Contains(answer, c.want) {
@@ -335,14 +337,30 @@ func TestAChangeOfTheInstanceDisconnectsWhomItShutsOut(t *testing.T) {
 
 func TestAClientMayAskForSomeEventsOnly(t *testing.T) {
 	h := build(t, global)
-	c := h.dial("&apikey=" + key)
-	c.join("/", `{"events":["CONNECTION_UPDATE","my.own"]}`)
-	h.emit("a", "messages.upsert", `1`)
-	one := h.emit("a", "connection.update", `2`)
-	two := h.emit("a", "my.own", `3`)
-	c.await(2)
-	if ids := c.ids(); !slices.Equal(ids, []string{one, two}) {
-		t.Errorf("got %v", ids)
+	const some, all = "connection.update my.own call", "messages.upsert connection.update my.own call"
+	for events, want := range map[string]string{
+		`["CONNECTION_UPDATE","my.own","CALL"]`: some,
+		`"CONNECTION_UPDATE,my.own, call"`:      some, // as clients of version 2 can ask
+		`["ALL"]`:                               all,
+		`["all"]`:                               all,
+		`"All"`:                                 all,
+		`["CALL","All"]`:                        all,
+		`[]`:                                    all,
+		`""`:                                    all,
+		`null`:                                  all,
+	} {
+		c := h.dial("&apikey=" + key)
+		c.join("/", `{"events":`+events+`}`)
+		for _, name := range strings.Fields(all) {
+			h.emit("a", name, `1`)
+		}
+		var got []string
+		for _, e := range c.await(strings.Count(want, " ") + 1) {
+			got = append(got, e.name)
+		}
+		if got := strings.Join(got, " "); got != want {
+			t.Errorf("with events %s: got %s", events, got)
+		}
 	}
 }
 
