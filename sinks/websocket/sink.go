@@ -13,8 +13,10 @@
 //
 // A client may ask for some events only, auth: {events: [...]}, and for what it missed, auth: {since: "<event id>"}: the
 // events after that one are sent from the engine's log, filtered and authorised like live ones, and then it goes live without
-// gap or double. Clients of version 4.6 and newer that lose their connection for less than WEBSOCKET_RECOVERY get
-// that by themselves.
+// gap or double; replay.expired tells it that the log does not hold that event. Clients of version 4.6 and newer that lose their connection
+// for less than WEBSOCKET_RECOVERY get what they missed by themselves, filtered by what they ask for when they come back; recovery.expired tells
+// those that ask for no replay that it is not kept any more, because it took them too long or was more than WEBSOCKET_RECOVERY_BYTES. What belongs to
+// an instance goes with it: a later one of that name inherits nothing.
 //
 // An event is encoded once per namespace, not at all if nobody listens. What waits for one client is bounded; a client that does
 // not keep up is disconnected, and nobody else notices.
