@@ -30,12 +30,14 @@ func (s *Sink) catchUp(ctx context.Context, k *socketio.Socket, m *member) {
 // aside, the log has it: what is missing becomes less with each round, or the client is slower than what is emitted, and is given all
 // of that from the log.
 func (s *Sink) present(ctx context.Context, k *socketio.Socket, m *member) error {
-	last := m.since
+	last, told := m.since, ""
 	for {
 		sent := new(lately)
 		err := s.replay(ctx, k, m, last, func(id string) { sent.add(id); last = id })
 		if errors.Is(err, sink.ErrExpired) {
-			err = k.Emit(ctx, expired, socketio.String(last))
+			if err = nil; told != last {
+				told, err = last, k.Emit(ctx, expired, socketio.String(last))
+			}
 		}
 		if err == nil {
 			err = k.Release(ctx, func(id string) bool {

@@ -2,8 +2,11 @@ package websocket_test
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"fmt"
 	"net"
+	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,6 +14,12 @@ import (
 	"time"
 
 	gorilla "github.com/gorilla/websocket"
+	"github.com/rs/zerolog"
+
+	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/sinktest"
+	"github.com/evosink/evosink/sinks/websocket"
 )
 
 // pad is event data so large that a replay of many takes more than what the system buffers.
@@ -232,5 +241,56 @@ func TestAReplayHoldsUpNothingElseThatItsClientWants(t *testing.T) {
 	c.until("42/sales,")
 	if len(c.got) == all {
 		t.Error("a replay goes on in a namespace that its client has left")
+	}
+}
+
+// history is a log that holds nothing.
+type history func()
+
+func (read history) Replay(context.Context, string, string, func(*event.Event) error) (int64, error) {
+	read()
+	return 0, sink.ErrExpired
+}
+
+func TestWhatIsLostIsToldOnceWhateverComesMeanwhile(t *testing.T) {
+	c := websocket.DefaultConfig()
+	c.GlobalEvents, c.AllowedHosts = true, nil
+	var s *websocket.Sink
+	deliver := func(name, data string) {
+		e := &event.Event{ID: event.NewID(), Name: name, Instance: "sales", Data: json.RawMessage(data)}
+		if err := s.Deliver(t.Context(), &sink.Delivery{Event: e, Scope: sink.Global, Target: "global"}); err != nil {
+			t.Error(err)
+		}
+	}
+	first, again := true, make(chan struct{})
+	s, err := websocket.New(c, sink.Host{
+		Logger: zerolog.Nop(), Directory: sinktest.Directory{Key: key},
+		Reached: func(context.Context, int64) error { return nil },
+		Log: history(func() {
+			if !first {
+				close(again)
+				return
+			}
+			first = false
+			for range 100 { // more than is kept aside
+				deliver("messages.upsert", pad)
+			}
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(s)
+	defer server.Close()
+	defer s.Close(context.Background())
+	k, err := dial(t, server, "&apikey="+key, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.join("/", `{"since":"gone"}`)
+	<-again
+	deliver("call", `1`)
+	if e := k.await(2); e[0].name != "replay.expired" || e[1].name != "call" {
+		t.Errorf("got %s, then %s", e[0].name, e[1].name)
 	}
 }
