@@ -46,9 +46,8 @@ func New(c Config) (*Engine, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("memory engine: %w", err)
 	}
-	e := &Engine{
-		config: c, log: &tail.Log{Tail: tail.New(c.Shards, 0), Readers: tail.NewReaders()}, store: newStore(),
-	}
+	e := &Engine{config: c, log: &tail.Log{Tail: tail.New(c.Shards, 0), Readers: tail.NewReaders()}}
+	e.store = newStore(e.log.Newest)
 	e.log.Moved = e.moved
 	e.queue = newQueue(e)
 	return e, nil

@@ -38,6 +38,11 @@ func TestBus(t *testing.T) {
 				Open:    func(string) (bus.Bus, error) { return e.Bus(), nil },
 				Events:  func(bus.Bus) sink.Log { return e },
 				Foreign: publishForeign,
+				Create: func(_ bus.Bus, name string) error {
+					_, err := e.PutInstance(t.Context(), instances.Instance{Name: name})
+					return err
+				},
+				Delete: func(_ bus.Bus, name string) error { return e.DeleteInstance(t.Context(), name) },
 			}
 		},
 	})

@@ -11,7 +11,7 @@ import (
 
 // Replay implements [sink.Log]. An event whose id was published twice counts where it came first.
 func (e *Engine) Replay(ctx context.Context, after, instance string, f func(*event.Event) error) (end int64, err error) {
-	position, ok := e.find(after)
+	position, ok := e.find(after, instance)
 	if !ok {
 		return 0, sink.ErrExpired
 	}
@@ -32,15 +32,15 @@ func (e *Engine) Replay(ctx context.Context, after, instance string, f func(*eve
 }
 
 // find returns the position of the event with that id.
-func (e *Engine) find(id string) (position int64, ok bool) {
-	for {
+func (e *Engine) find(id, instance string) (position int64, ok bool) {
+	for position = e.bornAt(instance); ; {
 		entries, _, _ := e.log.After(tail.All, position)
 		if len(entries) == 0 {
 			return 0, false
 		}
 		for _, entry := range entries {
 			position = entry.Position
-			if entry.Message.UUID == id {
+			if entry.Message.UUID == id && (instance == "" || bus.InstanceOf(entry.Message) == instance) {
 				return position, true
 			}
 		}

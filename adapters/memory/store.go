@@ -12,14 +12,17 @@ import (
 
 // store implements [instances.Store] for [Engine].
 type store struct {
+	newest func() int64 // position of the log's last entry
+
 	guard sync.Mutex
 	// guard guards the fields below.
 	records map[string]instances.Instance
+	born    map[string]int64 // newest when the instance was created
 	values  map[string][]byte
 }
 
-func newStore() store {
-	return store{records: map[string]instances.Instance{}, values: map[string][]byte{}}
+func newStore(newest func() int64) store {
+	return store{newest: newest, records: map[string]instances.Instance{}, born: map[string]int64{}, values: map[string][]byte{}}
 }
 
 // Instances implements [instances.Store].
@@ -36,6 +39,9 @@ func (s *store) PutInstance(_ context.Context, in instances.Instance) (version i
 	if s.records[in.Name].Version != in.Version {
 		return 0, instances.ErrConflict
 	}
+	if in.Version == 0 {
+		s.born[in.Name] = s.newest()
+	}
 	in.Version++
 	in.Settings = maps.Clone(in.Settings)
 	s.records[in.Name] = in
@@ -47,7 +53,15 @@ func (s *store) DeleteInstance(_ context.Context, name string) error {
 	s.guard.Lock()
 	defer s.guard.Unlock()
 	delete(s.records, name)
+	delete(s.born, name)
 	return nil
+}
+
+// bornAt returns the position behind which all entries of an instance of that name are this one's. It is 0 if there is none.
+func (s *store) bornAt(name string) int64 {
+	s.guard.Lock()
+	defer s.guard.Unlock()
+	return s.born[name]
 }
 
 // Value implements [instances.Store].

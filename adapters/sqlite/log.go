@@ -77,14 +77,10 @@ func scan(rows *sql.Rows) (tail.Entry, error) {
 
 // Replay implements [sink.Log]. An event whose id was published twice counts where it came first.
 func (db *DB) Replay(ctx context.Context, after, instance string, f func(*event.Event) error) (end int64, err error) {
-	var first sql.NullInt64
-	if err := db.reading.QueryRowContext(ctx, "SELECT min(position) FROM log WHERE id = ?", after).Scan(&first); err != nil {
-		return 0, db.readError(ctx, err)
+	if end, err = db.find(ctx, after, instance); err != nil {
+		return 0, err
 	}
-	if !first.Valid {
-		return 0, sink.ErrExpired
-	}
-	for end = first.Int64; ; {
+	for {
 		_, at := db.extent.read()
 		entries, err := db.page(ctx, end, instance)
 		if err != nil {
@@ -101,6 +97,27 @@ func (db *DB) Replay(ctx context.Context, after, instance string, f func(*event.
 		}
 		end = entries[len(entries)-1].Position
 	}
+}
+
+const (
+	findEntry = "SELECT min(position) FROM log WHERE id = ?1"
+	ofOwner   = " AND instance = ?2 AND position > coalesce((SELECT born FROM instances WHERE name = ?2), 0)"
+)
+
+// find returns the position of the event with that id, or [sink.ErrExpired].
+func (db *DB) find(ctx context.Context, id, instance string) (int64, error) {
+	query, args := findEntry, []any{id}
+	if instance != "" {
+		query, args = findEntry+ofOwner, []any{id, instance}
+	}
+	var first sql.NullInt64
+	if err := db.reading.QueryRowContext(ctx, query, args...).Scan(&first); err != nil {
+		return 0, db.readError(ctx, err)
+	}
+	if !first.Valid {
+		return 0, sink.ErrExpired
+	}
+	return first.Int64, nil
 }
 
 // page returns entries to replay. An instance's are all in one shard, and reading past the others there is cheaper than

@@ -127,6 +127,10 @@ var migrations = []string{
 		PRIMARY KEY (sink, target, instance)
 	) STRICT, WITHOUT ROWID;
 	`,
+	`
+	-- The newest position of the log when the instance was created: what came before belongs to a former one of that name.
+	ALTER TABLE instances ADD COLUMN born INTEGER NOT NULL DEFAULT 0;
+	`,
 }
 
 // migrate brings the file to the newest version, one transaction per step.

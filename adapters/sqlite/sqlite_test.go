@@ -68,6 +68,11 @@ func TestBus(t *testing.T) {
 						},
 						Events:  func(b bus.Bus) sink.Log { return b.(*sqlite.DB) },
 						Foreign: publishForeign,
+						Create: func(b bus.Bus, name string) error {
+							_, err := b.(*sqlite.DB).PutInstance(t.Context(), instances.Instance{Name: name})
+							return err
+						},
+						Delete: func(b bus.Bus, name string) error { return b.(*sqlite.DB).DeleteInstance(t.Context(), name) },
 					}
 				},
 			})

@@ -49,8 +49,9 @@ func (db *DB) PutInstance(ctx context.Context, in instances.Instance) (version i
 		if stored != in.Version {
 			return instances.ErrConflict
 		}
-		_, err := t.exec(`INSERT INTO instances (name, version, record) VALUES (?, ?, ?)
-			ON CONFLICT DO UPDATE SET version = excluded.version, record = excluded.record`, in.Name, in.Version+1, string(record))
+		_, err := t.exec(`INSERT INTO instances (name, version, record, born) VALUES (?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET version = excluded.version, record = excluded.record`,
+			in.Name, in.Version+1, string(record), t.head.position)
 		return err
 	}})
 	if err != nil {

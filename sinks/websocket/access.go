@@ -68,10 +68,31 @@ func requestKey(r *http.Request) string {
 
 // auth is the object that a client may send along with CONNECT. Keys that are none of ours are ignored.
 type auth struct {
-	APIKey string   `json:"apikey"`
-	Token  string   `json:"token"`
-	Events []string `json:"events"` // take only these, in any spelling
-	Since  string   `json:"since"`  // id of the last event seen: begin with the one after it
+	APIKey string `json:"apikey"`
+	Token  string `json:"token"`
+	Events names  `json:"events"` // take only these, in any spelling
+	Since  string `json:"since"`  // id of the last event seen: begin with the one after it
+}
+
+// names is a list of names: an array, or a text with commas, which is all that clients of version 2 can send.
+type names []string
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (n *names) UnmarshalJSON(raw []byte) error {
+	if len(raw) == 0 || raw[0] != '"' {
+		return json.Unmarshal(raw, (*[]string)(n))
+	}
+	var text string
+	if err := json.Unmarshal(raw, &text); err != nil {
+		return err
+	}
+	*n = nil
+	for name := range strings.SplitSeq(text, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			*n = append(*n, name)
+		}
+	}
+	return nil
 }
 
 func parseAuth(raw json.RawMessage) (auth, error) {
@@ -82,8 +103,10 @@ func parseAuth(raw json.RawMessage) (auth, error) {
 	if err := json.Unmarshal(raw, &a); err != nil {
 		return a, errors.New(`auth must be like {"apikey": "…", "events": ["messages.upsert"], "since": "<event id>"}`)
 	}
-	for _, name := range a.Events {
-		if !event.CheckSubscription(name) {
+	for i, name := range a.Events {
+		if strings.EqualFold(name, "ALL") {
+			a.Events[i] = "ALL"
+		} else if !event.CheckSubscription(name) {
 			return a, fmt.Errorf("auth.events: %.128q is no event", name)
 		}
 	}

@@ -2,6 +2,7 @@ package websocket_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -22,6 +23,7 @@ type client struct {
 	mu     sync.Mutex
 	// mu guards the fields below.
 	events []received
+	offset string // of the last event that had one
 	more   chan struct{}
 }
 
@@ -87,6 +89,7 @@ func (c *client) record(packet string) {
 	json.Unmarshal(args[1], &r.data)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	json.Unmarshal(args[len(args)-1], &c.offset) // stays what it was unless that is a string
 	c.events = append(c.events, r)
 	select {
 	case c.more <- struct{}{}:
@@ -116,6 +119,22 @@ func (c *client) frame() string {
 		c.t.Fatal("the server sends nothing")
 		return ""
 	}
+}
+
+// ticket returns the auth by which a socket.io client of today comes back to the socket of the answer to its CONNECT, with more
+// of its own: "" or members of an object.
+func (c *client) ticket(answer, more string) string {
+	c.t.Helper()
+	var given struct{ PID string }
+	if err := json.Unmarshal([]byte(answer[strings.Index(answer, "{"):]), &given); err != nil || given.PID == "" {
+		c.t.Fatalf("no private id in %s", answer)
+	}
+	if more != "" {
+		more = "," + more
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return fmt.Sprintf(`{"pid":%q,"offset":%q%s}`, given.PID, c.offset, more)
 }
 
 // ids returns the ids of the events received so far.

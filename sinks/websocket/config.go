@@ -18,7 +18,7 @@ type Config struct {
 	MaxPayload     int           `koanf:"max_payload" env:"WEBSOCKET_MAX_PAYLOAD" help:"Largest message taken from a client, in bytes."`
 	QueueBytes     int           `koanf:"queue_bytes" env:"WEBSOCKET_QUEUE_BYTES" help:"What may wait for one client that does not keep up, in bytes with an overhead per packet; above it the client is disconnected."`
 	Recovery       time.Duration `koanf:"recovery" env:"WEBSOCKET_RECOVERY" help:"How long a client that lost its connection may take to come back and get what it missed; 0 turns that off."`
-	RecoveryBytes  int           `koanf:"recovery_bytes" env:"WEBSOCKET_RECOVERY_BYTES" help:"Events kept for that, in bytes per namespace."`
+	RecoveryBytes  int           `koanf:"recovery_bytes" env:"WEBSOCKET_RECOVERY_BYTES" help:"Events kept for that, in bytes per namespace. A client that missed more is told so by the event recovery.expired."`
 	Compression    bool          `koanf:"compression" env:"WEBSOCKET_COMPRESSION" help:"Offer permessage-deflate to clients, for messages of 1 KiB and more. Costs CPU and memory per client."`
 	CommandRate    float64       `koanf:"command_rate" env:"WEBSOCKET_COMMAND_RATE" help:"Commands per second that one client may send, with bursts of twice as many; see COMMANDS_URL."`
 	CommandBytes   int           `koanf:"command_bytes" env:"WEBSOCKET_COMMAND_BYTES" help:"Largest command, in bytes."`

@@ -3,6 +3,8 @@ package websocket
 import (
 	"context"
 
+	"github.com/rs/zerolog"
+
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/sinks/websocket/socketio"
 )
@@ -12,7 +14,12 @@ type member struct {
 	holder              // who joined
 	events event.Filter // what it asked for
 	since  string       // replay what came after the event with this id; "" for no replay
+	lost   bool         // it wanted what it missed, which is not kept any more
 }
+
+// lost is the event that tells a client that it was to be recovered and could not be: it has missed events. It has no argument. Who
+// asks for a replay is not told: that has them.
+const lost = "recovery.expired"
 
 func holdsGlobalKey(s *socketio.Socket) bool {
 	m, ok := s.Data().(*member)
@@ -21,11 +28,21 @@ func holdsGlobalKey(s *socketio.Socket) bool {
 
 // hooks is what every namespace does.
 func (s *Sink) hooks() socketio.Hooks {
-	return socketio.Hooks{Authorize: s.authorize, Connect: s.connect, Event: s.command}
+	return socketio.Hooks{Authorize: s.authorize, Connect: s.connect, Event: s.command, Disconnect: s.left}
 }
 
-// authorize decides about a CONNECT and sets up the socket.
+// authorize decides about a CONNECT.
 func (s *Sink) authorize(_ context.Context, r *socketio.ConnectRequest) error {
+	err := s.admit(r)
+	if err != nil {
+		s.counts.refused.Add(1)
+		s.log.Debug().Err(err).Str("remote", r.Client.RemoteAddr()).Str("namespace", r.Namespace).Msg("client refused")
+	}
+	return err
+}
+
+// admit sets up the socket of who may join.
+func (s *Sink) admit(r *socketio.ConnectRequest) error {
 	given, err := parseAuth(r.Auth)
 	if err != nil {
 		return err
@@ -37,8 +54,8 @@ func (s *Sink) authorize(_ context.Context, r *socketio.ConnectRequest) error {
 	if err := s.access.enter(p.Principal, r.Namespace); err != nil {
 		return err
 	}
-	m := &member{holder: p, events: event.NewFilter(given.Events...), since: given.Since}
-	r.Data = m
+	m := &member{holder: p, events: event.NewFilter(given.Events...), since: given.Since, lost: r.Refused() && given.Since == ""}
+	r.Data, r.Filter = m, nil // a client that is recovered gets what it missed by what it asks for now
 	if !m.events.All() {
 		r.Filter = m.events.Has
 	}
@@ -54,7 +71,25 @@ func (s *Sink) connect(ctx context.Context, k *socketio.Socket) {
 		k.Disconnect()
 		return
 	}
-	s.catchUp(ctx, k, m)
+	if k.Recovered() {
+		s.counts.recovered.Add(1)
+	}
+	s.logged(k).Bool("recovered", k.Recovered()).Str("since", m.since[:min(len(m.since), 64)]).Msg("client joined")
+	if m.lost {
+		_ = k.Emit(ctx, lost) // whom that does not reach is told again
+	}
+	if m.since != "" && !k.Recovered() {
+		s.replays.Go(func() { s.catchUp(ctx, k, m) })
+	}
+}
+
+func (s *Sink) left(k *socketio.Socket, why socketio.Reason) {
+	s.logged(k).Str("reason", string(why)).Msg("client left")
+}
+
+// logged begins what is logged of a socket.
+func (s *Sink) logged(k *socketio.Socket) *zerolog.Event {
+	return s.log.Debug().Str("remote", k.Client().RemoteAddr()).Str("namespace", k.Namespace().Name())
 }
 
 // may reports whether a member would be let in now.

@@ -15,42 +15,64 @@ import (
 const expired = "replay.expired"
 
 // catchUp gives a client what it asked for of the past, then lets it go live. What was emitted before the client joined is
-// in the log by now, and what is emitted meanwhile is kept aside (see [socketio.Socket.Release]): no gap, no double.
+// in the log by now, and what is emitted meanwhile is kept aside (see [socketio.Socket.Release]): no gap, no double. It ends with ctx,
+// the socket's; until then the client can do anything else.
 func (s *Sink) catchUp(ctx context.Context, k *socketio.Socket, m *member) {
-	if m.since == "" || k.Recovered() {
+	err := s.present(ctx, k, m)
+	if err == nil || ctx.Err() != nil || errors.Is(err, socketio.ErrDisconnected) {
 		return
 	}
-	sent, err := s.replay(ctx, k, m)
-	if errors.Is(err, sink.ErrExpired) {
-		err = k.Emit(ctx, expired, socketio.String(m.since))
-	}
-	if err == nil {
-		err = k.Release(ctx, sent.seen)
-	}
-	if err != nil && ctx.Err() == nil {
-		s.log.Warn().Err(err).Str("namespace", k.Namespace().Name()).Msg("replay ended early; the client is cut off and may ask again")
-		k.Client().Drop()
+	s.log.Warn().Err(err).Str("namespace", k.Namespace().Name()).Msg("replay ended early; the client is cut off and may ask again")
+	k.Client().Drop()
+}
+
+// present brings a socket to the present. If that takes so long that not all of what is emitted meanwhile could be kept
+// aside, the log has it: what is missing becomes less with each round, or the client is slower than what is emitted, and is given all
+// of that from the log.
+func (s *Sink) present(ctx context.Context, k *socketio.Socket, m *member) error {
+	last, told := m.since, ""
+	for {
+		sent := new(lately)
+		err := s.replay(ctx, k, m, last, func(id string) { sent.add(id); last = id })
+		if errors.Is(err, sink.ErrExpired) {
+			if err = nil; told != last {
+				told, err = last, k.Emit(ctx, expired, socketio.String(last))
+			}
+		}
+		if err == nil {
+			err = k.Release(ctx, func(id string) bool {
+				if sent.has(id) {
+					return true
+				}
+				last = id
+				return false
+			})
+		}
+		if !errors.Is(err, socketio.ErrOverflow) {
+			return err
+		}
 	}
 }
 
 // paceBytes is how much of a replay is sent before the client is waited for: one that is slow gets all of it at its own speed.
 const paceBytes = 64 << 10
 
-// replay sends the socket every event for it after the one it saw last, and returns the ids of the last ones sent.
-func (s *Sink) replay(ctx context.Context, k *socketio.Socket, m *member) (*lately, error) {
-	sent := new(lately)
+// replay sends the socket every event for it after the one with the id given, calls sent for each, and returns when live events
+// are as far as the log was.
+func (s *Sink) replay(ctx context.Context, k *socketio.Socket, m *member, after string, sent func(id string)) error {
 	if s.history == nil {
-		return sent, sink.ErrExpired
+		return sink.ErrExpired
 	}
 	instance := instanceOf(k.Namespace().Name())
 	wanted := s.wanted(instance)
 	ahead := 0
-	end, err := s.history.Replay(ctx, m.since, instance, func(e *event.Event) error {
+	end, err := s.history.Replay(ctx, after, instance, func(e *event.Event) error {
 		if !m.events.Has(e.Name) || !wanted(e) {
 			return nil
 		}
-		sent.add(e.ID)
-		if err := k.Emit(ctx, e.Name, s.envelope(e)); err != nil {
+		sent(e.ID)
+		s.counts.replayed.Add(1)
+		if err := unlessReserved(k.Emit(ctx, e.Name, s.envelope(e))); err != nil {
 			return err
 		}
 		if ahead += len(e.Data); ahead < paceBytes {
@@ -59,10 +81,13 @@ func (s *Sink) replay(ctx context.Context, k *socketio.Socket, m *member) (*late
 		ahead = 0
 		return k.Await(ctx)
 	})
-	if err != nil {
-		return sent, err
+	if err != nil && !errors.Is(err, sink.ErrExpired) {
+		return err
 	}
-	return sent, s.reached(ctx, end)
+	if err := s.reached(ctx, end); err != nil {
+		return err
+	}
+	return err
 }
 
 // wanted returns whether a live event would reach the namespace of the instance, "" for the global one.
@@ -82,8 +107,9 @@ func (s *Sink) wanted(instance string) func(*event.Event) bool {
 // forUs reports whether an event that names its sinks names this one.
 func forUs(e *event.Event) bool { return len(e.Sinks) == 0 || slices.Contains(e.Sinks, Name) }
 
-// generation is more than the events that are ever kept aside for a socket (socketio.Config.MaxHeld).
-const generation = 1 << 16
+// generation is at least how many events can be kept aside for a socket: [socketio.Config.MaxHeld] counts no fewer than 256 bytes
+// for each.
+const generation = 4 << 20 / 256
 
 // lately is a set that remembers at least the last ids added, [generation] of them: those that replay and live have in common are
 // among the last of a replay.
@@ -96,10 +122,8 @@ func (l *lately) add(id string) {
 	l.young[id] = struct{}{}
 }
 
-// seen is asked by [socketio.Socket.Release]. Events are emitted in the order of the log, so the first one that the replay has not sent is
-// the first of those that it did not read.
-func (l *lately) seen(id string) (skip, more bool) {
+func (l *lately) has(id string) bool {
 	_, young := l.young[id]
 	_, old := l.old[id]
-	return young || old, young || old
+	return young || old
 }

@@ -2,7 +2,8 @@
 //
 // An event reaches the namespace / in global mode (WEBSOCKET_GLOBAL_EVENTS), and the namespace of its instance, /sales, if
 // that instance has enabled it by POST /websocket/set/sales and listed the event; both at once are additive. The name of the
-// socket.io event is the event's wire name, its one argument the envelope.
+// socket.io event is the event's wire name, its one argument the envelope. Events called connect, connect_error, disconnect, disconnecting,
+// newListener or removeListener are left out: to socket.io these names mean something else.
 //
 // A namespace exists as soon as its instance has enabled it, also before its first event and after every restart. It
 // is authorised by itself, at CONNECT: the global key opens all, an instance's token its own namespace only, never /. The key comes from
@@ -12,8 +13,10 @@
 //
 // A client may ask for some events only, auth: {events: [...]}, and for what it missed, auth: {since: "<event id>"}: the
 // events after that one are sent from the engine's log, filtered and authorised like live ones, and then it goes live without
-// gap or double. Clients of version 4.6 and newer that lose their connection for less than WEBSOCKET_RECOVERY get
-// that by themselves.
+// gap or double; replay.expired tells it that the log does not hold that event. Clients of version 4.6 and newer that lose their connection
+// for less than WEBSOCKET_RECOVERY get what they missed by themselves, filtered by what they ask for when they come back; recovery.expired tells
+// those that ask for no replay that it is not kept any more, because it took them too long or was more than WEBSOCKET_RECOVERY_BYTES. What belongs to
+// an instance goes with it: a later one of that name inherits nothing.
 //
 // An event is encoded once per namespace, not at all if nobody listens. What waits for one client is bounded; a client that does
 // not keep up is disconnected, and nobody else notices.
@@ -22,6 +25,7 @@ package websocket
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -31,6 +35,7 @@ import (
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
 	"github.com/evosink/evosink/sinks/websocket/engineio"
+	"github.com/evosink/evosink/sinks/websocket/internal/tasks"
 	"github.com/evosink/evosink/sinks/websocket/socketio"
 )
 
@@ -68,6 +73,8 @@ type Sink struct {
 	reached   func(context.Context, int64) error
 	global    bool // global mode
 	server    *socketio.Server
+	replays   tasks.Group
+	counts    counts
 	unwatch   func()
 }
 
@@ -102,6 +109,7 @@ func (s *Sink) serverConfig(c Config) socketio.Config {
 	o := socketio.DefaultConfig()
 	o.ConnectTimeout = c.ConnectTimeout
 	o.Recovery.Window, o.Recovery.MaxBytes = c.Recovery, c.RecoveryBytes
+	o.Recovery.TakeOver = true // a client notices sooner than the heartbeat that its connection is dead
 	o.Attach = s.access.visit
 	e := &o.Engine
 	e.PingInterval, e.PingTimeout = c.PingInterval, c.PingTimeout
@@ -134,6 +142,7 @@ func (s *Sink) changed(c sink.Change) {
 		gone = n.Disconnect(func(k *socketio.Socket) bool { return !holdsGlobalKey(k) })
 	case sink.Deleted:
 		gone = n.Disconnect(nil)
+		s.server.Remove(n.Name()) // a later instance of that name inherits nothing
 	case sink.NewSetting:
 		settings, _ := s.directory.Lookup(c.Instance)
 		if sub, err := sink.ParseSubscription(settings); err == nil && sub.Enabled {
@@ -152,7 +161,15 @@ func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
 	if n == nil || !n.Listening() {
 		return nil
 	}
-	return n.WithKey(d.Event.ID).Emit(ctx, d.Event.Name, s.envelope(d.Event))
+	return unlessReserved(n.WithKey(d.Event.ID).Emit(ctx, d.Event.Name, s.envelope(d.Event)))
+}
+
+// unlessReserved leaves out events with a name that means something else to socket.io, such as "disconnect". Other sinks take them.
+func unlessReserved(err error) error {
+	if errors.Is(err, socketio.ErrReserved) {
+		return nil
+	}
+	return err
 }
 
 func (s *Sink) envelope(e *event.Event) socketio.Arg {
@@ -178,7 +195,7 @@ func (s *Sink) Close(ctx context.Context) error {
 	defer cancel()
 	err := s.server.Close(brief)
 	if err != nil && ctx.Err() == nil {
-		return s.server.Close(ctx)
+		err = s.server.Close(ctx)
 	}
-	return err
+	return errors.Join(err, s.replays.Close(ctx)) // which have ended with their sockets
 }

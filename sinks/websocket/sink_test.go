@@ -1,21 +1,16 @@
 package websocket_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	gorilla "github.com/gorilla/websocket"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
@@ -73,6 +68,11 @@ const key = "the-global-key"
 
 func build(t *testing.T, configure func(*websocket.Config)) *house {
 	t.Helper()
+	return buildLogging(t, configure, zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel))
+}
+
+func buildLogging(t *testing.T, configure func(*websocket.Config), log zerolog.Logger) *house {
+	t.Helper()
 	engine, err := memory.New(memory.DefaultConfig())
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func build(t *testing.T, configure func(*websocket.Config)) *house {
 	b := engine.Bus()
 	hub, err := core.New(core.Options{
 		Bus: b, Instances: registry, Log: engine,
-		Logger: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel),
+		Logger: log,
 		Sinks:  []*sink.Factory{sink.Use(websocket.Spec, func(c *websocket.Config) { c.Enabled = true }, configure)},
 	})
 	if err != nil {
@@ -217,7 +217,9 @@ func TestWhoOpensWhat(t *testing.T) {
 		{"no key and no such instance answer alike", "", "/ghost", "", `{"message":"apiKey is required"}`},
 		{"not set, asked by its owner", "&apikey=token-of-unset", "/unset", "", "is not enabled"},
 		{"not set, asked by another", "&apikey=token-of-a", "/unset", "", invalid},
-		{"auth that is wrong", "&apikey=" + key, "/", `{"events":"all"}`, "auth must be like"},
+		{"auth that is wrong", "&apikey=" + key, "/", `{"events":1}`, "auth must be like"},
+		{"auth that is wrong inside", "&apikey=" + key, "/", `{"events":[1]}`, "auth must be like"},
+		{"one event of several that is none", "&apikey=" + key, "/", `{"events":"CALL, MESSAGE_UPSERT"}`, "is no event"},
 		{"events that are none", "&apikey=" + key, "/", `{"events":["MESSAGE_UPSERT"]}`, "is no event"},
 	} {
 		if answer := h.dial(c.query).join(c.namespace, c.auth); !strings.Contains(answer, c.want) {
@@ -335,102 +337,30 @@ func TestAChangeOfTheInstanceDisconnectsWhomItShutsOut(t *testing.T) {
 
 func TestAClientMayAskForSomeEventsOnly(t *testing.T) {
 	h := build(t, global)
-	c := h.dial("&apikey=" + key)
-	c.join("/", `{"events":["CONNECTION_UPDATE","my.own"]}`)
-	h.emit("a", "messages.upsert", `1`)
-	one := h.emit("a", "connection.update", `2`)
-	two := h.emit("a", "my.own", `3`)
-	c.await(2)
-	if ids := c.ids(); !slices.Equal(ids, []string{one, two}) {
-		t.Errorf("got %v", ids)
-	}
-}
-
-func TestSinceReplaysThenGoesLiveWithoutGapOrDouble(t *testing.T) {
-	h := build(t, global)
-	h.create("sales", "tok")
-	h.set("sales", `{"enabled":true,"events":["MESSAGES_UPSERT"]}`)
-	first := h.emit("sales", "messages.upsert", `0`)
-	var want []string
-	stop, emitted := make(chan struct{}), make(chan struct{})
-	for i := range 500 {
-		want = append(want, h.emit("sales", "messages.upsert", fmt.Sprint(i)))
-		h.emit("sales", "call", `"not subscribed"`)
-		h.emit("other", "messages.upsert", `"another instance"`)
-	}
-	go func() {
-		defer close(emitted)
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-				want = append(want, h.emit("sales", "messages.upsert", fmt.Sprint(i)))
-			}
+	const some, all = "connection.update my.own call", "messages.upsert connection.update my.own call"
+	for events, want := range map[string]string{
+		`["CONNECTION_UPDATE","my.own","CALL"]`: some,
+		`"CONNECTION_UPDATE,my.own, call"`:      some, // as clients of version 2 can ask
+		`["ALL"]`:                               all,
+		`["all"]`:                               all,
+		`"All"`:                                 all,
+		`["CALL","All"]`:                        all,
+		`[]`:                                    all,
+		`""`:                                    all,
+		`null`:                                  all,
+	} {
+		c := h.dial("&apikey=" + key)
+		c.join("/", `{"events":`+events+`}`)
+		for _, name := range strings.Fields(all) {
+			h.emit("a", name, `1`)
 		}
-	}()
-	c := h.dial("&apikey=tok")
-	if answer := c.join("/sales", `{"since":"`+first+`"}`); !strings.HasPrefix(answer, "40") {
-		t.Fatal(answer)
-	}
-	c.await(1500)
-	close(stop)
-	<-emitted
-	c.await(len(want))
-	if ids := c.ids(); !slices.Equal(ids, want) {
-		t.Errorf("%d events arrived, %d were emitted, and they are not the same in the same order", len(ids), len(want))
-	}
-}
-
-func TestASlowClientGetsAWholeReplayAtItsOwnSpeed(t *testing.T) {
-	h := build(t, global)
-	first := h.emit("sales", "call", `0`)
-	data := `"` + strings.Repeat("x", 64<<10) + `"`
-	var want []string
-	for range 400 { // six times what may wait for a client
-		want = append(want, h.emit("sales", "call", data))
-	}
-	dialer := gorilla.Dialer{NetDial: func(network, address string) (net.Conn, error) {
-		conn, err := net.Dial(network, address)
-		if err == nil {
-			err = conn.(*net.TCPConn).SetReadBuffer(16 << 10)
+		var got []string
+		for _, e := range c.await(strings.Count(want, " ") + 1) {
+			got = append(got, e.name)
 		}
-		return conn, err
-	}}
-	conn, _, err := dialer.Dial("ws"+strings.TrimPrefix(h.server.URL, "http")+"/socket.io/?EIO=4&transport=websocket&apikey="+key, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.WriteMessage(gorilla.TextMessage, []byte(`40{"since":"`+first+`"}`))
-	var got []string
-	for len(got) < len(want) {
-		if len(got) == 1 {
-			time.Sleep(time.Second) // long enough for a server that does not wait to write all of it
+		if got := strings.Join(got, " "); got != want {
+			t.Errorf("with events %s: got %s", events, got)
 		}
-		conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-		_, frame, err := conn.ReadMessage()
-		if err != nil {
-			t.Fatalf("after %d of %d events: %v", len(got), len(want), err)
-		}
-		if id := idIn.FindSubmatch(frame); id != nil && bytes.HasPrefix(frame, []byte(`42["call"`)) {
-			got = append(got, string(id[1]))
-		}
-	}
-	if !slices.Equal(got, want) {
-		t.Error("they are not in order")
-	}
-}
-
-var idIn = regexp.MustCompile(`"id":"([^"]+)"}[,\]]`)
-
-func TestSinceAnUnknownEventSaysSoAndGoesLive(t *testing.T) {
-	h := build(t, global)
-	c := h.dial("&apikey=" + key)
-	c.join("/", `{"since":"gone"}`)
-	h.emit("sales", "call", `1`)
-	if e := c.await(2); e[0].name != "replay.expired" || e[1].name != "call" {
-		t.Errorf("got %v", e)
 	}
 }
 

@@ -41,6 +41,10 @@ type Log struct {
 	Foreign func(b bus.Bus, shard int) error
 	// Events returns the replay side of a bus that Open returned. nil if the engine has none.
 	Events func(b bus.Bus) sink.Log
+	// Create creates an instance in the store beside the log, as instances.Registry does. nil if the engine has no store.
+	Create func(b bus.Bus, name string) error
+	// Delete deletes it.
+	Delete func(b bus.Bus, name string) error
 }
 
 // Run runs every rule as a subtest.

@@ -25,7 +25,6 @@ var replayRules = []rule{
 				want = append(want, newEvent("a", n).ID)
 			}
 			t.replayed(log, "a#40", "a", want)
-			t.replayed(log, "b#40", "a", want) // what came after another instance's event
 			t.replayed(log, "a#99", "a", nil)
 			for i := len(want) - 1; i >= 0; i-- {
 				want = slices.Insert(want, i+1, newEvent("b", 41+i).ID)
@@ -38,16 +37,50 @@ var replayRules = []rule{
 		"the client is told that it may have missed something, and starts anew",
 		func(t *trial) {
 			b, log := t.replayable()
-			for _, id := range []string{"a#0", ""} {
-				_, err := log.Replay(t.ctx, id, "", func(*event.Event) error { return nil })
-				if !errors.Is(err, sink.ErrExpired) {
-					t.failf("Replay in an empty log after %q returned %v, want ErrExpired", id, err)
+			t.expired(log, "a#0", "")
+			t.expired(log, "", "")
+			t.publish(b, "a", 0, 1)
+			t.expired(log, "a#1", "a")
+		},
+	},
+	{
+		"replay after another instance's event is ErrExpired",
+		"whoever may see one instance only learns nothing of others, not even whether they have an event of that id",
+		func(t *trial) {
+			b, log := t.replayable()
+			t.publish(b, "a", 0, 1)
+			t.publish(b, "b", 0, 1)
+			t.publish(b, "a", 1, 2)
+			t.expired(log, "b#0", "a")
+			t.replayed(log, "b#0", "", []string{"a#1"})
+		},
+	},
+	{
+		"replay gives an instance nothing from before it was created",
+		"the new owner of a name gets nothing of what belonged to the former one, whatever ids it knows",
+		func(t *trial) {
+			b, log := t.replayable()
+			if t.log.Create == nil {
+				t.Skip("the engine keeps no instances")
+			}
+			create := func() {
+				if err := t.log.Create(b, "a"); err != nil {
+					t.failf("create: %v", err)
 				}
 			}
-			t.publish(b, "a", 0, 1)
-			if _, err := log.Replay(t.ctx, "a#1", "a", func(*event.Event) error { return nil }); !errors.Is(err, sink.ErrExpired) {
-				t.failf("Replay after an unknown id returned %v, want ErrExpired", err)
+			create()
+			t.publish(b, "a", 0, 3)
+			t.replayed(log, "a#0", "a", []string{"a#1", "a#2"})
+			if err := t.log.Delete(b, "a"); err != nil {
+				t.failf("delete: %v", err)
 			}
+			t.publish(b, "a", 3, 5)
+			create()
+			t.expired(log, "a#0", "a")
+			t.expired(log, "a#4", "a")
+			t.publish(b, "a", 5, 8)
+			t.replayed(log, "a#5", "a", []string{"a#6", "a#7"})
+			t.replayed(log, "a#3", "", []string{"a#4", "a#5", "a#6", "a#7"})
 		},
 	},
 	{
@@ -130,5 +163,16 @@ func (t *trial) replayed(log sink.Log, after, instance string, want []string) {
 	})
 	if err != nil || !slices.Equal(got, want) {
 		t.failf("Replay after %s of instance %q gave %v, %v\nwant %v", after, instance, got, err, want)
+	}
+}
+
+func (t *trial) expired(log sink.Log, after, instance string) {
+	t.Helper()
+	_, err := log.Replay(t.ctx, after, instance, func(e *event.Event) error {
+		t.failf("Replay after %q of instance %q gave %s, want none", after, instance, e.ID)
+		return nil
+	})
+	if !errors.Is(err, sink.ErrExpired) {
+		t.failf("Replay after %q of instance %q returned %v, want ErrExpired", after, instance, err)
 	}
 }

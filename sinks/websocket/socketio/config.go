@@ -45,8 +45,8 @@ type Config struct {
 	// MaxPending is how many bytes of emitted events may wait in a namespace
 	// for being written to its clients. Above it Emit waits. Default 4 MiB.
 	MaxPending int
-	// MaxHeld is how many bytes may wait for one socket that is held. Above
-	// it the client is disconnected with ReasonSlowClient. Default 4 MiB.
+	// MaxHeld is how many bytes are kept aside for one socket that is held.
+	// What is more is dropped, as Socket.Release tells. Default 4 MiB.
 	MaxHeld int
 }
 

@@ -25,7 +25,8 @@
 // What is emitted to a socket, in whatever way, arrives in the order in which
 // it was emitted: Socket.Emit, acknowledgements, Namespace.Emit, a Selection,
 // the answer to CONNECT, the DISCONNECT. A socket gets the broadcasts that are
-// emitted after its CONNECT answer, and no earlier ones.
+// emitted after its CONNECT answer, and no earlier ones, except for those that
+// it missed (see below): these come right before the answer.
 //
 // A broadcast is encoded once, and given a place in the namespace's order. A
 // worker takes all that waits there, concatenates it (up to 64 KiB) and hands

@@ -14,6 +14,9 @@ var (
 	ErrReserved = errors.New("socketio: event name is reserved")
 	// ErrAttachments says: the event has more binary values than clients accept.
 	ErrAttachments = errors.New("socketio: event has too many attachments")
+	// ErrOverflow says: more was emitted than could be kept aside for a socket
+	// that is held; see Socket.Release.
+	ErrOverflow = errors.New("socketio: more was emitted than is kept aside for a socket")
 	// ErrAckTimeout says: the context ended before the acknowledgement came. It
 	// comes joined with the context's error.
 	ErrAckTimeout = errors.New("operation has timed out")

@@ -70,7 +70,7 @@ func (f *fanout) recipients(n *Namespace, d delivery) {
 		case !s.live:
 		case s.held != nil:
 			f.keep(s)
-		case s.filter != nil || s.seen != nil:
+		case s.filter != nil:
 			f.picky = append(f.picky, s)
 		default:
 			f.plain = append(f.plain, s)
@@ -129,7 +129,7 @@ func (f *fanout) writeTo(s *Socket, batch *engineio.Batch) {
 func (f *fanout) writePicked(s *Socket, batch *engineio.Batch) {
 	f.taken = f.taken[:0]
 	for _, out := range f.outs {
-		if s.takes(out) {
+		if s.filter(out.name) {
 			f.taken = append(f.taken, out)
 		}
 	}
@@ -141,16 +141,6 @@ func (f *fanout) writePicked(s *Socket, batch *engineio.Batch) {
 	for _, out := range f.taken {
 		f.writeTo(s, out.batch)
 	}
-}
-
-// takes reports whether a broadcast is for s, of which it is a recipient.
-func (s *Socket) takes(out *outgoing) bool {
-	if s.filter != nil && !s.filter(out.name) {
-		return false
-	}
-	var skip bool
-	skip, s.seen = ask(s.seen, out.key)
-	return !skip
 }
 
 // packets returns how many packets have been written.

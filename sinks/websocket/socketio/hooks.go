@@ -63,7 +63,7 @@ type ConnectRequest struct {
 	Auth json.RawMessage
 	// Recovering is set if the client is about to be recovered (unless
 	// SkipAuthorize, which does not ask). Data, Filter and Rooms are what it
-	// had, and may be changed.
+	// had, and may be changed. See also Refused.
 	Recovering bool
 
 	// The fields below are for Authorize to set.
@@ -75,6 +75,7 @@ type ConnectRequest struct {
 	// Filter, if not nil, says which events of broadcasts the socket takes, by
 	// name. It must be fast, depend on nothing but the name, and call nothing
 	// of this package. What is emitted to the socket itself is not filtered.
+	// What a client missed that is recovered passes by it too.
 	Filter func(event string) bool
 	// Hold joins the socket held; see Socket.Release.
 	Hold bool

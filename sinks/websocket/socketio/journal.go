@@ -1,8 +1,9 @@
 package socketio
 
 import (
-	"crypto/rand"
 	"encoding/base64"
+	"encoding/binary"
+	"hash/maphash"
 	"slices"
 	"strconv"
 	"time"
@@ -16,11 +17,13 @@ import (
 //
 // An offset names an event by its number, not by looking it up, so that a
 // client whose last event has been dropped from the journal is recovered all
-// the same if it missed nothing that has.
+// the same if it missed nothing that has. A check that only the journal can
+// make keeps clients from naming events that they never got, and from taking
+// offsets to another journal.
 type journal struct {
 	recovery  Recovery
 	retention time.Duration // of events: a lost connection is noticed late
-	epoch     string        // offsets of another journal are no offsets of this one
+	seed      maphash.Seed  // of the check in offsets
 
 	number uint64  // of the newest event
 	events []entry // the newest, without gaps
@@ -45,27 +48,27 @@ type absence struct {
 	rooms   []string // with its own id
 	filter  func(event string) bool
 	data    any
+	floor   uint64 // see Socket.floor
 }
 
 // A ticket is what a client presents to be recovered.
 type ticket struct{ pid, offset string }
 
 func newJournal(r Recovery, detection time.Duration) *journal {
-	var epoch [6]byte
-	rand.Read(epoch[:]) // never fails
 	return &journal{
 		recovery:  r,
 		retention: r.Window + detection,
-		epoch:     base64.RawURLEncoding.EncodeToString(epoch[:]),
+		seed:      maphash.MakeSeed(),
 		absent:    make(map[string]*absence),
 	}
 }
 
 // The length of an offset, and the room it needs in an event's text.
 const (
-	epochLength  = 8
 	numberLength = 10
-	offsetRoom   = len(`,""`) + epochLength + numberLength
+	checkBytes   = 6
+	offsetLength = numberLength + checkBytes*4/3
+	offsetRoom   = len(`,""`) + offsetLength
 )
 
 // add numbers out, appends its offset as the last argument, and keeps it.
@@ -73,7 +76,7 @@ func (j *journal) add(out *outgoing, rooms, except []string) {
 	j.number++
 	text := out.msgs[0].Data
 	text = append(text[:len(text)-1], `,"`...)
-	text = j.appendOffset(text)
+	text = j.appendOffset(text, j.number)
 	out.msgs[0].Data = append(text, `"]`...)
 	out.size += offsetRoom
 
@@ -83,24 +86,36 @@ func (j *journal) add(out *outgoing, rooms, except []string) {
 	j.trim(now)
 }
 
-// appendOffset appends the newest event's offset: its number in base 36, with
-// leading zeros, so that offsets grow as texts too.
-func (j *journal) appendOffset(dst []byte) []byte {
-	dst = append(dst, j.epoch...)
-	digits := strconv.FormatUint(j.number, 36)
+// appendOffset appends the offset of the event with that number: the number in
+// base 36, with leading zeros, so that offsets grow as texts too, and its check.
+func (j *journal) appendOffset(dst []byte, number uint64) []byte {
+	start := len(dst)
+	digits := strconv.FormatUint(number, 36)
 	for range max(0, numberLength-len(digits)) {
 		dst = append(dst, '0')
 	}
-	return append(dst, digits...)
+	dst = append(dst, digits...)
+	var sum [8]byte
+	binary.BigEndian.PutUint64(sum[:], maphash.Bytes(j.seed, dst[start:]))
+	return base64.RawURLEncoding.AppendEncode(dst, sum[:checkBytes])
 }
 
-// after returns the events after offset, and whether all of them are kept.
-func (j *journal) after(offset string) ([]entry, bool) {
-	if len(offset) < epochLength || offset[:epochLength] != j.epoch {
-		return nil, false
+// parseOffset returns the number of the event with that offset. ok is false for
+// a text that appendOffset would not have written.
+func (j *journal) parseOffset(offset string) (number uint64, ok bool) {
+	if len(offset) != offsetLength {
+		return 0, false
 	}
-	number, err := strconv.ParseUint(offset[epochLength:], 36, 64)
-	if err != nil || number > j.number {
+	number, err := strconv.ParseUint(offset[:numberLength], 36, 64)
+	var room [offsetLength]byte
+	return number, err == nil && string(j.appendOffset(room[:0], number)) == offset
+}
+
+// after returns the events after offset, and whether all of them are kept. It
+// does not know offsets below floor.
+func (j *journal) after(offset string, floor uint64) ([]entry, bool) {
+	number, ok := j.parseOffset(offset)
+	if !ok || number < floor || number > j.number {
 		return nil, false
 	}
 	missed := j.number - number
@@ -165,7 +180,7 @@ func (j *journal) find(t *ticket) (*absence, []entry) {
 	if a == nil || time.Since(a.at) > j.recovery.Window {
 		return nil, nil
 	}
-	events, complete := j.after(t.offset)
+	events, complete := j.after(t.offset, a.floor)
 	if !complete {
 		return nil, nil
 	}

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/evosink/evosink/sinks/websocket/engineio"
 )
 
 // A Namespace is a set of sockets that events are emitted to. Its methods are
@@ -114,8 +112,10 @@ const (
 )
 
 // join makes s a member at its place in the order of what is emitted: its
-// client is told that it has joined, gets what it missed if it is recovered,
-// and then what is emitted afterwards. join returns when that has been sent,
+// client gets what it missed if it is recovered, is told that it has joined,
+// and then gets what is emitted afterwards. What it missed comes first, as from
+// the reference server: clients keep it until they have joined, so whoever
+// waits for that has it all. join returns when that has been sent,
 // and undoes Server.enter.
 func (n *Namespace) join(s *Socket, k *knock) joinResult {
 	defer n.server.leave(n)
@@ -132,7 +132,7 @@ func (n *Namespace) join(s *Socket, k *knock) joinResult {
 		n.mu.Unlock()
 		return joinRefused
 	}
-	hello := append([]engineio.Message{n.connectPacket(s)}, missed...)
+	hello := append(missed, n.connectPacket(s))
 	n.admit(s, k.request)
 	sent := n.inOrder(func() {
 		n.server.stats.sent.Add(1)
@@ -153,6 +153,9 @@ func (n *Namespace) admit(s *Socket, r *ConnectRequest) {
 	s.filter = r.Filter
 	if r.Hold {
 		s.held = new(hold)
+	}
+	if r.Hold || !s.recovered {
+		n.setFloor(s)
 	}
 	s.place = len(n.members)
 	n.members = append(n.members, s)
@@ -191,7 +194,7 @@ func (n *Namespace) depart(s *Socket, why Reason) {
 		return
 	}
 	n.hide(s)
-	if s.pid != "" && s.live && !n.closed && why.recoverable() {
+	if s.recoverable() && !n.closed && why.recoverable() {
 		n.remember(s)
 	}
 	s.live = false

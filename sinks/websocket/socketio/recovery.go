@@ -18,11 +18,37 @@ func (srv *Server) ticket(auth json.RawMessage) *ticket {
 	if srv.config.Recovery.Window == 0 || auth == nil {
 		return nil
 	}
-	var t struct{ PID, Offset *string }
-	if json.Unmarshal(auth, &t) != nil || t.PID == nil || t.Offset == nil {
+	pid, offset := members(auth)
+	if pid == nil || offset == nil {
 		return nil
 	}
-	return &ticket{*t.PID, *t.Offset}
+	return &ticket{*pid, *offset}
+}
+
+// Refused reports whether the client wants to be recovered and cannot be: it is
+// about to be a new one, and what it missed is lost to it.
+func (r *ConnectRequest) Refused() bool {
+	pid, _ := members(r.Auth)
+	return pid != nil && !r.Recovering
+}
+
+// members returns the members of auth that are for recovery, nil for each that
+// is not there or no string. Names are exact: decoding into a struct would take
+// {"PID": ...} too.
+func members(auth json.RawMessage) (pid, offset *string) {
+	var all map[string]json.RawMessage
+	if json.Unmarshal(auth, &all) != nil {
+		return nil, nil
+	}
+	return text(all["pid"]), text(all["offset"])
+}
+
+// text returns the string that raw is, nil if it is none.
+func text(raw json.RawMessage) (s *string) {
+	if json.Unmarshal(raw, &s) != nil {
+		return nil
+	}
+	return s
 }
 
 // recollect returns r as it is for the client that t is of, nil if t is not
@@ -43,14 +69,15 @@ func (n *Namespace) recollect(r ConnectRequest, t *ticket) *ConnectRequest {
 	return &r
 }
 
-// present returns the connected socket that t is of, nil if there is none or
-// Recovery.TakeOver is off. Held: mu, as by all that follows.
+// present returns the connected socket that t is of, nil if there is none, it
+// could not be recovered, or Recovery.TakeOver is off. Held: mu, as by all that
+// follows.
 func (n *Namespace) present(t *ticket) *Socket {
 	s := n.pids[t.pid]
-	if s == nil || !s.live {
+	if s == nil || !s.recoverable() {
 		return nil
 	}
-	if _, complete := n.journal.after(t.offset); !complete {
+	if _, complete := n.journal.after(t.offset, s.floor); !complete {
 		return nil
 	}
 	return s
@@ -73,8 +100,22 @@ func (n *Namespace) identify(s *Socket, k *knock) (msgs []engineio.Message, evic
 		return nil, evicted, false
 	}
 	delete(n.journal.absent, a.pid) // valid once
-	s.id, s.pid, s.recovered = a.id, a.pid, true
+	s.id, s.pid, s.recovered, s.floor = a.id, a.pid, true, a.floor
 	return missed(events, a, k.request.Filter), evicted, true
+}
+
+// setFloor makes the offsets that clients keep from an earlier life worthless
+// to s, which has just joined, or is held anew: what came before is not what it
+// got. A socket that is held gets its first event with an offset after all that
+// Emit gives it of the past.
+func (n *Namespace) setFloor(s *Socket) {
+	if n.journal == nil {
+		return
+	}
+	s.floor = n.journal.number
+	if s.held != nil {
+		s.floor++
+	}
 }
 
 // newIDs gives s new ids. Revision 3 clients have the Engine.IO id in theirs
@@ -93,12 +134,16 @@ func (n *Namespace) newIDs(s *Socket) {
 	}
 }
 
+// recoverable reports whether the journal has all that s may miss. While s is
+// held it has not: it knows nothing of what Emit gives it of the past.
+func (s *Socket) recoverable() bool { return s.pid != "" && s.live && s.held == nil }
+
 // absence returns what s would come back to.
 func (s *Socket) absence() *absence {
 	return &absence{
 		at: time.Now(), id: s.id, pid: s.pid,
 		rooms:  slices.Concat([]string{s.id}, s.rooms),
-		filter: s.filter, data: s.Data(),
+		filter: s.filter, data: s.Data(), floor: s.floor,
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,24 @@ func (p *peer) expectEvent(want string) string {
 	return off
 }
 
+// comeBack joins "/" with auth, and expects what it missed before the answer.
+// It returns the offset of the last event.
+func (p *peer) comeBack(auth string, missed ...string) (g greeting, last string) {
+	p.t.Helper()
+	p.send("0" + auth)
+	for _, want := range missed {
+		if strings.HasPrefix(want, "<") {
+			p.expect(want)
+		} else {
+			last = p.expectEvent(want)
+		}
+	}
+	return p.greeting("0"), last
+}
+
+// answer is the answer to the CONNECT of a client that is recovered.
+func answer(g greeting) string { return fmt.Sprintf(`0{"sid":%q,"pid":%q}`, g.SID, g.PID) }
+
 func ticket(pid, offset string) string {
 	b, _ := json.Marshal(map[string]string{"pid": pid, "offset": offset})
 	return string(b)
@@ -81,11 +100,9 @@ func TestMoreIsRecoveredThanMayWaitForAClient(t *testing.T) {
 			}
 		}
 		again := connect(t, url)
-		if got := again.joinWith("/", ticket(g.PID, last)); got != g {
+		missed := slices.Repeat([]string{`2["missed","` + large + `"]`}, 20)
+		if got, _ := again.comeBack(ticket(g.PID, last), missed...); got != g {
 			t.Fatalf("not recovered: %+v", got)
-		}
-		for range 20 {
-			again.expectEvent(`2["missed","` + large + `"]`)
 		}
 		again.expectEvent(`2["welcome back"]`)
 	})
@@ -165,15 +182,10 @@ func TestAClientThatComesBackGetsWhatItMissed(t *testing.T) {
 		n.To("room", g.SID).Emit(ctx, "once")
 
 		q := connect(t, url)
-		if again := q.joinWith("/", ticket(g.PID, off)); again != g {
+		again, _ := q.comeBack(ticket(g.PID, off),
+			`51-["all",{"_placeholder":true,"num":0}]`, "<bin>", `2["room"]`, `2["own id"]`, `2["once"]`)
+		if again != g {
 			t.Fatalf("was %+v, is %+v", g, again)
-		}
-		if packet, _ := offset(t, q.next()); packet != `51-["all",{"_placeholder":true,"num":0}]` {
-			t.Error(packet)
-		}
-		q.expect("<bin>")
-		for _, want := range []string{`2["room"]`, `2["own id"]`, `2["once"]`} {
-			q.expectEvent(want)
 		}
 		if !within(t, recovered) {
 			t.Error("the hook sees a new socket")
@@ -241,13 +253,26 @@ func TestWhoCannotBeRecoveredIsNew(t *testing.T) {
 	isNew("unknown pid", g, ticket("x", off))
 	isNew("sid as pid", g, ticket(g.SID, off))
 	isNew("unknown offset", g, ticket(g.PID, "x"))
-	isNew("offset of another server", g, ticket(g.PID, "AAAAAAAA"+off[8:]))
-	isNew("offset of the future", g, ticket(g.PID, off[:8]+"zzzzzzzzzz"))
+	isNew("offset of another server", g, ticket(g.PID, off[:10]+"AAAAAAAA"))
+	isNew("offset of the future", g, ticket(g.PID, "zzzzzzzzzz"+off[10:]))
+	isNew("offset of another event", g, ticket(g.PID, "0000000000"+off[10:]))
+	isNew("offset cut short", g, ticket(g.PID, off[:len(off)-1]))
+	isNew("offset with more behind it", g, ticket(g.PID, off+"A"))
+	isNew("offset with more before it", g, ticket(g.PID, "0"+off))
+	isNew("number alone", g, ticket(g.PID, off[:10]))
+	isNew("number by its sign", g, ticket(g.PID, "+"+off[1:]))
+	for _, altered := range []string{strings.ToUpper(off), off[:len(off)-1] + "A", off[:len(off)-1] + "_"} {
+		if altered != off {
+			isNew("offset altered", g, ticket(g.PID, altered))
+		}
+	}
 	isNew("pid alone", g, `{"pid":"`+g.PID+`"}`)
 	isNew("pid no string", g, `{"pid":1,"offset":"`+off+`"}`)
 	isNew("offset null", g, `{"pid":"`+g.PID+`","offset":null}`)
+	isNew("names in capitals", g, `{"PID":"`+g.PID+`","OFFSET":"`+off+`"}`)
 	p := dial(t, url)
-	if again := p.joinWith("/", ticket(g.PID, off)); again != g {
+	withOthers := strings.TrimSuffix(ticket(g.PID, off), "}") + `,"PID":"x","Offset":1}`
+	if again := p.joinWith("/", withOthers); again != g {
 		t.Fatal("was not recovered after all that")
 	}
 	isNew("pid in use", g, ticket(g.PID, off))
@@ -332,10 +357,9 @@ func TestAuthorizeMayHaveASayInRecovery(t *testing.T) {
 	q.send(`0` + ticket(g.PID, off))
 	q.expect(`4{"message":"revoked"}`)
 	withToken := strings.TrimSuffix(ticket(g.PID, off), "}") + `,"token":"right"}`
-	if again := q.joinWith("/", withToken); again != g {
+	if again, _ := q.comeBack(withToken, `2["wanted"]`); again != g {
 		t.Fatal("was not recovered")
 	}
-	q.expectEvent(`2["wanted"]`)
 	q.expectNothing()
 	if s := n.Socket(g.SID); s.Data() != "first again" || strings.Join(s.Rooms()[1:], " ") != "first second" {
 		t.Errorf("data %v, rooms %q", s.Data(), s.Rooms())
@@ -355,10 +379,9 @@ func TestAClientMayTakeOverItsOwnOldConnection(t *testing.T) {
 	n.To("room").Emit(ctx, "lost on the way")
 	p.next()
 	q := dial(t, url)
-	if again := q.joinWith("/", ticket(g.PID, off)); again != g {
+	if again, _ := q.comeBack(ticket(g.PID, off), `2["lost on the way"]`); again != g {
 		t.Fatal("was not recovered")
 	}
-	q.expectEvent(`2["lost on the way"]`)
 	p.expectClosed()
 	if got := within(t, left); got != g.SID+string(socketio.ReasonForcedServerClose) {
 		t.Error(got)
@@ -388,9 +411,17 @@ func TestWhoComesBackIntoAStreamMissesNothing(t *testing.T) {
 	next := -1
 	var off string
 	for round := range 20 {
-		for range 20 {
+		for seen := 0; seen < 20; seen++ {
+			packet := p.next()
+			if strings.HasPrefix(packet, "0") {
+				if packet != answer(g) {
+					t.Fatalf("was not recovered: %s", packet)
+				}
+				seen--
+				continue
+			}
 			var event string
-			event, off = offset(t, p.next())
+			event, off = offset(t, packet)
 			var got int
 			fmt.Sscanf(event, `2["n",%d]`, &got)
 			if next >= 0 && got != next {
@@ -400,9 +431,7 @@ func TestWhoComesBackIntoAStreamMissesNothing(t *testing.T) {
 		}
 		p.lose(n, g.SID)
 		p = dial(t, url)
-		if again := p.joinWith("/", ticket(g.PID, off)); again != g {
-			t.Fatal("was not recovered")
-		}
+		p.send("0" + ticket(g.PID, off))
 	}
 	stop()
 }
@@ -418,10 +447,34 @@ func TestADynamicNamespaceStaysForThoseWhoMayComeBack(t *testing.T) {
 	p.lose(n, g.SID)
 	n.Emit(ctx, "y")
 	q := dial(t, url)
-	if again := q.joinWith("/d", ticket(g.PID, off)); again != g {
+	q.send("0/d," + ticket(g.PID, off))
+	q.expectEvent(`2/d,["y"]`)
+	if again := q.greeting("0/d,"); again != g {
 		t.Fatal("was not recovered")
 	}
-	q.expectEvent(`2/d,["y"]`)
 	q.send("1/d,")
 	eventually(t, "no namespace", func() bool { return len(srv.Namespaces()) == 0 })
+}
+
+func TestAuthorizeSeesWhoCannotBeRecovered(t *testing.T) {
+	refused := make(chan bool, 1)
+	n, url := recovering(t, func(c *socketio.Config) { c.Recovery.SkipAuthorize = false }, socketio.Hooks{
+		Authorize: func(_ context.Context, r *socketio.ConnectRequest) error { refused <- r.Refused(); return nil },
+	})
+	p := dial(t, url)
+	g := p.joinWith("/", `{"offset":"x"}`)
+	n.Emit(ctx, "x")
+	off := p.expectEvent(`2["x"]`)
+	if within(t, refused) {
+		t.Error("a client that presents nothing is refused")
+	}
+	p.lose(n, g.SID)
+	dial(t, url).joinWith("/", ticket("unknown", off))
+	if !within(t, refused) {
+		t.Error("an unknown id is not refused")
+	}
+	dial(t, url).joinWith("/", ticket(g.PID, off))
+	if within(t, refused) {
+		t.Error("a client that is recovered is refused")
+	}
 }

@@ -20,9 +20,8 @@ type Socket struct {
 	// by the namespace's mu.
 	session *engineio.Session
 	filter  func(event string) bool
-	held    *hold                              // what is kept aside, nil unless held
-	seen    func(key string) (skip, more bool) // of Release; the worker's once not held
-	live    bool                               // the client has been told that it has joined
+	held    *hold // what is kept aside, nil unless held
+	live    bool  // the client has been told that it has joined
 
 	// Set by Namespace.join, not changed afterwards.
 	id, pid   string
@@ -37,6 +36,7 @@ type Socket struct {
 	gone  bool // left, for everything emitted from now on
 	stamp uint32
 	rooms []string // without its own id, which is a room too
+	floor uint64   // the number of the least offset it can be recovered from
 
 	// Guarded by the client's mu.
 	data    any
@@ -249,7 +249,7 @@ func (s *Socket) send(ctx context.Context, out *outgoing, d direct) error {
 		n.mu.Unlock()
 		return ErrDisconnected
 	}
-	if d.journal && n.journal != nil {
+	if d.journal && n.journal != nil && s.held == nil {
 		n.record(out, []string{s.id}, nil)
 	}
 	if n.busy {

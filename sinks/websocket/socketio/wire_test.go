@@ -335,6 +335,12 @@ func (p *peer) joinWith(namespace, auth string) (g greeting) {
 		head += namespace + ","
 	}
 	p.send(head + auth)
+	return p.greeting(head)
+}
+
+// greeting reads the answer to a CONNECT.
+func (p *peer) greeting(head string) (g greeting) {
+	p.t.Helper()
 	answer := p.next()
 	body, ok := strings.CutPrefix(answer, head)
 	if !ok || json.Unmarshal([]byte(body), &g) != nil || g.SID == "" {

@@ -1,0 +1,255 @@
+package socketio_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/evosink/evosink/sinks/websocket/socketio"
+)
+
+// holding starts a server with recovery, whose namespace "/" holds who joins
+// with {"hold":true} and leaves the socket to the test.
+func holding(t *testing.T, adjust func(*socketio.Config)) (n *socketio.Namespace, url string, held <-chan *socketio.Socket) {
+	sockets := make(chan *socketio.Socket, 8)
+	n, url = recovering(t, func(c *socketio.Config) {
+		c.Recovery.SkipAuthorize = false
+		if adjust != nil {
+			adjust(c)
+		}
+	}, socketio.Hooks{
+		Authorize: func(_ context.Context, r *socketio.ConnectRequest) error {
+			r.Hold = !r.Recovering && strings.Contains(string(r.Auth), `"hold":true`)
+			r.Data = r.Hold
+			return nil
+		},
+		Connect: func(_ context.Context, s *socketio.Socket) {
+			if s.Data() == true {
+				sockets <- s
+			}
+		},
+	})
+	return n, url, sockets
+}
+
+// formerly returns an offset that a client got in an earlier life.
+func formerly(t *testing.T, n *socketio.Namespace, url string) string {
+	t.Helper()
+	p := dial(t, url)
+	g := p.joinWith("/", "")
+	n.Emit(ctx, "former")
+	off := p.expectEvent(`2["former"]`)
+	p.send("1")
+	p.lose(n, g.SID)
+	return off
+}
+
+func TestASocketThatIsHeldCannotBeRecovered(t *testing.T) {
+	n, url, held := holding(t, func(c *socketio.Config) { c.Recovery.TakeOver = true })
+	off := formerly(t, n, url)
+	p := dial(t, url)
+	g := p.joinWith("/", `{"hold":true}`)
+	s := within(t, held)
+	s.Emit(ctx, "past")
+	p.expect(`2["past"]`) // without offset
+	if again := dial(t, url).joinWith("/", ticket(g.PID, off)); again.SID == g.SID {
+		t.Error("was taken over")
+	}
+	p.lose(n, g.SID)
+	if again := dial(t, url).joinWith("/", ticket(g.PID, off)); again.SID == g.SID {
+		t.Error("was recovered")
+	}
+}
+
+func TestASocketThatWasHeldIsRecoveredFromWhatItGotAfterwardsOnly(t *testing.T) {
+	n, url, held := holding(t, nil)
+	off := formerly(t, n, url)
+	p := dial(t, url)
+	g := p.joinWith("/", `{"hold":true}`)
+	s := within(t, held)
+	s.Emit(ctx, "past")
+	if err := s.Release(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.expect(`2["past"]`)
+	p.lose(n, g.SID)
+	if again := dial(t, url).joinWith("/", ticket(g.PID, off)); again.SID == g.SID {
+		t.Error("was recovered from an offset that is older than itself")
+	}
+
+	p = dial(t, url)
+	g = p.joinWith("/", `{"hold":true}`)
+	s = within(t, held)
+	s.Emit(ctx, "past")
+	n.Emit(ctx, "present")
+	s.Release(ctx, nil)
+	p.expect(`2["past"]`)
+	off = p.expectEvent(`2["present"]`)
+	p.lose(n, g.SID)
+	n.Emit(ctx, "missed")
+	for range 2 { // the bound stays with it
+		p = dial(t, url)
+		var again greeting
+		if again, off = p.comeBack(ticket(g.PID, off), `2["missed"]`); again != g {
+			t.Fatal("was not recovered")
+		}
+		p.lose(n, g.SID)
+		n.Emit(ctx, "missed")
+	}
+}
+
+func TestWhatASocketIsGivenOfThePastPushesNobodyOut(t *testing.T) {
+	n, url, held := holding(t, func(c *socketio.Config) { c.Recovery.MaxBytes = 10_000 })
+	p := dial(t, url)
+	g := p.joinWith("/", "")
+	n.Emit(ctx, "seen")
+	off := p.expectEvent(`2["seen"]`)
+	p.lose(n, g.SID)
+	n.Emit(ctx, "missed")
+
+	q := dial(t, url)
+	q.joinWith("/", `{"hold":true}`)
+	s := within(t, held)
+	for range 20 {
+		s.Emit(ctx, "past", socketio.String(strings.Repeat("x", 1000)))
+	}
+	s.Release(ctx, nil)
+
+	p = dial(t, url)
+	if again, _ := p.comeBack(ticket(g.PID, off), `2["missed"]`); again != g {
+		t.Fatal("was not recovered")
+	}
+}
+
+// A chronicle is a log of what is emitted.
+type chronicle struct {
+	mu     sync.Mutex // held while an event is written and emitted
+	events []int
+}
+
+func (c *chronicle) emit(n *socketio.Namespace, i int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.events = append(c.events, i)
+	n.WithKey(strconv.Itoa(i)).Emit(ctx, "n", num(i))
+}
+
+// after returns the events behind position. What it returns has been emitted.
+func (c *chronicle) after(position int) []int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.events[position:len(c.events):len(c.events)]
+}
+
+// present brings s from a position to the present, and returns how often it
+// had to read the log.
+func (c *chronicle) present(s *socketio.Socket, position int, read func()) (rounds int) {
+	for {
+		rounds++
+		replayed := make(map[string]bool)
+		for _, i := range c.after(position) {
+			s.Emit(ctx, "n", num(i))
+			replayed[strconv.Itoa(i)] = true
+			position++
+		}
+		read()
+		err := s.Release(ctx, func(key string) bool {
+			if !replayed[key] {
+				position++
+			}
+			return replayed[key]
+		})
+		if !errors.Is(err, socketio.ErrOverflow) {
+			return rounds
+		}
+	}
+}
+
+func TestAPastAndAPresentAreJoinedWithoutGapOrDouble(t *testing.T) {
+	for name, c := range map[string]struct{ maxHeld, meanwhile, rounds int }{
+		"all can be kept aside":     {4 << 20, 200, 1},
+		"more than is kept at once": {20_000, 200, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv, url := serve(t, func(o *socketio.Config) { o.MaxHeld = c.maxHeld })
+			var log chronicle
+			rounds := make(chan int, 10)
+			n := srv.Handle("/", socketio.Hooks{
+				Authorize: func(_ context.Context, r *socketio.ConnectRequest) error { r.Hold = true; return nil },
+				Connect: func(_ context.Context, s *socketio.Socket) {
+					start := max(0, len(log.after(0))-200)
+					first := true
+					rounds <- log.present(s, start, func() { // the present goes on while the log is read
+						for now := len(log.after(0)); first && len(log.after(now)) < c.meanwhile; {
+							runtime.Gosched()
+						}
+						first = false
+					})
+				},
+			})
+			stop := stream(func(i int) { log.emit(n, i) })
+			var peers []*peer
+			for range 10 {
+				p := dial(t, url)
+				p.join("/")
+				peers = append(peers, p)
+			}
+			for range peers {
+				if got := within(t, rounds); got < c.rounds {
+					t.Errorf("the log was read %d times, want %d", got, c.rounds)
+				}
+			}
+			last := stop()
+			log.emit(n, last)
+			for _, p := range peers {
+				follow(p, last)
+			}
+		})
+	}
+}
+
+func TestASocketForWhichTooMuchIsKeptAsideIsHeldAnew(t *testing.T) {
+	n, url, held := holding(t, func(c *socketio.Config) { c.MaxHeld = 10_000 })
+	off := formerly(t, n, url)
+	p := dial(t, url)
+	g := p.joinWith("/", `{"hold":true}`)
+	s := within(t, held)
+	for range 100 {
+		n.WithKey("dropped").Emit(ctx, "x", socketio.String(strings.Repeat("x", 500)))
+	}
+	s.Emit(ctx, "direct")
+	p.expect(`2["direct"]`)
+	err := s.Release(ctx, func(key string) bool { t.Errorf("asked about %s", key); return false })
+	if !errors.Is(err, socketio.ErrOverflow) {
+		t.Fatal(err)
+	}
+	n.WithKey("kept").Emit(ctx, "y")
+	s.Emit(ctx, "past")
+	if err := s.Release(ctx, func(key string) bool { return key != "kept" }); err != nil {
+		t.Fatal(err)
+	}
+	p.expect(`2["past"]`)
+	last := p.expectEvent(`2["y"]`)
+	p.lose(n, g.SID)
+	if again := dial(t, url).joinWith("/", ticket(g.PID, off)); again.SID == g.SID {
+		t.Error("was recovered from what came before")
+	}
+	if again := dial(t, url).joinWith("/", ticket(g.PID, last)); again != g {
+		t.Error("was not recovered")
+	}
+}
+
+func TestASocketThatHasLeftIsReleasedWithoutAWord(t *testing.T) {
+	n, url, held := holding(t, nil)
+	p := dial(t, url)
+	g := p.joinWith("/", `{"hold":true}`)
+	s := within(t, held)
+	p.lose(n, g.SID)
+	if err := s.Release(ctx, nil); err != nil {
+		t.Error(err)
+	}
+}
