@@ -566,7 +566,7 @@ type ahead struct {
 }
 
 func (a *ahead) Write(p []byte) (int, error) {
-	n, err := a.Conn.Write(append(p, a.more...))
+	n, err := a.Conn.Write(slices.Concat(p, a.more))
 	a.more = nil
 	return min(n, len(p)), err
 }
