@@ -56,7 +56,7 @@
 // FIN, then reads until the client hangs up, up to five seconds: closing at
 // once, with input unread, would turn into a reset that destroys the last
 // frames on their way. A polling session gets its farewell with the pending or
-// next poll.
+// next poll, or on the websocket that it was about to move to.
 //
 // # Goroutines
 //

@@ -3,6 +3,7 @@ package engineio_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"regexp"
@@ -19,6 +20,7 @@ func refused(code int) string {
 	return `{"code":` + string(rune('0'+code)) + `,"message":"` + messages[code] + `"}`
 }
 
+// CVE-2023-31125: a transport called like a property that every object has.
 func TestRequestsAreRefusedForTheFirstFaultInTheReferencesOrder(t *testing.T) {
 	s := open(t, nil)
 	p, _ := s.poll(t)
@@ -162,6 +164,7 @@ func TestTheWebSocketHandshakeIsTheOpenPacketWithoutUpgrades(t *testing.T) {
 	}
 }
 
+// CVE-2017-16031: ids that could be guessed.
 func TestSessionIDsAreLongURLSafeAndUnique(t *testing.T) {
 	s := open(t, nil)
 	seen := map[string]bool{}
@@ -327,6 +330,7 @@ func TestARefusedUpgradeHasCORSHeaders(t *testing.T) {
 	}
 }
 
+// CVE-2020-28481: all origins were allowed by default.
 func TestWithoutCORSThereAreNoCORSHeaders(t *testing.T) {
 	s := open(t, nil)
 	for name := range s.ask(t, "GET", pollingQuery, "", "Origin", "http://a.example").header {
@@ -336,9 +340,14 @@ func TestWithoutCORSThereAreNoCORSHeaders(t *testing.T) {
 	}
 }
 
+// CVE-2024-37890 (very many), CVE-2021-32640 (Sec-WebSocket-Protocol) and
+// GHSA-5v72-xg48-5rpm (Sec-WebSocket-Extensions).
 func TestOddHeadersHurtNobody(t *testing.T) {
 	s := open(t, echoing)
 	many := []string{"Sec-WebSocket-Protocol", strings.Repeat("a ", 20_000), "Sec-WebSocket-Extensions", strings.Repeat(`x;y="\`, 5_000), "Cookie", strings.Repeat("=", 10_000)}
+	for i := range 3000 {
+		many = append(many, fmt.Sprint("X-", i), "y")
+	}
 	_, response := s.handshake(t, "EIO=4&transport=websocket", many...)
 	if response.StatusCode != http.StatusSwitchingProtocols && response.StatusCode != http.StatusBadRequest {
 		t.Errorf("answered with %s", response.Status)

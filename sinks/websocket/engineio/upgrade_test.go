@@ -85,6 +85,7 @@ func TestAPollPendingAtTheUpgradeIsReleased(t *testing.T) {
 	ws.wantText(t, "4x")
 }
 
+// CVE-2022-21676: an invalid frame during an upgrade.
 func TestAnythingButAProbeFirstClosesTheWebSocketOnly(t *testing.T) {
 	s := open(t, nil)
 	for _, f := range []frame{

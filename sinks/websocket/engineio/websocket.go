@@ -48,8 +48,8 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, session *Sess
 	hijack := &hijacker{ResponseWriter: w, session: session}
 	header := http.Header{}
 	s.config.CORS.allow(header, r)
-	if offered := websocket.Subprotocols(r); len(offered) > 0 { // a client that has asked for one insists on it
-		header.Set("Sec-WebSocket-Protocol", offered[0])
+	if protocol := subprotocol(r); protocol != "" {
+		header.Set("Sec-WebSocket-Protocol", protocol)
 	}
 	ws, err := s.upgrader.Upgrade(hijack, r, header)
 	if err != nil {
@@ -66,6 +66,17 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, session *Sess
 	c.in.Reset(c.source) // gorilla has reset it, and read nothing
 	ws.SetReadLimit(wire)
 	return c, nil
+}
+
+// subprotocol returns the first that the client offers, "" if there is none or it
+// is no token (RFC 7230, section 3.2.6). A client that offers some hangs up if it
+// gets none.
+func subprotocol(r *http.Request) string {
+	offered := websocket.Subprotocols(r)
+	if len(offered) == 0 || strings.ContainsAny(offered[0], " \t\"(),/:;<=>?@[\\]{}") {
+		return ""
+	}
+	return offered[0]
 }
 
 var errHandshake = errors.New("engineio: not a websocket handshake")

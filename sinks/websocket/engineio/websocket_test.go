@@ -103,6 +103,7 @@ func TestWhatIsNoPacketEndsTheSessionWithParseError(t *testing.T) {
 	})
 }
 
+// CVE-2020-27813 (lengths near 2^63), CVE-2016-10518 (long pings).
 func TestABrokenFrameEndsItsOwnSessionOnly(t *testing.T) {
 	tests := []struct {
 		name  string
@@ -147,6 +148,7 @@ func TestABrokenFrameEndsItsOwnSessionOnly(t *testing.T) {
 	})
 }
 
+// CVE-2016-10542.
 func TestAMessageOverTheLimitIsClosedWith1009(t *testing.T) {
 	limit := func(c *engineio.Config) { c.MaxPayload = 1000 }
 	tests := map[string][]frame{
@@ -604,8 +606,10 @@ func TestTheFirstSubprotocolIsTaken(t *testing.T) {
 	if got := response.Header.Get("Sec-WebSocket-Protocol"); got != "chat" {
 		t.Errorf("the subprotocol is %q", got)
 	}
-	_, response = s.handshake(t, "EIO=4&transport=websocket")
-	if got, ok := response.Header["Sec-Websocket-Protocol"]; ok {
-		t.Errorf("the subprotocol is %q, and nobody has asked", got)
+	for _, offer := range []string{"", "no token, chat"} {
+		_, response = s.handshake(t, "EIO=4&transport=websocket", "Sec-WebSocket-Protocol", offer)
+		if got, ok := response.Header["Sec-Websocket-Protocol"]; ok || response.StatusCode != http.StatusSwitchingProtocols {
+			t.Errorf("offered %q: %s, the subprotocol is %q", offer, response.Status, got)
+		}
 	}
 }

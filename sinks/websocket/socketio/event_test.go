@@ -52,6 +52,7 @@ func TestBinaryGoesBothWays(t *testing.T) {
 	})
 }
 
+// CVE-2024-38355: the event "error" without a listener.
 func TestEventsWithoutHandlerAreIgnored(t *testing.T) {
 	srv, url := serve(t, nil)
 	srv.Handle("/", socketio.Hooks{Event: echo(nil)})

@@ -131,6 +131,8 @@ func TestAttachmentsTakeThePlacesOfTheirNumbers(t *testing.T) {
 	}
 }
 
+// CVE-2026-33151 (number of attachments), CVE-2023-32695 (event names), CVE-2022-2421
+// (placeholders), CVE-2020-36049 (very many digits, long names).
 func TestTextsThatAreFatal(t *testing.T) {
 	for _, text := range []string{
 		``, `7`, `9["a"]`, `abc`, `-1`, ` 0`,
