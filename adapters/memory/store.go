@@ -17,7 +17,7 @@ type store struct {
 	guard sync.Mutex
 	// guard guards the fields below.
 	records map[string]instances.Instance
-	born    map[string]int64 // newest when the instance was created
+	born    map[string]int64 // newest when the instance was created or deleted
 	values  map[string][]byte
 }
 
@@ -53,11 +53,11 @@ func (s *store) DeleteInstance(_ context.Context, name string) error {
 	s.guard.Lock()
 	defer s.guard.Unlock()
 	delete(s.records, name)
-	delete(s.born, name)
+	s.born[name] = s.newest()
 	return nil
 }
 
-// bornAt returns the position behind which all entries of an instance of that name are this one's. It is 0 if there is none.
+// bornAt returns the position behind which all entries of an instance of that name are this one's. It is 0 if there has been none.
 func (s *store) bornAt(name string) int64 {
 	s.guard.Lock()
 	defer s.guard.Unlock()

@@ -149,6 +149,9 @@ func (r *retention) removeBefore(ctx context.Context, next mark) error {
 	return r.db.writer.do(ctx, &write{
 		apply: func(t *tx) error {
 			_, err := t.exec("DELETE FROM log WHERE position < ?", next.position)
+			if err == nil {
+				_, err = t.exec("DELETE FROM beginnings WHERE position < ?", next.position)
+			}
 			return err
 		},
 		after: func() { r.db.extent.shrink(next) },

@@ -128,8 +128,12 @@ var migrations = []string{
 	) STRICT, WITHOUT ROWID;
 	`,
 	`
-	-- The newest position of the log when the instance was created: what came before belongs to a former one of that name.
-	ALTER TABLE instances ADD COLUMN born INTEGER NOT NULL DEFAULT 0;
+	-- The newest position of the log when the instance was created or deleted: what came before belongs to a former one of that
+	-- name. A row goes when the log holds nothing of that.
+	CREATE TABLE beginnings (
+		instance TEXT    NOT NULL PRIMARY KEY,
+		position INTEGER NOT NULL
+	) STRICT, WITHOUT ROWID;
 	`,
 }
 

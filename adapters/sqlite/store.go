@@ -49,9 +49,11 @@ func (db *DB) PutInstance(ctx context.Context, in instances.Instance) (version i
 		if stored != in.Version {
 			return instances.ErrConflict
 		}
-		_, err := t.exec(`INSERT INTO instances (name, version, record, born) VALUES (?, ?, ?, ?)
-			ON CONFLICT DO UPDATE SET version = excluded.version, record = excluded.record`,
-			in.Name, in.Version+1, string(record), t.head.position)
+		_, err := t.exec(`INSERT INTO instances (name, version, record) VALUES (?, ?, ?)
+			ON CONFLICT DO UPDATE SET version = excluded.version, record = excluded.record`, in.Name, in.Version+1, string(record))
+		if err == nil && stored == 0 {
+			err = t.begin(in.Name)
+		}
 		return err
 	}})
 	if err != nil {
@@ -64,8 +66,18 @@ func (db *DB) PutInstance(ctx context.Context, in instances.Instance) (version i
 func (db *DB) DeleteInstance(ctx context.Context, name string) error {
 	return db.writer.do(ctx, &write{apply: func(t *tx) error {
 		_, err := t.exec("DELETE FROM instances WHERE name = ?", name)
+		if err == nil {
+			err = t.begin(name)
+		}
 		return err
 	}})
+}
+
+// begin parts what the log holds of an instance from what it will hold of a later one of that name, see [DB.Replay].
+func (t *tx) begin(instance string) error {
+	_, err := t.exec(`INSERT INTO beginnings (instance, position) VALUES (?, ?)
+		ON CONFLICT DO UPDATE SET position = excluded.position`, instance, t.head.position)
+	return err
 }
 
 // Value implements [instances.Store].

@@ -107,9 +107,9 @@ func (s *Sink) wanted(instance string) func(*event.Event) bool {
 // forUs reports whether an event that names its sinks names this one.
 func forUs(e *event.Event) bool { return len(e.Sinks) == 0 || slices.Contains(e.Sinks, Name) }
 
-// generation is at least how many events can be kept aside for a socket: [socketio.Config.MaxHeld] counts no fewer than 256 bytes
-// for each.
-const generation = 4 << 20 / 256
+// generation is at least how many events can be kept aside for a socket, or be about to: [socketio.Config.MaxHeld] and MaxPending count
+// no fewer than 256 bytes for each.
+const generation = 8 << 20 / 256
 
 // lately is a set that remembers at least the last ids added, [generation] of them: those that replay and live have in common are
 // among the last of a replay.

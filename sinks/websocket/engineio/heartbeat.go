@@ -101,6 +101,13 @@ func (h *heart) stop(s *Session) {
 	h.unlink(s)
 }
 
+// expects reports whether s waits for anything.
+func (h *heart) expects(s *Session) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return s.pulse.linked
+}
+
 // overdue reports whether s should have ended by now, even if the timer has
 // not come round to it yet.
 func (h *heart) overdue(s *Session) bool {
@@ -223,6 +230,7 @@ func (s *Session) due(kind beat, due time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
+	case s.server.heart.expects(s): // something else by now
 	case kind == farewell && s.state == leaving:
 		s.vanish()
 	case s.state != open:

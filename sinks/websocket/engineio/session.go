@@ -184,7 +184,15 @@ func (s *Session) writable() bool {
 // much for one client that may be slow. It returns ErrClosed if the session has
 // ended, or ctx's error.
 func (s *Session) Await(ctx context.Context) error {
-	little := min(64<<10, s.server.config.MaxQueueBytes/4)
+	return s.await(ctx, min(64<<10, s.server.config.MaxQueueBytes/4))
+}
+
+// Flushed is Await until nothing waits, so that whatever is sent next is taken
+// (see Config.MaxQueueBytes).
+func (s *Session) Flushed(ctx context.Context) error { return s.await(ctx, 0) }
+
+// await returns when no more than little waits.
+func (s *Session) await(ctx context.Context, little int) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		bytes, err := s.waiting()
 		if err != nil || bytes <= little {
@@ -218,6 +226,9 @@ func (s *Session) Close(reason Reason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != open {
+		if reason == ReasonShutdown {
+			s.dropProbe()
+		}
 		return
 	}
 	s.quit(reason, nil)

@@ -1,6 +1,7 @@
 package engineio
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -24,7 +25,7 @@ func (s *Session) upgrade(w http.ResponseWriter, r *http.Request) {
 	c.writeAnswer(nil)
 	_ = c.SetReadDeadline(time.Now().Add(s.server.config.UpgradeTimeout)) // or it is cut already
 	if !s.setProbe(c) {
-		pause(r.Context(), probeOvertaking)
+		pause(context.Background(), probeOvertaking) // the request's is nobody's after the hijack
 		if !s.setProbe(c) {
 			c.leave(0)
 		}

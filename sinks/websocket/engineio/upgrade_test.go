@@ -74,6 +74,26 @@ func TestASessionThatIsClosedDuringItsUpgradeIsFetchedByEitherTransport(t *testi
 	ws.wantClosed(t)
 }
 
+func TestServerCloseDoesNotWaitForAnUpgradeThatMightFetchTheRest(t *testing.T) {
+	inBubble(t, func(c *engineio.Config) { c.UpgradeTimeout = time.Minute }, func(t *testing.T, s *site) {
+		p, app := s.poll(t)
+		ws := p.probe(t)
+		app.Close(engineio.ReasonForcedClose)
+		app.wantClosed(t, engineio.ReasonForcedClose)
+		start := time.Now()
+		go func() {
+			ws.wantClosed(t)
+			ws.Close()
+		}()
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
 func TestAPollPendingAtTheUpgradeIsReleased(t *testing.T) {
 	s := open(t, nil)
 	p, app := s.poll(t)

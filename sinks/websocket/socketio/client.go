@@ -26,6 +26,7 @@ type Client struct {
 	// mu guards the fields below. A namespace's lock is never taken within it.
 	mu          sync.Mutex
 	sockets     socketSet
+	expelled    names             // where this side has disconnected the client, which has not joined again
 	knocks      map[string]*knock // CONNECTs being authorised, the latest for each namespace
 	authorising int               // Authorize hooks that run, those for earlier ones included
 	asking      context.Context   // theirs, while there are any
@@ -80,31 +81,42 @@ func (c *Client) receive(p parser.Packet) {
 			size += len(a)
 		}
 	}
-	name, auth := p.Namespace, p.Data
-	if c.Revision() == 3 {
-		name, auth = splitQuery(p)
+	if p.Type == parser.Disconnect {
+		c.note(p.Namespace)
 	}
-	s := c.addressee(name)
-	if !c.inbox.put(c, func() { c.handle(p, name, auth, s) }, size) {
+	if !c.inbox.put(c, func() { c.handle(p) }, size) {
 		c.fail(ReasonForcedServerClose, errStalled)
 	}
 }
 
-// handle does what p says, which came for namespace name when the client's socket
-// there was s. If that has left since, p was on its way and is left alone. A
-// packet out of place ends the connection (section B2).
-func (c *Client) handle(p parser.Packet, name string, auth json.RawMessage, s *Socket) {
-	now := c.socket(name)
+// note notes that the client leaves a namespace before it is the DISCONNECT's turn:
+// it does not want to come back, however its connection ends.
+func (c *Client) note(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.sockets.get(name); s != nil {
+		s.quitting = true
+	}
+}
+
+// handle does what p says. A packet out of place ends the connection (section
+// B2), unless it was on its way when this side disconnected the socket.
+func (c *Client) handle(p parser.Packet) {
+	name, auth := p.Namespace, p.Data
+	if c.Revision() == 3 {
+		name, auth = splitQuery(p)
+	}
+	s, expelled := c.socket(name)
 	switch {
-	case p.Type == parser.Connect && now == nil:
+	case s == nil && p.Type == parser.Connect:
 		c.knock(name, auth)
-	case p.Type == parser.Connect, p.Type == parser.ConnectError, s == nil && now == nil:
+	case p.Type == parser.Connect, p.Type == parser.ConnectError, s == nil && !expelled:
 		c.misplaced()
-	case s != nil && s != now:
+	case s == nil:
 	case p.Type == parser.Disconnect:
-		c.quit(now)
+		c.quit(s)
 	default:
-		now.handle(p)
+		s.handle(p)
 	}
 }
 
@@ -133,8 +145,11 @@ func (c *Client) acknowledge(p parser.Packet) {
 	c.mu.Lock()
 	s := c.sockets.get(p.Namespace)
 	if s == nil {
+		expelled := c.expelled.has(p.Namespace)
 		c.mu.Unlock()
-		c.misplaced()
+		if !expelled {
+			c.misplaced()
+		}
 		return
 	}
 	var waiter ackWaiter
@@ -148,23 +163,12 @@ func (c *Client) acknowledge(p parser.Packet) {
 	}
 }
 
-// socket returns the client's socket in the namespace called name, nil if it
-// is not there.
-func (c *Client) socket(name string) *Socket {
+// socket returns the client's socket in the namespace called name; if there is
+// none, whether this side has disconnected it and the client may not know yet.
+func (c *Client) socket(name string) (s *Socket, expelled bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s := c.sockets.get(name); s != nil && !s.claimed {
-		return s
-	}
-	return nil
-}
-
-// addressee is socket, or the one that this side has disconnected last: the client
-// need not know yet.
-func (c *Client) addressee(name string) *Socket {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.sockets.get(name)
+	return c.sockets.get(name), c.expelled.has(name)
 }
 
 // write sends p past any namespace: the client is in none of that name.

@@ -130,6 +130,10 @@ func (c *Client) enter(k *knock) bool {
 		return true
 	}
 	s := &Socket{client: c, namespace: n, session: c.session}
+	if k.ticket != nil {
+		// What it missed may be more than may wait for it, unless nothing else does.
+		_ = c.session.Flushed(context.Background()) // or it is gone, as add will say
+	}
 	if err := c.add(s); err != nil {
 		c.server.leave(n)
 		if !errors.Is(err, ErrDisconnected) {
@@ -139,10 +143,10 @@ func (c *Client) enter(k *knock) bool {
 	}
 	switch n.join(s, k) {
 	case joinRefused:
-		c.forget(s)
+		c.claim(s)
 		return false
 	case joinClosed:
-		c.forget(s)
+		c.claim(s)
 		c.refuse(n.name, &invalidNamespace)
 	case joinDone:
 		c.welcome(s)
@@ -162,6 +166,7 @@ func (c *Client) add(s *Socket) error {
 		return errNamespaces
 	}
 	c.sockets.add(s)
+	c.expelled.remove(s.namespace.name)
 	return nil
 }
 
@@ -169,7 +174,7 @@ func (c *Client) add(s *Socket) error {
 func (c *Client) welcome(s *Socket) {
 	c.mu.Lock()
 	c.stopImpatience()
-	here := !s.claimed
+	here := c.sockets.get(s.namespace.name) == s
 	c.mu.Unlock()
 	if !here {
 		return // disconnected by the server already

@@ -123,7 +123,7 @@ func TestARefusedClientMayTryAgain(t *testing.T) {
 }
 
 func TestWhoJoinsNothingInTimeIsClosed(t *testing.T) {
-	srv, url := serve(t, func(c *socketio.Config) { c.ConnectTimeout = 100 * time.Millisecond })
+	srv, url := serve(t, func(c *socketio.Config) { c.ConnectTimeout = time.Second })
 	srv.Handle("/", socketio.Hooks{Event: echo(nil)})
 	srv.Handle("/closed", socketio.Hooks{Authorize: func(context.Context, *socketio.ConnectRequest) error { return errors.New("no") }})
 	transports(t, func(t *testing.T, connect func(testing.TB, string) *peer) {
@@ -342,6 +342,20 @@ func TestAClientIsInNoMoreNamespacesThanAllowed(t *testing.T) {
 	knocking := dial(t, url)
 	knocking.send(`0/slow`, `0/slow`, `0/slow`)
 	knocking.expectClosed()
+}
+
+func TestWhoWasDisconnectedIsInNoNamespace(t *testing.T) {
+	srv, url := serve(t, func(c *socketio.Config) { c.MaxNamespaces = 2 })
+	p := dial(t, url)
+	for _, name := range []string{"/a", "/b", "/c", "/b"} {
+		n := srv.Namespace(name)
+		if n == nil {
+			n = srv.Handle(name, socketio.Hooks{Authorize: func(context.Context, *socketio.ConnectRequest) error { return nil }})
+		}
+		n.Socket(p.join(name)).Disconnect()
+		p.expect(`1` + name + `,`)
+		p.send(`2` + name + `,["on its way"]`)
+	}
 }
 
 func TestConnectRunsAfterTheAnswerAndBeforeEvents(t *testing.T) {

@@ -53,8 +53,8 @@ func (c *Client) end(why Reason) {
 }
 
 // Closed lets the end of the sockets follow what is left to handle: what the
-// client did before it left counts, and what it comes back to is what that has
-// made of it. Nobody waits for the client from now on.
+// client did before it left counts, also for what it comes back to unless it comes
+// before that is done. Nobody waits for the client from now on.
 func (c handler) Closed(reason engineio.Reason, _ error) {
 	c.mu.Lock()
 	c.closed = true
@@ -77,6 +77,17 @@ func (c handler) Closed(reason engineio.Reason, _ error) {
 	}
 }
 
+// yields reports whether s may be taken over by a client that comes back: its own
+// has gone, but has hooks to run before s leaves, or Recovery.TakeOver says so.
+func (c *Client) yields(s *Socket) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.quitting || c.closed && !c.why.recoverable() {
+		return false
+	}
+	return c.closed || c.server.config.Recovery.TakeOver
+}
+
 // buried takes the sockets out of their namespaces, and runs the last hooks of
 // those that have not left before.
 func (c *Client) buried(sockets []*Socket, why Reason) {
@@ -84,27 +95,16 @@ func (c *Client) buried(sockets []*Socket, why Reason) {
 		s.namespace.cut(s, why)
 		if c.claim(s) {
 			s.left(why)
-			c.forget(s)
 		}
 	}
 }
 
-// claim reports whether it is the first for s: whoever claims a socket tells its
-// end.
+// claim takes s out of the client, and reports whether it was in it: whoever
+// claims a socket runs its last hooks.
 func (c *Client) claim(s *Socket) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	first := !s.claimed
-	s.claimed = true
-	return first
-}
-
-// forget takes s out of the client: a packet for it is out of place from now on.
-func (c *Client) forget(s *Socket) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s.claimed = true
-	c.sockets.remove(s)
+	return c.sockets.remove(s)
 }
 
 // quit is the client's own DISCONNECT.
@@ -115,20 +115,30 @@ func (c *Client) quit(s *Socket) {
 	s.namespace.cut(s, ReasonClientDisconnect)
 	s.retire()
 	s.left(ReasonClientDisconnect)
-	c.forget(s)
 }
 
 // expel disconnects s for the server, then calls done, which may be nil, under
-// the namespace's lock. The client remembers s until it joins again, or leaves:
-// what is on its way to s is not out of place.
+// the namespace's lock.
 func (c *Client) expel(s *Socket, done func()) bool {
-	if !c.claim(s) {
+	if !c.banish(s) {
 		return false
 	}
 	s.namespace.expel(s, done)
 	s.retire()
 	c.inbox.post(c, func() { s.left(ReasonServerDisconnect) })
 	return true
+}
+
+// banish is claim for this side: what is on its way to s is not out of place until
+// the client joins again.
+func (c *Client) banish(s *Socket) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	claimed := c.sockets.remove(s)
+	if claimed {
+		c.expelled.add(s.namespace.name, c.server.config.MaxNamespaces)
+	}
+	return claimed
 }
 
 // expelAll disconnects every socket, then ends the session. The session goes

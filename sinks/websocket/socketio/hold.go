@@ -27,8 +27,8 @@ func (s *Socket) keep(out *outgoing) {
 }
 
 // Release sends what was kept aside for a socket that joined held (see
-// ConnectRequest.Hold), then lets it take part like any other. On a socket
-// that is not held it does nothing.
+// ConnectRequest.Hold), at the client's speed, then lets it take part like any
+// other. It returns ErrDisconnected if the client has gone, or ctx's error.
 //
 // With it a socket can be given the past before the present, without a gap
 // and without a double, by whoever keeps a log of what is emitted:
@@ -74,6 +74,9 @@ func (s *Socket) Release(ctx context.Context, skip func(key string) bool) error 
 		skip = func(string) bool { return false }
 	}
 	for {
+		if err := s.Await(ctx); err != nil { // so that what is kept aside can be taken
+			return err
+		}
 		outs, released := s.takeKept(skip)
 		if released != nil {
 			return <-released
@@ -94,7 +97,7 @@ func (s *Socket) sendKept(ctx context.Context, outs []*outgoing, skip func(strin
 		if err := s.send(ctx, out, direct{}); err != nil {
 			return err
 		}
-		if ahead += out.size; ahead < batchBytes {
+		if ahead += out.size; ahead < s.pace() {
 			continue
 		}
 		ahead = 0
@@ -103,6 +106,11 @@ func (s *Socket) sendKept(ctx context.Context, outs []*outgoing, skip func(strin
 		}
 	}
 	return nil
+}
+
+// pace is how many bytes may be sent to a client before it is waited for.
+func (s *Socket) pace() int {
+	return min(batchBytes, s.namespace.server.config.Engine.MaxQueueBytes/4)
 }
 
 // releaseAtOnce is how many events may be sent under the namespace's lock.
@@ -114,7 +122,7 @@ func (s *Socket) takeKept(skip func(string) bool) (outs []*outgoing, released <-
 	n := s.namespace
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if s.held != nil && len(s.held.outs) > releaseAtOnce {
+	if s.held != nil && (len(s.held.outs) > releaseAtOnce || s.held.bytes > s.pace()) {
 		outs, *s.held = s.held.outs, hold{}
 		return outs, nil
 	}

@@ -243,13 +243,34 @@ func TestASocketForWhichTooMuchIsKeptAsideIsHeldAnew(t *testing.T) {
 	}
 }
 
-func TestASocketThatHasLeftIsReleasedWithoutAWord(t *testing.T) {
+func TestWhatIsKeptAsideGoesAtTheClientsSpeed(t *testing.T) {
+	for _, count := range []int{60, 80} { // no matter how many it is
+		n, url, held := holding(t, func(c *socketio.Config) { c.Engine.MaxQueueBytes = 200_000 })
+		p := poll(t, url)
+		p.joinWith("/", `{"hold":true}`)
+		s := within(t, held)
+		large := strings.Repeat("x", 10_000)
+		for range count {
+			n.Emit(ctx, "kept", socketio.String(large))
+		}
+		s.Emit(ctx, "past")
+		if err := s.Release(ctx, nil); err != nil {
+			t.Fatal(err)
+		}
+		p.expect(`2["past"]`)
+		for range count {
+			p.expectEvent(`2["kept","` + large + `"]`)
+		}
+	}
+}
+
+func TestASocketThatHasLeftIsNotReleased(t *testing.T) {
 	n, url, held := holding(t, nil)
 	p := dial(t, url)
 	g := p.joinWith("/", `{"hold":true}`)
 	s := within(t, held)
 	p.lose(n, g.SID)
-	if err := s.Release(ctx, nil); err != nil {
+	if err := s.Release(ctx, nil); err != socketio.ErrDisconnected {
 		t.Error(err)
 	}
 }

@@ -33,7 +33,8 @@ type Hooks struct {
 	Disconnect func(s *Socket, why Reason)
 }
 
-// A Handler handles an event. ctx ends when the socket leaves its namespace.
+// A Handler handles an event. ctx ends when the socket leaves its namespace, or
+// its connection is lost.
 //
 // What is put around a Handler to look at events first, or refuse them by
 // returning an error, is a func(Handler) Handler.

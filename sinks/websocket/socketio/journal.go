@@ -146,15 +146,21 @@ func (j *journal) trim(now time.Time) {
 func (j *journal) leave(a *absence) {
 	j.absent[a.pid] = a
 	j.left = append(j.left, a)
-	for len(j.left) > j.recovery.MaxSessions {
+	for len(j.absent) > j.recovery.MaxSessions {
 		j.forgetOldest()
+	}
+	if len(j.left) > 2*j.recovery.MaxSessions { // most of them came back
+		j.left = slices.DeleteFunc(j.left, j.isBack)
 	}
 	j.expire(a.at)
 }
 
+// isBack reports whether a was recovered, or has left anew.
+func (j *journal) isBack(a *absence) bool { return j.absent[a.pid] != a }
+
 // expire forgets who has been away for too long.
 func (j *journal) expire(now time.Time) {
-	for len(j.left) > 0 && (now.Sub(j.left[0].at) > j.recovery.Window || j.absent[j.left[0].pid] != j.left[0]) {
+	for len(j.left) > 0 && (now.Sub(j.left[0].at) > j.recovery.Window || j.isBack(j.left[0])) {
 		j.forgetOldest()
 	}
 }
@@ -163,7 +169,7 @@ func (j *journal) forgetOldest() {
 	oldest := j.left[0]
 	j.left[0] = nil
 	j.left = j.left[1:]
-	if j.absent[oldest.pid] == oldest {
+	if !j.isBack(oldest) {
 		delete(j.absent, oldest.pid)
 	}
 }

@@ -24,7 +24,7 @@ type Namespace struct {
 	members  []*Socket // who is told that it has left is in it until then
 	byID     map[string]*Socket
 	rooms    map[string]map[*Socket]struct{}
-	pids     map[string]*Socket // by private id, nil without Recovery.TakeOver
+	pids     map[string]*Socket // by private id, nil without recovery
 	stamp    uint32             // of the last pick; see Socket.stamp
 	entering int                // sockets that are about to join
 	closed   bool               // removed from the server
@@ -37,9 +37,7 @@ func newNamespace(server *Server, name string, hooks *Hooks, dynamic bool) *Name
 	n := &Namespace{server: server, name: name, hooks: hooks, dynamic: dynamic}
 	if r := server.config.Recovery; r.Window > 0 {
 		n.journal = newJournal(r, server.config.Engine.PingInterval+server.config.Engine.PingTimeout)
-		if r.TakeOver {
-			n.pids = make(map[string]*Socket)
-		}
+		n.pids = make(map[string]*Socket)
 	}
 	return n
 }
@@ -163,7 +161,7 @@ func (n *Namespace) admit(s *Socket, r *ConnectRequest) {
 		n.byID = make(map[string]*Socket)
 	}
 	n.byID[s.id] = s
-	if n.pids != nil && s.pid != "" {
+	if s.pid != "" {
 		n.pids[s.pid] = s
 	}
 	n.joinRooms(s, r.Rooms)

@@ -69,12 +69,11 @@ func (n *Namespace) recollect(r ConnectRequest, t *ticket) *ConnectRequest {
 	return &r
 }
 
-// present returns the connected socket that t is of, nil if there is none, it
-// could not be recovered, or Recovery.TakeOver is off. Held: mu, as by all that
-// follows.
+// present returns the socket that t is of and that has not left yet, nil if there
+// is none, or it may not be taken over. Held: mu, as by all that follows.
 func (n *Namespace) present(t *ticket) *Socket {
 	s := n.pids[t.pid]
-	if s == nil || !s.recoverable() {
+	if s == nil || !s.recoverable() || !s.client.yields(s) {
 		return nil
 	}
 	if _, complete := n.journal.after(t.offset, s.floor); !complete {

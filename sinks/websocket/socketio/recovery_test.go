@@ -147,6 +147,81 @@ func TestWhatTheClientDidBeforeItsConnectionWasLostCounts(t *testing.T) {
 	}
 }
 
+func TestAClientComesBackToSeveralNamespacesWhateverItMissed(t *testing.T) {
+	srv, url := serve(t, func(c *socketio.Config) {
+		c.Recovery.Window = time.Minute
+		c.Engine.MaxQueueBytes = 50_000
+	})
+	names := []string{"/a", "/b"}
+	p := dial(t, url)
+	greetings, offsets := map[string]greeting{}, map[string]string{}
+	for _, name := range names {
+		n := srv.Handle(name, socketio.Hooks{})
+		greetings[name] = p.joinWith(name, "")
+		n.Emit(ctx, "seen")
+		_, offsets[name] = offset(t, p.next())
+	}
+	p.wire.close()
+	large := strings.Repeat("x", 10_000)
+	for _, name := range names {
+		n := srv.Namespace(name)
+		eventually(t, "nobody in "+name, func() bool { return n.Len() == 0 })
+		for range 20 {
+			n.Emit(ctx, "missed", socketio.String(large))
+		}
+	}
+	again := poll(t, url)
+	for _, name := range names {
+		again.send(`0` + name + `,` + ticket(greetings[name].PID, offsets[name]))
+	}
+	for _, name := range names {
+		for range 20 {
+			again.expectEvent(`2` + name + `,["missed","` + large + `"]`)
+		}
+		if got := again.greeting(`0` + name + `,`); got != greetings[name] {
+			t.Errorf("not recovered in %s", name)
+		}
+	}
+}
+
+func TestWhoHasComeBackTakesNoPlaceOfTheAbsent(t *testing.T) {
+	n, url := recovering(t, func(c *socketio.Config) { c.Recovery.TakeOver, c.Recovery.MaxSessions = true, 3 }, socketio.Hooks{})
+	absent, restless := dial(t, url), dial(t, url)
+	away, here := absent.joinWith("/", ""), restless.joinWith("/", "")
+	n.Emit(ctx, "seen")
+	last := absent.expectEvent(`2["seen"]`)
+	absent.lose(n, away.SID)
+	for range 20 {
+		restless = dial(t, url)
+		if g, _ := restless.comeBack(ticket(here.PID, last)); g != here {
+			t.Fatal("who takes itself over is not recovered")
+		}
+	}
+	if g, _ := dial(t, url).comeBack(ticket(away.PID, last)); g != away {
+		t.Error("the only one that was absent is forgotten")
+	}
+}
+
+func TestALostClientComesBackWhileItsHookStillRuns(t *testing.T) {
+	goOn := make(chan bool)
+	n, url := recovering(t, nil, socketio.Hooks{Event: func(context.Context, *socketio.Socket, *socketio.Event) error {
+		<-goOn
+		return nil
+	}})
+	p := dial(t, url)
+	g := p.joinWith("/", "")
+	n.Emit(ctx, "seen")
+	last := p.expectEvent(`2["seen"]`)
+	p.send(`2["x"]`)
+	p.wire.close()
+	eventually(t, "the client to be recovered", func() bool {
+		again := dial(t, url) // before the server knows that the other one is lost it is a new one
+		got, _ := again.comeBack(ticket(g.PID, last))
+		return got == g
+	})
+	close(goOn)
+}
+
 func TestAClientThatComesBackGetsWhatItMissed(t *testing.T) {
 	recovered := make(chan bool, 2)
 	n, url := recovering(t, nil, socketio.Hooks{

@@ -39,12 +39,12 @@ type Socket struct {
 	floor uint64   // the number of the least offset it can be recovered from
 
 	// Guarded by the client's mu.
-	data    any
-	acks    map[uint64]ackWaiter
-	ctx     context.Context
-	cancel  context.CancelFunc
-	ended   bool
-	claimed bool // somebody tells its end, or has
+	data     any
+	acks     map[uint64]ackWaiter
+	ctx      context.Context
+	cancel   context.CancelFunc
+	ended    bool
+	quitting bool // its client's DISCONNECT has come
 }
 
 // ID returns the socket's id: unique, public, and the name of a room that it

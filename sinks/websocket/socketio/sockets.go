@@ -1,8 +1,7 @@
 package socketio
 
-// A socketSet is the sockets of one client by the name of their namespace, those
-// included that this side has disconnected. One socket, the common case, costs no map. The
-// zero value is empty.
+// A socketSet is the sockets of one client by the name of their namespace. One
+// socket, the common case, costs no map. The zero value is empty.
 type socketSet struct {
 	one  *Socket
 	more map[string]*Socket // the others
@@ -15,9 +14,9 @@ func (set *socketSet) get(name string) *Socket {
 	return set.more[name]
 }
 
-// add adds s, in place of one of its namespace.
+// add adds s, whose namespace must not be in the set.
 func (set *socketSet) add(s *Socket) {
-	if set.one == nil || set.one.namespace.name == s.namespace.name {
+	if set.one == nil {
 		set.one = s
 		return
 	}
@@ -27,14 +26,17 @@ func (set *socketSet) add(s *Socket) {
 	set.more[s.namespace.name] = s
 }
 
-// remove takes s out of the set, if it is in it.
-func (set *socketSet) remove(s *Socket) {
+// remove reports whether s was in the set.
+func (set *socketSet) remove(s *Socket) bool {
 	if set.one == s {
 		set.one = nil
+		return true
 	}
-	if set.more[s.namespace.name] == s {
-		delete(set.more, s.namespace.name)
+	if set.more[s.namespace.name] != s {
+		return false
 	}
+	delete(set.more, s.namespace.name)
+	return true
 }
 
 func (set *socketSet) len() int {
@@ -44,19 +46,16 @@ func (set *socketSet) len() int {
 	return len(set.more) + 1
 }
 
-// all returns the sockets that are still in their namespaces.
 func (set *socketSet) all() []*Socket {
 	if set.len() == 0 {
 		return nil
 	}
 	all := make([]*Socket, 0, set.len())
-	if set.one != nil && !set.one.claimed {
+	if set.one != nil {
 		all = append(all, set.one)
 	}
 	for _, s := range set.more {
-		if !s.claimed {
-			all = append(all, s)
-		}
+		all = append(all, s)
 	}
 	return all
 }
