@@ -26,7 +26,7 @@ type Client struct {
 	// mu guards the fields below. A namespace's lock is never taken within it.
 	mu          sync.Mutex
 	sockets     socketSet
-	expelled    names             // where this side has disconnected the client, which has not joined again
+	expelled    names             // where this side is disconnecting the client
 	knocks      map[string]*knock // CONNECTs being authorised, the latest for each namespace
 	authorising int               // Authorize hooks that run, those for earlier ones included
 	asking      context.Context   // theirs, while there are any
@@ -81,36 +81,40 @@ func (c *Client) receive(p parser.Packet) {
 			size += len(a)
 		}
 	}
-	if p.Type == parser.Disconnect {
-		c.note(p.Namespace)
-	}
-	if !c.inbox.put(c, func() { c.handle(p) }, size) {
-		c.fail(ReasonForcedServerClose, errStalled)
-	}
-}
-
-// note notes that the client leaves a namespace before it is the DISCONNECT's turn:
-// it does not want to come back, however its connection ends.
-func (c *Client) note(name string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s := c.sockets.get(name); s != nil {
-		s.quitting = true
-	}
-}
-
-// handle does what p says. A packet out of place ends the connection (section
-// B2), unless it was on its way when this side disconnected the socket.
-func (c *Client) handle(p parser.Packet) {
 	name, auth := p.Namespace, p.Data
 	if c.Revision() == 3 {
 		name, auth = splitQuery(p)
 	}
-	s, expelled := c.socket(name)
+	expected := c.expects(name, p.Type)
+	if !c.inbox.put(c, func() { c.handle(p, name, auth, expected) }, size) {
+		c.fail(ReasonForcedServerClose, errStalled)
+	}
+}
+
+// expects reports whether a packet that comes now for a namespace is in place: the
+// client has a socket there and has not said that it leaves, or its socket is just
+// being disconnected by this side. A DISCONNECT is noted before it is its turn:
+// its client does not want to come back, however its connection ends.
+func (c *Client) expects(name string, t parser.Type) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.sockets.get(name)
+	expected := s != nil && !s.quitting || c.expelled.has(name)
+	if s != nil && t == parser.Disconnect {
+		s.quitting = true
+	}
+	return expected
+}
+
+// handle does what p says. A packet out of place ends the connection (section
+// B2); one that was in place when it came was on its way when this side
+// disconnected the socket.
+func (c *Client) handle(p parser.Packet, name string, auth json.RawMessage, expected bool) {
+	s := c.socket(name)
 	switch {
 	case s == nil && p.Type == parser.Connect:
 		c.knock(name, auth)
-	case p.Type == parser.Connect, p.Type == parser.ConnectError, s == nil && !expelled:
+	case p.Type == parser.Connect, p.Type == parser.ConnectError, s == nil && !expected:
 		c.misplaced()
 	case s == nil:
 	case p.Type == parser.Disconnect:
@@ -163,12 +167,12 @@ func (c *Client) acknowledge(p parser.Packet) {
 	}
 }
 
-// socket returns the client's socket in the namespace called name; if there is
-// none, whether this side has disconnected it and the client may not know yet.
-func (c *Client) socket(name string) (s *Socket, expelled bool) {
+// socket returns the client's socket in the namespace called name, nil if it
+// is not there.
+func (c *Client) socket(name string) *Socket {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.sockets.get(name), c.expelled.has(name)
+	return c.sockets.get(name)
 }
 
 // write sends p past any namespace: the client is in none of that name.

@@ -166,7 +166,6 @@ func (c *Client) add(s *Socket) error {
 		return errNamespaces
 	}
 	c.sockets.add(s)
-	c.expelled.remove(s.namespace.name)
 	return nil
 }
 

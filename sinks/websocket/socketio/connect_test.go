@@ -354,7 +354,6 @@ func TestWhoWasDisconnectedIsInNoNamespace(t *testing.T) {
 		}
 		n.Socket(p.join(name)).Disconnect()
 		p.expect(`1` + name + `,`)
-		p.send(`2` + name + `,["on its way"]`)
 	}
 }
 

@@ -132,7 +132,6 @@ func TestWhatIsOnItsWayWhenASocketIsDisconnectedIsLeftAlone(t *testing.T) {
 		expected.Store(srv.Stats().Received + 3)
 		p.send(`2["bye"]`, `2["late"]`, `1`)
 		p.expect(`1`)
-		p.send(`2["late"]`)
 		if again := p.join("/"); again == first {
 			t.Error("the socket is the one that was disconnected")
 		}

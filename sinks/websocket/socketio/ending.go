@@ -125,20 +125,29 @@ func (c *Client) expel(s *Socket, done func()) bool {
 	}
 	s.namespace.expel(s, done)
 	s.retire()
-	c.inbox.post(c, func() { s.left(ReasonServerDisconnect) })
+	c.inbox.post(c, func() {
+		s.left(ReasonServerDisconnect)
+		c.forgive(s)
+	})
 	return true
 }
 
-// banish is claim for this side: what is on its way to s is not out of place until
-// the client joins again.
+// banish is claim for this side: what comes for s is not out of place until
+// forgive, when the client has been told.
 func (c *Client) banish(s *Socket) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	claimed := c.sockets.remove(s)
 	if claimed {
-		c.expelled.add(s.namespace.name, c.server.config.MaxNamespaces)
+		c.expelled.add(s.namespace.name)
 	}
 	return claimed
+}
+
+func (c *Client) forgive(s *Socket) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.expelled.remove(s.namespace.name)
 }
 
 // expelAll disconnects every socket, then ends the session. The session goes

@@ -8,16 +8,9 @@ func (n names) has(name string) bool {
 	return ok
 }
 
-// add adds name, in place of another if there are most already.
-func (n *names) add(name string, most int) {
+func (n *names) add(name string) {
 	if *n == nil {
 		*n = make(names)
-	}
-	for other := range *n {
-		if len(*n) < most {
-			break
-		}
-		delete(*n, other)
 	}
 	(*n)[name] = struct{}{}
 }
