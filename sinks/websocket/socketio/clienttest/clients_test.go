@@ -27,15 +27,24 @@ const patience = 2 * time.Minute
 var modes = []string{"polling", "websocket", "upgrade"}
 
 func TestJavaScriptClients(t *testing.T) {
-	node := require(t, "node")
-	if _, err := os.Stat("node_modules"); err != nil {
-		missing(t, "node_modules (run npm ci in this folder)")
-	}
+	node := javascript(t)
 	url, _ := conformance(t)
 	for _, client := range []string{"client-4.8", "client-4.2", "client-3.1", "client-2.5"} {
 		for _, mode := range modes {
 			t.Run(client+"/"+mode, func(t *testing.T) { run(t, ".", node, "client.mjs", client, mode, url) })
 		}
+	}
+	settles(t, url)
+}
+
+func TestAClientOfAServerUnderTheRaceDetector(t *testing.T) {
+	node := javascript(t)
+	if out, err := exec.Command(require(t, "go"), "env", "CGO_ENABLED").Output(); err != nil || strings.TrimSpace(string(out)) != "1" {
+		missing(t, "cgo, which the race detector needs")
+	}
+	url, _ := conformance(t, "-race")
+	for _, mode := range modes {
+		t.Run(mode, func(t *testing.T) { run(t, ".", node, "client.mjs", "client-4.8", mode, url) })
 	}
 	settles(t, url)
 }
@@ -53,6 +62,15 @@ func TestPythonClient(t *testing.T) {
 		t.Run(mode, func(t *testing.T) { run(t, ".", python, "client.py", mode, url) })
 	}
 	settles(t, url)
+}
+
+// javascript returns the path of Node, once the clients are there too.
+func javascript(t *testing.T) (node string) {
+	t.Helper()
+	if _, err := os.Stat("node_modules"); err != nil {
+		missing(t, "node_modules (run npm ci in this folder)")
+	}
+	return require(t, "node")
 }
 
 // missing skips the test, unless clients are required.
@@ -86,12 +104,14 @@ func run(t *testing.T, folder, program string, args ...string) {
 	}
 }
 
-// conformance builds and starts the conformance server, and returns where and
-// what it is. It must end by itself when told to.
-func conformance(t *testing.T) (url string, process *os.Process) {
+// conformance builds, with flags, and starts the conformance server, and returns
+// where and what it is. It must end by itself when told to, and without a report of
+// the race detector, which would be its exit code.
+func conformance(t *testing.T, flags ...string) (url string, process *os.Process) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "conformance")
-	run(t, ".", require(t, "go"), "build", "-o", binary, "../conformance")
+	args := append([]string{"build", "-o", binary}, flags...)
+	run(t, ".", require(t, "go"), append(args, "../conformance")...)
 	server := exec.Command(binary, "-listen", "127.0.0.1:0")
 	server.Stderr = os.Stderr
 	out, err := server.StdoutPipe()
