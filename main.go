@@ -108,6 +108,8 @@ func (s *settings) addPlugins() error {
 func (s *settings) share() {
 	s.http.Auth = s.auth.Auth
 	s.websocket.Origins = s.http.CORS.Origin
+	s.http.Server.TrustedProxies = append(s.http.Server.TrustedProxies, s.websocket.TrustedProxies...)
+	s.websocket.TrustedProxies = s.http.Server.TrustedProxies
 	if s.auth.APIKey == "" && s.http.Server.Host == "" {
 		s.http.Server.Host = "127.0.0.1"
 	}

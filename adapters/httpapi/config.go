@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/evosink/evosink/core/sink/remote"
 )
 
 // Config is what can be set about the HTTP side, a section per field. [Default] has the defaults.
@@ -28,6 +30,8 @@ type Server struct {
 	Type        string `koanf:"type" env:"SERVER_TYPE" help:"Protocol of the listener: http or https."`
 	Certificate string `koanf:"certificate" env:"SSL_CONF_FULLCHAIN" help:"PEM file with the certificate chain, for https."`
 	PrivateKey  string `koanf:"private_key" env:"SSL_CONF_PRIVKEY" help:"PEM file with the private key, for https."`
+
+	TrustedProxies []string `koanf:"trusted_proxies" env:"SERVER_TRUSTED_PROXIES" help:"Addresses and CIDR ranges of reverse proxies whose X-Forwarded-For tells the client's address."`
 
 	MaxBodyBytes  int64         `koanf:"max_body_bytes" help:"Largest request body in bytes; a larger one is answered with 413."`
 	BodyTimeout   time.Duration `koanf:"body_timeout" help:"How long a request's body may take to arrive."`
@@ -92,6 +96,7 @@ func (s Server) Validate() error {
 		check(s.Type == "http" || s.Type == "https", `type must be "http" or "https", not %q`, s.Type),
 		check(s.Type != "https" || s.Certificate != "" && s.PrivateKey != "", "type https needs certificate and private_key (SSL_CONF_FULLCHAIN, SSL_CONF_PRIVKEY)"),
 		check(s.URL == "" || isURL(s.URL), `url must be an http or https address like "https://api.example", not %q`, s.URL),
+		checkNetworks(s.TrustedProxies),
 		check(s.MaxBodyBytes > 0, "max_body_bytes must be above 0"),
 		check(s.BodyTimeout > 0, "body_timeout must be above 0"),
 		check(s.HeaderTimeout > 0, "header_timeout must be above 0"),
@@ -115,6 +120,13 @@ func (e Events) Validate() error {
 		check(e.MaxBatch > 0, "max_batch must be above 0"),
 		check(e.Timeout > 0, "timeout must be above 0"),
 	)
+}
+
+func checkNetworks(entries []string) error {
+	if _, err := remote.ParseNetworks(entries); err != nil {
+		return fmt.Errorf("trusted_proxies: %w", err)
+	}
+	return nil
 }
 
 func check(ok bool, format string, args ...any) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/remote"
 	"github.com/evosink/evosink/sinks/websocket/socketio"
 )
 
@@ -32,14 +33,14 @@ type visitor struct {
 // access decides who may join which namespace.
 type access struct {
 	directory sink.Directory
-	allowed   networks
-	proxies   networks
+	allowed   remote.Networks
+	proxies   remote.Networks
 }
 
 // visit takes what [access.principal] needs from a connection's first request.
 func (a *access) visit(r *http.Request) any {
-	addr, known := clientAddr(r, a.proxies)
-	return &visitor{key: requestKey(r), local: known && a.allowed.has(addr)}
+	client := remote.Resolve(r, a.proxies)
+	return &visitor{key: requestKey(r), local: client.Known() && a.allowed.Contains(client.Addr)}
 }
 
 // admit refuses a handshake that presents a wrong key. One without a key passes: the key may

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/evosink/evosink/core/sink/remote"
 )
 
 // Config configures the sink. Begin with [DefaultConfig].
@@ -11,7 +13,7 @@ type Config struct {
 	Enabled        bool          `koanf:"enabled" env:"WEBSOCKET_ENABLED" help:"Serve events to socket.io clients."`
 	GlobalEvents   bool          `koanf:"global_events" env:"WEBSOCKET_GLOBAL_EVENTS" help:"Emit every event of every instance on the namespace / (global mode)."`
 	AllowedHosts   []string      `koanf:"allowed_hosts" env:"WEBSOCKET_ALLOWED_HOSTS" help:"Addresses and CIDR ranges of clients that need no key, unless they come through a proxy. Default: loopback."`
-	TrustedProxies []string      `koanf:"trusted_proxies" env:"WEBSOCKET_TRUSTED_PROXIES" help:"Addresses and CIDR ranges of proxies whose X-Forwarded-For tells the client's address."`
+	TrustedProxies []string      `koanf:"trusted_proxies" env:"WEBSOCKET_TRUSTED_PROXIES" help:"Addresses and CIDR ranges of proxies whose X-Forwarded-For tells the client's address, beside those of SERVER_TRUSTED_PROXIES."`
 	PingInterval   time.Duration `koanf:"ping_interval" env:"WEBSOCKET_PING_INTERVAL" help:"Time between heartbeats."`
 	PingTimeout    time.Duration `koanf:"ping_timeout" env:"WEBSOCKET_PING_TIMEOUT" help:"How long a client may take to answer a heartbeat."`
 	ConnectTimeout time.Duration `koanf:"connect_timeout" env:"WEBSOCKET_CONNECT_TIMEOUT" help:"How long a connection may last without having joined a namespace."`
@@ -64,7 +66,7 @@ func (c *Config) Validate() error {
 		errs = append(errs, errors.New("recovery_bytes must be above 0 while recovery is on"))
 	}
 	for key, hosts := range map[string][]string{"allowed_hosts": c.AllowedHosts, "trusted_proxies": c.TrustedProxies} {
-		if _, err := parseNetworks(hosts); err != nil {
+		if _, err := remote.ParseNetworks(hosts); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", key, err))
 		}
 	}

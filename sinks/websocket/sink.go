@@ -34,6 +34,7 @@ import (
 
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/remote"
 	"github.com/evosink/evosink/sinks/websocket/engineio"
 	"github.com/evosink/evosink/sinks/websocket/internal/tasks"
 	"github.com/evosink/evosink/sinks/websocket/socketio"
@@ -88,8 +89,8 @@ func New(c Config, h sink.Host) (*Sink, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	allowed, _ := parseNetworks(c.AllowedHosts) // checked by Validate
-	proxies, _ := parseNetworks(c.TrustedProxies)
+	allowed, _ := remote.ParseNetworks(c.AllowedHosts) // checked by Validate
+	proxies, _ := remote.ParseNetworks(c.TrustedProxies)
 	s := &Sink{
 		log: h.Logger, directory: h.Directory, history: h.Log, reached: h.Reached, global: c.GlobalEvents,
 		codec:     h.Envelope,
