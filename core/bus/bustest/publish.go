@@ -20,6 +20,7 @@ var publishRules = []rule{
 			sent := newEvent("ação 日本", 0)
 			sent.Sender, sent.Origin, sent.ServerURL, sent.APIKey = "5511@s.whatsapp.net", "api", "https://api.example", "k"
 			sent.Sinks, sent.Data = []string{"webhook", "sqs"}, []byte("{\"a\" : 1.0,\n \"é\":\"\\u00e9\"}")
+			sent.Extras = []byte(`{"isLatest":true,"progress": 50}`)
 			if err := b.Publisher().Publish(bus.Topic(bus.Shard(sent.Instance, b.Shards())), bus.Message(sent)); err != nil {
 				t.failf("publish: %v", err)
 			}
