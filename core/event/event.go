@@ -53,12 +53,21 @@ func (e *Event) Validate() error {
 		text("id", e.ID, MaxID),
 		text("sender", e.Sender, MaxSender),
 		text("server_url", e.ServerURL, MaxURL),
+		e.validateTime(),
 		e.validateSinks(),
 		e.validateData(),
 		e.validateExtras(),
 	)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return nil
+}
+
+// validateTime lets pass what every engine and sink can hold: nanoseconds since 1970 in 64 bits. Zero is filled in later.
+func (e *Event) validateTime() error {
+	if !e.Time.IsZero() && (e.Time.Year() < 1970 || e.Time.Year() > 2261) {
+		return fmt.Errorf("date_time must lie between the years 1970 and 2261, not in %d", e.Time.Year())
 	}
 	return nil
 }
