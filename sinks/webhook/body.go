@@ -77,7 +77,9 @@ func appendCloudEvent(dst []byte, c event.Codec, e *event.Event) []byte {
 	if c.ExposeAPIKey {
 		attribute("apikey", e.APIKey)
 	}
-	attribute("extra", string(e.Extras))
+	if len(e.Extras) > 0 {
+		attribute("extra", string(event.AppendJSON(nil, e.Extras)))
+	}
 	attribute("datacontenttype", "application/json")
 	return append(event.AppendJSON(append(dst, `"data":`...), e.Data), '}')
 }
