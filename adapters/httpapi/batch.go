@@ -19,7 +19,7 @@ type batch struct {
 // split cuts a body into JSON values: one, those of an array, or several behind each other, of which NDJSON is a
 // case. The values share the body's memory or have their own.
 func (limits Events) split(body []byte) (batch, error) {
-	body = bytes.TrimSpace(event.WithoutBOM(body))
+	body = bytes.Trim(event.WithoutBOM(body), " \t\r\n")
 	var b batch
 	var err error
 	switch {

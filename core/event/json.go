@@ -25,11 +25,12 @@ func WithoutBOM(b []byte) []byte { return bytes.TrimPrefix(b, byteOrderMark) }
 // Its own errors are for the producer: b is not valid JSON, is no object, has more than [MaxKeys] keys, or has a key twice,
 // of which another reader may take the other one.
 func Members(b []byte, visit func(key string, value json.RawMessage) error) error {
-	b = bytes.TrimSpace(WithoutBOM(b))
+	b = WithoutBOM(b)
 	if !json.Valid(b) {
 		var v json.RawMessage
 		return fmt.Errorf("not valid JSON: %w", json.Unmarshal(b, &v))
 	}
+	b = bytes.Trim(b, space)
 	if string(b) == "null" {
 		return nil
 	}
@@ -67,7 +68,7 @@ func blank(b []byte, t reflect.Type, overwrite bool) (found bool) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	b = bytes.TrimSpace(b)
+	b = bytes.Trim(b, space)
 	if len(b) == 0 || reflect.PointerTo(t).Implements(unmarshaler) {
 		return false
 	}
@@ -164,12 +165,10 @@ func walk(b []byte, visit func(quoted, value []byte) error) error {
 	return nil
 }
 
-func trim(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\n' || b[0] == '\r' || b[0] == '\t') {
-		b = b[1:]
-	}
-	return b
-}
+// space is JSON's white space.
+const space = " \t\r\n"
+
+func trim(b []byte) []byte { return bytes.TrimLeft(b, space) }
 
 // One reports whether b is one JSON value with nothing but white space around it, judging by brackets and quotes only.
 func One(b []byte) bool {

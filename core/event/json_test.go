@@ -164,7 +164,7 @@ func FuzzAppendJSON(f *testing.F) {
 }
 
 func BenchmarkDecode(b *testing.B) {
-	body := []byte(`{"event":"messages.upsert","data":{"text":"` + strings.Repeat("hello ", 170) + `"},"sender":"5511@s.whatsapp.net","apikey":null}`)
+	body := []byte(`{"event":"messages.upsert","instance":"sales","data":{"text":"` + strings.Repeat("hello ", 170) + `"},"sender":"5511@s.whatsapp.net","apikey":null}`)
 	b.ReportAllocs()
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
