@@ -87,19 +87,18 @@ func (h *Hub) publish(ctx context.Context, events ...*event.Event) error {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	shards := h.opts.Bus.Shards()
 	byShard := make(map[int][]*message.Message, 1)
-	once := bus.Once(ctx)
 	for _, e := range events {
-		ctx := ctx
-		if e.ID == "" {
+		given := e.ID != ""
+		if !given {
 			e.ID = event.NewID()
-		} else {
-			ctx = once
 		}
 		if e.Time.IsZero() {
 			e.Time = now
 		}
 		m := bus.Message(e)
-		m.SetContext(ctx)
+		if m.SetContext(ctx); given {
+			m.SetContext(bus.Once(ctx))
+		}
 		shard := bus.Shard(e.Instance, shards)
 		byShard[shard] = append(byShard[shard], m)
 	}

@@ -114,11 +114,10 @@ func (e *Engine) tryAppend(shard int, messages []*message.Message) (room <-chan 
 	for i, m := range messages {
 		e.newest++
 		entries[i] = tail.Entry{Position: e.newest, Shard: shard, Message: m.Copy()}
-		e.ids.add(keyOf(m), e.newest)
+		e.ids.add(m, e.newest)
 	}
 	e.log.Append(entries...)
-	_, _, floor := e.log.After(tail.All, e.newest)
-	e.ids.forget(floor)
+	e.ids.forget(e.log.Floor())
 	return nil
 }
 
@@ -128,6 +127,19 @@ func (e *Engine) unknown(messages []*message.Message) []*message.Message {
 		return messages
 	}
 	var out []*message.Message
+	if e.ids.last == nil {
+		e.ids.last = map[key]int64{}
+		for position := int64(0); ; {
+			entries, _, _ := e.log.After(tail.All, position)
+			if len(entries) == 0 {
+				break
+			}
+			for _, entry := range entries {
+				position = entry.Position
+				e.ids.add(entry.Message, position)
+			}
+		}
+	}
 	seen := map[key]bool{}
 	for _, m := range messages {
 		k := keyOf(m)
@@ -140,7 +152,7 @@ func (e *Engine) unknown(messages []*message.Message) []*message.Message {
 	return out
 }
 
-// ids are the entries of the log by what they are known by.
+// ids are the entries of the log by what they are known by. They are kept from the first time on that somebody asks.
 type ids struct {
 	last  map[key]int64 // position of the last one
 	order []id          // oldest first
@@ -155,10 +167,11 @@ type id struct {
 
 func keyOf(m *message.Message) key { return key{bus.InstanceOf(m), m.UUID} }
 
-func (i *ids) add(k key, position int64) {
+func (i *ids) add(m *message.Message, position int64) {
 	if i.last == nil {
-		i.last = map[key]int64{}
+		return
 	}
+	k := keyOf(m)
 	i.last[k] = position
 	i.order = append(i.order, id{k, position})
 }
