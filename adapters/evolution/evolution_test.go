@@ -184,6 +184,7 @@ func TestWhatIsNoEvolutionGoEnvelopeIsRefusedInWords(t *testing.T) {
 		`{"event":"Message"}`:                   "not an Evolution Go envelope",
 		`{"data":{},"instanceName":"sales"}`:    "not an Evolution Go envelope",
 		`{"event":"Message","instanceName":[]}`: `"instanceName" must be a string`,
+		`{"event":"Message","instanceName":"sales","Data":{}}`: `the key "Data" must be written "data"`,
 	} {
 		_, err := evolution.DecodeGo([]byte(body))
 		if !errors.Is(err, event.ErrInvalid) || !strings.Contains(err.Error(), want) {

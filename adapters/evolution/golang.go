@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/evosink/evosink/core/event"
@@ -22,12 +24,14 @@ func DecodeGo(body []byte) (*event.Event, error) {
 	fields := map[string]*string{
 		"event": &e.Name, "instanceToken": &e.APIKey, "instanceId": &id, "instanceName": &e.Instance, "state": &state,
 	}
+	var has []string
 	err := event.Members(body, func(key string, value json.RawMessage) error {
+		has = append(has, key)
 		switch field := fields[key]; {
 		case field != nil:
 			var ok bool
-			if *field, ok = event.Text(value); !ok {
-				return fmt.Errorf("%q must be a string, got %s", key, event.Kind(value))
+			if *field, ok = event.JSONText(value); !ok {
+				return fmt.Errorf("%q must be a string, got %s", key, event.JSONKind(value))
 			}
 		case key == "data":
 			e.Data = value
@@ -36,6 +40,9 @@ func DecodeGo(body []byte) (*event.Event, error) {
 		}
 		return nil
 	})
+	if err == nil {
+		err = event.CheckSpelling(has, append(slices.Sorted(maps.Keys(fields)), "data")...)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", event.ErrInvalid, err)
 	}

@@ -27,7 +27,7 @@ func (limits Events) split(body []byte) (batch, error) {
 		return b, badRequest(`The body is empty; send {"event":"messages.upsert","data":{...}}, a list of such, or one per line`)
 	case body[0] == '[':
 		b.items, err = limits.array(body)
-	case event.One(body): // whether it is valid, decoding it tells
+	case event.IsJSONValue(body): // whether it is valid, decoding it tells
 		b = batch{[]json.RawMessage{body}, true}
 	default:
 		b.items, err = limits.sequence(body)

@@ -168,12 +168,12 @@ func AppendString(dst []byte, s string) []byte {
 func Decode(b []byte) (*Event, error) {
 	e := &Event{}
 	var named bool
-	var has, misspelt []string
+	var has []string
 	err := Members(b, func(key string, value json.RawMessage) (err error) {
 		has = append(has, key)
 		switch key {
 		case "event":
-			named = Kind(value) != "null"
+			named = JSONKind(value) != "null"
 			e.Name, err = textOf(key, value)
 			e.Name = Canonical(e.Name)
 		case "instance":
@@ -195,12 +195,9 @@ func Decode(b []byte) (*Event, error) {
 			e.ID, err = textOf(key, value)
 		case "sinks":
 			if json.Unmarshal(value, &e.Sinks) != nil {
-				err = fmt.Errorf("%q must be a list of strings, got %s", key, Kind(value))
+				err = fmt.Errorf("%q must be a list of strings, got %s", key, JSONKind(value))
 			}
 		default:
-			if shadows(key) != "" {
-				misspelt = append(misspelt, key)
-			}
 			e.AddExtra(key, value)
 		}
 		return err
@@ -208,10 +205,8 @@ func Decode(b []byte) (*Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	for _, key := range misspelt {
-		if own := shadows(key); !slices.Contains(has, own) && !slices.Contains(reserved, own) {
-			return nil, fmt.Errorf("%w: the key %q must be written %q", ErrInvalid, key, own)
-		}
+	if err := CheckSpelling(has, append([]string{"sinks"}, Keys...)...); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if !named {
 		return nil, fmt.Errorf(`%w: "event" is missing; give its name, like "messages.upsert"`, ErrInvalid)
@@ -223,9 +218,9 @@ func Decode(b []byte) (*Event, error) {
 }
 
 func textOf(key string, value json.RawMessage) (string, error) {
-	s, ok := Text(value)
+	s, ok := JSONText(value)
 	if !ok {
-		return "", fmt.Errorf("%q must be a string, got %s", key, Kind(value))
+		return "", fmt.Errorf("%q must be a string, got %s", key, JSONKind(value))
 	}
 	return s, nil
 }

@@ -141,7 +141,7 @@ func (e *Event) validateExtras() error {
 			len(e.Extras), MaxExtras)
 	case !utf8.Valid(e.Extras):
 		return errors.New("a key beside data is not valid UTF-8")
-	case Kind(e.Extras) != "object":
+	case JSONKind(e.Extras) != "object":
 		return errors.New("extras must be a JSON object")
 	}
 	return Members(e.Extras, func(key string, _ json.RawMessage) error {

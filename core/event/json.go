@@ -35,7 +35,7 @@ func Members(b []byte, visit func(key string, value json.RawMessage) error) erro
 		return nil
 	}
 	if b[0] != '{' {
-		return fmt.Errorf("expected a JSON object, got %s", Kind(b))
+		return fmt.Errorf("expected a JSON object, got %s", JSONKind(b))
 	}
 	var keys []string
 	return walk(b, func(quoted, value []byte) error {
@@ -49,6 +49,22 @@ func Members(b []byte, visit func(key string, value json.RawMessage) error) erro
 		keys = append(keys, key)
 		return visit(key, value)
 	})
+}
+
+// CheckSpelling reports a key among those given that differs from a known one in capitals only, if that one is not given: its value
+// would be lost without a word.
+func CheckSpelling(given []string, known ...string) error {
+	for _, want := range known {
+		if slices.Contains(given, want) {
+			continue
+		}
+		for _, key := range given {
+			if strings.EqualFold(key, want) {
+				return fmt.Errorf("the key %q must be written %q", key, want)
+			}
+		}
+	}
+	return nil
 }
 
 // Unmarshal is [json.Unmarshal] but for two things: keys match the fields of structs by their exact names ("Data" is not "data"), and
@@ -170,8 +186,8 @@ const space = " \t\r\n"
 
 func trim(b []byte) []byte { return bytes.TrimLeft(b, space) }
 
-// One reports whether b is one JSON value with nothing but white space around it, judging by brackets and quotes only.
-func One(b []byte) bool {
+// IsJSONValue reports whether b is one JSON value with nothing but white space around it, judging by brackets and quotes only.
+func IsJSONValue(b []byte) bool {
 	b = trim(b)
 	n := valueLen(b)
 	return n > 0 && len(trim(b[n:])) == 0
@@ -238,8 +254,8 @@ func unquote(quoted []byte) (s string) {
 	return s
 }
 
-// Kind names what a JSON value is: "object", "array", "string", "number", "bool" or "null".
-func Kind(value json.RawMessage) string {
+// JSONKind names what a JSON value is: "object", "array", "string", "number", "bool" or "null".
+func JSONKind(value json.RawMessage) string {
 	switch value = trim(value); {
 	case len(value) == 0:
 		return "nothing"
@@ -257,9 +273,9 @@ func Kind(value json.RawMessage) string {
 	return "number"
 }
 
-// Text reads a JSON string, or null as the empty one. ok is false for anything else.
-func Text(value json.RawMessage) (s string, ok bool) {
-	switch Kind(value) {
+// JSONText reads a JSON string, or null as the empty one. ok is false for anything else.
+func JSONText(value json.RawMessage) (s string, ok bool) {
+	switch JSONKind(value) {
 	case "string":
 		return unquote(value), true
 	case "null":
