@@ -183,7 +183,7 @@ func (q *Queue) Window(_ context.Context, key queue.Lane, after, until int64, li
 	var out []queue.Item
 	i, _ := l.find(after + 1)
 	for _, it := range l.items[i:] {
-		if bytes -= len(it.event.Data) + len(it.event.Extras); it.seq > until || len(out) == limit || bytes < 0 && len(out) > 0 {
+		if bytes -= len(it.event.Data); it.seq > until || len(out) == limit || bytes < 0 && len(out) > 0 {
 			break
 		}
 		out = append(out, queue.Item{Seq: it.seq, Scope: it.scope, At: it.at, Event: it.event.Event})

@@ -2,6 +2,10 @@ package e2e_test
 
 import (
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -26,7 +30,14 @@ func TestDateTimeCanBeEvolutionsLocalClock(t *testing.T) {
 
 // Evolution API 2.3.7 tells beside the data how far a history has come, and posts again when it got no answer in time.
 func TestARepeatedWebhookOfEvolutionReachesClientsOnceWithAllItsKeys(t *testing.T) {
-	dir, env := t.TempDir(), []string{"WEBSOCKET_ENABLED=true", "WEBSOCKET_GLOBAL_EVENTS=true"}
+	bodies := make(chan string, 16)
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		bodies <- string(body)
+	}))
+	defer receiver.Close()
+	dir, env := t.TempDir(), []string{"WEBSOCKET_ENABLED=true", "WEBSOCKET_GLOBAL_EVENTS=true",
+		"WEBHOOK_GLOBAL_ENABLED=true", "WEBHOOK_GLOBAL_URL=" + receiver.URL, "WEBHOOK_EVENTS_MESSAGES_SET=true"}
 	p := launch(t, dir, env...)
 	l := p.listen("")
 	post := func(progress int) string {
@@ -63,6 +74,16 @@ func TestARepeatedWebhookOfEvolutionReachesClientsOnceWithAllItsKeys(t *testing.
 	got := sets()
 	if len(got) != 2 || got[0].Progress != 50 || got[0].IsLatest || got[1].Progress != 100 || !got[1].IsLatest || got[0].ID == got[1].ID {
 		t.Errorf("the client got %+v, want progress 50 and 100 once each", got)
+	}
+	for _, want := range []string{`"isLatest":false,"progress":50}`, `"isLatest":true,"progress":100}`} {
+		select {
+		case got := <-bodies:
+			if !strings.HasSuffix(got, want) || strings.Count(got, "destination") != 1 {
+				t.Errorf("the webhook's receiver got %s, want %s at its end", got, want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("the webhook's receiver got nothing")
+		}
 	}
 	p.kill()
 	p = launch(t, dir, env...)
