@@ -17,12 +17,15 @@ import (
 // before the first is published. Those of one instance stay in order, also across calls that follow each other, and
 // are published together or not at all.
 //
+// An event that comes with an ID is published once: if the engine's log holds an event of its instance with that ID, Emit returns nil and
+// nothing happens, also when both are emitted at once and also after a restart. An engine whose log forgets, forgets that too.
+//
 // Emit fills in what an event lacks (ID, Time, ServerURL) and puts its name into wire form; afterwards the event belongs to the hub
 // and must not be changed.
 //
 // Errors wrap [event.ErrInvalid], [instances.ErrUnknown] (see Options.OnlyKnown), [bus.ErrTooLarge],
 // [bus.ErrOverloaded] when ctx ended before the engine took the event, [ErrClosed], or tell why the engine failed. After an
-// error an event may or may not have been published: emit it again with the same ID, consumers know it by that.
+// error an event may or may not have been published: emit it again with the same ID.
 func (h *Hub) Emit(ctx context.Context, events ...*event.Event) error {
 	if h.isClosed() {
 		return ErrClosed
@@ -85,14 +88,17 @@ func (h *Hub) publish(ctx context.Context, events ...*event.Event) error {
 	shards := h.opts.Bus.Shards()
 	byShard := make(map[int][]*message.Message, 1)
 	for _, e := range events {
-		if e.ID == "" {
+		given := e.ID != ""
+		if !given {
 			e.ID = event.NewID()
 		}
 		if e.Time.IsZero() {
 			e.Time = now
 		}
 		m := bus.Message(e)
-		m.SetContext(ctx)
+		if m.SetContext(ctx); given {
+			m.SetContext(bus.Once(ctx))
+		}
 		shard := bus.Shard(e.Instance, shards)
 		byShard[shard] = append(byShard[shard], m)
 	}

@@ -193,6 +193,43 @@ func TestOrderPerInstanceWithManyEmitters(t *testing.T) {
 	}
 }
 
+func TestAnEventThatComesWithAnIDReachesLiveSinksOnce(t *testing.T) {
+	var r recorder
+	hub, _ := start(t, core.Options{}, use("rec", &r, sink.Rule{Global: true}))
+	next(t, &r)
+	emit := func(events ...*event.Event) {
+		if err := hub.Emit(t.Context(), events...); err != nil {
+			t.Error(err)
+		}
+	}
+	given := func(instance, id string) *event.Event {
+		e := upsert(instance, 1)
+		e.ID = id
+		return e
+	}
+	first := upsert("sales", 1)
+	emit(first)
+	emit(given("sales", first.ID), given("sales", "x"), given("sales", "x"), given("sales", "y"))
+	var racing sync.WaitGroup
+	for range 8 {
+		racing.Go(func() { emit(given("sales", "z")) })
+	}
+	racing.Wait()
+	emit(given("other", "x"))
+	emit(upsert("sales", 1))
+	emit(given("sales", "last"))
+	got := map[string]int{}
+	for range 7 {
+		e := next(t, &r).Event
+		got[e.Instance+" "+e.ID]++
+	}
+	for _, key := range []string{"sales " + first.ID, "sales x", "sales y", "sales z", "other x", "sales last"} {
+		if got[key] != 1 {
+			t.Errorf("%s was delivered %d times; all: %v", key, got[key], got)
+		}
+	}
+}
+
 func TestAPanickingSinkHoldsUpNobody(t *testing.T) {
 	var bad, good recorder
 	bad.deliver = func(*sink.Delivery) error { panic("boom") }

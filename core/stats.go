@@ -8,7 +8,7 @@ import (
 
 // Stats are a hub's figures since it was made, for metrics. What waits for queued sinks is in [queue.Queue.Stats].
 type Stats struct {
-	Emitted uint64 // events that the engine took
+	Emitted uint64 // events that the engine took, repeated ones included
 	Sinks   []SinkStats
 	Engine  []sink.Measure // of a Bus that is a [sink.Measurer]
 }

@@ -12,7 +12,7 @@ import (
 
 // Config is the section "commands". Begin with [Default].
 type Config struct {
-	URL     string            `koanf:"url" env:"COMMANDS_URL" help:"Base address of the main API, which does clients' commands (socket.emit(\"send.message\", {...})); empty: clients only listen."`
+	URL     string            `koanf:"url" env:"COMMANDS_URL" help:"Base address of the main API, which does clients' commands (socket.emit(\"send.message\", {...})); empty: commands are answered with the code unavailable."`
 	Routes  map[string]string `koanf:"routes" env:"COMMANDS_ROUTES" help:"Route of the main API per command: \"POST /message/sendText/{instance}\". Those of Evolution API are there; an empty route takes one away."`
 	Timeout time.Duration     `koanf:"timeout" env:"COMMANDS_TIMEOUT" help:"How long the main API may take."`
 	// MaxAnswer bounds what is read of an answer.

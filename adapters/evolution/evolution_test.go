@@ -70,6 +70,32 @@ func TestTheSamePostHasTheSameIDAndAnotherOneHasNot(t *testing.T) {
 	}
 }
 
+// Evolution API 2.3.7 puts these beside the data of messages.set.
+func TestFurtherKeysAreCarriedAndPartOfWhatAnEventSays(t *testing.T) {
+	body := func(progress string) []byte {
+		return []byte(`{"isLatest":true,"progress":` + progress + `,"event":"messages.set","instance":"sales","data":[],
+			"destination":"https://sink.example/ingest/evolution?apikey=SECRET","date_time":"2025-10-21T11:00:39.512Z"}`)
+	}
+	e, err := evolution.DecodeAPI(body("50"))
+	if err != nil || string(e.Extras) != `{"isLatest":true,"progress":50}` {
+		t.Fatalf("%+v, %v", e, err)
+	}
+	if again, _ := evolution.DecodeAPI(body("50")); again.ID != e.ID {
+		t.Error("the same post got another id")
+	}
+	if other, _ := evolution.DecodeAPI(body("100")); other.ID == e.ID {
+		t.Error("two posts that differ in progress only have one id")
+	}
+	// The ids of events without such keys are those of earlier versions, so that a repetition across an upgrade is known.
+	if e, _ := evolution.DecodeAPI([]byte(apiBody)); e.ID != "6cfdd940-4a79-8058-b946-8a76b8c0fe8e" {
+		t.Errorf("the id of an event without further keys is now %s", e.ID)
+	}
+	g, err := evolution.DecodeGo([]byte(`{"event":"Message","data":{},"instanceName":"sales","Data":null,"server_url":"https://evil.example","jid":"5511"}`))
+	if err != nil || string(g.Data) != "{}" || g.ServerURL != "" || string(g.Extras) != `{"jid":"5511"}` {
+		t.Errorf("%+v, %v", g, err)
+	}
+}
+
 func TestTheErrorWebhookBelongsToNoInstance(t *testing.T) {
 	e, err := evolution.DecodeAPI([]byte(`{"event":"error","data":{"error":"Not Found","status":404},"date_time":"2025-10-21T11:00:39.512Z","api_key":"GLOBAL","server_url":"https://api.example"}`))
 	if err != nil || e.Instance != "" || e.APIKey != "" || strings.Contains(string(e.Data), "GLOBAL") {
@@ -158,6 +184,7 @@ func TestWhatIsNoEvolutionGoEnvelopeIsRefusedInWords(t *testing.T) {
 		`{"event":"Message"}`:                   "not an Evolution Go envelope",
 		`{"data":{},"instanceName":"sales"}`:    "not an Evolution Go envelope",
 		`{"event":"Message","instanceName":[]}`: `"instanceName" must be a string`,
+		`{"event":"Message","instanceName":"sales","Data":{}}`: `the key "Data" must be written "data"`,
 	} {
 		_, err := evolution.DecodeGo([]byte(body))
 		if !errors.Is(err, event.ErrInvalid) || !strings.Contains(err.Error(), want) {
@@ -169,6 +196,8 @@ func TestWhatIsNoEvolutionGoEnvelopeIsRefusedInWords(t *testing.T) {
 func FuzzDecodeAPI(f *testing.F) {
 	f.Add([]byte(apiBody))
 	f.Add([]byte(`{"event":"error","data":{}}`))
+	f.Add([]byte(`{"isLatest":true,"progress":50,"event":"messages.set","instance":"sales","data":[],"Data":null,"date_time":"2025-10-21T11:00:39.512Z"}`))
+	f.Add([]byte("\ufeff" + `{"event":"call","instance":"sales","data":"\ud800","server_url":"localhost:8080","Event":"x"}`))
 	f.Add([]byte(`{"event":"remove.instance","instance":"sales","data":null,"date_time":"2025-10-21T11:00:39.512Z"}`))
 	f.Fuzz(func(t *testing.T, body []byte) { checkDecoder(t, evolution.DecodeAPI, body) })
 }
@@ -176,6 +205,7 @@ func FuzzDecodeAPI(f *testing.F) {
 func FuzzDecodeGo(f *testing.F) {
 	f.Add([]byte(goBody))
 	f.Add([]byte(`{"event":"Receipt","state":"Read","data":{"MessageIDs":["3EB0"],"Timestamp":"2026-03-25T11:00:39Z"},"instanceName":"sales"}`))
+	f.Add([]byte("\ufeff" + `{"event":"Message","Event":"x","data":{"\ud800":1},"jid":"5511","instanceName":"sales"}`))
 	f.Add([]byte(`{"event":"Presence","state":"online","data":{ },"instanceId":"0f6f"}`))
 	f.Fuzz(func(t *testing.T, body []byte) { checkDecoder(t, evolution.DecodeGo, body) })
 }

@@ -3,46 +3,56 @@ package evolution
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/evosink/evosink/core/event"
 )
 
-// goEnvelope is evolution.md 6.2.
-type goEnvelope struct {
-	Event         string          `json:"event"`
-	Data          json.RawMessage `json:"data"`
-	InstanceToken string          `json:"instanceToken"`
-	InstanceID    string          `json:"instanceId"`
-	InstanceName  string          `json:"instanceName"`
-	State         string          `json:"state"`
-}
-
 // DecodeGo reads the envelope of Evolution Go. The instance is its name there, or its id if it has no name. The time is
 // the one that the data gives ("Timestamp" or "Info.Timestamp"); the envelope has none.
 //
 // "state", which stands beside the data of Receipt and Presence, moves into the data as its last
-// key, for an event has no other place for it; the bytes before it stay as they are.
+// key; the bytes before it stay as they are. Further keys become [event.Event.Extras]. Keys are exact, and none may be given twice.
 //
 // The event still needs [event.Event.Validate]. Errors wrap [event.ErrInvalid].
 func DecodeGo(body []byte) (*event.Event, error) {
-	var w goEnvelope
-	if err := json.Unmarshal(body, &w); err != nil {
-		return nil, fmt.Errorf("%w: %w", event.ErrInvalid, explain(err))
+	e := &event.Event{Origin: "evolution-go"}
+	var id, state string
+	fields := map[string]*string{
+		"event": &e.Name, "instanceToken": &e.APIKey, "instanceId": &id, "instanceName": &e.Instance, "state": &state,
 	}
-	name := w.InstanceName
-	if name == "" {
-		name = w.InstanceID
+	var has []string
+	err := event.Members(body, func(key string, value json.RawMessage) error {
+		has = append(has, key)
+		switch field := fields[key]; {
+		case field != nil:
+			var ok bool
+			if *field, ok = event.JSONText(value); !ok {
+				return fmt.Errorf("%q must be a string, got %s", key, event.JSONKind(value))
+			}
+		case key == "data":
+			e.Data = value
+		default:
+			e.AddExtra(key, value)
+		}
+		return nil
+	})
+	if err == nil {
+		err = event.CheckSpelling(has, append(slices.Sorted(maps.Keys(fields)), "data")...)
 	}
-	if w.Event == "" || name == "" {
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", event.ErrInvalid, err)
+	}
+	if e.Instance == "" {
+		e.Instance = id
+	}
+	if e.Name == "" || e.Instance == "" {
 		return nil, fmt.Errorf(`%w: "event", or both "instanceName" and "instanceId", are missing: this is not an Evolution Go envelope`, event.ErrInvalid)
 	}
-	e := &event.Event{
-		Name: event.Canonical(w.Event), Instance: name, Time: timeOf(w.Data),
-		Origin: "evolution-go", APIKey: w.InstanceToken, Data: withState(w.Data, w.State),
-	}
+	e.Name, e.Time, e.Data = event.Canonical(e.Name), timeOf(e.Data), withState(e.Data, state)
 	e.ID = identity(e)
 	return e, nil
 }
@@ -53,7 +63,7 @@ func timeOf(data json.RawMessage) time.Time {
 		Timestamp moment
 		Info      struct{ Timestamp moment }
 	}
-	_ = json.Unmarshal(data, &d) // data of another shape says nothing, which is what zero means
+	_ = event.Unmarshal(data, &d) // data of another shape says nothing, which is what zero means
 	at := time.Time(d.Timestamp)
 	if at.IsZero() {
 		at = time.Time(d.Info.Timestamp)
@@ -85,16 +95,4 @@ func withState(data json.RawMessage, state string) json.RawMessage {
 		out = append(out, ',')
 	}
 	return append(event.AppendString(append(out, `"state":`...), state), '}')
-}
-
-// explain turns encoding/json's errors into words for a producer.
-func explain(err error) error {
-	var mismatch *json.UnmarshalTypeError
-	switch {
-	case !errors.As(err, &mismatch):
-		return fmt.Errorf("not valid JSON: %w", err)
-	case mismatch.Field == "":
-		return fmt.Errorf("expected a JSON object, got %s", mismatch.Value)
-	}
-	return fmt.Errorf("%q must be a string, got %s", mismatch.Field, mismatch.Value)
 }

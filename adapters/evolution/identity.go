@@ -23,6 +23,9 @@ func identity(e *event.Event) string {
 	part([]byte(e.Instance))
 	part([]byte(e.Time.UTC().Format(time.RFC3339Nano)))
 	part(e.Data)
+	if len(e.Extras) > 0 {
+		part(e.Extras)
+	}
 	u := h.Sum(nil)
 	u[6], u[8] = u[6]&0x0f|0x80, u[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:16])

@@ -19,7 +19,7 @@ type batch struct {
 // split cuts a body into JSON values: one, those of an array, or several behind each other, of which NDJSON is a
 // case. The values share the body's memory or have their own.
 func (limits Events) split(body []byte) (batch, error) {
-	body = bytes.TrimSpace(body)
+	body = bytes.Trim(event.WithoutBOM(body), " \t\r\n")
 	var b batch
 	var err error
 	switch {
@@ -27,7 +27,7 @@ func (limits Events) split(body []byte) (batch, error) {
 		return b, badRequest(`The body is empty; send {"event":"messages.upsert","data":{...}}, a list of such, or one per line`)
 	case body[0] == '[':
 		b.items, err = limits.array(body)
-	case json.Valid(body):
+	case event.IsJSONValue(body): // whether it is valid, decoding it tells
 		b = batch{[]json.RawMessage{body}, true}
 	default:
 		b.items, err = limits.sequence(body)
@@ -100,8 +100,13 @@ func malformed(err error, dec *json.Decoder) error {
 func (b batch) events(fill func(*event.Event) error) ([]*event.Event, error) {
 	out := make([]*event.Event, 0, len(b.items))
 	var wrong []string
+	allowed := false // something is wrong beside what the caller may not say
 	for i, item := range b.items {
 		e, err := event.Decode(item)
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			return nil, badRequest(fmt.Sprintf("Malformed JSON: %s, behind byte %d", syntax, syntax.Offset))
+		}
 		if err == nil {
 			err = fill(e)
 		}
@@ -110,13 +115,18 @@ func (b batch) events(fill func(*event.Event) error) ([]*event.Event, error) {
 		}
 		if err != nil {
 			wrong = append(wrong, b.label(i, reasons(err))...)
+			var system errSystem
+			allowed = allowed || !errors.As(err, &system)
 		}
 		out = append(out, e)
 	}
-	if len(wrong) > 0 {
-		return nil, badRequest(atMost(maxViolations, wrong)...)
+	switch {
+	case len(wrong) == 0:
+		return out, nil
+	case !allowed:
+		return nil, forbidden(atMost(maxViolations, wrong)...)
 	}
-	return out, nil
+	return nil, badRequest(atMost(maxViolations, wrong)...)
 }
 
 // label says which event of several is meant.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
@@ -38,6 +39,14 @@ func (a *API) postEvents(w http.ResponseWriter, r *http.Request) error {
 			return fmt.Errorf("instance %.80q differs from the one in the path, %.80q; leave it out", e.Instance, name)
 		}
 		e.Instance, e.Origin = name, "api"
+		if err := a.may(e, who); err != nil {
+			return err
+		}
+		if who.Global && e.ServerURL != "" {
+			if err := event.ValidateServerURL(e.ServerURL); err != nil {
+				return err
+			}
+		}
 		a.complete(e, who)
 		return nil
 	})
@@ -72,10 +81,35 @@ func (a *API) emit(ctx context.Context, events ...*event.Event) error {
 	return a.opts.Emitter.Emit(ctx, events...)
 }
 
-// complete fills in what the server knows, and sees to it that no key is in the event that must not be: a token only if
+// errSystem is what the holder of an instance's token hears who emits what only the API itself may say.
+type errSystem string
+
+func (e errSystem) Error() string {
+	return fmt.Sprintf("%s is emitted by the API itself; an instance's token may not emit it, the global key may", string(e))
+}
+
+// maxAhead is how far ahead of now an instance's token may date an event. Evolution API writes its local clock as UTC, which is up to 14
+// hours ahead; a record of Kafka with a date far ahead would keep everybody's records of its topic from being cleaned up.
+const maxAhead = 24 * time.Hour
+
+// may reports why the caller must not emit an event. Consumers take what these say for the operator's word.
+func (a *API) may(e *event.Event, who caller) error {
+	switch {
+	case who.Global:
+		return nil
+	case event.System(e.Name):
+		return errSystem(e.Name)
+	case time.Until(e.Time) > maxAhead:
+		return fmt.Errorf("date_time %s is more than %s ahead", e.Time.Format(time.RFC3339), maxAhead)
+	}
+	return nil
+}
+
+// complete fills in what the server knows. To the holder of an instance's token the server's address is the server's, whatever the event says:
+// consumers call it back with the API's key. And it sees to it that no key is in the event that must not be: a token only if
 // consumers may see it, the global key and other instances' tokens never.
 func (a *API) complete(e *event.Event, who caller) {
-	if e.ServerURL == "" {
+	if e.ServerURL == "" || !who.Global {
 		e.ServerURL = a.opts.Config.Server.URL
 	}
 	if who.token != "" {

@@ -195,6 +195,108 @@ func TestTheTokenTravelsOnlyWhereConsumersMaySeeItAndTheGlobalKeyNever(t *testin
 	}
 }
 
+func TestByAnInstancesTokenTheServersAddressIsTheServers(t *testing.T) {
+	for _, c := range []struct{ key, configured, said, want string }{
+		{salesKey, "https://api.example", "https://evil.example", "https://api.example"},
+		{salesKey, "", "https://evil.example", ""},
+		{salesKey, "", "nonsense", ""},
+		{globalKey, "https://api.example", "https://other.example/v2", "https://other.example/v2"},
+		{globalKey, "https://api.example", "", "https://api.example"},
+	} {
+		for path, body := range map[string]string{
+			"/events/sales":     `{"event":"a.b","server_url":"` + c.said + `"}`,
+			"/ingest/evolution": `{"event":"a.b","instance":"sales","server_url":"` + c.said + `","apikey":"` + c.key + `"}`,
+		} {
+			s := newServer(t, func(o *httpapi.Options) { o.Config.Server.URL = c.configured })
+			s.do("POST", path, body, "apikey", c.key).says(t, 201)
+			if got := s.hub.events[0].ServerURL; got != c.want {
+				t.Errorf("%s by %s: server_url %q, configured %q, became %q", path, c.key, c.said, c.configured, got)
+			}
+		}
+	}
+	s := newServer(t)
+	s.do("POST", "/ingest/evolution", `{"event":"a.b","instance":"sales","server_url":"https://evil.example","apikey":"`+salesKey+`"}`).says(t, 201)
+	if got := s.hub.events[0].ServerURL; got != "" {
+		t.Errorf("by the token in the body server_url is %q", got)
+	}
+}
+
+func TestAServerURLThatIsNoAddressIsRefusedButInEvolutionsWebhooksLeftOut(t *testing.T) {
+	for _, url := range []string{"api.example", "localhost:8080", "ftp://api.example", "https://", "https:///x", "http://u:p@api.example", "https://a b",
+		"https://api.example?x=1", "https://api.example/#x", "javascript:alert(1)", "//api.example", "\u007f", "https://%zz"} {
+		s := newServer(t, func(o *httpapi.Options) { o.Config.Server.URL = "https://mine.example" })
+		s.admin("POST", "/events/sales", `{"event":"a.b","server_url":"`+url+`"}`).says(t, 400, `server_url must be a URL like \"https://api.example\"`)
+		if s.hub.names() != "" {
+			t.Errorf("emitted %s", s.hub.names())
+		}
+		s.admin("POST", "/ingest/evolution", `{"event":"a.b","instance":"sales","data":{},"server_url":"`+url+`"}`).says(t, 201)
+		if got := s.hub.events[0].ServerURL; got != "https://mine.example" {
+			t.Errorf("%q of Evolution became %q", url, got)
+		}
+	}
+}
+
+func TestNamesOfTheAPIItselfNeedTheGlobalKey(t *testing.T) {
+	for _, name := range []string{
+		"new.jwt", "NEW_JWT_TOKEN", "new-jwt", "New.JWT", "instance.delete", "INSTANCE_DELETE", "Instance-Delete", "in\u017ftance.delete", "instance.create",
+		"remove.instance", "LOGOUT_INSTANCE", "status-instance", "application.startup", "creds.update", "error", "ERRORS",
+	} {
+		s := newServer(t)
+		for path, body := range map[string]string{
+			"/events/sales":        `{"event":"` + name + `","data":{}}`,
+			"/ingest/evolution":    `{"event":"` + name + `","instance":"sales","data":{},"apikey":"` + salesKey + `"}`,
+			"/ingest/evolution-go": `{"event":"` + name + `","instanceName":"sales","data":{},"instanceToken":"` + salesKey + `"}`,
+		} {
+			s.do("POST", path, body, "apikey", salesKey).says(t, 403, "is emitted by the API itself", "the global key may")
+			s.admin("POST", path, body).says(t, 201)
+		}
+		s.do("POST", "/ingest/evolution", `{"event":"`+name+`","instance":"sales","data":{},"apikey":"`+salesKey+`"}`).says(t, 403)
+		if len(s.hub.events) != 3 {
+			t.Errorf("%s: %d events, want those by the global key", name, len(s.hub.events))
+		}
+	}
+	s := newServer(t)
+	s.do("POST", "/events/sales", `[{"event":"a.b"},{"event":"new.jwt"}]`, "apikey", salesKey).says(t, 403, "events[1]: new.jwt is emitted by")
+	s.do("POST", "/events/sales", `[{"event":"c d"},{"event":"new.jwt"}]`, "apikey", salesKey).says(t, 400, "events[1]: new.jwt is emitted by", "events[0]: event must not")
+	if s.hub.names() != "" {
+		t.Errorf("emitted %s", s.hub.names())
+	}
+	for _, name := range []string{"messages.upsert", "connection.update", "qrcode.updated", "LoggedOut", "my.instance.delete"} {
+		s.do("POST", "/events/sales", `{"event":"`+name+`"}`, "apikey", salesKey).says(t, 201)
+	}
+}
+
+func TestADateTimeFarAheadNeedsTheGlobalKey(t *testing.T) {
+	s := newServer(t)
+	at := func(d time.Duration) string {
+		return `{"event":"a.b","date_time":"` + time.Now().Add(d).UTC().Format(time.RFC3339) + `"}`
+	}
+	s.do("POST", "/events/sales", at(14*time.Hour), "apikey", salesKey).says(t, 201)
+	s.do("POST", "/events/sales", at(48*time.Hour), "apikey", salesKey).says(t, 400, "ahead")
+	s.admin("POST", "/events/sales", at(48*time.Hour)).says(t, 201)
+	for _, year := range []string{"0001", "1969", "2262", "9999"} {
+		s.admin("POST", "/events/sales", `{"event":"a.b","date_time":"`+year+`-05-01T00:00:00Z"}`).says(t, 400, "between the years 1970 and 2261")
+	}
+}
+
+func TestKeysAreExactAndAByteOrderMarkIsSkipped(t *testing.T) {
+	s := newServer(t)
+	s.admin("POST", "/events/sales", "\ufeff"+`{"event":"a.b","Event":"c.d","data":{"x":1},"Data":null,"isLatest":true}`).says(t, 201)
+	if e := s.hub.events[0]; e.Name != "a.b" || string(e.Data) != `{"x":1}` || string(e.Extras) != `{"isLatest":true}` {
+		t.Errorf("%+v", e)
+	}
+	s.admin("POST", "/events/sales", `[{"event":"a.b","Data":{"x":1}}]`).says(t, 400, `events[0]: the key \"Data\" must be written \"data\"`)
+	s.admin("POST", "/events/sales", "\ufeff"+`[{"event":"a.b"},{"event":"a.b","data":1,"data":2}]`).says(t, 400, `events[1]: \"data\" is given twice`)
+	s.admin("POST", "/events/sales", "\ufeff"+`{"event":"a.b"}`+"\n"+`{"event":"c.d"}`).says(t, 201)
+	s.admin("POST", "/ingest/evolution", "\ufeff"+webhook).says(t, 201)
+	s.admin("POST", "/ingest/evolution-go", "\ufeff"+`{"event":"Message","Event":"x","data":{},"instanceName":"sales"}`).says(t, 201)
+	s.admin("POST", "/websocket/set/sales", "\ufeff"+`{"enabled":true,"Enabled":false,"events":["CALL"],"Events":[]}`).says(t, 201, `"enabled":true`, `"events":["CALL"]`)
+	s.admin("POST", "/instance/token/sales", "\ufeff"+`{"Token":"chosen-by-a-key-that-is-none"}`).says(t, 201)
+	if _, _, ok := s.registry.Authenticate("chosen-by-a-key-that-is-none"); ok {
+		t.Error(`"Token" was taken for "token"`)
+	}
+}
+
 func TestACompressedBodyIsRefused(t *testing.T) {
 	s := newServer(t)
 	s.do("POST", "/events/sales", "x", "apikey", globalKey, "Content-Encoding", "gzip").says(t, 415, "Content-Encoding")

@@ -21,6 +21,9 @@ func (a *API) ingest(decode Decoder) handler {
 		if !who.May(e.Instance) {
 			return unauthorized()
 		}
+		if err := a.may(e, who); err != nil {
+			return err
+		}
 		a.complete(e, who)
 		if err := e.Validate(); err != nil {
 			return err

@@ -142,6 +142,8 @@ func FuzzPostEvents(f *testing.F) {
 	for _, seed := range []string{
 		`{"event":"messages.upsert","data":{"key":{"id":"3EB0"}}}`, `[{"event":"a"},{"event":"b","sinks":["websocket"]}]`,
 		"{\"event\":\"a\"}\n{\"event\":\"b\"}\n", `[{}]`, `[`, `{"event":"a","instance":"other"}`, `[[[[`, `{"event":"a"}]`, "[1,2", `{}x`, "\xff",
+		"\ufeff" + `{"event":"a","Event":"b","data":{"x":1},"Data":null,"isLatest":true}`, `{"event":"new.jwt","server_url":"localhost"}`,
+		`{"event":"a","data":"\ud800","data":1}`, "{}\f", `{"event":"a","date_time":"9999-01-01T00:00:00Z","api_key":"x"}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -152,6 +154,8 @@ func FuzzPostEvents(f *testing.F) {
 func FuzzIngest(f *testing.F) {
 	f.Add([]byte(webhook), true)
 	f.Add([]byte(`{"event":"Receipt","state":"Read","data":{"Timestamp":"2026-03-25T11:00:39Z"},"instanceName":"sales"}`), false)
+	f.Add([]byte("\ufeff"+`{"isLatest":true,"progress":50,"event":"messages.set","instance":"sales","data":[],"Data":null}`), true)
+	f.Add([]byte(`{"event":"Message","Event":"x","data":{"\ud800":1},"instanceName":"sales","server_url":"x","jid":1}`), false)
 	s := newServer(f)
 	f.Fuzz(func(t *testing.T, body []byte, api bool) {
 		path := "/ingest/evolution-go"

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -160,7 +159,7 @@ func (a *API) readToken(w http.ResponseWriter, r *http.Request) (string, error) 
 		Token string `json:"token"`
 	}
 	if len(strings.TrimSpace(string(body))) > 0 {
-		if err := json.Unmarshal(body, &req); err != nil {
+		if err := event.Unmarshal(body, &req); err != nil {
 			return "", badRequest(`The body must be empty or like {"token":"..."}: ` + err.Error())
 		}
 	}

@@ -45,6 +45,10 @@ func badRequest(messages ...string) *problem {
 	return &problem{status: http.StatusBadRequest, message: messages}
 }
 
+func forbidden(messages ...string) *problem {
+	return &problem{status: http.StatusForbidden, message: messages}
+}
+
 // violations is a bad request in the form of schema violations: a list in a list.
 func violations(messages []string) *problem {
 	return &problem{status: http.StatusBadRequest, message: [][]string{messages}}
@@ -73,9 +77,12 @@ func tooMany(message string) *problem {
 // problemOf turns an error of the core into an answer. What it does not know is the engine's failure.
 func problemOf(err error) *problem {
 	var p *problem
+	var system errSystem
 	switch {
 	case errors.As(err, &p):
 		return p
+	case errors.As(err, &system):
+		return forbidden(system.Error())
 	case errors.Is(err, event.ErrInvalid):
 		return badRequest(reasons(err)...)
 	case errors.Is(err, instances.ErrUnknown):

@@ -77,7 +77,7 @@ func compile(sinks []*settings, properties map[string]any, required string) (*sc
 
 // parse reads a body that is one JSON value.
 func parse(body []byte) (any, error) {
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(event.WithoutBOM(body)))
 	switch {
 	case errors.Is(err, io.EOF):
 		return nil, badRequest("The body is empty; it must be a JSON object")

@@ -10,6 +10,7 @@ package memory
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -30,6 +31,7 @@ type Engine struct {
 	mu sync.Mutex
 	// mu guards the fields below.
 	newest int64         // position of the last entry
+	ids    ids           // of the entries
 	room   chan struct{} // closed when a reader moves; nil while no publisher waits for that
 
 	store
@@ -101,6 +103,7 @@ func size(messages []*message.Message) (bytes int) {
 func (e *Engine) tryAppend(shard int, messages []*message.Message) (room <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	messages = e.unknown(messages)
 	if !e.log.Trim(e.config.MaxEvents-len(messages), e.config.MaxBytes-size(messages), e.log.Need) {
 		if e.room == nil {
 			e.room = make(chan struct{})
@@ -111,9 +114,77 @@ func (e *Engine) tryAppend(shard int, messages []*message.Message) (room <-chan 
 	for i, m := range messages {
 		e.newest++
 		entries[i] = tail.Entry{Position: e.newest, Shard: shard, Message: m.Copy()}
+		e.ids.add(m, e.newest)
 	}
 	e.log.Append(entries...)
+	e.ids.forget(e.log.Floor())
 	return nil
+}
+
+// unknown returns the messages without those marked by [bus.Once] that the log holds, or that come twice.
+func (e *Engine) unknown(messages []*message.Message) []*message.Message {
+	if !slices.ContainsFunc(messages, func(m *message.Message) bool { return bus.IsOnce(m.Context()) }) {
+		return messages
+	}
+	var out []*message.Message
+	if e.ids.last == nil {
+		e.ids.last = map[key]int64{}
+		for position := int64(0); ; {
+			entries, _, _ := e.log.After(tail.All, position)
+			if len(entries) == 0 {
+				break
+			}
+			for _, entry := range entries {
+				position = entry.Position
+				e.ids.add(entry.Message, position)
+			}
+		}
+	}
+	seen := map[key]bool{}
+	for _, m := range messages {
+		k := keyOf(m)
+		if bus.IsOnce(m.Context()) && (seen[k] || e.ids.last[k] > e.bornAt(k.instance)) {
+			continue
+		}
+		seen[k] = true
+		out = append(out, m)
+	}
+	return out
+}
+
+// ids are the entries of the log by what they are known by. They are kept from the first time on that somebody asks.
+type ids struct {
+	last  map[key]int64 // position of the last one
+	order []id          // oldest first
+}
+
+type key struct{ instance, id string }
+
+type id struct {
+	key
+	position int64
+}
+
+func keyOf(m *message.Message) key { return key{bus.InstanceOf(m), m.UUID} }
+
+func (i *ids) add(m *message.Message, position int64) {
+	if i.last == nil {
+		return
+	}
+	k := keyOf(m)
+	i.last[k] = position
+	i.order = append(i.order, id{k, position})
+}
+
+// forget drops the entries up to a position.
+func (i *ids) forget(floor int64) {
+	for len(i.order) > 0 && i.order[0].position <= floor {
+		if oldest := i.order[0]; i.last[oldest.key] == oldest.position {
+			delete(i.last, oldest.key)
+		}
+		i.order[0] = id{}
+		i.order = i.order[1:]
+	}
 }
 
 // moved tells waiting publishers that a reader needs less than before.

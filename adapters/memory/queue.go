@@ -115,7 +115,7 @@ func (q *Queue) remember(e queue.Entry) *stored {
 	s := &stored{Event: e.Event, at: e.At, lanes: map[queue.Lane]int64{}}
 	q.events[id] = s
 	q.seen = append(q.seen, s)
-	q.bytes += len(e.Event.Data)
+	q.bytes += len(e.Event.Data) + len(e.Event.Extras)
 	return s
 }
 
@@ -309,7 +309,7 @@ func (q *Queue) Sweep(_ context.Context, r queue.Retention) error {
 	for len(q.seen) > 0 && (len(q.seen) > r.Seen || q.bytes > r.SeenBytes || time.Since(q.seen[0].at) > r.SeenAge) {
 		s := q.seen[0]
 		q.seen[0] = nil
-		q.seen, q.bytes = q.seen[1:], q.bytes-len(s.Data)
+		q.seen, q.bytes = q.seen[1:], q.bytes-len(s.Data)-len(s.Extras)
 		if s.old = true; s.waiting == 0 {
 			delete(q.events, identity{s.Instance, s.ID})
 		}

@@ -46,6 +46,7 @@ type row struct {
 	entry    tail.Entry
 	instance string
 	metadata []byte
+	once     bool // see [bus.Once]
 }
 
 func (r row) bytes() int64 {
@@ -66,12 +67,13 @@ func (db *DB) encode(shard int, messages []*message.Message) ([]row, error) {
 			entry:    tail.Entry{Shard: shard, Message: m.Copy()},
 			instance: bus.InstanceOf(m),
 			metadata: encodeMetadata(m.Metadata),
+			once:     bus.IsOnce(m.Context()),
 		}
 	}
 	return rows, nil
 }
 
-// publication is the write that appends rows to the log.
+// publication is the write that appends rows to the log, but for those that are there already.
 func (db *DB) publication(rows []row) *write {
 	w := &write{}
 	for _, r := range rows {
@@ -79,31 +81,55 @@ func (db *DB) publication(rows []row) *write {
 	}
 	var at head
 	var now int64
+	inserted := make([]row, 0, len(rows))
 	w.apply = func(t *tx) error {
-		at, now = t.head, time.Now().UnixMilli()
-		for i := range rows {
-			if err := insert(t, &rows[i], now); err != nil {
+		at, now, inserted = t.head, time.Now().UnixMilli(), inserted[:0]
+		for _, r := range rows {
+			ok, err := insert(t, &r, now)
+			if err != nil {
 				return err
+			}
+			if ok {
+				inserted = append(inserted, r)
 			}
 		}
 		return nil
 	}
-	w.after = func() { db.published(rows, mark{position: at.position + 1, time: now, start: at.end}) }
+	w.after = func() {
+		if len(inserted) > 0 {
+			db.published(inserted, mark{position: at.position + 1, time: now, start: at.end})
+		}
+	}
 	return w
 }
 
-func insert(t *tx, r *row, now int64) error {
+const (
+	insertEntry = "INSERT INTO log (position, shard, time, start, id, instance, metadata, payload) "
+	insertOnce  = insertEntry + "SELECT ?1, ?3, ?4, ?5, ?6, ?2, ?7, ?8 WHERE NOT EXISTS (SELECT 1 FROM log WHERE id = ?6" + ofOwner + ")"
+)
+
+// insert returns false if the row is of an event that the log holds.
+func insert(t *tx, r *row, now int64) (ok bool, err error) {
 	r.entry.Position = t.head.position + 1
 	m := r.entry.Message
 	payload := m.Payload
 	if payload == nil {
 		payload = message.Payload{} // nil would be NULL
 	}
-	_, err := t.exec("INSERT INTO log (position, shard, time, start, id, instance, metadata, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-		r.entry.Position, r.entry.Shard, now, t.head.end, m.UUID, r.instance, r.metadata, []byte(payload))
+	query := insertEntry + "VALUES (?1, ?3, ?4, ?5, ?6, ?2, ?7, ?8)"
+	if r.once {
+		query = insertOnce
+	}
+	done, err := t.exec(query, r.entry.Position, r.instance, r.entry.Shard, now, t.head.end, m.UUID, r.metadata, []byte(payload))
+	if err != nil {
+		return false, err
+	}
+	if n, err := done.RowsAffected(); err != nil || n == 0 {
+		return false, err
+	}
 	t.head.position++
 	t.head.end += r.bytes()
-	return err
+	return true, nil
 }
 
 // published shows committed rows to subscriptions. first marks the first of them.

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -15,20 +16,30 @@ type storedEvent struct {
 	metadata, payload []byte
 }
 
-// eventFormat is the first byte of metadata; another layout gets another number.
-const eventFormat = 1
+// The first byte of metadata is the format; another layout gets another number.
+const (
+	eventFormat  = 1
+	extrasFormat = 2 // with the event's extras behind the rest
+)
 
 // encodeEvent writes the metadata as it is stored: the format, the time in Unix nanoseconds as a varint, and the
-// strings of the event, each with its length before it, the sinks last.
+// strings of the event, each with its length before it, then the sinks, then the extras if there are any.
 func encodeEvent(e *event.Event) storedEvent {
-	b := make([]byte, 0, 64+len(e.Name)+len(e.Instance)+len(e.Sender)+len(e.ServerURL)+len(e.Origin)+len(e.APIKey))
-	b = binary.AppendVarint(append(b, eventFormat), e.Time.UnixNano())
+	b := make([]byte, 0, 64+len(e.Name)+len(e.Instance)+len(e.Sender)+len(e.ServerURL)+len(e.Origin)+len(e.APIKey)+len(e.Extras))
+	format := byte(eventFormat)
+	if len(e.Extras) > 0 {
+		format = extrasFormat
+	}
+	b = binary.AppendVarint(append(b, format), e.Time.UnixNano())
 	for _, s := range [...]string{e.Name, e.Instance, e.Sender, e.ServerURL, e.Origin, e.APIKey} {
 		b = appendString(b, s)
 	}
 	b = binary.AppendUvarint(b, uint64(len(e.Sinks)))
 	for _, s := range e.Sinks {
 		b = appendString(b, s)
+	}
+	if format == extrasFormat {
+		b = appendString(b, string(e.Extras))
 	}
 	payload := []byte(e.Data)
 	if payload == nil {
@@ -47,10 +58,10 @@ func (s storedEvent) event() (*event.Event, error) {
 }
 
 func (s storedEvent) decode() (e *event.Event, err error) {
-	if len(s.metadata) == 0 || s.metadata[0] != eventFormat {
+	if len(s.metadata) == 0 || s.metadata[0] != eventFormat && s.metadata[0] != extrasFormat {
 		return nil, errMetadata
 	}
-	b := s.metadata[1:]
+	format, b := s.metadata[0], s.metadata[1:]
 	at, n := binary.Varint(b)
 	if n <= 0 {
 		return nil, errMetadata
@@ -72,6 +83,13 @@ func (s storedEvent) decode() (e *event.Event, err error) {
 			return nil, err
 		}
 		e.Sinks = append(e.Sinks, sink)
+	}
+	if format == extrasFormat {
+		var extras string
+		if extras, b, err = text(b); err != nil || extras == "" {
+			return nil, errMetadata
+		}
+		e.Extras = json.RawMessage(extras)
 	}
 	if len(b) > 0 {
 		return nil, errMetadata

@@ -19,6 +19,7 @@ func FuzzDecodeEvent(f *testing.F) {
 	}
 	f.Add(encodeEvent(full).metadata)
 	f.Add(encodeEvent(&event.Event{}).metadata)
+	f.Add(encodeEvent(&event.Event{Name: "messages.set", Extras: []byte(`{"isLatest":true}`)}).metadata)
 	f.Add([]byte{})
 	f.Add([]byte{eventFormat})
 	f.Add([]byte{2, 0})
@@ -40,6 +41,13 @@ func TestAnEventComesBackFromItsColumns(t *testing.T) {
 	s := encodeEvent(want)
 	if got, err := s.event(); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("came back as %+v, %v", got, err)
+	}
+	if s.metadata[0] != 1 {
+		t.Errorf("an event that an older program can read is stored in format %d", s.metadata[0])
+	}
+	want.Extras, want.Sinks = []byte(`{"isLatest":true,"progress":50}`), []string{"webhook"}
+	if got, err := encodeEvent(want).event(); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("with extras it came back as %+v, %v", got, err)
 	}
 	if !bytes.Equal(encodeEvent(&event.Event{}).payload, []byte{}) || encodeEvent(&event.Event{}).payload == nil {
 		t.Error("an event without data must be stored as empty, not as NULL")

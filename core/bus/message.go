@@ -22,6 +22,7 @@ const (
 	metaOrigin    = "origin"
 	metaAPIKey    = "apikey"
 	metaSinks     = "sinks"
+	metaExtras    = "extras"
 )
 
 // ErrUndecodable says that a message carries no event: something else wrote to the engine.
@@ -38,6 +39,7 @@ func Message(e *event.Event) *message.Message {
 	set(m, metaOrigin, e.Origin)
 	set(m, metaAPIKey, e.APIKey)
 	set(m, metaSinks, strings.Join(e.Sinks, "\n"))
+	set(m, metaExtras, string(e.Extras))
 	return m
 }
 
@@ -60,6 +62,9 @@ func Event(m *message.Message) (*event.Event, error) {
 	}
 	if s := m.Metadata[metaSinks]; s != "" {
 		e.Sinks = strings.Split(s, "\n")
+	}
+	if s := m.Metadata[metaExtras]; s != "" {
+		e.Extras = []byte(s)
 	}
 	if e.ID == "" || e.Name == "" || e.Instance == "" {
 		return nil, fmt.Errorf("%w: id, event or instance is missing", ErrUndecodable)

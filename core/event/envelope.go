@@ -2,7 +2,6 @@ package event
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -28,8 +27,8 @@ type Extra struct {
 	Value json.RawMessage
 }
 
-// Append appends the envelope of e, compact JSON around the untouched bytes of e.Data, to
-// dst and returns the extended slice. Keys without a value are left out as Evolution API
+// Append appends the envelope of e, compact JSON around the bytes of e.Data (see [AppendJSON]), to
+// dst and returns the extended slice. The members of e.Extras come last. Keys without a value are left out as Evolution API
 // does (server_url, sender); a key of neither the event nor extra is left out too.
 func (c Codec) Append(dst []byte, e *Event, extra ...Extra) []byte {
 	keys := c.Keys
@@ -49,7 +48,26 @@ func (c Codec) Append(dst []byte, e *Event, extra ...Extra) []byte {
 			dst = dst[:mark]
 		}
 	}
+	if len(e.Extras) > 0 {
+		dst = appendExtras(dst, len(dst) > start, e.Extras, keys)
+	}
 	return append(dst, '}')
+}
+
+// appendExtras appends the members of extras that none of the envelope's keys could be mistaken for.
+func appendExtras(dst []byte, behind bool, extras json.RawMessage, keys []string) []byte {
+	_ = Members(extras, func(key string, value json.RawMessage) error { // checked by Validate; what is no object has no members
+		if shadows(key, keys) != "" {
+			return nil
+		}
+		if behind {
+			dst = append(dst, ',')
+		}
+		behind = true
+		dst = AppendJSON(append(AppendString(dst, key), ':'), value)
+		return nil
+	})
+	return dst
 }
 
 // appendValue appends nothing when the key has no value.
@@ -60,7 +78,7 @@ func (c Codec) appendValue(dst []byte, key string, e *Event, extra []Extra) []by
 	case "instance":
 		return AppendString(dst, e.Instance)
 	case "data":
-		return appendData(dst, e.Data)
+		return AppendJSON(dst, e.Data)
 	case "server_url":
 		return appendUnlessEmpty(dst, e.ServerURL)
 	case "date_time":
@@ -98,13 +116,6 @@ func (c Codec) appendTime(dst []byte, t time.Time) []byte {
 	dst = append(dst, '"')
 	dst = t.In(zone).AppendFormat(dst, timeLayout)
 	return append(dst, '"')
-}
-
-func appendData(dst []byte, data json.RawMessage) []byte {
-	if len(data) == 0 {
-		return append(dst, "null"...)
-	}
-	return append(dst, data...)
 }
 
 func appendUnlessEmpty(dst []byte, s string) []byte {
@@ -147,44 +158,71 @@ func AppendString(dst []byte, s string) []byte {
 	return append(append(dst, s[start:]...), '"')
 }
 
-// wire is what a producer may send. Other keys are ignored: Evolution API's own
-// envelopes hold "destination" and more.
-type wire struct {
-	Event     *string         `json:"event"`
-	Instance  string          `json:"instance"`
-	Data      json.RawMessage `json:"data"`
-	ServerURL string          `json:"server_url"`
-	DateTime  string          `json:"date_time"`
-	Sender    string          `json:"sender"`
-	APIKey    *string         `json:"apikey"`
-	ID        string          `json:"id"`
-	Sinks     []string        `json:"sinks"`
-}
-
 // Decode reads an envelope: a JSON object with "event" and optionally instance, data, server_url,
 // date_time (RFC 3339), sender, apikey, id and sinks. The name comes back in wire
 // form whatever its spelling. It checks syntax and types only, see [Event.Validate]; what it
-// does not find stays zero. Errors wrap [ErrInvalid].
+// does not find stays zero. Other keys become [Event.Extras], see [Event.AddExtra]. Errors wrap [ErrInvalid].
+//
+// Keys are exact. One that differs from a key above in capitals only is an error if that key is missing, for its value would be lost;
+// beside that key it is left out. A key that is given twice is an error. b may begin with a byte order mark.
 func Decode(b []byte) (*Event, error) {
-	var w wire
-	if err := json.Unmarshal(b, &w); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, explain(err))
-	}
-	if w.Event == nil {
-		return nil, fmt.Errorf(`%w: "event" is missing; give its name, like "messages.upsert"`, ErrInvalid)
-	}
-	at, err := parseTime(w.DateTime)
+	e := &Event{}
+	var named bool
+	var has []string
+	err := Members(b, func(key string, value json.RawMessage) (err error) {
+		has = append(has, key)
+		switch key {
+		case "event":
+			named = JSONKind(value) != "null"
+			e.Name, err = textOf(key, value)
+			e.Name = Canonical(e.Name)
+		case "instance":
+			e.Instance, err = textOf(key, value)
+		case "data":
+			e.Data = value
+		case "server_url":
+			e.ServerURL, err = textOf(key, value)
+		case "date_time":
+			var at string
+			if at, err = textOf(key, value); err == nil {
+				e.Time, err = parseTime(at)
+			}
+		case "sender":
+			e.Sender, err = textOf(key, value)
+		case "apikey":
+			e.APIKey, err = textOf(key, value)
+		case "id":
+			e.ID, err = textOf(key, value)
+		case "sinks":
+			if json.Unmarshal(value, &e.Sinks) != nil {
+				err = fmt.Errorf("%q must be a list of strings, got %s", key, JSONKind(value))
+			}
+		default:
+			e.AddExtra(key, value)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	e := &Event{
-		ID: w.ID, Name: Canonical(*w.Event), Instance: w.Instance, Time: at,
-		Sender: w.Sender, ServerURL: w.ServerURL, Sinks: w.Sinks, Data: w.Data,
+	if err := CheckSpelling(has, append([]string{"sinks"}, Keys...)...); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if w.APIKey != nil {
-		e.APIKey = *w.APIKey
+	if !named {
+		return nil, fmt.Errorf(`%w: "event" is missing; give its name, like "messages.upsert"`, ErrInvalid)
+	}
+	if utf8.Valid(e.Data) {
+		e.checked = e.Data
 	}
 	return e, nil
+}
+
+func textOf(key string, value json.RawMessage) (string, error) {
+	s, ok := JSONText(value)
+	if !ok {
+		return "", fmt.Errorf("%q must be a string, got %s", key, JSONKind(value))
+	}
+	return s, nil
 }
 
 func parseTime(s string) (time.Time, error) {
@@ -197,17 +235,3 @@ func parseTime(s string) (time.Time, error) {
 	}
 	return t.UTC().Truncate(time.Millisecond), nil
 }
-
-// explain turns encoding/json's errors into words for a producer.
-func explain(err error) error {
-	var mismatch *json.UnmarshalTypeError
-	if !errors.As(err, &mismatch) {
-		return fmt.Errorf("not valid JSON: %w", err)
-	}
-	if mismatch.Field == "" {
-		return fmt.Errorf("expected a JSON object, got %s", mismatch.Value)
-	}
-	return fmt.Errorf("%q must be %s, got %s", mismatch.Field, kinds[mismatch.Type.Kind().String()], mismatch.Value)
-}
-
-var kinds = map[string]string{"string": "a string", "slice": "a list of strings", "ptr": "a string"}

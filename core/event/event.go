@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -18,6 +19,8 @@ const (
 	MaxID       = 128
 	MaxSender   = 256
 	MaxSinks    = 64
+	MaxURL      = 2048
+	MaxExtras   = 64 << 10 // of all keys of Extras together; there are at most [MaxKeys]
 )
 
 // An Event is something that happened to an instance of the API. It is immutable once
@@ -33,6 +36,9 @@ type Event struct {
 	APIKey    string          // the instance's token as the producer gave it; leaves only where configured
 	Sinks     []string        // only these sinks; empty means all ("integration" in Evolution API)
 	Data      json.RawMessage // the producer's bytes, never re-marshalled; empty means null
+	Extras    json.RawMessage // further keys of the producer's envelope, a JSON object: {"isLatest":true}; empty means none
+
+	checked json.RawMessage // Data as it was when it was found to be valid
 }
 
 // ErrInvalid marks every error of [Event.Validate].
@@ -46,12 +52,22 @@ func (e *Event) Validate() error {
 		ValidateInstance(e.Instance),
 		text("id", e.ID, MaxID),
 		text("sender", e.Sender, MaxSender),
-		text("server_url", e.ServerURL, 2048),
+		text("server_url", e.ServerURL, MaxURL),
+		e.validateTime(),
 		e.validateSinks(),
 		e.validateData(),
+		e.validateExtras(),
 	)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return nil
+}
+
+// validateTime lets pass what every engine and sink can hold: nanoseconds since 1970 in 64 bits. Zero is filled in later.
+func (e *Event) validateTime() error {
+	if !e.Time.IsZero() && (e.Time.Year() < 1970 || e.Time.Year() > 2261) {
+		return fmt.Errorf("date_time must lie between the years 1970 and 2261, not in %d", e.Time.Year())
 	}
 	return nil
 }
@@ -71,16 +87,79 @@ func (e *Event) validateSinks() error {
 	return nil
 }
 
+// validateData looks at the same data once only: what has passed is remembered.
 func (e *Event) validateData() error {
 	switch {
-	case len(e.Data) == 0:
+	case len(e.Data) == 0, len(e.Data) == len(e.checked) && &e.Data[0] == &e.checked[0]:
 		return nil
 	case !json.Valid(e.Data):
 		return errors.New("data is not valid JSON")
 	case !utf8.Valid(e.Data): // json.Valid lets it pass; a websocket does not
 		return errors.New("data is not valid UTF-8")
 	}
+	e.checked = e.Data
 	return nil
+}
+
+// reserved are keys of Evolution API's envelopes that are never carried: where a webhook was sent, which may hold a key, and the
+// server's global key.
+var reserved = []string{"destination", "api_key"}
+
+// shadows returns the key of ours that a reader may mistake key for: the same, or the same in other letters; "" if there is none.
+func shadows(key string, ours ...[]string) string {
+	for _, list := range append(ours, Keys, []string{"sinks"}, reserved) {
+		for _, own := range list {
+			if strings.EqualFold(own, key) {
+				return own
+			}
+		}
+	}
+	return ""
+}
+
+// AddExtra adds a key of the producer's envelope, and its value, to Extras. Keys that the envelope has itself, in whatever letters, are
+// left out, and so are those that must not travel: "destination" and "api_key" of Evolution API.
+func (e *Event) AddExtra(key string, value json.RawMessage) {
+	if shadows(key) != "" {
+		return
+	}
+	if len(e.Extras) == 0 {
+		e.Extras = append(e.Extras, '{')
+	} else {
+		e.Extras[len(e.Extras)-1] = ','
+	}
+	e.Extras = append(append(AppendString(e.Extras, key), ':'), value...)
+	e.Extras = append(e.Extras, '}')
+}
+
+func (e *Event) validateExtras() error {
+	switch {
+	case len(e.Extras) == 0:
+		return nil
+	case len(e.Extras) > MaxExtras:
+		return fmt.Errorf("the keys beside data that evosink does not know have %d bytes, at most %d are allowed; put them into data",
+			len(e.Extras), MaxExtras)
+	case !utf8.Valid(e.Extras):
+		return errors.New("a key beside data is not valid UTF-8")
+	case JSONKind(e.Extras) != "object":
+		return errors.New("extras must be a JSON object")
+	}
+	return Members(e.Extras, func(key string, _ json.RawMessage) error {
+		if own := shadows(key); own != "" {
+			return fmt.Errorf("extras must not hold %q: the envelope has %q", key, own)
+		}
+		return nil
+	})
+}
+
+// ValidateServerURL reports whether s may be an event's server_url: an absolute http or https URL without user, query and
+// fragment, for consumers put paths behind it.
+func ValidateServerURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.ContainsAny(s, "?# ") {
+		return fmt.Errorf(`server_url must be a URL like "https://api.example", not %.80q`, s)
+	}
+	return text("server_url", s, MaxURL)
 }
 
 // ValidateName reports whether name may name an event: 1 to [MaxName] bytes of UTF-8

@@ -70,6 +70,16 @@ func Known(name string) bool {
 	return ok
 }
 
+// system are the names by which the API itself tells of its instances' lives and keys, and of its own errors.
+var system = []string{
+	"application.startup", "instance.create", "instance.delete", "remove.instance", "logout.instance", "status.instance", "new.jwt",
+	"creds.update", "error",
+}
+
+// System reports whether name, in any spelling, is one that only the API itself may use: consumers act on what it says about instances
+// and their keys.
+func System(name string) bool { return slices.Contains(system, Canonical(name)) }
+
 var toConfig = strings.NewReplacer(".", "_", "-", "_")
 
 // ConfigName returns the spelling of settings and variables: "GROUP_PARTICIPANTS_UPDATE"

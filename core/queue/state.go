@@ -185,4 +185,4 @@ const (
 )
 
 // size is about what an item takes in memory.
-func (i Item) size() int { return 256 + len(i.Event.Data) }
+func (i Item) size() int { return 256 + len(i.Event.Data) + len(i.Event.Extras) }

@@ -25,7 +25,7 @@ const (
 	CodeInvalid      = "invalid"         // the command's data are not what they should be
 	CodeTooLarge     = "too_large"       // the command's data are too large
 	CodeTooFast      = "rate_limited"    // the caller sends too many commands
-	CodeUnavailable  = "unavailable"     // who would do it cannot be reached
+	CodeUnavailable  = "unavailable"     // no main API is configured, or it cannot be reached
 	CodeTimeout      = "timeout"         // it was not done in time; it may be done nevertheless
 	CodeFailed       = "failed"          // it was tried and failed
 )
@@ -60,7 +60,7 @@ func AsCommandError(err error) *CommandError {
 
 // A Commander takes commands of clients.
 type Commander interface {
-	// Handles reports whether anybody takes commands at all: otherwise a sink treats them as noise.
+	// Handles reports whether any command is handled: otherwise a sink answers every one with [CodeUnavailable].
 	Handles() bool
 	// Do has a command done and returns its answer, JSON. The caller has been authenticated and may act on the instance. Errors: see
 	// [AsCommandError].

@@ -62,7 +62,7 @@ func ParseSubscription(settings json.RawMessage) (Subscription, error) {
 	if len(settings) == 0 {
 		return s, nil
 	}
-	err := json.Unmarshal(settings, &s)
+	err := event.Unmarshal(settings, &s)
 	return s, err
 }
 

@@ -6,7 +6,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
+	osexec "os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -79,6 +81,37 @@ func TestAnswersBecomeTheMarksOfTheContract(t *testing.T) {
 	}
 	if err := s.Deliver(t.Context(), delivery("sales", "4", `"down"`)); !sink.IsUnavailable(err) {
 		t.Errorf("down: %v", err)
+	}
+}
+
+// strict acknowledges what Perl's JSON decoder reads, which is as strict as those of jq, PHP and Ruby, and says what it does not.
+const strict = `
+use JSON::PP; $| = 1;
+while (<STDIN>) {
+	my $line = eval { decode_json($_) };
+	if (!defined $line) { my ($id) = /"id":"(d-\d+)"/; print encode_json({type => "nack", id => $id, permanent => JSON::PP::true, error => $@}), "\n"; next }
+	my $type = $line->{type};
+	print encode_json({type => "ready", protocol => 1}), "\n" if $type eq "init";
+	print encode_json({type => "ack", id => $line->{id}}), "\n" if $type eq "event";
+	print encode_json({type => "pong"}), "\n" if $type eq "ping";
+	if ($type eq "drain") { print encode_json({type => "drained"}), "\n"; exit }
+}`
+
+func TestHalfOfASurrogatePairDoesNotStopAPluginInPerl(t *testing.T) {
+	perl, err := osexec.LookPath("perl")
+	if err != nil || osexec.Command(perl, "-MJSON::PP", "-e", "1").Run() != nil {
+		t.Skip("needs perl")
+	}
+	p := plugin(t, "")
+	p.Command, p.Args = perl, []string{"-e", strict}
+	s, _ := start(t, p)
+	health(t, s, "")
+	for i, data := range []string{`{"a":1}`, `{"text":"\ud800"}`, `["\uDC00\uD83D","\ud83d\ude00","\\ud800"]`, `{"\udfff":null}`} {
+		d := delivery("sales", fmt.Sprint(i), data)
+		d.Event.Extras = json.RawMessage(`{"progress":"\ud83d"}`)
+		if err := deliver(t, s, d); err != nil {
+			t.Errorf("%s: %v", data, err)
+		}
 	}
 }
 

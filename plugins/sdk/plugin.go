@@ -40,6 +40,7 @@ type Delivery struct {
 	ServerURL string
 	Settings  json.RawMessage // what the instance has set for this plugin, or null
 	Data      json.RawMessage // as the producer gave it
+	Extra     json.RawMessage // keys of the producer's envelope that evosink does not know, an object; nil if there are none
 }
 
 // set fills one field from a member of a line. Unknown ones are of a later version.
@@ -67,6 +68,8 @@ func (d *Delivery) set(key string, value []byte) (err error) {
 		d.Settings = value
 	case "data":
 		d.Data = value
+	case "extra":
+		d.Extra = value
 	}
 	return err
 }

@@ -84,7 +84,8 @@ func TestAPluginSpeaksTheProtocol(t *testing.T) {
 				if err := errors.Join(d.DecodeData(&data), d.DecodeSettings(&settings)); err != nil {
 					return err
 				}
-				if data.N != 7 || settings.Room != "a" || d.Key != "k" || d.Attempt != 2 || d.Instance != "sales" || d.Event != "call" {
+				if data.N != 7 || settings.Room != "a" || d.Key != "k" || d.Attempt != 2 || d.Instance != "sales" || d.Event != "call" ||
+					string(d.Extra) != `{"isLatest":true}` {
 					return fmt.Errorf("got %+v", d)
 				}
 				return nil
@@ -95,7 +96,7 @@ func TestAPluginSpeaksTheProtocol(t *testing.T) {
 		if config.URL != "http://x" {
 			t.Errorf("the configuration is %+v", config)
 		}
-		c.say(event("d-1", `,"later":[1]`))
+		c.say(event("d-1", `,"extra":{"isLatest":true},"later":[1]`))
 		c.hears(`{"type":"ack","id":"d-1"}`)
 		c.say(`{"type":"later"}`)
 		c.say(`{"type":"ping"}`)

@@ -106,6 +106,20 @@ func TestClientsCommandTheMainAPIThroughTheBinary(t *testing.T) {
 	}
 }
 
+func TestWithoutAMainAPIEveryCommandIsAnsweredToTheOfficialClient(t *testing.T) {
+	needs(t, "node_modules/socket.io-client")
+	p := launch(t, t.TempDir(), "WEBSOCKET_ENABLED=true")
+	p.must(201, "POST", "/instance/create", `{"instanceName":"sales","token":"sales-token-of-this-test","websocket":{"enabled":true}}`)
+	got := talk(t, "node", p.ws("/sales"), "sales-token-of-this-test")
+	for name, code := range map[string]string{
+		"done": "unavailable", "invalid": "unavailable", "unknown": "unavailable", "unacknowledged": "unavailable", "fast": "rate_limited", "large": "unavailable",
+	} {
+		if a := got[name]; a.OK || a.Error.Code != code {
+			t.Errorf("%s: %+v, want the code %s", name, a, code)
+		}
+	}
+}
+
 func TestClientsCommandTheLibraryExample(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "api")
 	if out, err := exec.Command("go", "build", "-o", binary, "github.com/evosink/evosink/plugins/examples/api").CombinedOutput(); err != nil {

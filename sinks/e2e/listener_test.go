@@ -22,6 +22,9 @@ type envelope struct {
 	ID       string          `json:"id"`
 	DateTime string          `json:"date_time"`
 	Data     json.RawMessage `json:"data"`
+
+	IsLatest bool `json:"isLatest"` // of messages.set, as are those of Evolution API 2.3.7
+	Progress int  `json:"progress"`
 }
 
 // listen joins the namespace / with the auth object given, and the global key.

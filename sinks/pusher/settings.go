@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -32,7 +33,7 @@ func normalize(block, previous json.RawMessage) (json.RawMessage, error) {
 		}
 	}
 	s.Enabled, s.Events = false, nil
-	if err := json.Unmarshal(block, &s); err != nil {
+	if err := event.Unmarshal(block, &s); err != nil {
 		return nil, errors.New("the settings must be an object like {\"enabled\":true,\"appId\":\"1\",\"key\":\"k\",\"secret\":\"s\",\"cluster\":\"sa1\",\"useTLS\":true,\"events\":[]}")
 	}
 	if s.Enabled {

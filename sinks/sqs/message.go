@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
@@ -54,8 +55,8 @@ func (s *Sink) message(ctx context.Context, d *sink.Delivery) (*message, error) 
 }
 
 func (m *message) setBody(body []byte) {
-	m.entry.MessageBody = aws.String(string(body))
-	m.size = len(body)
+	text := legal(string(body))
+	m.entry.MessageBody, m.size = &text, len(text)
 	for name, a := range m.entry.MessageAttributes {
 		m.size += len(name) + len(aws.ToString(a.DataType)) + len(aws.ToString(a.StringValue))
 	}
@@ -68,11 +69,22 @@ func (s *Sink) envelope(e *event.Event, dataType string) []byte {
 
 func quote(text string) json.RawMessage { return event.AppendString(nil, text) }
 
+// noncharacters are what SQS refuses in a text that JSON and the hub let pass; it refuses the whole request.
+var noncharacters = strings.NewReplacer("\ufffe", `\ufffe`, "\uffff", `\uffff`)
+
+// legal escapes, as in JSON, what SQS does not take. In a body that changes nothing for its readers.
+func legal(text string) string {
+	if !strings.Contains(text, "\xef\xbf") { // which both begin with
+		return text
+	}
+	return noncharacters.Replace(text)
+}
+
 func attributes(d *sink.Delivery) map[string]types.MessageAttributeValue {
 	out := map[string]types.MessageAttributeValue{}
 	for name, value := range map[string]string{"event": d.Event.Name, "instance": d.Event.Instance, "id": d.Event.ID, "key": d.Key, "attempt": strconv.Itoa(d.Attempt)} {
 		if value != "" {
-			out[name] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(value)}
+			out[name] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(legal(value))}
 		}
 	}
 	return out

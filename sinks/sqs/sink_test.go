@@ -147,6 +147,29 @@ func TestABatchKeepsTheOrderOfEachGroup(t *testing.T) {
 	}
 }
 
+func TestNoncharactersAndHalvesOfPairsReachTheQueueEscaped(t *testing.T) {
+	a := newAccount(t)
+	d := sinktest.NewDelivery(sink.Instance, a.name, "call")
+	d.Event.ID += "\ufffe"
+	d.Event.Data = json.RawMessage("{\"a\uffff\":\"x\ufffe\uffffy \ufffd \\ud800 \\\\\"}")
+	d.Event.Extras = json.RawMessage("{\"b\":\"\uffff\"}")
+	sinktest.Deliver(t, start(t, a.config()), d)
+	m := a.take(a.name+"_call.fifo", 1)[0]
+	if strings.ContainsAny(*m.Body, "\ufffe\uffff") || !strings.Contains(*m.Body, `{"a\uffff":"x\ufffe\uffffy `+"\ufffd"+` \ufffd \\"}`) {
+		t.Errorf("body %s", *m.Body)
+	}
+	var got struct {
+		Data map[string]string
+		B    string
+	}
+	if err := json.Unmarshal([]byte(*m.Body), &got); err != nil || got.Data["a\uffff"] != "x\ufffe\uffffy \ufffd \ufffd \\" || got.B != "\uffff" {
+		t.Errorf("it is read as %+q, %v", got, err)
+	}
+	if id := attribute(m, "id"); strings.ContainsAny(id, "\ufffe\uffff") || !strings.HasSuffix(id, `\ufffe`) {
+		t.Errorf("attribute id is %q", id)
+	}
+}
+
 func TestQueuesAreThereBeforeTheFirstEvent(t *testing.T) {
 	a := newAccount(t)
 	c := a.config()

@@ -3,7 +3,6 @@ package webhook
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/json"
 	"net/url"
 	"strings"
 	"sync"
@@ -58,7 +57,8 @@ func (h *hook) envelope(c event.Codec, e *event.Event, destination string) []byt
 }
 
 // appendCloudEvent writes the event as a CloudEvent: type is the wire name, source the instance at its API, and
-// sender, instance and apikey (if shown) are extension attributes.
+// sender, instance and apikey (if shown) are extension attributes. So is extra: the keys of the producer's envelope that evosink does not
+// know, as a text that holds a JSON object, for the names and values of attributes are restricted.
 func appendCloudEvent(dst []byte, c event.Codec, e *event.Event) []byte {
 	attribute := func(name, value string) {
 		if value != "" {
@@ -77,12 +77,11 @@ func appendCloudEvent(dst []byte, c event.Codec, e *event.Event) []byte {
 	if c.ExposeAPIKey {
 		attribute("apikey", e.APIKey)
 	}
-	attribute("datacontenttype", "application/json")
-	data := e.Data
-	if len(data) == 0 {
-		data = json.RawMessage("null")
+	if len(e.Extras) > 0 {
+		attribute("extra", string(event.AppendJSON(nil, e.Extras)))
 	}
-	return append(append(append(dst, `"data":`...), data...), '}')
+	attribute("datacontenttype", "application/json")
+	return append(event.AppendJSON(append(dst, `"data":`...), e.Data), '}')
 }
 
 // compressors are kept because each is most of a megabyte.

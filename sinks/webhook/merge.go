@@ -64,7 +64,7 @@ func (s *stored) merge(block json.RawMessage) (*stored, error) {
 	own := s.own()
 	out.Enabled, out.URLEvents = false, nil
 	in := input{stored: &out}
-	if err := json.Unmarshal(block, &in); err != nil {
+	if err := event.Unmarshal(block, &in); err != nil {
 		return nil, err
 	}
 	setIf(&out.ByEvents, in.ByEvents)
@@ -140,7 +140,7 @@ func entries(raw []json.RawMessage) ([]webhook, error) {
 			ID     string `json:"id"`
 			Secret string `json:"secret"`
 		}{webhook: webhook{Enabled: true}}
-		if err := json.Unmarshal(b, &in); err != nil {
+		if err := event.Unmarshal(b, &in); err != nil {
 			return nil, fmt.Errorf("webhooks[%d]: %w", i, explain(err))
 		}
 		w := in.webhook

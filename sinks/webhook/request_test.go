@@ -60,6 +60,18 @@ func TestRequestsLookLikeThis(t *testing.T) {
 			target: "instance", settings: `{"url":"URL","enabled":true,"events":[],"format":"cloudevents","secrets":["plain secret"]}`,
 			change: func(d *sink.Delivery) { d.Event.Instance = "são paulo" },
 		},
+		"cloudevents-extra": {
+			target: "instance", settings: `{"url":"URL","enabled":true,"events":[],"format":"cloudevents"}`,
+			change: func(d *sink.Delivery) {
+				d.Event.Extras, d.Event.Data = json.RawMessage(`{"isLatest":true,"specversion":"x"}`), json.RawMessage(`{"a":"\ud800"}`)
+			},
+		},
+		"instance-extra": {
+			target: "instance", settings: `{"url":"URL/hook","enabled":true,"events":[]}`,
+			change: func(d *sink.Delivery) {
+				d.Event.Extras, d.Event.Data = json.RawMessage(`{"isLatest":true,"destination":"x"}`), json.RawMessage(`{"a":"\ud800"}`)
+			},
+		},
 		"cloudevents-bare": {
 			target: "instance", settings: `{"url":"URL","enabled":true,"events":[],"format":"cloudevents"}`,
 			change: func(d *sink.Delivery) {

@@ -101,7 +101,7 @@ func parseAuth(raw json.RawMessage) (auth, error) {
 	if len(raw) == 0 {
 		return a, nil
 	}
-	if err := json.Unmarshal(raw, &a); err != nil {
+	if err := event.Unmarshal(raw, &a); err != nil {
 		return a, errors.New(`auth must be like {"apikey": "…", "events": ["messages.upsert"], "since": "<event id>"}`)
 	}
 	for i, name := range a.Events {

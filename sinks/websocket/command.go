@@ -31,12 +31,9 @@ type reply struct {
 	Error   *sink.CommandError `json:"error,omitempty"`
 }
 
-// command handles what a client emits. Where nobody takes commands, what is emitted without asking for an acknowledgement is ignored,
-// as in Evolution API (evolution.md 4.5); anything else is answered.
+// command handles what a client emits. It is always answered, also where no commands are configured: a client
+// that is not told waits for ever.
 func (s *Sink) command(ctx context.Context, k *socketio.Socket, e *socketio.Event) error {
-	if (s.commander == nil || !s.commander.Handles()) && !e.WantsAck() {
-		return nil
-	}
 	result, err := s.do(ctx, k, e)
 	r := reply{OK: err == nil, Result: result}
 	if err != nil {
@@ -67,8 +64,12 @@ func acknowledge(ctx context.Context, e *socketio.Event, r reply) error {
 
 // do checks a command and has it done.
 func (s *Sink) do(ctx context.Context, k *socketio.Socket, e *socketio.Event) (json.RawMessage, error) {
+	if !s.allow(k.Client().Value.(*visitor)) {
+		return nil, sink.CommandErrorf(sink.CodeTooFast, "more than %g commands per second", s.commands.rate)
+	}
 	if s.commander == nil || !s.commander.Handles() {
-		return nil, sink.CommandErrorf(sink.CodeUnknown, "commands are not configured here")
+		return nil, sink.CommandErrorf(sink.CodeUnavailable,
+			"this server takes no commands: its operator sets the main API's address, COMMANDS_URL")
 	}
 	c, err := s.check(k, e)
 	if err != nil {
@@ -85,9 +86,6 @@ func (s *Sink) check(k *socketio.Socket, e *socketio.Event) (sink.Command, error
 	p, ok := s.directory.Authenticate(m.key) // once more: the key may have been replaced since
 	if !ok {
 		return sink.Command{}, sink.CommandErrorf(sink.CodeUnauthorized, "commands need a key: connect with auth {apikey: …}")
-	}
-	if !s.allow(k.Client().Value.(*visitor)) {
-		return sink.Command{}, sink.CommandErrorf(sink.CodeTooFast, "more than %g commands per second", s.commands.rate)
 	}
 	data, err := s.data(e)
 	if err != nil {
@@ -132,7 +130,7 @@ func instanceIn(data json.RawMessage) string {
 	var d struct {
 		Instance string `json:"instance"`
 	}
-	if json.Unmarshal(data, &d) != nil {
+	if event.Unmarshal(data, &d) != nil {
 		return ""
 	}
 	return d.Instance

@@ -118,17 +118,33 @@ func TestCommandsAreLimitedByRate(t *testing.T) {
 	}
 }
 
-func TestWithoutHandlersEmitsAreIgnoredAsToday(t *testing.T) {
-	h, c := commanding(t, "&apikey=token-of-a", "/a", noHosts)
+func TestWithoutHandlersACommandIsAnsweredAsUnavailable(t *testing.T) {
+	h, c := commanding(t, "&apikey=token-of-a", "/a", func(c *evosocket.Config) { c.AllowedHosts, c.CommandRate = nil, 2 })
 	c.emit(`42/a,["send.message",{"message":"Hello, World!"}]`)
+	e := c.await(1)[0]
+	if e.name != "command.error" || string(e.data["command"]) != `"send.message"` || string(e.data["ok"]) != "false" ||
+		!strings.Contains(string(e.data["error"]), `"code":"unavailable"`) {
+		t.Errorf("without acknowledgement: %s %s", e.name, e.data)
+	}
 	c.emit(`42/a,1["send.message",{}]`)
-	if got := c.frame(); !strings.Contains(got, "unknown_command") {
-		t.Errorf("who waits for an acknowledgement gets %s", got)
+	if got := c.frame(); !strings.HasPrefix(got, `43/a,1[{"ok":false,"error":{"code":"unavailable"`) {
+		t.Errorf("with acknowledgement: %s", got)
+	}
+	for range 6 {
+		c.emit(`42/a,1["send.message",{}]`)
+	}
+	refused := 0
+	for range 6 {
+		if strings.Contains(c.frame(), "rate_limited") {
+			refused++
+		}
+	}
+	if refused < 3 {
+		t.Errorf("%d of a burst of 8 were over the rate of 2 per second", refused)
 	}
 	id := h.emit("a", "call", `1`)
-	c.await(1)
-	if ids := c.ids(); ids[0] != id {
-		t.Errorf("got %v", ids)
+	if e := c.await(2)[1]; string(e.data["id"]) != `"`+id+`"` {
+		t.Errorf("the event behind them is %s %s", e.name, e.data)
 	}
 }
 

@@ -34,6 +34,7 @@ var faults = map[string]fault{
 	"shares messages":               {"subscriptions_get_copies_of_their_own", subscribing(shared())},
 	"replays to broadcasts":         {"a_broadcast_begins_with_what_is_published_from_then_on", func(b bus.Bus) bus.Bus { return fromStart{b} }},
 	"ignores contexts":              {"an_ended_context_publishes_nothing", func(b bus.Bus) bus.Bus { return deaf{b} }},
+	"publishes again":               {"an_event_that_is_to_be_published_once_is", func(b bus.Bus) bus.Bus { return deaf{b} }},
 	"takes anything":                {"an_event_over_the_limit_is_refused_with_its_whole_call", func(b bus.Bus) bus.Bus { return b }},
 	"leaks when closed":             {"a_closed_bus_refuses_everything_with_ErrClosed", func(b bus.Bus) bus.Bus { return &leaking{Bus: b} }},
 	"forgets its groups":            {"a_group_goes_on_behind_its_last_ack_when_the_log_is_opened_again", renaming()},

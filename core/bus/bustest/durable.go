@@ -56,6 +56,24 @@ var durableRules = []rule{
 			t.take(c, "a", 3)
 		},
 	},
+	{
+		"an event that is to be published once is, also when the log is opened again",
+		"a producer that was cut off by a restart posts again, and the first post may have been stored",
+		func(t *trial) {
+			t.durable()
+			b := t.open("n1")
+			t.publish(b, "a", 0, 1)
+			t.once(b, "a", "a#1")
+			t.close(b)
+			b = t.open("n1")
+			c := t.broadcast(b)
+			t.once(b, "a", "a#0")
+			t.once(b, "a", "a#1")
+			t.publish(b, "a", 2, 3)
+			t.take(c, "a", 2)
+			t.quiet(c)
+		},
+	},
 }
 
 func (t *trial) durable() {

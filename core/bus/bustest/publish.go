@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+
+	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/evosink/evosink/core/bus"
 )
@@ -20,6 +23,7 @@ var publishRules = []rule{
 			sent := newEvent("ação 日本", 0)
 			sent.Sender, sent.Origin, sent.ServerURL, sent.APIKey = "5511@s.whatsapp.net", "api", "https://api.example", "k"
 			sent.Sinks, sent.Data = []string{"webhook", "sqs"}, []byte("{\"a\" : 1.0,\n \"é\":\"\\u00e9\"}")
+			sent.Extras = []byte(`{"isLatest":true,"progress": 50}`)
 			if err := b.Publisher().Publish(bus.Topic(bus.Shard(sent.Instance, b.Shards())), bus.Message(sent)); err != nil {
 				t.failf("publish: %v", err)
 			}
@@ -84,6 +88,57 @@ var publishRules = []rule{
 		},
 	},
 	{
+		"an event that is to be published once is",
+		"a producer that got no answer posts again, maybe while the first post is under way; live clients are not to see the event twice",
+		func(t *trial) {
+			b := t.open("n1")
+			c := t.broadcast(b)
+			t.publish(b, "a", 0, 1)
+			t.once(b, "a", "a#0")               // was not marked, but is there
+			t.once(b, "a", "a#1", "a#1", "a#2") // twice in a call
+			t.once(b, "a", "a#2", "a#3")        // known beside new
+			t.once(b, "other", "a#0")           // an id is its instance's
+			var racing sync.WaitGroup
+			for range 8 {
+				racing.Go(func() { t.once(b, "a", "a#4") })
+			}
+			racing.Wait()
+			t.publish(b, "a", 5, 6)
+			got := map[string][]string{}
+			for range 7 {
+				m := t.next(c)
+				got[bus.InstanceOf(m)] = append(got[bus.InstanceOf(m)], m.UUID)
+				m.Ack()
+			}
+			if want := []string{"a#0", "a#1", "a#2", "a#3", "a#4", "a#5"}; !slices.Equal(got["a"], want) || len(got["other"]) != 1 {
+				t.failf("got %v, want %v of a and one of other", got, want)
+			}
+			t.quiet(c)
+		},
+	},
+	{
+		"what a former instance of the name has published counts for nothing",
+		"the new owner of a name must be able to publish whatever ids the old one used",
+		func(t *trial) {
+			if t.log.Create == nil {
+				t.Skip("the engine keeps no instances")
+			}
+			b := t.open("n1")
+			c := t.broadcast(b)
+			for _, change := range []func(bus.Bus, string) error{t.log.Create, t.log.Delete, t.log.Create} {
+				if err := change(b, "a"); err != nil {
+					t.failf("create or delete: %v", err)
+				}
+				t.once(b, "a", "a#0")
+				t.once(b, "a", "a#0")
+			}
+			for range 3 {
+				t.take(c, "a", 0)
+			}
+			t.quiet(c)
+		},
+	},
+	{
 		"an unknown topic is an error",
 		"a wrong topic is a mistake of the caller and must not vanish",
 		func(t *trial) {
@@ -131,6 +186,21 @@ var publishRules = []rule{
 			t.take(c, "a", 0)
 		},
 	},
+}
+
+// once publishes events with these ids in one call, marked by [bus.Once].
+func (t *trial) once(b bus.Bus, instance string, ids ...string) {
+	var messages []*message.Message
+	for _, id := range ids {
+		e := newEvent(instance, 0)
+		e.ID = id
+		m := bus.Message(e)
+		m.SetContext(bus.Once(t.ctx))
+		messages = append(messages, m)
+	}
+	if err := b.Publisher().Publish(bus.Topic(bus.Shard(instance, b.Shards())), messages...); err != nil {
+		t.Errorf("publish %v once: %v", ids, err)
+	}
 }
 
 // crowd publishes n events of each of the instances at once, each instance from one goroutine, and returns the instances' number times n.

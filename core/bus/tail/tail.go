@@ -82,6 +82,13 @@ func (t *Tail) Newest() int64 {
 	return t.newest
 }
 
+// Floor returns the position up to which entries have left the tail.
+func (t *Tail) Floor() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.strand(All).floor
+}
+
 // After returns the next entries of a shard, or of all, behind a position, oldest first. If there is none, wake is closed
 // as soon as there is one. If floor is above position, entries up to floor may be missing: they have left the tail.
 func (t *Tail) After(shard int, position int64) (entries []Entry, wake <-chan struct{}, floor int64) {

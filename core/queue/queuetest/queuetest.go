@@ -85,7 +85,8 @@ func newEvent(instance, id string) *event.Event {
 	return &event.Event{
 		ID: id, Name: "messages.upsert", Instance: instance, Time: time.Date(2026, 5, 4, 3, 2, 1, 7e6, time.UTC),
 		Sender: "5511@s.whatsapp.net", ServerURL: "https://api.example", Origin: "api", APIKey: "k", Sinks: []string{"webhook", "nats"},
-		Data: json.RawMessage(fmt.Sprintf(`{"text":"<%s> ünï & more"}`, id)),
+		Data:   json.RawMessage(fmt.Sprintf(`{"text":"<%s> ünï & more"}`, id)),
+		Extras: json.RawMessage(`{"isLatest":true,"progress": 50}`),
 	}
 }
 

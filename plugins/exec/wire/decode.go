@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/evosink/evosink/core/event"
 )
 
 // A Type tells what a plugin says.
@@ -76,7 +78,7 @@ func Decode(b []byte) (Reply, error) {
 		return Reply{}, fmt.Errorf("the line has %d bytes, at most %d are allowed", len(b), MaxReply)
 	}
 	var l line
-	if err := json.Unmarshal(b, &l); err != nil {
+	if err := event.Unmarshal(b, &l); err != nil {
 		return Reply{}, explain(err)
 	}
 	r := Reply{Type: types[l.Type]}

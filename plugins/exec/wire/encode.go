@@ -24,7 +24,7 @@ func Init(name, node string, config json.RawMessage) []byte {
 	if len(config) == 0 {
 		config = json.RawMessage("{}")
 	}
-	return finish(append(append(line, `,"config":`...), config...))
+	return finish(event.AppendJSON(append(line, `,"config":`...), config))
 }
 
 // Error is the host's answer to a line that means nothing.
@@ -38,7 +38,7 @@ func ID(n uint64) string { return "d-" + strconv.FormatUint(n, 10) }
 // Event is a delivery under the number n. The line is the caller's.
 func Event(n uint64, d *sink.Delivery) []byte {
 	e := d.Event
-	line := make([]byte, 0, 320+len(d.Key)+len(e.Instance)+len(e.Name)+len(d.Settings)+len(e.Data))
+	line := make([]byte, 0, 320+len(d.Key)+len(e.Instance)+len(e.Name)+len(d.Settings)+len(e.Data)+len(e.Extras))
 	line = strconv.AppendUint(append(line, `{"type":"event","id":"d-`...), n, 10)
 	line = event.AppendString(append(line, `","key":`...), d.Key)
 	line = strconv.AppendInt(append(line, `,"attempt":`...), int64(d.Attempt), 10)
@@ -49,8 +49,11 @@ func Event(n uint64, d *sink.Delivery) []byte {
 	line = e.Time.UTC().AppendFormat(append(line, `,"date_time":"`...), "2006-01-02T15:04:05.000Z")
 	line = appendUnlessEmpty(append(line, '"'), "sender", e.Sender)
 	line = appendUnlessEmpty(line, "server_url", e.ServerURL)
-	line = appendRaw(append(line, `,"settings":`...), d.Settings)
-	line = appendRaw(append(line, `,"data":`...), e.Data)
+	line = event.AppendJSON(append(line, `,"settings":`...), d.Settings)
+	line = event.AppendJSON(append(line, `,"data":`...), e.Data)
+	if len(e.Extras) > 0 {
+		line = event.AppendJSON(append(line, `,"extra":`...), e.Extras)
+	}
 	return finish(line)
 }
 
@@ -59,13 +62,6 @@ func appendUnlessEmpty(line []byte, key, value string) []byte {
 		return line
 	}
 	return event.AppendString(append(event.AppendString(append(line, ','), key), ':'), value)
-}
-
-func appendRaw(line []byte, raw json.RawMessage) []byte {
-	if len(raw) == 0 {
-		return append(line, "null"...)
-	}
-	return append(line, raw...)
 }
 
 // separators are what ends a line somewhere: in JavaScript and in Python's text files beside the newline itself.

@@ -32,6 +32,11 @@ func TestAnEventIsWrittenAsTheProtocolSays(t *testing.T) {
 	if got := string(wire.Event(42, delivery(`{"a":1}`))); got != want {
 		t.Errorf("got  %swant %s", got, want)
 	}
+	d := delivery("[]")
+	d.Event.Extras = json.RawMessage(`{"isLatest":true,"type":"\udfff"}`)
+	if got := string(wire.Event(1, d)); !strings.HasSuffix(got, `"data":[],"extra":{"isLatest":true,"type":"\ufffd"}}`+"\n") {
+		t.Errorf("with further keys it is %s", got)
+	}
 	if got := string(wire.Init("slack", "n1", nil)); got != `{"type":"init","protocol":1,"name":"slack","node":"n1","config":{}}`+"\n" {
 		t.Errorf("init is %s", got)
 	}
@@ -56,6 +61,18 @@ func TestNothingInAnEventEndsItsLine(t *testing.T) {
 	}
 }
 
+// Perl's JSON::PP, jq, PHP and Ruby refuse a line with half of a surrogate pair in an escape.
+func TestALineHoldsNoHalfOfASurrogatePair(t *testing.T) {
+	d := delivery(`{"a":"\ud800","b":"\ud83d\ude00","c":"\\ud800","\uDFFF":1}`)
+	d.Settings = json.RawMessage(`{"enabled":true,"x":"\udc00"}`)
+	if got, want := string(wire.Event(1, d)), `"settings":{"enabled":true,"x":"\ufffd"},"data":{"a":"\ufffd","b":"\ud83d\ude00","c":"\\ud800","\ufffd":1}}`; !strings.Contains(got, want) {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+	if got := string(wire.Init("slack", "n1", []byte(`{"a":"\ud800"}`))); !strings.Contains(got, `"config":{"a":"\ufffd"}`) {
+		t.Errorf("init is %s", got)
+	}
+}
+
 func mustJSON(t *testing.T, v any) string {
 	t.Helper()
 	b, err := json.Marshal(v)
@@ -68,6 +85,8 @@ func mustJSON(t *testing.T, v any) string {
 func TestRepliesAreReadAndBadOnesExplained(t *testing.T) {
 	for line, want := range map[string]wire.Reply{
 		`{"type":"ack","id":"d-42"}`:                                         {Type: wire.Ack, Delivery: 42},
+		`{"type":"ack","id":"d-42","ID":"d-43","Type":"nack"}`:               {Type: wire.Ack, Delivery: 42},
+		"\ufeff" + `{"type":"ready","protocol":1,"Protocol":2}`:              {Type: wire.Ready, Protocol: 1, MaxInFlight: wire.DefaultMaxInFlight},
 		` { "id" : "d-7" , "type" : "ack", "x":1}`:                           {Type: wire.Ack, Delivery: 7},
 		`{"type":"nack","id":"d-1","error":"50\u001b[1m3","permanent":true}`: {Type: wire.Nack, Delivery: 1, Error: "50 [1m3", Permanent: true},
 		`{"type":"nack","id":"d-1","retry_after_ms":1.5}`:                    {Type: wire.Nack, Delivery: 1, HasRetry: true, RetryAfter: 1500 * time.Microsecond},

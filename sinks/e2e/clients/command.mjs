@@ -17,7 +17,13 @@ async function talk(io, address, key) {
   out.done = await socket.timeout(10000).emitWithAck("send.message", { number: "5511", text: "Hello, World!" });
   out.invalid = await socket.timeout(10000).emitWithAck("send.message", { message: "Hello, World!" });
   out.unknown = await socket.timeout(10000).emitWithAck("no.such", {});
-  const failed = new Promise((resolve) => socket.once("command.error", resolve));
+  const failed = new Promise((resolve) => {
+    const late = setTimeout(() => resolve({ ok: false, error: { code: "no command.error within 10 s" } }), 10000);
+    socket.once("command.error", (answer) => {
+      clearTimeout(late);
+      resolve(answer);
+    });
+  });
   socket.emit("no.such", {});
   out.unacknowledged = await failed;
   const flood = Array.from({ length: 60 }, () => socket.timeout(10000).emitWithAck("no.such", {}));

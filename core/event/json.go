@@ -1,0 +1,331 @@
+package event
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
+
+// MaxKeys bounds the keys of a JSON object that [Members] reads.
+const MaxKeys = 256
+
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// WithoutBOM returns b without the UTF-8 byte order mark that some programs begin a text with.
+func WithoutBOM(b []byte) []byte { return bytes.TrimPrefix(b, byteOrderMark) }
+
+// Members calls visit for each key of a JSON object, in order, with the bytes of its value, which share b's memory.
+// Keys are exact: "Data" is not "data". b may begin with a byte order mark; null is an object without keys.
+//
+// Its own errors are for the producer: b is not valid JSON, is no object, has more than [MaxKeys] keys, or has a key twice,
+// of which another reader may take the other one.
+func Members(b []byte, visit func(key string, value json.RawMessage) error) error {
+	b = WithoutBOM(b)
+	if !json.Valid(b) {
+		var v json.RawMessage
+		return fmt.Errorf("not valid JSON: %w", json.Unmarshal(b, &v))
+	}
+	b = bytes.Trim(b, space)
+	if string(b) == "null" {
+		return nil
+	}
+	if b[0] != '{' {
+		return fmt.Errorf("expected a JSON object, got %s", JSONKind(b))
+	}
+	var keys []string
+	return walk(b, func(quoted, value []byte) error {
+		key := unquote(quoted)
+		switch {
+		case len(keys) == MaxKeys:
+			return fmt.Errorf("the object has more than %d keys", MaxKeys)
+		case slices.Contains(keys, key):
+			return fmt.Errorf("%.80q is given twice", key)
+		}
+		keys = append(keys, key)
+		return visit(key, value)
+	})
+}
+
+// CheckSpelling reports a key among those given that differs from a known one in capitals only, if that one is not given: its value
+// would be lost without a word.
+func CheckSpelling(given []string, known ...string) error {
+	for _, want := range known {
+		if slices.Contains(given, want) {
+			continue
+		}
+		for _, key := range given {
+			if strings.EqualFold(key, want) {
+				return fmt.Errorf("the key %q must be written %q", key, want)
+			}
+		}
+	}
+	return nil
+}
+
+// Unmarshal is [json.Unmarshal] but for two things: keys match the fields of structs by their exact names ("Data" is not "data"), and
+// b may begin with a byte order mark. Of a key that is given twice the last one counts.
+func Unmarshal(b []byte, v any) error {
+	b = WithoutBOM(b)
+	if t := reflect.TypeOf(v); t != nil && json.Valid(b) && blank(b, t, false) {
+		b = bytes.Clone(b)
+		blank(b, t, true)
+	}
+	return json.Unmarshal(b, v)
+}
+
+// blank finds the keys of valid JSON that encoding/json would take for a field of t although they are written otherwise. It reports
+// whether there are any, and if asked to, overwrites them with spaces, which are no field's name.
+func blank(b []byte, t reflect.Type, overwrite bool) (found bool) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	b = bytes.Trim(b, space)
+	if len(b) == 0 || reflect.PointerTo(t).Implements(unmarshaler) {
+		return false
+	}
+	switch t.Kind() {
+	case reflect.Struct:
+		if b[0] != '{' {
+			return false
+		}
+		fields := fieldsOf(t)
+		_ = walk(b, func(quoted, value []byte) error {
+			key := unquote(quoted)
+			if of, ok := fields[key]; ok {
+				found = blank(value, of, overwrite) || found
+				return nil
+			}
+			for name := range fields {
+				if !strings.EqualFold(name, key) {
+					continue
+				}
+				found = true
+				if overwrite {
+					copy(quoted[1:], bytes.Repeat([]byte{' '}, len(quoted)-2))
+				}
+				break
+			}
+			return nil
+		})
+	case reflect.Map, reflect.Slice, reflect.Array:
+		if !composite(t.Elem()) || b[0] != '{' && b[0] != '[' {
+			return false
+		}
+		_ = walk(b, func(_, value []byte) error {
+			found = blank(value, t.Elem(), overwrite) || found
+			return nil
+		})
+	}
+	return found
+}
+
+var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
+
+func composite(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map, reflect.Slice, reflect.Array, reflect.Pointer:
+		return true
+	}
+	return false
+}
+
+var knownFields sync.Map // reflect.Type -> map[string]reflect.Type
+
+// fieldsOf returns the keys by which encoding/json knows the fields of a struct, those of embedded ones among them.
+func fieldsOf(t reflect.Type) map[string]reflect.Type {
+	if known, ok := knownFields.Load(t); ok {
+		return known.(map[string]reflect.Type)
+	}
+	fields := map[string]reflect.Type{}
+	for _, f := range reflect.VisibleFields(t) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case f.Tag.Get("json") == "-", !f.IsExported():
+			continue
+		case f.Anonymous && name == "":
+			continue // its own fields are visible
+		case name == "":
+			name = f.Name
+		}
+		fields[name] = f.Type
+	}
+	knownFields.Store(t, fields)
+	return fields
+}
+
+// walk calls visit for each value of the object or array that b is, with its key as it is written, nil in an array. b must be
+// valid JSON without white space around it. It returns visit's first error.
+func walk(b []byte, visit func(quoted, value []byte) error) error {
+	object := b[0] == '{'
+	for rest := trim(b[1:]); rest[0] != '}' && rest[0] != ']'; {
+		var quoted []byte
+		if object {
+			n := valueLen(rest)
+			quoted = rest[:n]
+			rest = trim(trim(rest[n:])[1:]) // behind the colon
+		}
+		n := valueLen(rest)
+		value := rest[:n:n]
+		if rest = trim(rest[n:]); rest[0] == ',' {
+			rest = trim(rest[1:])
+		}
+		if err := visit(quoted, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// space is JSON's white space.
+const space = " \t\r\n"
+
+func trim(b []byte) []byte { return bytes.TrimLeft(b, space) }
+
+// IsJSONValue reports whether b is one JSON value with nothing but white space around it, judging by brackets and quotes only.
+func IsJSONValue(b []byte) bool {
+	b = trim(b)
+	n := valueLen(b)
+	return n > 0 && len(trim(b[n:])) == 0
+}
+
+// valueLen returns the length of the JSON value that b begins with, 0 if it has no end. It looks at brackets and quotes only, and so
+// is much faster than a decoder.
+func valueLen(b []byte) int {
+	depth := 0
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			n := stringLen(b[i:])
+			if n == 0 {
+				return 0
+			}
+			if i += n - 1; depth == 0 {
+				return i + 1
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+			if depth < 0 {
+				return i // behind a number or a word
+			}
+		case ',', ':', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+	if depth > 0 {
+		return 0
+	}
+	return len(b)
+}
+
+// stringLen returns the length of the JSON string that b begins with, 0 if it has no end.
+func stringLen(b []byte) int {
+	for i := 1; ; {
+		n := bytes.IndexByte(b[i:], '"')
+		if n < 0 {
+			return 0
+		}
+		end := i + n
+		slashes := 0
+		for b[end-1-slashes] == '\\' {
+			slashes++
+		}
+		if i = end + 1; slashes%2 == 0 {
+			return i
+		}
+	}
+}
+
+func unquote(quoted []byte) (s string) {
+	if bytes.IndexByte(quoted, '\\') < 0 && utf8.Valid(quoted) {
+		return string(quoted[1 : len(quoted)-1])
+	}
+	_ = json.Unmarshal(quoted, &s) // a valid string
+	return s
+}
+
+// JSONKind names what a JSON value is: "object", "array", "string", "number", "bool" or "null".
+func JSONKind(value json.RawMessage) string {
+	switch value = trim(value); {
+	case len(value) == 0:
+		return "nothing"
+	case value[0] == '{':
+		return "object"
+	case value[0] == '[':
+		return "array"
+	case value[0] == '"':
+		return "string"
+	case value[0] == 't', value[0] == 'f':
+		return "bool"
+	case value[0] == 'n':
+		return "null"
+	}
+	return "number"
+}
+
+// JSONText reads a JSON string, or null as the empty one. ok is false for anything else.
+func JSONText(value json.RawMessage) (s string, ok bool) {
+	switch JSONKind(value) {
+	case "string":
+		return unquote(value), true
+	case "null":
+		return "", true
+	}
+	return "", false
+}
+
+// AppendJSON appends valid JSON as it is, but for halves of UTF-16 surrogate pairs that stand alone in an escape (\ud800): these
+// are no character, many languages refuse them, and they become \ufffd. Nothing, which is null, is appended as null.
+func AppendJSON(dst []byte, raw json.RawMessage) []byte {
+	if len(raw) == 0 {
+		return append(dst, "null"...)
+	}
+	start := len(dst)
+	dst = append(dst, raw...)
+	if bytes.Contains(raw, []byte(`\ud`)) || bytes.Contains(raw, []byte(`\uD`)) {
+		pairSurrogates(dst[start:])
+	}
+	return dst
+}
+
+// pairSurrogates overwrites escapes of surrogates that are not half of a pair.
+func pairSurrogates(b []byte) {
+	for i := 0; i < len(b); {
+		n := bytes.IndexByte(b[i:], '\\')
+		if n < 0 {
+			return
+		}
+		i += n
+		switch high := surrogate(b[i:]); {
+		case high == 0:
+			i += 2 // the escaped character cannot begin another escape
+		case high < 'c' && surrogate(b[i+6:]) >= 'c':
+			i += 12
+		default:
+			copy(b[i:], `\ufffd`)
+			i += 6
+		}
+	}
+}
+
+// surrogate returns the lower-case digit behind the d of an escape \udXxx that b begins with if that is a surrogate: '8' to 'b' of the
+// first of a pair, 'c' to 'f' of the second; 0 if b begins otherwise.
+func surrogate(b []byte) byte {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' || b[2]|0x20 != 'd' {
+		return 0
+	}
+	if digit := b[3] | 0x20; b[3] >= '8' && digit <= 'f' {
+		return digit
+	}
+	return 0
+}

@@ -1,0 +1,176 @@
+package event_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/evosink/evosink/core/event"
+)
+
+type inner struct {
+	A int `json:"a"`
+}
+
+// shape has every way in which a struct may hold others.
+type shape struct {
+	inner
+	Name   string           `json:"name"`
+	Plain  int              // known by its own name
+	Hidden int              `json:"-"`
+	Deep   inner            `json:"deep"`
+	Far    *inner           `json:"far"`
+	List   []inner          `json:"list"`
+	Map    map[string]inner `json:"map"`
+	Raw    json.RawMessage  `json:"raw"`
+}
+
+func TestUnmarshalMatchesExactNamesAtEveryDepth(t *testing.T) {
+	for in, want := range map[string]shape{
+		`{"name":"x","Name":"y","NAME":7}`:                {Name: "x"},
+		`{"Name":"y","name":"x"}`:                         {Name: "x"},
+		`{"NAME":"y"}`:                                    {},
+		`{"plain":1,"Plain":2,"hidden":3,"Hidden":4}`:     {Plain: 2},
+		`{"a":1,"A":2}`:                                   {inner: inner{1}},
+		`{"deep":{"a":1,"A":2},"Deep":{"a":3}}`:           {Deep: inner{1}},
+		`{"far":{"A":2}}`:                                 {Far: &inner{}},
+		`{"list":[{"a":1,"A":2},{"A":3}]}`:                {List: []inner{{1}, {}}},
+		`{"map":{"A":{"a":1,"A":2}}}`:                     {Map: map[string]inner{"A": {1}}},
+		`{"raw":{"Name":1},"RAW":2}`:                      {Raw: json.RawMessage(`{"Name":1}`)},
+		`{"n\u0061me":"x","N\u0061me":"y","\u017fame":1}`: {Name: "x"},
+		"\ufeff{\"name\":\"x\"}":                          {Name: "x"},
+		`null`:                                            {},
+	} {
+		given := []byte(in)
+		var got shape
+		if err := event.Unmarshal(given, &got); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s is read as %+v, %v, want %+v", in, got, err, want)
+		}
+		if string(given) != in {
+			t.Errorf("the caller's bytes were changed to %s", given)
+		}
+	}
+}
+
+func TestUnmarshalFailsAsEncodingJSONDoes(t *testing.T) {
+	for _, in := range []string{``, `{`, `{"name":1}`, `[]`, `{"deep":{"a":"x"}}`, `{"name":"x"} y`} {
+		var a, b shape
+		got, want := event.Unmarshal([]byte(in), &a), json.Unmarshal([]byte(in), &b)
+		if got == nil || want == nil || got.Error() != want.Error() {
+			t.Errorf("%s: %v, want %v", in, got, want)
+		}
+	}
+}
+
+func TestHalvesOfSurrogatePairsBecomeAReplacementAndNothingElseChanges(t *testing.T) {
+	for in, want := range map[string]string{
+		`"\ud800"`:                    `"\ufffd"`,
+		`"\udc00 \uDBFF \uDfFf"`:      `"\ufffd \ufffd \ufffd"`,
+		`"\ud83d\ude00"`:              `"\ud83d\ude00"`,
+		`"\uD83D\uDE00\ude00"`:        `"\uD83D\uDE00\ufffd"`,
+		`"\ud83d\ud83d\ude00"`:        `"\ufffd\ud83d\ude00"`,
+		`"\ud83d\\ude00"`:             `"\ufffd\\ude00"`,
+		`"\\ud800"`:                   `"\\ud800"`,
+		`"\\\ud800"`:                  `"\\\ufffd"`,
+		`"\ud83d\u0041"`:              `"\ufffd\u0041"`,
+		`"\ud7ff\ue000"`:              `"\ud7ff\ue000"`,
+		`{"\ud800":["\ud800", "x" ]}`: `{"\ufffd":["\ufffd", "x" ]}`,
+		``:                            `null`,
+	} {
+		given := []byte(in)
+		if got := string(event.AppendJSON([]byte("x"), given)); got != "x"+want {
+			t.Errorf("%s becomes %s, want %s", in, got, want)
+		}
+		if string(given) != in {
+			t.Errorf("the producer's bytes were changed to %s", given)
+		}
+	}
+}
+
+func FuzzUnmarshal(f *testing.F) {
+	for _, seed := range []string{
+		`{"name":"x","Name":"y"}`, `{"deep":{"A":1},"list":[{"A":2}],"map":{"x":{"A":3}}}`, "\ufeff{}", `{"\u017f":1}`, `[`, `null`, ` { } `,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		before := bytes.Clone(b)
+		var got, want shape
+		err := event.Unmarshal(b, &got)
+		if !bytes.Equal(b, before) {
+			t.Fatal("the caller's bytes were changed")
+		}
+		if err != nil {
+			return
+		}
+		// What encoding/json writes of it has exact names only: both must read the same from it.
+		exact, err := json.Marshal(got)
+		if err != nil {
+			return // a raw value that was not given
+		}
+		var again shape
+		if event.Unmarshal(exact, &again) != nil || json.Unmarshal(exact, &want) != nil || !reflect.DeepEqual(again, want) {
+			t.Fatalf("%s gives %+v, %s gives %+v", b, again, exact, want)
+		}
+	})
+}
+
+func FuzzMembers(f *testing.F) {
+	for _, seed := range []string{`{"a":1,"b":[{"c":"}"}],"d":"\\"}`, `{"a":1,"a":2}`, " {\t} ", "\ufeff{\"a\":-0.5e1}", `[]`, `null`, `{"\ud800":1}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		got := map[string]json.RawMessage{}
+		err := event.Members(b, func(key string, value json.RawMessage) error {
+			got[key] = bytes.TrimSpace(value)
+			return nil
+		})
+		var want map[string]json.RawMessage
+		if json.Unmarshal(event.WithoutBOM(b), &want) != nil {
+			if err == nil {
+				t.Fatalf("%q is taken, but is no object", b)
+			}
+			return
+		}
+		if err == nil && (len(got) != len(want) || len(got) > 0 && !reflect.DeepEqual(got, want)) {
+			t.Fatalf("%q: got %q, want %q", b, got, want)
+		}
+		if err != nil && len(want) < event.MaxKeys && !strings.Contains(err.Error(), "twice") {
+			t.Fatalf("%q: %v", b, err)
+		}
+	})
+}
+
+func FuzzAppendJSON(f *testing.F) {
+	for _, seed := range []string{`"\ud800"`, `"\ud83d\ude00\udc00"`, `"\\\ud800\\ud800"`, `{"\uDFFF":"\uD"}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if !json.Valid(b) || !utf8.Valid(b) {
+			return
+		}
+		out := event.AppendJSON(nil, b)
+		if again := event.AppendJSON(nil, out); !bytes.Equal(again, out) {
+			t.Fatalf("%s becomes %s, then %s", b, out, again)
+		}
+		var want, got any // encoding/json takes a half of a pair for U+FFFD
+		if json.Unmarshal(b, &want) == nil && (json.Unmarshal(out, &got) != nil || !reflect.DeepEqual(got, want)) {
+			t.Fatalf("%s means %v, %s means %v", b, want, out, got)
+		}
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	body := []byte(`{"event":"messages.upsert","instance":"sales","data":{"text":"` + strings.Repeat("hello ", 170) + `"},"sender":"5511@s.whatsapp.net","apikey":null}`)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(body)))
+	for b.Loop() {
+		e, err := event.Decode(body)
+		if err != nil || e.Validate() != nil {
+			b.Fatal(err)
+		}
+	}
+}
