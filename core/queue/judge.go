@@ -35,6 +35,9 @@ func (q *Queue) conclude(ctx context.Context, o *outlet, g *gate, trials []*tria
 // judge goes through the answers for one lane, as far as they are good. It returns the pause that the first bad one demands, if any.
 func (q *Queue) judge(ctx context.Context, o *outlet, t *trial, a *Attempt) (p Pause, paused bool) {
 	l := t.lane
+	if l.burst *= 2; l.burst > windowLength {
+		l.burst = 0
+	}
 	for i, err := range t.errs {
 		if err != nil {
 			p, paused = q.failed(ctx, o, t, i, a)
@@ -88,6 +91,9 @@ func (q *Queue) failed(ctx context.Context, o *outlet, t *trial, i int, a *Attem
 	}
 	reason := exhausted(t.policy, l.head, item, err, now)
 	delay := t.shut(err, reason)
+	if reason != Permanent { // the target may not take what is behind it either
+		l.burst = 1
+	}
 	switch {
 	case reason != "" && (reason == Permanent || t.policy.OnExhausted == sink.Bury):
 		head.Next = time.Time{}

@@ -121,7 +121,7 @@ func (q *Queue) load(b Backlog, now time.Time) {
 	l := q.lane(b.Lane, b.Scope)
 	l.waiting, l.tail, l.head, l.oldest = b.Waiting, b.Newest, b.Head, b.Oldest
 	if !b.Head.First.IsZero() {
-		l.tried = b.First
+		l.tried, l.burst = b.First, 1
 	}
 	q.waiting += b.Waiting
 	if d := b.Head.Next.Sub(now); d > 0 && l.outlet != nil {

@@ -107,6 +107,9 @@ func (q *Queue) prepare(ctx context.Context, o *outlet, l *lane, room int) *tria
 	t.items = l.window[:1:1]
 	if o.batcher != nil {
 		n := min(len(l.window), room)
+		if l.burst > 0 {
+			n = min(n, l.burst)
+		}
 		t.items = l.window[:n:n]
 	}
 	l.inFlight = len(t.items)
