@@ -1,10 +1,11 @@
 package nats_test
 
 import (
-	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/evosink/evosink/adapters/memory"
@@ -16,16 +17,27 @@ import (
 	"github.com/evosink/evosink/sinks/nats"
 )
 
-// A stream that is full refuses one message and takes the next as soon as a consumer has made room; and it does not take again, within its
+// A stream that is full for one subject refuses its message and takes the next one of another; and it does not take again, within its
 // duplicate window, what it has taken before, unless it has another id.
 func TestAConsumerOfAFullStreamIsLeftWithTheRightOrder(t *testing.T) {
-	uri, conn := service(t)
+	t.Run("the server of the machine", func(t *testing.T) {
+		uri, conn := service(t)
+		testOrder(t, uri, conn)
+	})
+	t.Run("the newest server", func(t *testing.T) {
+		uri := local(t, stored(t)).ClientURL()
+		testOrder(t, uri, connect(t, uri))
+	})
+}
+
+func testOrder(t *testing.T, uri string, conn *natsgo.Conn) {
 	c := config(uri)
 	c.PrefixKey = "evosink-test." + event.NewID()
 	name := strings.ReplaceAll(c.PrefixKey, ".", "-")
 	js := stream(t, conn, name)
 	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
-		Name: name, Subjects: []string{c.PrefixKey + ".>"}, Retention: jetstream.WorkQueuePolicy, MaxMsgs: 50, Discard: jetstream.DiscardNew,
+		Name: name, Subjects: []string{c.PrefixKey + ".>"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
+		MaxMsgsPerSubject: 5, DiscardNewPerSubject: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -34,36 +46,51 @@ func TestAConsumerOfAFullStreamIsLeftWithTheRightOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ids []string
-	reading, err := consumer.Consume(func(m jetstream.Msg) {
-		e, err := event.Decode(m.Data())
+	held := func() uint64 {
+		s, err := js.Stream(t.Context(), name)
 		if err != nil {
 			t.Error(err)
-			return
+			return 0
 		}
-		ids = append(ids, e.ID)
-		m.Ack()
-	})
-	if err != nil {
-		t.Fatal(err)
+		return s.CachedInfo().State.Msgs
 	}
+	var ids []string
+	reading := make(chan jetstream.ConsumeContext, 1)
+	go func() {
+		// Of a first batch five are taken, the next ones refused, and those of the other subject taken again: then the reader comes.
+		for held() <= 5 && t.Context().Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		reader, err := consumer.Consume(func(m jetstream.Msg) {
+			e, err := event.Decode(m.Data())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			ids = append(ids, e.ID)
+			m.Ack()
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		reading <- reader
+	}()
 	c.JetStream = nats.JetStream{Enabled: true, Replicas: 1}
 	engine, err := memory.New(memory.DefaultConfig())
 	if err != nil {
 		t.Fatal(err)
 	}
-	const all = 3000
+	const all = 1000
+	names := [2]string{"messages.upsert", "call"}
 	overtook, repeats := queuetest.Order{
 		Store: engine.Queue(), Sink: start(t, c), N: all,
 		To:   queue.Destination{Lane: queue.Lane{Sink: "nats", Target: "global", Instance: "sales"}, Scope: sink.Global},
-		Name: func(n int) string { return fmt.Sprint("event", n%3) }, // several subjects
+		Name: func(n int) string { return names[n%10/9] },
 		Arrived: func() []string {
-			sinktest.Eventually(t, "the stream is empty", func() bool {
-				s, err := js.Stream(t.Context(), name)
-				return err == nil && s.CachedInfo().State.Msgs == 0
-			})
-			reading.Stop()
-			<-reading.Closed()
+			sinktest.Eventually(t, "the stream is empty", func() bool { return held() == 0 })
+			reader := <-reading
+			reader.Stop()
+			<-reader.Closed()
 			return ids
 		},
 	}.Run(t)

@@ -72,6 +72,8 @@ type Sink struct {
 	log    zerolog.Logger
 	link   *link.Link[*session]
 	said   sync.Map // instances whose escaping the log has told of
+
+	positions positions
 }
 
 var (
@@ -141,9 +143,9 @@ func (s *Sink) DeliverBatch(ctx context.Context, deliveries []*sink.Delivery) []
 		return sink.FailAll(deliveries, err)
 	}
 	defer end()
-	b := sink.Prepare(deliveries, func(d *sink.Delivery) (*natsgo.Msg, error) {
-		m := s.message(d, session.conn.HeadersSupported())
-		if err := session.fits(m); err != nil || session.stream == nil {
+	b := sink.Prepare(deliveries, func(d *sink.Delivery) (message, error) {
+		m := message{s.message(d, session.conn.HeadersSupported()), lane{d.Target, d.Event.Instance}}
+		if err := session.fits(m.Msg); err != nil || session.stream == nil {
 			return m, err
 		}
 		return m, session.ensure(ctx, s.config.pattern(d.Event, d.Scope))
