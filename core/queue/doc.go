@@ -24,7 +24,7 @@
 //	nil           removed from the lane
 //	Permanent     dead letter
 //	RetryAfter    again after the longer of the two waits (an hour at most); the address is left alone for as long as it asked
-//	Unavailable   again when the address is probed; uses up no attempt; opens the breaker
+//	Unavailable   again when the address is probed; uses up no attempt; opens the breaker, until the sink says that it is back
 //	a panic       as any other error; the sink is restarted, its other lanes wait for that
 //	any other     again after Policy.Delay; several in a row, of whichever lanes, open the breaker
 //

@@ -16,13 +16,14 @@ type gate struct {
 	key    string
 	lanes  int // that go through here
 
-	ready   fifo[*lane]
-	busy    int  // lanes that are being tried
-	queued  bool // it stands in its outlet's line
-	breaker breaker
-	fails   int // in a row
-	trips   int // without a success between them
-	alarm   alarm
+	ready       fifo[*lane]
+	busy        int  // lanes that are being tried
+	queued      bool // it stands in its outlet's line
+	breaker     breaker
+	fails       int  // in a row
+	unavailable bool // the breaker is open because the target is unavailable, not because it refuses or asks for a pause
+	trips       int  // without a success between them
+	alarm       alarm
 }
 
 type breaker uint8
@@ -105,15 +106,16 @@ func (g *gate) answered() {
 // failed is called when an attempt has failed in a way that may be the address's or the event's fault.
 func (g *gate) failed() {
 	if g.fails++; g.breaker == halfOpen || g.fails >= g.queue.config.BreakerFailures {
-		g.trip()
+		g.trip(false)
 	}
 }
 
 // trip opens the breaker, for longer each time until there is a success.
-func (g *gate) trip() {
+func (g *gate) trip(unavailable bool) {
 	if g.breaker == open {
 		return
 	}
+	g.unavailable = unavailable
 	c := &g.queue.config
 	d := min(c.BreakerWait<<min(g.trips, 16), c.BreakerMax)
 	g.trips++
@@ -123,6 +125,7 @@ func (g *gate) trip() {
 // hold opens the breaker because the address has asked to be left alone.
 func (g *gate) hold(d time.Duration) {
 	if g.breaker != open || time.Now().Add(d).After(g.alarm.at) {
+		g.unavailable = false
 		g.shut(d)
 	}
 }

@@ -90,7 +90,7 @@ func (q *Queue) failed(ctx context.Context, o *outlet, t *trial, i int, a *Attem
 		head.Attempts++
 	}
 	reason := exhausted(t.policy, l.head, item, err, now)
-	delay := t.shut(err, reason)
+	delay := t.shut(err, reason, a.At.Before(o.availableAt))
 	if reason != Permanent { // the target may not take what is behind it either
 		l.burst = 1
 	}
@@ -130,15 +130,17 @@ func exhausted(p sink.Policy, head Progress, item Item, err error, now time.Time
 const longestWait = time.Hour
 
 // shut tells the gate of a failure and returns how long the lane waits for its own part: a lane whose target is unavailable waits
-// at the gate, with all others.
-func (t *trial) shut(err error, reason Reason) (delay time.Duration) {
+// at the gate, with all others. The attempt is old if it began before the sink said that its target can be reached again.
+func (t *trial) shut(err error, reason Reason, old bool) (delay time.Duration) {
 	after, asked := sink.AfterOf(err)
 	switch {
 	case reason == Permanent:
 		t.gate.answered()
 		return 0
 	case sink.IsUnavailable(err):
-		t.gate.trip()
+		if !old {
+			t.gate.trip(true)
+		}
 		return 0
 	case asked:
 		after = min(after, longestWait)

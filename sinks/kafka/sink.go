@@ -92,6 +92,7 @@ func New(c Config, h sink.Host) (*Sink, error) {
 	s.topics = &topics{config: &s.config, log: h.Logger, known: map[string]bool{}}
 	s.link = link.New(link.Options[*session]{
 		Broker: "Kafka at " + strings.Join(c.Brokers, ", "), Dial: s.dial, Attend: s.attend, Limit: maxUses, Pause: c.ReconnectMax, Logger: h.Logger,
+		Available: h.Available,
 	})
 	_, err := s.config.options(s.watch)
 	return s, err

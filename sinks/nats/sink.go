@@ -103,6 +103,7 @@ func New(c Config, h sink.Host) (*Sink, error) {
 	s.codec.Keys = nil
 	s.link = link.New(link.Options[*session]{
 		Broker: "NATS at " + strings.Join(hosts, ", "), Dial: s.dial, Attend: s.attend, Limit: maxUses, Pause: c.ReconnectMax, Logger: h.Logger,
+		Available: h.Available,
 	})
 	return s, nil
 }

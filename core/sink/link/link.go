@@ -27,7 +27,7 @@ var errClosed = errors.New("the sink is closed")
 // A Session is one connection. Close ends it and returns when nothing of it is left running.
 type Session interface{ Close() }
 
-// Options describe a link. All are required.
+// Options describe a link. All but Available are required.
 type Options[S Session] struct {
 	Broker string // who is at the other end, for logs and errors; without credentials
 	// Dial makes a session. It gives up when ctx ends and after a time of its own.
@@ -37,6 +37,8 @@ type Options[S Session] struct {
 	Limit  int           // most uses at once
 	Pause  time.Duration // longest pause between attempts to connect
 	Logger zerolog.Logger
+	// Available is called when there is a session, see [sink.Host]. nil: nobody wants to know.
+	Available func()
 }
 
 // A Link has a session, or is about to make one. Its methods may be called by any number of goroutines at once, except
@@ -188,6 +190,9 @@ func (l *Link[S]) state() (*S, chan struct{}, error) {
 func (l *Link[S]) up(s S) {
 	l.o.Logger.Info().Str("broker", l.o.Broker).Msg("connected")
 	l.set(&s, nil)
+	if l.o.Available != nil {
+		l.o.Available()
+	}
 }
 
 // down says it in the log when it is news, and not the link's own end.

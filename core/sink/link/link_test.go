@@ -33,6 +33,7 @@ type broker struct {
 	results chan error
 	dialled []time.Time
 	current *session
+	back    int // how often the link said that there is a session
 }
 
 func (b *broker) dial(ctx context.Context) (*session, error) {
@@ -60,6 +61,7 @@ func start(t *testing.T, log io.Writer, results ...error) (*broker, *link.Link[*
 	}
 	l := link.New(link.Options[*session]{
 		Broker: "broker.example:1", Dial: b.dial, Limit: 2, Pause: 8 * time.Second, Logger: zerolog.New(log),
+		Available: func() { b.back++ },
 		Attend: func(ctx context.Context, s *session) error {
 			select {
 			case err := <-s.end:
@@ -123,7 +125,7 @@ func TestItNeverGivesUpAndPausesGrowToTheLongest(t *testing.T) {
 
 func TestAfterALongSessionTheNextAttemptIsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, l := start(t, io.Discard, nil, nil, nil)
+		b, l := start(t, io.Discard, nil, nil, nil)
 		defer l.Close(t.Context())
 		time.Sleep(time.Minute)
 		first, err := l.Session()
@@ -138,6 +140,9 @@ func TestAfterALongSessionTheNextAttemptIsAtOnce(t *testing.T) {
 			t.Fatalf("after a long session: %v after %v", err, time.Since(began))
 		}
 		end()
+		if b.back != 2 {
+			t.Errorf("of two sessions the core was told %d times: what waits for the broker goes on waiting", b.back)
+		}
 		if !first.closed {
 			t.Error("the session that ended was not closed")
 		}
