@@ -20,9 +20,11 @@ type gate struct {
 	busy        int  // lanes that are being tried
 	queued      bool // it stands in its outlet's line
 	breaker     breaker
-	fails       int  // in a row
-	unavailable bool // the breaker is open because the target is unavailable, not because it refuses or asks for a pause
-	trips       int  // without a success between them
+	fails       int       // in a row
+	unavailable bool      // the breaker is open because the target is unavailable, not because it refuses or asks for a pause
+	trips       int       // without a success between them
+	failing     bool      // an attempt has failed since the last success
+	downAt      time.Time // when the breaker opened because of failures; zero if it did not since the last success
 	alarm       alarm
 }
 
@@ -91,9 +93,12 @@ func (g *gate) enlist() {
 	g.outlet.wait.Signal()
 }
 
-// answered is called when the address has taken an event, or refused that one event for good: it is up.
-func (g *gate) answered() {
-	g.fails = 0
+// answered is called when the address has taken an event of a lane, or refused that one event for good: it is up.
+func (g *gate) answered(l *lane) {
+	if !g.downAt.IsZero() {
+		g.tell(l, noticeBack, "")
+	}
+	g.fails, g.failing, g.downAt = 0, false, time.Time{}
 	if g.breaker == halfOpen {
 		g.breaker, g.trips = closed, 0
 		g.enlist()
@@ -142,4 +147,27 @@ func (g *gate) probe() {
 		g.breaker = halfOpen
 	}
 	g.enlist()
+}
+
+// tellFailure tells the log of a failure after which the delivery stays in its lane, if it is news.
+func (g *gate) tellFailure(l *lane, item Item, err error) {
+	switch {
+	case g.downAt.IsZero() && g.breaker == open && g.trips > 0:
+		g.failing, g.downAt = true, time.Now()
+		g.tell(l, noticeDown, err.Error())
+	case !g.failing:
+		g.failing = true
+		g.queue.notices.add(notice{noticeKey: l.keyOf(noticeFailed), event: item.Event.ID, err: err.Error()}, nil)
+	}
+}
+
+// tell tells the log of the address, by the lane at which that was noticed.
+func (g *gate) tell(l *lane, kind noticeKind, err string) {
+	g.queue.notices.add(notice{noticeKey: l.keyOf(kind), err: err, down: time.Since(g.downAt)}, func(line *notice) {
+		for _, other := range g.queue.lanes {
+			if other.gate == g {
+				line.waiting += other.waiting
+			}
+		}
+	})
 }

@@ -45,7 +45,7 @@ func (q *Queue) judge(ctx context.Context, o *outlet, t *trial, a *Attempt) (p P
 		}
 		q.record(l, Outcome{Seq: t.items[i].Seq, Result: Delivered, Attempt: t.attempt(i, a, l.head.Attempts+1, nil)})
 		o.count.Delivered++
-		t.gate.answered()
+		t.gate.answered(l)
 		q.done(l)
 	}
 	if l.inFlight = 0; l.state == running {
@@ -99,16 +99,19 @@ func (q *Queue) failed(ctx context.Context, o *outlet, t *trial, i int, a *Attem
 		head.Next = time.Time{}
 		q.record(l, Outcome{Seq: item.Seq, Result: Buried, Progress: *head, Reason: reason, Attempt: entry})
 		o.count.Buried++
+		q.notices.dead(l.keyOf(noticeDead), reason, 1, head.Error)
 		q.done(l)
 		return p, false
 	case reason != "":
 		p, paused = q.pauseFor(l, reason, now), true
+		q.notices.add(notice{noticeKey: l.keyOf(noticePaused), event: item.Event.ID, err: p.Reason}, nil)
 		q.park(l)
 	case delay > 0:
 		head.Next = now.Add(delay)
 		q.sleep(l, delay)
 	}
 	o.count.Retried++
+	t.gate.tellFailure(l, item, err)
 	q.record(l, Outcome{Seq: item.Seq, Result: Again, Progress: *head, Attempt: entry})
 	return p, paused
 }
@@ -135,7 +138,7 @@ func (t *trial) shut(err error, reason Reason, old bool) (delay time.Duration) {
 	after, asked := sink.AfterOf(err)
 	switch {
 	case reason == Permanent:
-		t.gate.answered()
+		t.gate.answered(t.lane)
 		return 0
 	case sink.IsUnavailable(err):
 		if !old {
