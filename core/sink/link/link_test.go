@@ -140,6 +140,7 @@ func TestAfterALongSessionTheNextAttemptIsAtOnce(t *testing.T) {
 			t.Fatalf("after a long session: %v after %v", err, time.Since(began))
 		}
 		end()
+		synctest.Wait()
 		if b.back != 2 {
 			t.Errorf("of two sessions the core was told %d times: what waits for the broker goes on waiting", b.back)
 		}
