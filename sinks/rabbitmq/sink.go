@@ -23,6 +23,12 @@
 //	no confirm in time, nack, no queue, no right    failed: tried again
 //	a name RabbitMQ cannot carry, too large         permanent
 //
+// # Order
+//
+// A batch is published at once. If the broker refuses one event of it (a classic queue with x-max-length and x-overflow reject-publish nacks while it
+// is full), it may have taken some behind it. They are published again behind the refused one: a consumer sees them twice, the second
+// time in their order, and knows them by the header key.
+//
 // # Connection
 //
 // One goroutine, from Start to Close, owns the connection: it dials, declares the global queues, follows the broker's notices, deletes what

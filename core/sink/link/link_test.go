@@ -3,6 +3,7 @@ package link_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -151,6 +152,33 @@ func TestAfterALongSessionTheNextAttemptIsAtOnce(t *testing.T) {
 		synctest.Wait()
 		if _, _, err := l.Borrow(t.Context()); !sink.IsUnavailable(err) {
 			t.Errorf("a broker that drops connections at once holds workers: %v", err)
+		}
+	})
+}
+
+func TestAnOutageIsOneLineAndItsEndTellsHowLongItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refused := errors.New("refused")
+		var log bytes.Buffer
+		b, l := start(t, &log, nil, refused, refused, refused, nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		b.current.end <- errors.New("reset")
+		time.Sleep(time.Minute)
+		l.Close(t.Context())
+		var messages []string
+		for text := range strings.Lines(log.String()) {
+			var line struct{ Message, Away string }
+			if err := json.Unmarshal([]byte(text), &line); err != nil {
+				t.Fatal(err)
+			}
+			messages = append(messages, line.Message)
+			if away, _ := time.ParseDuration(line.Away); len(messages) == 3 && (away < 4*time.Second || away > time.Minute) {
+				t.Errorf("after four attempts of a second each the line is %s", text)
+			}
+		}
+		if len(messages) != 3 || messages[0] != "connected" || !strings.HasPrefix(messages[1], "not connected") || messages[2] != "connected" {
+			t.Errorf("the log has %q", messages)
 		}
 	})
 }
