@@ -52,6 +52,7 @@
 //
 //	delivery failed    info  the first failure of a target since it took something
 //	target down        warn  its circuit breaker has opened; with how many deliveries wait
+//	target still down  warn  every hour
 //	target back        info  with how long it was down, and how many deliveries wait
 //	target paused      warn  a delivery was exhausted, and the policy pauses its target then
 //	dead letters       warn  how many, by target and reason

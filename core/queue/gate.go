@@ -25,6 +25,7 @@ type gate struct {
 	trips       int       // without a success between them
 	failing     bool      // an attempt has failed since the last success
 	downAt      time.Time // when the breaker opened because of failures; zero if it did not since the last success
+	toldAt      time.Time // when the log was told last that it is down
 	alarm       alarm
 }
 
@@ -153,8 +154,11 @@ func (g *gate) probe() {
 func (g *gate) tellFailure(l *lane, item Item, err error) {
 	switch {
 	case g.downAt.IsZero() && g.breaker == open && g.trips > 0:
-		g.failing, g.downAt = true, time.Now()
+		g.failing, g.downAt, g.toldAt = true, time.Now(), time.Now()
 		g.tell(l, noticeDown, err.Error())
+	case !g.downAt.IsZero() && time.Since(g.toldAt) >= stillDownEvery:
+		g.toldAt = time.Now()
+		g.tell(l, noticeStillDown, err.Error())
 	case !g.failing:
 		g.failing = true
 		g.queue.notices.add(notice{noticeKey: l.keyOf(noticeFailed), event: item.Event.ID, err: err.Error()}, nil)

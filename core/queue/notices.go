@@ -30,7 +30,8 @@ type notices struct {
 
 const (
 	linesPerSecond = 10
-	lineEvery      = time.Minute      // for a target and kind
+	lineEvery      = time.Minute // for a target and kind
+	stillDownEvery = time.Hour
 	noticeTick     = 10 * time.Second // how often sums are looked at
 	maxSums        = 1024             // targets with a sum of their own; those of other targets are counted by sink
 	maxLines       = 1000             // that a slow log has not taken yet
@@ -41,14 +42,15 @@ const (
 type noticeKind string
 
 const (
-	noticeFailed  noticeKind = "delivery failed; it is tried again"
-	noticeDown    noticeKind = "target down; its events wait"
-	noticeBack    noticeKind = "target back; its events go on"
-	noticePaused  noticeKind = "target paused because a delivery was exhausted; its events wait until it is resumed"
-	noticeDead    noticeKind = "dead letters"
-	noticeDropped noticeKind = "events dropped to make room"
-	noticeFull    noticeKind = "no room in the queue; a shard waits"
-	noticeUnread  noticeKind = "waiting events cannot be read; trying again"
+	noticeFailed    noticeKind = "delivery failed; it is tried again"
+	noticeDown      noticeKind = "target down; its events wait"
+	noticeStillDown noticeKind = "target still down; its events wait"
+	noticeBack      noticeKind = "target back; its events go on"
+	noticePaused    noticeKind = "target paused because a delivery was exhausted; its events wait until it is resumed"
+	noticeDead      noticeKind = "dead letters"
+	noticeDropped   noticeKind = "events dropped to make room"
+	noticeFull      noticeKind = "no room in the queue; a shard waits"
+	noticeUnread    noticeKind = "waiting events cannot be read; trying again"
 )
 
 // level of the lines of a kind.
@@ -283,10 +285,10 @@ func (l notice) write(log zerolog.Logger) {
 	if l.count > 0 {
 		e.Int("count", l.count)
 	}
-	if l.kind == noticeBack {
+	switch l.kind {
+	case noticeStillDown, noticeBack:
 		e.Stringer("down", l.down.Round(time.Millisecond)).Int("waiting", l.waiting)
-	}
-	if l.kind == noticeDown {
+	case noticeDown:
 		e.Int("waiting", l.waiting)
 	}
 	if l.err != "" {

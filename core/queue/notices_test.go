@@ -102,13 +102,17 @@ func TestTheLogTellsWhenATargetGoesDownAndComesBack(t *testing.T) {
 		if len(down) != 1 || len(log.all()) != 2 || down[0].Level != "warn" || down[0].Waiting != 5 || down[0].Instance != "b" || down[0].Error == "" {
 			t.Fatalf("while the target is down the log has %+v", log.all())
 		}
+		after(5 * time.Hour)
+		if still := log.with("target still down"); len(still) < 3 || len(still) > 5 || still[0].Waiting != 5 {
+			t.Fatalf("in five hours the log has %+v", log.all())
+		}
 		up.Store(true)
 		after(2 * time.Minute)
 		back := log.with("target back")
-		if len(back) != 1 || len(log.all()) != 3 || back[0].Level != "info" || back[0].Waiting != 5 {
+		if len(back) != 1 || len(log.with("delivery failed")) != 1 || back[0].Level != "info" || back[0].Waiting != 5 {
 			t.Fatalf("when it is back the log has %+v", log.all())
 		}
-		if d, err := time.ParseDuration(back[0].Down); err != nil || d < 9*time.Minute || d > 12*time.Minute {
+		if d, err := time.ParseDuration(back[0].Down); err != nil || d < 5*time.Hour || d > 6*time.Hour {
 			t.Errorf("it was down for %q", back[0].Down)
 		}
 	})

@@ -22,15 +22,19 @@ import (
 func TestAConsumerOfAFullStreamIsLeftWithTheRightOrder(t *testing.T) {
 	t.Run("the server of the machine", func(t *testing.T) {
 		uri, conn := service(t)
-		testOrder(t, uri, conn)
+		testOrder(t, uri, conn, false)
 	})
 	t.Run("the newest server", func(t *testing.T) {
 		uri := local(t, stored(t)).ClientURL()
-		testOrder(t, uri, connect(t, uri))
+		testOrder(t, uri, connect(t, uri), false)
+	})
+	t.Run("with a restart in the middle", func(t *testing.T) {
+		uri := local(t, stored(t)).ClientURL()
+		testOrder(t, uri, connect(t, uri), true)
 	})
 }
 
-func testOrder(t *testing.T, uri string, conn *natsgo.Conn) {
+func testOrder(t *testing.T, uri string, conn *natsgo.Conn, restart bool) {
 	c := config(uri)
 	c.PrefixKey = "evosink-test." + event.NewID()
 	name := strings.ReplaceAll(c.PrefixKey, ".", "-")
@@ -56,7 +60,12 @@ func testOrder(t *testing.T, uri string, conn *natsgo.Conn) {
 	}
 	var ids []string
 	reading := make(chan jetstream.ConsumeContext, 1)
+	restarted := make(chan struct{})
+	if !restart {
+		close(restarted)
+	}
 	go func() {
+		<-restarted
 		// Of a first batch five are taken, the next ones refused, and those of the other subject taken again: then the reader comes.
 		for held() <= 5 && t.Context().Err() == nil {
 			time.Sleep(time.Millisecond)
@@ -82,7 +91,7 @@ func testOrder(t *testing.T, uri string, conn *natsgo.Conn) {
 	}
 	const all = 1000
 	names := [2]string{"messages.upsert", "call"}
-	overtook, repeats := queuetest.Order{
+	o := queuetest.Order{
 		Store: engine.Queue(), Sink: start(t, c), N: all,
 		To:   queue.Destination{Lane: queue.Lane{Sink: "nats", Target: "global", Instance: "sales"}, Scope: sink.Global},
 		Name: func(n int) string { return names[n%10/9] },
@@ -93,7 +102,14 @@ func testOrder(t *testing.T, uri string, conn *natsgo.Conn) {
 			<-reader.Closed()
 			return ids
 		},
-	}.Run(t)
+	}
+	if restart {
+		o.Again = func() sink.Sink {
+			close(restarted)
+			return start(t, c)
+		}
+	}
+	overtook, repeats := o.Run(t)
 	t.Logf("of %d events %d overtook another, %d arrived again", all, overtook, repeats)
 	if overtook == 0 {
 		t.Error("the stream refused nothing: this test shows nothing")

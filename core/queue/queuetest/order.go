@@ -25,6 +25,9 @@ type Order struct {
 	N     int // events
 	// Name names the n-th event, for sinks that tell events apart by name; nil means "messages.upsert".
 	Name func(n int) string
+	// Again, if not nil, makes the sink once more, started, for a queue that is started in the place of the first when something was refused a few times:
+	// all that memory held is gone then.
+	Again func() sink.Sink
 	// Arrived returns the ids of what has arrived, in order. It is called when everything is delivered.
 	Arrived func() []string
 }
@@ -37,13 +40,6 @@ func (o Order) ID(n int) string { return fmt.Sprintf("%06d", n) }
 // last. Run returns how many events overtook another when they arrived first, and how many arrivals were repeats.
 func (o Order) Run(t testing.TB) (overtook, repeats int) {
 	t.Helper()
-	q, err := queue.New(queue.Options{
-		Store: o.Store, Config: queue.DefaultConfig(), Logger: zerolog.Nop(),
-		Outlets: []queue.Outlet{{Name: o.To.Lane.Sink, Sink: impatient(o.Sink)}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for n := range o.N { // before the start, so that they are sent in batches
 		name := "messages.upsert"
 		if o.Name != nil {
@@ -53,6 +49,24 @@ func (o Order) Run(t testing.TB) (overtook, repeats int) {
 		if _, err := o.Store.Put(t.Context(), queue.Entry{Event: e, At: time.Now(), To: []queue.Destination{o.To}}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if o.Again != nil {
+		o.deliver(t, o.Sink, func(s queue.Stats) bool { return s.Failed >= 3 })
+		o.Sink = o.Again()
+	}
+	o.deliver(t, o.Sink, func(s queue.Stats) bool { return s.Waiting == 0 })
+	return o.check(t, o.Arrived())
+}
+
+// deliver runs a queue until done.
+func (o Order) deliver(t testing.TB, s sink.Sink, done func(queue.Stats) bool) {
+	t.Helper()
+	q, err := queue.New(queue.Options{
+		Store: o.Store, Config: queue.DefaultConfig(), Logger: zerolog.Nop(),
+		Outlets: []queue.Outlet{{Name: o.To.Lane.Sink, Sink: impatient(s)}},
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	if err := q.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -64,12 +78,11 @@ func (o Order) Run(t testing.TB) (overtook, repeats int) {
 			t.Errorf("close the queue: %v", err)
 		}
 	}()
-	for deadline := time.Now().Add(patience); q.Stats()[0].Waiting > 0; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !done(q.Stats()[0]); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("after %v there wait %+v", patience, q.Backlog(queue.Selector{}))
 		}
 	}
-	return o.check(t, o.Arrived())
 }
 
 // check compares what has arrived with the order of the lane.
