@@ -78,7 +78,7 @@ type Host struct {
 	Reached func(ctx context.Context, position int64) error
 	// Available tells the core that what the sink delivers to can be reached again, as a broker can after a reconnect: what waits because
 	// it was [Unavailable] is tried at once, and not when its pause is over. It may be called at any time from [Sink.Start]
-	// on, by any number of goroutines at once, and returns promptly. nil where nothing waits.
+	// on, by any number of goroutines at once, but not from within Retry and Address; it returns promptly. nil where nothing waits.
 	Available func()
 }
 

@@ -49,9 +49,7 @@ func TestAConsumerOfATopicThatRefusesIsLeftWithTheRightOrder(t *testing.T) {
 		})
 		return got.ids()
 	}
-	overtook, repeats := o.Run(t)
-	t.Logf("of %d events %d overtook another, %d arrived again; %d of %d requests were refused", all, overtook, repeats, refused, requests)
-	if refused == 0 {
+	if o.Run(t); refused == 0 {
 		t.Error("nothing was refused: this test shows nothing")
 	}
 }

@@ -37,17 +37,17 @@ func TestAConsumerOfAFullQueueIsLeftWithTheRightOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := make(chan []string)
+	read := make(chan []string)
 	go func() { // ends when the consumer is cancelled
 		var ids []string
 		for d := range arrivals {
 			ids = append(ids, d.MessageId)
 			d.Ack(false)
 		}
-		got <- ids
+		read <- ids
 	}()
 	const all = 3000
-	overtook, repeats := queuetest.Order{
+	got := queuetest.Order{
 		Store: engine.Queue(), Sink: start(t, b.config()), N: all,
 		To: queue.Destination{Lane: queue.Lane{Sink: "rabbitmq", Target: "global", Instance: b.name}, Scope: sink.Global},
 		Arrived: func() []string {
@@ -55,11 +55,10 @@ func TestAConsumerOfAFullQueueIsLeftWithTheRightOrder(t *testing.T) {
 			if err := ch.Cancel("reader", false); err != nil {
 				t.Fatal(err)
 			}
-			return <-got
+			return <-read
 		},
 	}.Run(t)
-	t.Logf("of %d events %d overtook another, %d arrived again", all, overtook, repeats)
-	if overtook == 0 {
+	if got.Refused == 0 {
 		t.Error("the queue refused nothing: this test shows nothing")
 	}
 }

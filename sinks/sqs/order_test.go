@@ -42,11 +42,11 @@ func TestAConsumerOfAFIFOQueueThatRefusesSeesEveryEventOnceAndInOrder(t *testing
 	if err != nil {
 		t.Fatal(err)
 	}
-	overtook, repeats := queuetest.Order{
+	got := queuetest.Order{
 		Store: engine.Queue(), Sink: start(t, s.config()), N: all, Arrived: func() []string { return arrived },
 		To: queue.Destination{Lane: queue.Lane{Sink: "sqs", Target: "instance", Instance: "sales"}, Scope: sink.Instance},
 	}.Run(t)
-	if overtook != 0 || repeats != 0 || len(refused) != all/10 {
-		t.Errorf("%d events were refused, %d overtook another, %d arrived again", len(refused), overtook, repeats)
+	if got.Overtook != 0 || got.Repeats != 0 || len(refused) != all/10 {
+		t.Errorf("%d events were refused; %+v", len(refused), got)
 	}
 }

@@ -32,13 +32,20 @@ type Order struct {
 	Arrived func() []string
 }
 
+// Arrivals are what a run has seen of events out of their order.
+type Arrivals struct {
+	Refused  int // attempts that failed
+	Overtook int // events that arrived first behind a later one
+	Repeats  int // arrivals of an event that had arrived before
+}
+
 // ID is the id of the n-th event.
 func (o Order) ID(n int) string { return fmt.Sprintf("%06d", n) }
 
 // Run delivers the lane's events through a queue and fails unless each arrives, and the last arrivals are in order: what was taken before
 // an event that it was to come after has to arrive again behind that one. A consumer sees repeats then, and never an older state
-// last. Run returns how many events overtook another when they arrived first, and how many arrivals were repeats.
-func (o Order) Run(t testing.TB) (overtook, repeats int) {
+// last.
+func (o Order) Run(t testing.TB) Arrivals {
 	t.Helper()
 	for n := range o.N { // before the start, so that they are sent in batches
 		name := "messages.upsert"
@@ -50,16 +57,20 @@ func (o Order) Run(t testing.TB) (overtook, repeats int) {
 			t.Fatal(err)
 		}
 	}
+	refused := 0
 	if o.Again != nil {
-		o.deliver(t, o.Sink, func(s queue.Stats) bool { return s.Failed >= 3 })
+		refused += o.deliver(t, o.Sink, func(s queue.Stats) bool { return s.Failed >= 3 })
 		o.Sink = o.Again()
 	}
-	o.deliver(t, o.Sink, func(s queue.Stats) bool { return s.Waiting == 0 })
-	return o.check(t, o.Arrived())
+	refused += o.deliver(t, o.Sink, func(s queue.Stats) bool { return s.Waiting == 0 })
+	a := o.check(t, o.Arrived())
+	a.Refused = refused
+	t.Logf("%d events: %+v", o.N, a)
+	return a
 }
 
-// deliver runs a queue until done.
-func (o Order) deliver(t testing.TB, s sink.Sink, done func(queue.Stats) bool) {
+// deliver runs a queue until done, and returns how many attempts failed.
+func (o Order) deliver(t testing.TB, s sink.Sink, done func(queue.Stats) bool) (failed int) {
 	t.Helper()
 	q, err := queue.New(queue.Options{
 		Store: o.Store, Config: queue.DefaultConfig(), Logger: zerolog.Nop(),
@@ -83,19 +94,20 @@ func (o Order) deliver(t testing.TB, s sink.Sink, done func(queue.Stats) bool) {
 			t.Fatalf("after %v there wait %+v", patience, q.Backlog(queue.Selector{}))
 		}
 	}
+	return int(q.Stats()[0].Failed)
 }
 
 // check compares what has arrived with the order of the lane.
-func (o Order) check(t testing.TB, arrived []string) (overtook, repeats int) {
+func (o Order) check(t testing.TB, arrived []string) (a Arrivals) {
 	t.Helper()
 	last := map[string]int{}
 	newest := ""
 	for i, id := range arrived {
 		switch _, seen := last[id]; {
 		case seen:
-			repeats++
+			a.Repeats++
 		case id < newest:
-			overtook++
+			a.Overtook++
 		}
 		last[id], newest = i, max(newest, id)
 	}
@@ -114,7 +126,7 @@ func (o Order) check(t testing.TB, arrived []string) (overtook, repeats int) {
 	if silent > 1 {
 		t.Errorf("this happened %d times", silent)
 	}
-	return overtook, repeats
+	return a
 }
 
 // impatient gives a sink a policy of short waits, and hides no ability that orders its deliveries.

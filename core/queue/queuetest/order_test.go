@@ -76,14 +76,13 @@ func once(taken bool) bool { return !taken }
 
 func TestALaneIsLeftInOrderAndFewOfItsEventsComeTwice(t *testing.T) {
 	s := newTarget(always)
-	overtook, repeats := s.order(t, 300).Run(t)
-	if overtook == 0 {
+	got := s.order(t, 300).Run(t)
+	if got.Overtook == 0 {
 		t.Error("nothing was refused in the middle of a batch: this test shows nothing")
 	}
-	t.Logf("%d overtook, %d repeats, %d sent", overtook, repeats, s.sent)
 	// After a refusal the lane's batches are of one event, of two, of four: of the thirty refusals each has few behind it.
-	if repeats > 300 {
-		t.Errorf("%d of 300 events came again: what is behind a refused one is sent too eagerly", repeats)
+	if got.Repeats > 300 {
+		t.Errorf("%d of 300 events came again: what is behind a refused one is sent too eagerly", got.Repeats)
 	}
 }
 
