@@ -54,6 +54,9 @@ func newDispatcher(members []*member, o Options) (*dispatcher, error) {
 	}
 	var err error
 	d.queue, err = queue.New(queue.Options{Store: o.Queue, Config: config, Outlets: outlets, Logger: o.Logger})
+	for _, m := range d.members {
+		m.available = func() { d.queue.Available(m.name) }
+	}
 	return d, err
 }
 

@@ -32,6 +32,8 @@ type member struct {
 	end      context.CancelFunc        // ends the life of a sink that restart has made; nil before
 	settings sync.Map                  // instance name -> *parsed
 	progress progress
+	// available tells the queue that the sink's target is there again; nil for a live sink. Set before the sink is started.
+	available func()
 
 	delivered, failed atomic.Uint64 // by a live sink
 }
@@ -69,6 +71,9 @@ func newMember(f *sink.Factory, o Options, c *commands) (*member, error) {
 	host := sink.Host{Logger: m.log, Directory: &directory{o.Instances, f.Name}, Envelope: o.Envelope, Commander: c}
 	if o.Log != nil {
 		host.Log, host.Reached = o.Log, m.progress.reached
+	}
+	if m.mode == sink.Queued {
+		host.Available = func() { m.available() }
 	}
 	m.make = func() (sink.Sink, error) { return f.New(host) }
 	s, err := m.make()

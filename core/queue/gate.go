@@ -16,13 +16,17 @@ type gate struct {
 	key    string
 	lanes  int // that go through here
 
-	ready   fifo[*lane]
-	busy    int  // lanes that are being tried
-	queued  bool // it stands in its outlet's line
-	breaker breaker
-	fails   int // in a row
-	trips   int // without a success between them
-	alarm   alarm
+	ready       fifo[*lane]
+	busy        int  // lanes that are being tried
+	queued      bool // it stands in its outlet's line
+	breaker     breaker
+	fails       int       // in a row
+	unavailable bool      // the breaker is open because the target is unavailable, not because it refuses or asks for a pause
+	trips       int       // without a success between them
+	failing     bool      // an attempt has failed since the last success
+	downAt      time.Time // when the breaker opened because of failures; zero if it did not since the last success
+	toldAt      time.Time // when the log was told last that it is down
+	alarm       alarm
 }
 
 type breaker uint8
@@ -90,9 +94,12 @@ func (g *gate) enlist() {
 	g.outlet.wait.Signal()
 }
 
-// answered is called when the address has taken an event, or refused that one event for good: it is up.
-func (g *gate) answered() {
-	g.fails = 0
+// answered is called when the address has taken an event of a lane, or refused that one event for good: it is up.
+func (g *gate) answered(l *lane) {
+	if !g.downAt.IsZero() {
+		g.tell(l, noticeBack, "")
+	}
+	g.fails, g.failing, g.downAt = 0, false, time.Time{}
 	if g.breaker == halfOpen {
 		g.breaker, g.trips = closed, 0
 		g.enlist()
@@ -105,15 +112,16 @@ func (g *gate) answered() {
 // failed is called when an attempt has failed in a way that may be the address's or the event's fault.
 func (g *gate) failed() {
 	if g.fails++; g.breaker == halfOpen || g.fails >= g.queue.config.BreakerFailures {
-		g.trip()
+		g.trip(false)
 	}
 }
 
 // trip opens the breaker, for longer each time until there is a success.
-func (g *gate) trip() {
+func (g *gate) trip(unavailable bool) {
 	if g.breaker == open {
 		return
 	}
+	g.unavailable = unavailable
 	c := &g.queue.config
 	d := min(c.BreakerWait<<min(g.trips, 16), c.BreakerMax)
 	g.trips++
@@ -123,6 +131,7 @@ func (g *gate) trip() {
 // hold opens the breaker because the address has asked to be left alone.
 func (g *gate) hold(d time.Duration) {
 	if g.breaker != open || time.Now().Add(d).After(g.alarm.at) {
+		g.unavailable = false
 		g.shut(d)
 	}
 }
@@ -139,4 +148,30 @@ func (g *gate) probe() {
 		g.breaker = halfOpen
 	}
 	g.enlist()
+}
+
+// tellFailure tells the log of a failure after which the delivery stays in its lane, if it is news.
+func (g *gate) tellFailure(l *lane, item Item, err error) {
+	switch {
+	case g.downAt.IsZero() && g.breaker == open && g.trips > 0:
+		g.failing, g.downAt, g.toldAt = true, time.Now(), time.Now()
+		g.tell(l, noticeDown, err.Error())
+	case !g.downAt.IsZero() && time.Since(g.toldAt) >= stillDownEvery:
+		g.toldAt = time.Now()
+		g.tell(l, noticeStillDown, err.Error())
+	case !g.failing:
+		g.failing = true
+		g.queue.notices.add(notice{noticeKey: l.keyOf(noticeFailed), event: item.Event.ID, err: err.Error()}, nil)
+	}
+}
+
+// tell tells the log of the address, by the lane at which that was noticed.
+func (g *gate) tell(l *lane, kind noticeKind, err string) {
+	g.queue.notices.add(notice{noticeKey: l.keyOf(kind), err: err, down: time.Since(g.downAt)}, func(line *notice) {
+		for _, other := range g.queue.lanes {
+			if other.gate == g {
+				line.waiting += other.waiting
+			}
+		}
+	})
 }

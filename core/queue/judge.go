@@ -35,6 +35,9 @@ func (q *Queue) conclude(ctx context.Context, o *outlet, g *gate, trials []*tria
 // judge goes through the answers for one lane, as far as they are good. It returns the pause that the first bad one demands, if any.
 func (q *Queue) judge(ctx context.Context, o *outlet, t *trial, a *Attempt) (p Pause, paused bool) {
 	l := t.lane
+	if l.burst *= 2; l.burst > windowLength {
+		l.burst = 0
+	}
 	for i, err := range t.errs {
 		if err != nil {
 			p, paused = q.failed(ctx, o, t, i, a)
@@ -42,7 +45,7 @@ func (q *Queue) judge(ctx context.Context, o *outlet, t *trial, a *Attempt) (p P
 		}
 		q.record(l, Outcome{Seq: t.items[i].Seq, Result: Delivered, Attempt: t.attempt(i, a, l.head.Attempts+1, nil)})
 		o.count.Delivered++
-		t.gate.answered()
+		t.gate.answered(l)
 		q.done(l)
 	}
 	if l.inFlight = 0; l.state == running {
@@ -87,22 +90,28 @@ func (q *Queue) failed(ctx context.Context, o *outlet, t *trial, i int, a *Attem
 		head.Attempts++
 	}
 	reason := exhausted(t.policy, l.head, item, err, now)
-	delay := t.shut(err, reason)
+	delay := t.shut(err, reason, a.At.Before(o.availableAt))
+	if reason != Permanent { // the target may not take what is behind it either
+		l.burst = 1
+	}
 	switch {
 	case reason != "" && (reason == Permanent || t.policy.OnExhausted == sink.Bury):
 		head.Next = time.Time{}
 		q.record(l, Outcome{Seq: item.Seq, Result: Buried, Progress: *head, Reason: reason, Attempt: entry})
 		o.count.Buried++
+		q.notices.dead(l.keyOf(noticeDead), reason, 1, head.Error)
 		q.done(l)
 		return p, false
 	case reason != "":
 		p, paused = q.pauseFor(l, reason, now), true
+		q.notices.add(notice{noticeKey: l.keyOf(noticePaused), event: item.Event.ID, err: p.Reason}, nil)
 		q.park(l)
 	case delay > 0:
 		head.Next = now.Add(delay)
 		q.sleep(l, delay)
 	}
 	o.count.Retried++
+	t.gate.tellFailure(l, item, err)
 	q.record(l, Outcome{Seq: item.Seq, Result: Again, Progress: *head, Attempt: entry})
 	return p, paused
 }
@@ -124,15 +133,17 @@ func exhausted(p sink.Policy, head Progress, item Item, err error, now time.Time
 const longestWait = time.Hour
 
 // shut tells the gate of a failure and returns how long the lane waits for its own part: a lane whose target is unavailable waits
-// at the gate, with all others.
-func (t *trial) shut(err error, reason Reason) (delay time.Duration) {
+// at the gate, with all others. The attempt is old if it began before the sink said that its target can be reached again.
+func (t *trial) shut(err error, reason Reason, old bool) (delay time.Duration) {
 	after, asked := sink.AfterOf(err)
 	switch {
 	case reason == Permanent:
-		t.gate.answered()
+		t.gate.answered(t.lane)
 		return 0
 	case sink.IsUnavailable(err):
-		t.gate.trip()
+		if !old {
+			t.gate.trip(true)
+		}
 		return 0
 	case asked:
 		after = min(after, longestWait)

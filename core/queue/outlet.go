@@ -54,6 +54,8 @@ type outlet struct {
 	count     Counts
 	failure   string // of the last attempt that failed
 	failedAt  time.Time
+
+	availableAt time.Time // when the sink said last that its target can be reached; attempts begun before say nothing about it
 }
 
 func newOutlet(o Outlet, mu *sync.Mutex, log zerolog.Logger) *outlet {

@@ -102,6 +102,7 @@ func (q *Queue) take(d Destination, p Place, item Item) {
 	switch {
 	case d.Refused != "" && p.New:
 		o.count.Refused++
+		q.notices.dead(keyOf(d.Lane, d.Scope, noticeDead), d.Refused, 1, "")
 	case p.Seq == 0:
 		o.count.Absorbed++
 	default:
@@ -160,7 +161,7 @@ func (q *Queue) admitOne(ctx context.Context, e Entry, p *plan, patient bool) ([
 		}
 		switch verdict {
 		case dropped:
-			q.drop(d.Lane.Sink)
+			q.drop(d)
 			continue
 		case refused:
 			d.Refused = Full
@@ -187,7 +188,7 @@ func (q *Queue) enter(ctx context.Context, d Destination, p *plan, patient bool)
 	for {
 		room := q.roomIn(d.Lane, p)
 		switch {
-		case room == nil || q.makeRoom(ctx, d.Lane):
+		case room == nil || q.makeRoom(ctx, d):
 			return entered, nil
 		case d.Droppable:
 			return dropped, nil
@@ -196,6 +197,7 @@ func (q *Queue) enter(ctx context.Context, d Destination, p *plan, patient bool)
 		case !patient:
 			return 0, ErrFull
 		}
+		q.notices.add(notice{noticeKey: keyOf(d.Lane, d.Scope, noticeFull)}, nil)
 		select {
 		case <-room:
 		case <-ctx.Done():
@@ -231,9 +233,9 @@ func (q *Queue) roomLater() <-chan struct{} {
 }
 
 // makeRoom drops the oldest delivery of a lane that may be dropped, if there is one.
-func (q *Queue) makeRoom(ctx context.Context, key Lane) bool {
+func (q *Queue) makeRoom(ctx context.Context, d Destination) bool {
 	q.mu.Lock()
-	l := q.lanes[key]
+	l := q.lanes[d.Lane]
 	q.mu.Unlock()
 	if l == nil || len(q.droppable) == 0 {
 		return false
@@ -243,15 +245,16 @@ func (q *Queue) makeRoom(ctx context.Context, key Lane) bool {
 		q.log.Warn().Err(err).Msg("nothing could be dropped to make room")
 	}
 	if n > 0 {
-		q.drop(key.Sink)
+		q.drop(d)
 	}
 	return n > 0
 }
 
-func (q *Queue) drop(sink string) {
+func (q *Queue) drop(d Destination) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.outlets[sink].count.Dropped++
+	q.outlets[d.Lane.Sink].count.Dropped++
+	q.notices.count(keyOf(d.Lane, d.Scope, noticeDropped), 1, "")
 }
 
 // clear removes deliveries of a lane, but none that is being tried; droppable ones not even if they were tried before, or are

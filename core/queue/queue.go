@@ -38,6 +38,7 @@ type Queue struct {
 	dirty    chan struct{}      // there may be something to sweep
 	stopping chan struct{}      // closed when no attempt begins any more
 	settling chan struct{}      // closed when nothing more is written down
+	notices  *notices
 
 	mu sync.Mutex
 	// mu guards the fields below.
@@ -72,7 +73,7 @@ func New(o Options) (*Queue, error) {
 	}
 	q := &Queue{
 		store: o.Store, config: o.Config, log: o.Logger, droppable: map[string]bool{}, seed: maphash.MakeSeed(),
-		earlier: make(chan struct{}, 1), dirty: make(chan struct{}, 1), stopping: make(chan struct{}), settling: make(chan struct{}),
+		earlier: make(chan struct{}, 1), dirty: make(chan struct{}, 1), stopping: make(chan struct{}), settling: make(chan struct{}), notices: newNotices(),
 		lanes: map[Lane]*lane{}, outlets: map[string]*outlet{}, pauses: map[Selector]Pause{},
 	}
 	q.ledger.changed = sync.NewCond(&q.mu)
@@ -121,7 +122,7 @@ func (q *Queue) load(b Backlog, now time.Time) {
 	l := q.lane(b.Lane, b.Scope)
 	l.waiting, l.tail, l.head, l.oldest = b.Waiting, b.Newest, b.Head, b.Oldest
 	if !b.Head.First.IsZero() {
-		l.tried = b.First
+		l.tried, l.burst = b.First, 1
 	}
 	q.waiting += b.Waiting
 	if d := b.Head.Next.Sub(now); d > 0 && l.outlet != nil {
@@ -148,6 +149,7 @@ func (q *Queue) launch(ctx context.Context) {
 		q.settle(keeping)
 	})
 	q.keepers.Go(func() { q.sweep(keeping) })
+	q.keepers.Go(func() { q.notices.run(keeping, q.log) })
 }
 
 // grace is how long Close goes on after its context has ended: for attempts to notice that they were ended too, and for

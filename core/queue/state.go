@@ -31,6 +31,7 @@ type lane struct {
 	passed    int64     // Seq of the newest delivery that is done with
 	window    []Item    // the first deliveries, without a gap; maybe not all
 	inFlight  int       // how many of the window are being tried
+	burst     int       // how many may be tried at once after a failure; 0 sets no limit
 	unsettled int       // outcomes that the store has not written down yet
 	putting   int       // calls of Put that are about to add to it, or to find that they need not
 }

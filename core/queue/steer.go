@@ -89,6 +89,23 @@ func (q *Queue) Refresh(instance string) {
 	}
 }
 
+// Available says that what a sink delivers to can be reached again: what waits because it was unavailable is tried at once, each address
+// by one delivery first. If that fails, the address waits for as long as it would have.
+func (q *Queue) Available(sink string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	o := q.outlets[sink]
+	if o == nil {
+		return
+	}
+	o.availableAt = time.Now()
+	for _, g := range o.gates {
+		if g.breaker == open && g.unavailable {
+			g.probe()
+		}
+	}
+}
+
 // reconsider lets a lane be looked at again that may have been parked, or is about to be, for what is not so any more.
 func (q *Queue) reconsider(l *lane) {
 	l.stale = true

@@ -83,7 +83,6 @@ func repeat(err error, n int) []error {
 }
 
 // clip bounds a text from outside.
-func clip(s string) string {
-	const limit = 1000
-	return strings.ToValidUTF8(s[:min(len(s), limit)], "\ufffd")
-}
+func clip(s string) string { return clipTo(s, 1000) }
+
+func clipTo(s string, limit int) string { return strings.ToValidUTF8(s[:min(len(s), limit)], "\ufffd") }

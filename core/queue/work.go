@@ -91,7 +91,7 @@ func (q *Queue) prepare(ctx context.Context, o *outlet, l *lane, room int) *tria
 		return nil
 	case err != nil || standing == Discard:
 		if err != nil && ctx.Err() == nil {
-			o.log.Error().Err(err).Msg("waiting events cannot be read; trying again")
+			q.notices.add(notice{noticeKey: noticeKey{sink: l.Sink, kind: noticeUnread}, err: err.Error()}, nil)
 		}
 		q.sleep(l, storePause)
 		return nil
@@ -107,6 +107,9 @@ func (q *Queue) prepare(ctx context.Context, o *outlet, l *lane, room int) *tria
 	t.items = l.window[:1:1]
 	if o.batcher != nil {
 		n := min(len(l.window), room)
+		if l.burst > 0 {
+			n = min(n, l.burst)
+		}
 		t.items = l.window[:n:n]
 	}
 	l.inFlight = len(t.items)
@@ -183,6 +186,7 @@ func (q *Queue) bury(ctx context.Context, l *lane, why Reason) {
 		q.mu.Lock()
 		l.outlet.count.Buried += int64(n)
 		q.mu.Unlock()
+		q.notices.dead(l.keyOf(noticeDead), why, n, "")
 		if err != nil {
 			q.log.Error().Err(err).Msg("deliveries for a deleted instance could not be moved to the dead letters")
 			return

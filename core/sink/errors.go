@@ -16,7 +16,8 @@ func RetryAfter(err error, d time.Duration) error {
 }
 
 // Unavailable marks an error that says nothing about the event: the target is
-// down. It uses up no attempt and opens the target's circuit breaker. Unavailable(nil) is nil.
+// down. It uses up no attempt and opens the target's circuit breaker, until its pause is over or the
+// sink calls [Host].Available. Unavailable(nil) is nil.
 func Unavailable(err error) error { return mark(err, outcome{unavailable: true}) }
 
 // IsPermanent reports whether err, or an error it wraps, was marked by [Permanent].

@@ -22,7 +22,8 @@
 //	no such topic, no right, batch refused          failed: tried again
 //	larger than max_message_bytes, name too long    permanent
 //
-// A delivery that is given up while a broker has it may be there twice, with the same key; it is never behind its successors.
+// A delivery that is given up while a broker has it may be there twice, with the same key; it is never behind its successors. If brokers refuse one
+// event of a batch and take some behind it, those are produced again behind it: a consumer sees them twice, the second time in their order.
 //
 // # Connection
 //
@@ -92,6 +93,7 @@ func New(c Config, h sink.Host) (*Sink, error) {
 	s.topics = &topics{config: &s.config, log: h.Logger, known: map[string]bool{}}
 	s.link = link.New(link.Options[*session]{
 		Broker: "Kafka at " + strings.Join(c.Brokers, ", "), Dial: s.dial, Attend: s.attend, Limit: maxUses, Pause: c.ReconnectMax, Logger: h.Logger,
+		Available: h.Available,
 	})
 	_, err := s.config.options(s.watch)
 	return s, err

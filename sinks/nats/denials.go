@@ -41,7 +41,7 @@ func (d *denials) note(err error, log zerolog.Logger) {
 			level = zerolog.DebugLevel
 		}
 	}
-	log.WithLevel(level).Err(err).Msg("the NATS server complains")
+	log.WithLevel(level).Err(err).Msg("NATS server error")
 	d.last = err
 	close(d.changed)
 	d.changed = make(chan struct{})

@@ -35,7 +35,7 @@ func (s *session) ensure(ctx context.Context, pattern string) error {
 }
 
 // publish sends messages in their order, waits until the server has them all, and returns what became of each.
-func (s *session) publish(ctx context.Context, messages []*natsgo.Msg) []error {
+func (s *session) publish(ctx context.Context, messages []message) []error {
 	denied := make([]int, len(messages))
 	for i, m := range messages {
 		denied[i] = s.denials.of(m.Subject)
@@ -59,43 +59,44 @@ func (s *session) publish(ctx context.Context, messages []*natsgo.Msg) []error {
 }
 
 // toSubscribers publishes by core NATS and then sends a ping: when its answer is here, the server has handled what came before it.
-func (s *session) toSubscribers(ctx context.Context, messages []*natsgo.Msg, errs []error) {
+func (s *session) toSubscribers(ctx context.Context, messages []message, errs []error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	for i, m := range messages {
-		errs[i] = s.failure(s.conn.PublishMsg(m), m)
+		errs[i] = s.failure(s.conn.PublishMsg(m.Msg), m.Msg)
 	}
 	if err := s.conn.FlushWithContext(ctx); err != nil {
 		for i, m := range messages {
 			if errs[i] == nil {
-				errs[i] = s.failure(err, m)
+				errs[i] = s.failure(err, m.Msg)
 			}
 		}
 	}
 }
 
 // toStream publishes and then waits for the acknowledgement of each. The library ends that wait after the session's timeout.
-func (s *session) toStream(ctx context.Context, messages []*natsgo.Msg, errs []error) {
-	acks := make([]jetstream.PubAckFuture, len(messages))
+func (s *session) toStream(ctx context.Context, messages []message, errs []error) {
+	futures, acks := make([]jetstream.PubAckFuture, len(messages)), make([]*jetstream.PubAck, len(messages))
 	for i, m := range messages {
 		var err error // without the library's own retries: they would let later events overtake
-		acks[i], err = s.js.PublishMsgAsync(m, jetstream.WithRetryAttempts(0))
-		errs[i] = s.failure(err, m)
+		futures[i], err = s.js.PublishMsgAsync(m.Msg, jetstream.WithRetryAttempts(0))
+		errs[i] = s.failure(err, m.Msg)
 	}
 	for i, m := range messages {
 		if errs[i] != nil {
 			continue
 		}
 		select {
-		case <-acks[i].Ok():
-		case err := <-acks[i].Err():
-			errs[i] = s.failure(err, m)
+		case acks[i] = <-futures[i].Ok():
+		case err := <-futures[i].Err():
+			errs[i] = s.failure(err, m.Msg)
 		case <-s.closed:
-			errs[i] = s.failure(natsgo.ErrConnectionClosed, m)
+			errs[i] = s.failure(natsgo.ErrConnectionClosed, m.Msg)
 		case <-ctx.Done():
-			errs[i] = s.failure(ctx.Err(), m)
+			errs[i] = s.failure(ctx.Err(), m.Msg)
 		}
 	}
+	s.restore(ctx, messages, acks, errs)
 }
 
 // failure puts an error of the library into words and marks it.

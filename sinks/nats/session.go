@@ -25,9 +25,10 @@ type session struct {
 	closed  chan struct{}
 	denials denials
 
-	// In JetStream mode; else both are nil.
-	js     jetstream.JetStream
-	stream *keeper
+	// In JetStream mode; else they are nil.
+	js        jetstream.JetStream
+	stream    *keeper
+	positions *positions
 }
 
 // dial connects.
@@ -55,6 +56,7 @@ func (s *Sink) dial(ctx context.Context) (*session, error) {
 		session.Close()
 		return nil, err
 	}
+	session.positions = &s.positions
 	session.stream = newKeeper(session.js, &s.config.JetStream)
 	return session, nil
 }

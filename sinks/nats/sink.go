@@ -5,7 +5,8 @@
 //	global      [<NATS_PREFIX_KEY>.]<event>        messages.upsert
 //
 // Events have their wire names in lower case. The message is the envelope; its header Nats-Msg-Id is the delivery's key, the same in every
-// attempt: a subscriber that has seen a key has seen the delivery, and JetStream drops doubles by it.
+// attempt: a subscriber that has seen a key has seen the delivery, and JetStream drops doubles by it. (For what happens when a stream is full
+// see Order.)
 //
 // # Names that would break subjects
 //
@@ -27,6 +28,13 @@
 //	no answer in time, no permission, no stream,       failed: tried again
 //	a full stream
 //	larger than the server or the stream takes         permanent
+//
+// # Order
+//
+// A batch is published at once. If a stream refuses one event of it (it is full, and discards new messages), it may have taken some behind it. They
+// are published again behind the refused one: a consumer sees them twice, the second time in their order. JetStream would drop that repeat within
+// its duplicate window; so where an acknowledgement says that an event is there already, before one that it was to come after, it
+// is published under another id: the delivery's key, a slash and a number. The id in the envelope is the same.
 //
 // # Connection
 //
@@ -72,6 +80,8 @@ type Sink struct {
 	log    zerolog.Logger
 	link   *link.Link[*session]
 	said   sync.Map // instances whose escaping the log has told of
+
+	positions positions
 }
 
 var (
@@ -101,6 +111,7 @@ func New(c Config, h sink.Host) (*Sink, error) {
 	s.codec.Keys = nil
 	s.link = link.New(link.Options[*session]{
 		Broker: "NATS at " + strings.Join(hosts, ", "), Dial: s.dial, Attend: s.attend, Limit: maxUses, Pause: c.ReconnectMax, Logger: h.Logger,
+		Available: h.Available,
 	})
 	return s, nil
 }
@@ -141,9 +152,9 @@ func (s *Sink) DeliverBatch(ctx context.Context, deliveries []*sink.Delivery) []
 		return sink.FailAll(deliveries, err)
 	}
 	defer end()
-	b := sink.Prepare(deliveries, func(d *sink.Delivery) (*natsgo.Msg, error) {
-		m := s.message(d, session.conn.HeadersSupported())
-		if err := session.fits(m); err != nil || session.stream == nil {
+	b := sink.Prepare(deliveries, func(d *sink.Delivery) (message, error) {
+		m := message{s.message(d, session.conn.HeadersSupported()), lane{d.Target, d.Event.Instance}}
+		if err := session.fits(m.Msg); err != nil || session.stream == nil {
 			return m, err
 		}
 		return m, session.ensure(ctx, s.config.pattern(d.Event, d.Scope))

@@ -153,7 +153,7 @@ func (s *session) takes() error {
 	if s.blocked == "" {
 		return nil
 	}
-	return sink.Unavailable(fmt.Errorf("RabbitMQ takes no messages for now: %s", s.blocked))
+	return sink.Unavailable(fmt.Errorf("RabbitMQ has blocked publishers: %s", s.blocked))
 }
 
 // Close ends the connection and returns when nothing of it is left running.

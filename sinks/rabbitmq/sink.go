@@ -23,6 +23,12 @@
 //	no confirm in time, nack, no queue, no right    failed: tried again
 //	a name RabbitMQ cannot carry, too large         permanent
 //
+// # Order
+//
+// A batch is published at once. If the broker refuses one event of it (a classic queue with x-max-length and x-overflow reject-publish nacks while it
+// is full), it may have taken some behind it. They are published again behind the refused one: a consumer sees them twice, the second
+// time in their order, and knows them by the header key.
+//
 // # Connection
 //
 // One goroutine, from Start to Close, owns the connection: it dials, declares the global queues, follows the broker's notices, deletes what
@@ -63,6 +69,7 @@ type Sink struct {
 	link      *link.Link[*session]
 	leftovers *leftovers
 	unwatch   func()
+	available func() // see sink.Host
 }
 
 var (
@@ -83,11 +90,12 @@ func New(c Config, h sink.Host) (*Sink, error) {
 	}
 	s := &Sink{
 		config: c, codec: h.Envelope, log: h.Logger, directory: h.Directory,
-		leftovers: newLeftovers(), unwatch: func() {},
+		leftovers: newLeftovers(), unwatch: func() {}, available: h.Available,
 	}
 	s.codec.Keys = nil
 	s.link = link.New(link.Options[*session]{
 		Broker: d.broker, Dial: d.dial, Attend: s.attend, Limit: c.Channels, Pause: c.ReconnectMax, Logger: h.Logger,
+		Available: h.Available,
 	})
 	return s, nil
 }
@@ -119,10 +127,22 @@ func (s *Sink) attend(ctx context.Context, session *session) error {
 				session.blocks = nil // the end of the session is in closed
 				continue
 			}
-			session.note(b)
-			s.log.Warn().Bool("blocked", b.Active).Str("reason", b.Reason).Msg("RabbitMQ changed its mind about taking messages")
+			s.follow(session, b)
 		case <-s.leftovers.wake:
 		}
+	}
+}
+
+// follow heeds the broker's notice that it is blocked, by an alarm of its memory or disk, or is not any more.
+func (s *Sink) follow(session *session, b amqp.Blocking) {
+	session.note(b)
+	if b.Active {
+		s.log.Warn().Str("reason", b.Reason).Msg("RabbitMQ has blocked publishers; events wait")
+		return
+	}
+	s.log.Info().Msg("RabbitMQ has unblocked publishers; events go on")
+	if s.available != nil {
+		s.available()
 	}
 }
 

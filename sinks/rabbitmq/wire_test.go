@@ -154,7 +154,12 @@ func TestABrokerThatBlocksPublishersIsUnavailableUntilItUnblocks(t *testing.T) {
 	})
 	c := rabbitmq.Defaults()
 	c.URI = "amqp://" + address
-	s := start(t, c)
+	var log bytes.Buffer
+	available := make(chan struct{}, 2)
+	s := start(t, c, sink.Host{
+		Logger: zerolog.New(zerolog.SyncWriter(&log)), Directory: sinktest.Directory{}, Available: func() { available <- struct{}{} },
+	})
+	<-available // connected
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error)
 	go func() { first <- s.Deliver(ctx, sinktest.NewDelivery(sink.Global, "sales", "call")) }()
@@ -170,6 +175,17 @@ func TestABrokerThatBlocksPublishersIsUnavailableUntilItUnblocks(t *testing.T) {
 	}
 	close(unblock)
 	sinktest.Eventually(t, "the sink is healthy", func() bool { return s.Check(t.Context()) == nil })
+	select {
+	case <-available:
+	case <-time.After(sinktest.Patience):
+		t.Error("the core is not told that the broker takes events again: what waits goes on waiting")
+	}
+	s.Close(t.Context())
+	for _, line := range []string{"RabbitMQ has blocked publishers", "low on memory", "RabbitMQ has unblocked publishers"} {
+		if !strings.Contains(log.String(), line) {
+			t.Errorf("an operator finds no %q in the log: %s", line, log.String())
+		}
+	}
 }
 
 // The broker takes the connection and then answers nothing: a hung one, or a firewall's idea of a closed port.

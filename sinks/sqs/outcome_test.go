@@ -28,9 +28,10 @@ type stub struct {
 }
 
 type entry struct {
-	ID          string `json:"Id"`
-	MessageBody string
-	Group       string `json:"MessageGroupId"`
+	ID            string `json:"Id"`
+	MessageBody   string
+	Group         string `json:"MessageGroupId"`
+	Deduplication string `json:"MessageDeduplicationId"`
 }
 
 func newStub(t *testing.T, answer func(w http.ResponseWriter, entries []entry)) *stub {

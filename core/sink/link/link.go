@@ -27,7 +27,7 @@ var errClosed = errors.New("the sink is closed")
 // A Session is one connection. Close ends it and returns when nothing of it is left running.
 type Session interface{ Close() }
 
-// Options describe a link. All are required.
+// Options describe a link. All but Available are required.
 type Options[S Session] struct {
 	Broker string // who is at the other end, for logs and errors; without credentials
 	// Dial makes a session. It gives up when ctx ends and after a time of its own.
@@ -37,6 +37,8 @@ type Options[S Session] struct {
 	Limit  int           // most uses at once
 	Pause  time.Duration // longest pause between attempts to connect
 	Logger zerolog.Logger
+	// Available is called when there is a session, see [sink.Host]. nil: nobody wants to know.
+	Available func()
 }
 
 // A Link has a session, or is about to make one. Its methods may be called by any number of goroutines at once, except
@@ -45,6 +47,7 @@ type Link[S Session] struct {
 	o     Options[S]
 	slots chan struct{} // one for each use
 	stop  func()        // ends the owner goroutine and waits for it; nil before Start
+	lost  time.Time     // when the log was told that there is no session; zero if it was not. For the owner goroutine alone
 
 	mu sync.Mutex
 	// mu guards the fields below.
@@ -186,13 +189,22 @@ func (l *Link[S]) state() (*S, chan struct{}, error) {
 }
 
 func (l *Link[S]) up(s S) {
-	l.o.Logger.Info().Str("broker", l.o.Broker).Msg("connected")
+	line := l.o.Logger.Info().Str("broker", l.o.Broker)
+	if !l.lost.IsZero() {
+		line.Stringer("away", time.Since(l.lost).Round(time.Millisecond))
+	}
+	line.Msg("connected")
+	l.lost = time.Time{}
 	l.set(&s, nil)
+	if l.o.Available != nil {
+		l.o.Available()
+	}
 }
 
-// down says it in the log when it is news, and not the link's own end.
+// down says it in the log, once, unless it is the link's own end.
 func (l *Link[S]) down(ctx context.Context, err error) {
-	if _, _, known := l.state(); known == nil && ctx.Err() == nil {
+	if l.lost.IsZero() && ctx.Err() == nil {
+		l.lost = time.Now()
 		l.o.Logger.Warn().Err(err).Str("broker", l.o.Broker).Msg("not connected; events wait, connecting goes on")
 	}
 	l.set(nil, err)

@@ -3,6 +3,7 @@ package link_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -33,6 +34,7 @@ type broker struct {
 	results chan error
 	dialled []time.Time
 	current *session
+	back    int // how often the link said that there is a session
 }
 
 func (b *broker) dial(ctx context.Context) (*session, error) {
@@ -60,6 +62,7 @@ func start(t *testing.T, log io.Writer, results ...error) (*broker, *link.Link[*
 	}
 	l := link.New(link.Options[*session]{
 		Broker: "broker.example:1", Dial: b.dial, Limit: 2, Pause: 8 * time.Second, Logger: zerolog.New(log),
+		Available: func() { b.back++ },
 		Attend: func(ctx context.Context, s *session) error {
 			select {
 			case err := <-s.end:
@@ -123,7 +126,7 @@ func TestItNeverGivesUpAndPausesGrowToTheLongest(t *testing.T) {
 
 func TestAfterALongSessionTheNextAttemptIsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, l := start(t, io.Discard, nil, nil, nil)
+		b, l := start(t, io.Discard, nil, nil, nil)
 		defer l.Close(t.Context())
 		time.Sleep(time.Minute)
 		first, err := l.Session()
@@ -138,6 +141,10 @@ func TestAfterALongSessionTheNextAttemptIsAtOnce(t *testing.T) {
 			t.Fatalf("after a long session: %v after %v", err, time.Since(began))
 		}
 		end()
+		synctest.Wait()
+		if b.back != 2 {
+			t.Errorf("of two sessions the core was told %d times: what waits for the broker goes on waiting", b.back)
+		}
 		if !first.closed {
 			t.Error("the session that ended was not closed")
 		}
@@ -145,6 +152,33 @@ func TestAfterALongSessionTheNextAttemptIsAtOnce(t *testing.T) {
 		synctest.Wait()
 		if _, _, err := l.Borrow(t.Context()); !sink.IsUnavailable(err) {
 			t.Errorf("a broker that drops connections at once holds workers: %v", err)
+		}
+	})
+}
+
+func TestAnOutageIsOneLineAndItsEndTellsHowLongItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refused := errors.New("refused")
+		var log bytes.Buffer
+		b, l := start(t, &log, nil, refused, refused, refused, nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		b.current.end <- errors.New("reset")
+		time.Sleep(time.Minute)
+		l.Close(t.Context())
+		var messages []string
+		for text := range strings.Lines(log.String()) {
+			var line struct{ Message, Away string }
+			if err := json.Unmarshal([]byte(text), &line); err != nil {
+				t.Fatal(err)
+			}
+			messages = append(messages, line.Message)
+			if away, _ := time.ParseDuration(line.Away); len(messages) == 3 && (away < 4*time.Second || away > time.Minute) {
+				t.Errorf("after four attempts of a second each the line is %s", text)
+			}
+		}
+		if len(messages) != 3 || messages[0] != "connected" || !strings.HasPrefix(messages[1], "not connected") || messages[2] != "connected" {
+			t.Errorf("the log has %q", messages)
 		}
 	})
 }

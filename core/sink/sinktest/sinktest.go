@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -44,6 +45,7 @@ func Run(t *testing.T, s Subject) {
 	t.Run("what is delivered arrives once, in order, unchanged", s.delivers)
 	t.Run("deliveries of many instances run at once", s.deliversConcurrently)
 	t.Run("a delivery whose context has ended returns", s.endsWithContext)
+	t.Run("a batch has an answer for each delivery and keeps their order", s.deliversBatches)
 }
 
 // Host returns a host for tests, with the subject's directory.
@@ -137,6 +139,42 @@ func (s Subject) deliversConcurrently(t *testing.T) {
 			t.Errorf("%s arrived after %s: a consumer sees an older state last", id, last[lane])
 		}
 		last[lane] = id
+	}
+}
+
+// deliversBatches holds a [sink.Batcher] to its contract, and others to nothing.
+func (s Subject) deliversBatches(t *testing.T) {
+	it := s.start(t)
+	batcher, ok := it.(sink.Batcher)
+	if !ok {
+		return
+	}
+	arrived := s.Listen(t, it)
+	var batch []*sink.Delivery
+	for i := range 60 {
+		batch = append(batch, s.delivery("sales", fmt.Sprintf("batch-%02d", i)))
+	}
+	errs := batcher.DeliverBatch(t.Context(), batch)
+	if len(errs) != len(batch) {
+		t.Fatalf("%d answers to %d deliveries: the queue takes the whole batch for failed, again and again", len(errs), len(batch))
+	}
+	if err := errors.Join(errs...); err != nil {
+		t.Fatalf("DeliverBatch: %v", err)
+	}
+	await(t, len(batch), arrived)
+	for i, id := range arrived() {
+		if want := batch[i].Event.ID; id != want {
+			t.Fatalf("arrival %d of a batch is %s, want %s: a consumer sees an older state last", i, id, want)
+		}
+	}
+	again := batch[len(batch)/2:] // as after a failure in the middle
+	for i, err := range batcher.DeliverBatch(t.Context(), again) {
+		if err != nil {
+			t.Fatalf("%s is delivered again, as after a failure before it: %v", again[i].Event.ID, err)
+		}
+	}
+	if errs := batcher.DeliverBatch(t.Context(), nil); len(errs) != 0 {
+		t.Errorf("an empty batch has %d answers", len(errs))
 	}
 }
 
