@@ -122,7 +122,7 @@ func (h *hold) add(bytes int64) {
 }
 
 // count adds to a counter, and removes it when it comes to 0.
-func count[K comparable](counters map[K]int64, key K, n int64) {
+func count[K comparable, N int | int64](counters map[K]N, key K, n N) {
 	if counters[key] += n; counters[key] == 0 {
 		delete(counters, key)
 	}

@@ -36,10 +36,15 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if p.status >= 500 && r.Context().Err() == nil {
 		a.opts.Logger.Error().Err(err).Str("method", r.Method).Str("route", r.Pattern).Msg("request failed")
 	}
+	_ = p.write(w)
+}
+
+// write answers with p.
+func (p *problem) write(w http.ResponseWriter) error {
 	if p.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(p.retryAfter/time.Second)))
 	}
-	_ = writeJSON(w, p.status, p.body())
+	return writeJSON(w, p.status, p.body())
 }
 
 // notFound answers what no route matches, preflight requests of browsers among it (evolution.md 5.4, unknown route).
