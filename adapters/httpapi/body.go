@@ -44,18 +44,25 @@ func (a *API) readCounted(w http.ResponseWriter, r *http.Request, h *hold, limit
 		return nil, &problem{status: http.StatusUnsupportedMediaType, message: []string{"Content-Encoding is not supported; send the body as it is"}}
 	}
 	if r.ContentLength > limit {
+		discard(w, r)
 		return nil, tooLarge("The body has %d bytes, at most %d are allowed", r.ContentLength, limit)
 	}
 	h.budget, h.client = a.bodies, remote.Resolve(r, a.proxies)
 	w.(*recorder).body = h // handlers are called by serve only, which releases it
-	if p := h.fits(max(r.ContentLength, 0)); p != nil {
-		return nil, p
+	var body []byte
+	err := h.fits(max(r.ContentLength, 0))
+	if err == nil {
+		body, err = readGrowing(http.MaxBytesReader(w, r.Body, limit), r.ContentLength, limit, h.grow)
 	}
-	body, err := readGrowing(http.MaxBytesReader(w, r.Body, limit), r.ContentLength, limit, h.grow)
 	var refused *problem
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &refused):
+		if refused.status >= 500 && a.bodies.lines.Allow() {
+			a.opts.Logger.Warn().Err(refused).Msg("request bodies are refused")
+		}
+		h.release()
+		discard(w, r)
 		return nil, refused
 	case errors.As(err, &over):
 		return nil, tooLarge("The body has more than the %d bytes that are allowed", limit)
@@ -73,15 +80,15 @@ func (a *API) readCounted(w http.ResponseWriter, r *http.Request, h *hold, limit
 
 // readGrowing reads to the end into memory that grows with what arrives, never by more than to four times that, and no further
 // than to the announced length (-1: unknown) or limit. grow is asked before each step, for the bytes in all.
-func readGrowing(r io.Reader, length, limit int64, grow func(int64) *problem) ([]byte, error) {
+func readGrowing(r io.Reader, length, limit int64, grow func(int64) error) ([]byte, error) {
 	most, factor := length, int64(4)
 	if length < 0 {
 		most, factor = limit, 2
 	}
 	var body []byte
 	for size := min(firstRead, most); ; size = min(factor*size, most) {
-		if p := grow(size); p != nil {
-			return nil, p
+		if err := grow(size); err != nil {
+			return nil, err
 		}
 		larger := make([]byte, len(body), size)
 		copy(larger, body)
@@ -106,6 +113,17 @@ func unlessEnd(err error) error {
 		return nil
 	}
 	return err
+}
+
+// discardTime is how long a body that is refused is read on, so that the sender gets to see the answer and not a connection that breaks.
+const discardTime = 5 * time.Second
+
+func discard(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Expect") != "" { // it waits for the answer
+		return
+	}
+	setReadDeadline(w, time.Now().Add(discardTime))
+	_, _ = io.Copy(io.Discard, r.Body) // whoever takes longer is cut off
 }
 
 // limitBody gives a request's body its time to arrive. That holds also for a body that no handler reads, for net/http

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/evosink/evosink/core/sink/remote"
 )
 
@@ -21,6 +23,8 @@ type budget struct {
 	share   int64 // bytes for one instance's token, and for one address
 	keyless int64 // bytes for all senders of webhooks without a key
 
+	lines *rate.Limiter // of the log
+
 	mu sync.Mutex
 	// mu guards the fields below. An entry that holds nothing is removed.
 	used        int64
@@ -31,9 +35,12 @@ type budget struct {
 
 func newBudget(c Config) *budget {
 	all := c.Server.MaxBodiesBytes
+	if all == 0 {
+		all = 2 * c.Server.MaxBodyBytes
+	}
 	return &budget{
 		all: all, share: max(all/2, c.Server.MaxBodyBytes), keyless: max(all/4, c.Events.MaxBytes),
-		byInstance: map[string]int64{}, byAddress: map[netip.Prefix]int64{},
+		lines: rate.NewLimiter(rate.Every(time.Minute), 1), byInstance: map[string]int64{}, byAddress: map[netip.Prefix]int64{},
 	}
 }
 
@@ -47,27 +54,27 @@ type hold struct {
 }
 
 // grow sets what is held to n bytes, if that is more than before and there is room. A refusal says which limit is met.
-func (h *hold) grow(n int64) *problem {
+func (h *hold) grow(n int64) error {
 	b := h.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	more := n - h.bytes
-	if p := h.refusal(n, more); p != nil || more <= 0 {
-		return p
+	if err := h.refusal(n, more); err != nil || more <= 0 {
+		return err
 	}
 	h.add(more)
 	return nil
 }
 
 // fits tells which limit a body of n bytes would meet now, without taking anything.
-func (h *hold) fits(n int64) *problem {
+func (h *hold) fits(n int64) error {
 	h.budget.mu.Lock()
 	defer h.budget.mu.Unlock()
 	return h.refusal(n, n-h.bytes)
 }
 
 // refusal tells why a body may not grow by more to n bytes. Held: mu.
-func (h *hold) refusal(n, more int64) *problem {
+func (h *hold) refusal(n, more int64) error {
 	b := h.budget
 	full := func(used, limit int64) bool {
 		if n <= smallBody {

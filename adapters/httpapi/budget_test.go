@@ -111,6 +111,8 @@ func TestBodiesUnderWayAreBoundedPerKeyPerAddressAndInAll(t *testing.T) {
 			waitFor(t, "the bodies", func() bool { return s.BodyBytes() >= int64(c.fit*big) })
 			for i := range 8 {
 				u := stall(t, address, c.path(i), big, c.headers(i)...)
+				<-u.sent
+				u.conn.Write(u.last)
 				if got, why := u.answered(t); got != c.status || !strings.Contains(why, c.over) {
 					t.Fatalf("body %d was answered %d %s, want %d", c.fit+i, got, why, c.status)
 				}

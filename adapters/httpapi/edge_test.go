@@ -133,7 +133,7 @@ func TestConfigIsValidatedByTheUsersKeys(t *testing.T) {
 		"server.type https needs certificate and private_key":              func(c *httpapi.Config) { c.Server.Type = "https" },
 		"server.url must be":                                               func(c *httpapi.Config) { c.Server.URL = "api.example" },
 		"server.max_body_bytes must be above 0":                            func(c *httpapi.Config) { c.Server.MaxBodyBytes = 0 },
-		"server.max_bodies_bytes must not be below max_body_bytes":         func(c *httpapi.Config) { c.Server.MaxBodiesBytes = 1 },
+		"server.max_bodies_bytes must be 0 or not below max_body_bytes":    func(c *httpapi.Config) { c.Server.MaxBodiesBytes = 1 },
 		"server.max_connections must not be below 0":                       func(c *httpapi.Config) { c.Server.MaxConnections = -1 },
 		"server.max_connections_per_address must not be below 0":           func(c *httpapi.Config) { c.Server.MaxConnectionsPerAddress = -1 },
 		"server.body_timeout must be above 0":                              func(c *httpapi.Config) { c.Server.BodyTimeout = 0 },

@@ -33,7 +33,7 @@ func (a *API) serve(h handler) http.Handler {
 // fail answers with an error in Evolution API's shape. What is this side's fault is logged here, once.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
-	if p.status >= 500 && r.Context().Err() == nil {
+	if p.status >= 500 && p.cause != nil && r.Context().Err() == nil {
 		a.opts.Logger.Error().Err(err).Str("method", r.Method).Str("route", r.Pattern).Msg("request failed")
 	}
 	_ = p.write(w)
