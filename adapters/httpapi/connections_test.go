@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -55,6 +56,12 @@ func open(t *testing.T, limit, perAddress int, proxies ...string) *door {
 		if err != nil {
 			t.Error(err)
 			return
+		}
+		if _, ok := conn.(interface {
+			syscall.Conn
+			CloseWrite() error
+		}); !ok {
+			t.Errorf("a connection that is taken over is a %T, which cannot do what one of TCP can", conn)
 		}
 		io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		go func() {

@@ -85,7 +85,7 @@ type recorder struct {
 // How long a client may take to read an answer: answerTime, and for a long one the time that it takes at answerRate bytes per
 // second. net/http lifts the deadline before the connection's next request.
 const (
-	answerTime = 30 * time.Second
+	answerTime = 10 * time.Second
 	answerRate = 64 << 10
 )
 
