@@ -73,8 +73,8 @@ type API struct {
 	inflight  inflight
 }
 
-// maxKeyless bounds the webhooks of senders without a key that are decoded at once. Others wait; their bodies are in memory, and
-// counted, already.
+// maxKeyless bounds the webhooks of senders without a key that are decoded at once. Others wait; their bodies are in
+// memory, and counted, already.
 const maxKeyless = 8
 
 // New makes an API. It starts nothing.

@@ -27,9 +27,9 @@ func ownerOf(in instances.Instance) caller {
 	return caller{Principal: sink.Principal{Instance: in.Name}}
 }
 
-// readBody reads the body of at most limit bytes of a request by the holder of a key. Its memory is counted for that holder and
-// for the client's address until the request is answered; over a limit of the server's budget it is refused (429, 503).
-// The body is UTF-8: anything else would break the text frames that it leaves in.
+// readBody reads the body of at most limit bytes of a request by the holder of a key. Its memory is counted for that
+// holder and for the client's address until the request is answered; over a limit of the server's budget it is refused
+// (429, 503). The body is UTF-8: anything else would break the text frames that it leaves in.
 func (a *API) readBody(w http.ResponseWriter, r *http.Request, who caller, limit int64) ([]byte, error) {
 	return a.readCounted(w, r, &hold{who: who, known: true}, limit)
 }
@@ -78,8 +78,8 @@ func (a *API) readCounted(w http.ResponseWriter, r *http.Request, h *hold, limit
 	return body, nil
 }
 
-// readGrowing reads to the end into memory that grows with what arrives, never by more than to four times that, and no further
-// than to the announced length (-1: unknown) or limit. grow is asked before each step, for the bytes in all.
+// readGrowing reads to the end into memory that grows with what arrives, never by more than to four times that, and no
+// further than to the announced length (-1: unknown) or limit. grow is asked before each step, for the bytes in all.
 func readGrowing(r io.Reader, length, limit int64, grow func(int64) error) ([]byte, error) {
 	most, factor := length, int64(4)
 	if length < 0 {
@@ -115,7 +115,8 @@ func unlessEnd(err error) error {
 	return err
 }
 
-// discardTime is how long a body that is refused is read on, so that the sender gets to see the answer and not a connection that breaks.
+// discardTime is how long a body that is refused is read on, so that the sender gets to see the answer and not a
+// connection that breaks.
 const discardTime = 5 * time.Second
 
 func discard(w http.ResponseWriter, r *http.Request) {
@@ -123,7 +124,7 @@ func discard(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	setReadDeadline(w, time.Now().Add(discardTime))
-	_, _ = io.Copy(io.Discard, r.Body) // whoever takes longer is cut off
+	_, _ = io.Copy(io.Discard, r.Body) // a sender that takes longer is cut off
 }
 
 // limitBody gives a request's body its time to arrive. That holds also for a body that no handler reads, for net/http

@@ -12,12 +12,12 @@ import (
 	"github.com/evosink/evosink/core/sink/remote"
 )
 
-// smallBody is the size in bytes up to which a body may use the ninth that every limit of a [budget] has on top, so that large
-// bodies that arrive slowly do not shut out small ones.
+// smallBody is the size in bytes up to which a body may use the eighth that every limit of a [budget] has on top, so
+// that large bodies that arrive slowly do not shut out small ones.
 const smallBody = 64 << 10
 
-// A budget bounds the memory of request bodies under way, from their first byte until their answer: in all, for one key,
-// for one address and for all senders without a key. Any number of goroutines may use it at once.
+// A budget bounds the memory of request bodies under way, from their first byte until their answer: in all, for one
+// key, for one address and for all senders without a key. Any number of goroutines may use it at once.
 type budget struct {
 	all     int64 // bytes; the holder of the global key may have them all
 	share   int64 // bytes for one instance's token, and for one address

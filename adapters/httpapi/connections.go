@@ -31,13 +31,14 @@ const (
 	fewFiles  = 1024
 )
 
-// connections are those of one listener: so many in all, and so many per client address. A new one for which there is no place takes
-// that of the connection that has been without a request for the longest. If all are busy it is let in nevertheless, as a spare one,
-// on which only health checks and metrics are answered, and everything else is refused in words; of these there are few and
-// the oldest is closed for a new one. So the process keeps descriptors for its files and for its own connections.
+// connections are those of one listener: so many in all, and so many per client address. A new one for which there is
+// no place takes that of the connection that has been without a request for the longest. If all are busy it is let in
+// nevertheless, as a spare one, on which only health checks and metrics are answered, and everything else is refused in
+// words; of these there are few and the oldest is closed for a new one. So the process keeps descriptors for its files
+// and for its own connections.
 //
-// The connections of a trusted proxy count for the clients that it names, each while a request of that client is answered or, behind a
-// websocket handshake, until it ends. Any number of goroutines may use it at once.
+// The connections of a trusted proxy count for the clients that it names, each while a request of that client is
+// answered or, behind a websocket handshake, until it ends. Any number of goroutines may use it at once.
 type connections struct {
 	max        int // in all
 	perAddress int
@@ -53,16 +54,17 @@ type connections struct {
 	spare     *lists.List // of *connection: beyond a limit, the oldest first
 }
 
-// A connection is one that is counted. It has all that a TCP connection can do.
+// A connection is one that is counted. It has all that a TCP connection can do. There may be many idle ones, so it is
+// small.
 type connection struct {
 	*net.TCPConn
 	of       *connections
-	client   remote.Client  // the peer
 	over     *problem       // what a spare connection answers; nil for others
-	proxy    bool           // its peer is a trusted proxy
-	address  netip.Prefix   // that it counts for; the zero Prefix for none
 	place    *lists.Element // in one of the lists; nil in none
 	expiry   *time.Timer    // of a spare connection
+	address  netip.Prefix   // the client's, or that of its trusted proxy
+	counted  bool           // for the address
+	proxy    bool           // its peer is a trusted proxy
 	hijacked bool
 	closed   bool
 }
@@ -121,33 +123,32 @@ func (l limitedListener) Accept() (net.Conn, error) {
 // admit takes a new connection in, as a spare one if a limit is met.
 func (c *connections) admit(tcp *net.TCPConn) *connection {
 	peer, _ := netip.ParseAddrPort(tcp.RemoteAddr().String()) // always host and port
-	addr := peer.Addr().Unmap()
-	conn := &connection{TCPConn: tcp, of: c, client: remote.Client{Addr: addr, Peer: addr}, proxy: c.proxies.Contains(addr)}
+	client := remote.Client{Addr: peer.Addr(), Peer: peer.Addr()}
+	conn := &connection{TCPConn: tcp, of: c, address: client.Bucket(), proxy: c.proxies.Contains(client.Addr)}
 	for {
-		victim := c.place(conn)
+		victim := c.place(conn, client)
 		if victim == nil {
 			break
 		}
 		victim.Close()
 	}
-	if conn.over != nil && c.lines.Allow(conn.client) {
-		c.log.Printf("a connection from %s is refused: %s", conn.client, strings.Join(conn.over.message.([]string), "; "))
+	if conn.over != nil && c.lines.Allow(client) {
+		c.log.Printf("a connection from %s is refused: %s", client, strings.Join(conn.over.message.([]string), "; "))
 	}
 	return conn
 }
 
 // place gives a new connection its place. It returns a connection that has to be closed before there is one.
-func (c *connections) place(conn *connection) (victim *connection) {
+func (c *connections) place(conn *connection, client remote.Client) (victim *connection) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	bucket := conn.client.Bucket()
 	switch {
-	case !conn.proxy && c.byAddress[bucket] >= c.perAddress:
-		conn.over = c.addressFull(conn.client)
+	case !conn.proxy && c.byAddress[conn.address] >= c.perAddress:
+		conn.over = c.addressFull(client)
 	case c.open < c.max:
 		c.open++
-		if !conn.proxy {
-			c.countFor(conn, bucket)
+		if conn.counted = !conn.proxy; conn.counted {
+			c.byAddress[conn.address]++
 		}
 		conn.place = c.waiting.PushBack(conn)
 		return nil
@@ -159,7 +160,7 @@ func (c *connections) place(conn *connection) (victim *connection) {
 			message: []string{fmt.Sprintf("All %d connections are in use (server.max_connections); try again", c.max)},
 		}
 	}
-	if victim = c.superfluous(bucket); victim != nil {
+	if victim = c.superfluous(conn.address); victim != nil {
 		return victim
 	}
 	conn.place = c.spare.PushBack(conn)
@@ -168,11 +169,11 @@ func (c *connections) place(conn *connection) (victim *connection) {
 }
 
 // superfluous returns the spare connection that makes room for another from an address, nil if there is room. Held: mu.
-func (c *connections) superfluous(bucket netip.Prefix) *connection {
+func (c *connections) superfluous(address netip.Prefix) *connection {
 	var oldest *connection
 	same := 0
 	for e := c.spare.Front(); e != nil; e = e.Next() {
-		if conn := e.Value.(*connection); conn.client.Bucket() == bucket {
+		if conn := e.Value.(*connection); conn.address == address {
 			if same++; oldest == nil {
 				oldest = conn
 			}
@@ -195,12 +196,6 @@ func (c *connections) addressFull(client remote.Client) *problem {
 	}
 }
 
-// countFor makes a connection count for an address. Held: mu.
-func (c *connections) countFor(conn *connection, address netip.Prefix) {
-	conn.address = address
-	c.byAddress[address]++
-}
-
 // release counts a connection out, once.
 func (c *connections) release(conn *connection) {
 	c.mu.Lock()
@@ -216,7 +211,7 @@ func (c *connections) release(conn *connection) {
 	}
 	c.busy(conn)
 	c.open--
-	if conn.address.IsValid() {
+	if conn.counted {
 		count(c.byAddress, conn.address, -1)
 	}
 }
@@ -287,8 +282,8 @@ func (c *connections) handler(next http.Handler) http.Handler {
 	})
 }
 
-// serveProxied counts a request for the client that its proxy names, until it is answered or, if it took the connection over, until that
-// ends.
+// serveProxied counts a request for the client that its proxy names, until it is answered or, if it took the connection
+// over, until that ends.
 func (c *connections) serveProxied(conn *connection, next http.Handler, w http.ResponseWriter, r *http.Request) {
 	client := remote.Resolve(r, c.proxies)
 	if !client.Known() {
@@ -309,8 +304,8 @@ func (c *connections) serveProxied(conn *connection, next http.Handler, w http.R
 	defer func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if conn.hijacked && !conn.closed && !conn.address.IsValid() {
-			conn.address = bucket // until it is closed
+		if conn.hijacked && !conn.closed && !conn.counted {
+			conn.address, conn.counted = bucket, true // until it is closed
 			return
 		}
 		count(c.byAddress, bucket, -1)

@@ -44,8 +44,8 @@ func (a *API) receive(w http.ResponseWriter, r *http.Request, decode Decoder) (*
 	return e, who, err
 }
 
-// receiveKeyless reads a webhook whose key is in its body. Only when that is there does it take one of the few places to be decoded, so
-// that senders that are slow shut out no others.
+// receiveKeyless reads a webhook whose key is in its body. Only when that is there does it take one of the few places
+// to be decoded, so that senders that are slow shut out no others.
 func (a *API) receiveKeyless(w http.ResponseWriter, r *http.Request, decode Decoder, wrong []string) (*event.Event, caller, error) {
 	body, err := a.readStranger(w, r, a.opts.Config.Events.MaxBytes)
 	if err != nil {

@@ -75,14 +75,15 @@ func compile(sinks []*settings, properties map[string]any, required string) (*sc
 	return out, err
 }
 
-// maxValues bounds the values in a body that is checked against a schema, and maxLength the length of any list or object in it. Both hold
-// before the body is decoded: what a validator makes of a document is many times its size.
+// maxValues bounds the values in a body that is checked against a schema, and maxLength the length of any list or
+// object in it. Both hold before the body is decoded: what a validator makes of a document is many times its size.
 const (
 	maxValues = 10_000
 	maxLength = 2000
 )
 
-// checkSize refuses a body with too many values, in all or in one list or object. Of a body that is no JSON it may say anything.
+// checkSize refuses a body with too many values, in all or in one list or object. Of a body that is no JSON it may say
+// anything.
 func checkSize(body []byte) error {
 	values := 1
 	var lengths []int // of the lists and objects around
@@ -131,8 +132,8 @@ func parse(body []byte) (any, error) {
 	return doc, nil
 }
 
-// violations returns what is wrong with a document, in the words of the validator that Evolution API
-// uses (jsonschema 1.5.0; evolution.md 5.4), what lies deeper first. Of more than maxViolations it gives the number only.
+// violations returns what is wrong with a document, in the words of the validator that Evolution API uses (jsonschema
+// 1.5.0), what lies deeper first. Of more than maxViolations it gives the number only.
 func (s *schema) violations(doc any) []string {
 	found := s.unknownEvents(doc)
 	var invalid *jsonschema.ValidationError

@@ -11,8 +11,8 @@ import (
 // A handler answers a request, or returns an error for [API.fail] to answer; not both.
 type handler func(w http.ResponseWriter, r *http.Request) error
 
-// serve gives a handler what all routes have: limits of time for body and answer, CORS headers, an answer for its error, one line in the
-// log. Neither query nor header nor body is logged: there are keys in them.
+// serve gives a handler what all routes have: limits of time for body and answer, CORS headers, an answer for its
+// error, one line in the log. Neither query nor header nor body is logged: there are keys in them.
 func (a *API) serve(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.inflight.begin()
@@ -82,8 +82,8 @@ type recorder struct {
 	patience time.Duration // how long the client may take to read the answer, its length not considered
 }
 
-// How long a client may take to read an answer: answerTime, and for a long one the time that it takes at answerRate bytes per
-// second. net/http lifts the deadline before the connection's next request.
+// How long a client may take to read an answer: answerTime, and for a long one the time that it takes at answerRate
+// bytes per second. net/http lifts the deadline before the connection's next request.
 const (
 	answerTime = 10 * time.Second
 	answerRate = 64 << 10

@@ -24,7 +24,8 @@ const (
 	maxTallies = 10_000
 )
 
-// wrongKeys slows clients that present wrong keys, and logs them by address. Any number of goroutines may use it at once.
+// wrongKeys slows clients that present wrong keys, and logs them by address. Any number of goroutines may use it at
+// once.
 type wrongKeys struct {
 	log     zerolog.Logger
 	limiter remote.Limiter
@@ -46,8 +47,8 @@ func newWrongKeys(log zerolog.Logger) *wrongKeys {
 	}
 }
 
-// denied is the answer to a request whose keys open nothing: 401, or 429 once its address has presented too many that are wrong. A
-// right key is not asked about here, so that tenants behind one address do not shut each other out.
+// denied is the answer to a request whose keys open nothing: 401, or 429 once its address has presented too many that
+// are wrong. A right key is not asked about here, so that tenants behind one address do not shut each other out.
 func (a *API) denied(r *http.Request, keys ...string) *problem {
 	if !slices.ContainsFunc(keys, func(key string) bool { return key != "" }) {
 		return unauthorized()

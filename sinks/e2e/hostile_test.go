@@ -30,7 +30,8 @@ func onLinux(t *testing.T) {
 	}
 }
 
-// connect opens a connection from an address of the loopback interface and sends what is given. It stays until the test ends.
+// connect opens a connection from an address of the loopback interface and sends what is given. It stays until the test
+// ends.
 func (p *process) connect(from, send string) net.Conn {
 	p.t.Helper()
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 10 * time.Second}
@@ -96,7 +97,8 @@ func TestPeersThatReadNoAnswerShutOutNoOthers(t *testing.T) {
 	}
 }
 
-// Twelve uploads of 32 MiB by one tenant, which stop before their last byte, are one that is held and eleven that are refused.
+// Twelve uploads of 32 MiB by one tenant, which stop before their last byte, are one that is held and eleven that are
+// refused.
 func TestUploadsThatStallHoldLittleMemory(t *testing.T) {
 	onLinux(t)
 	p := launch(t, t.TempDir())

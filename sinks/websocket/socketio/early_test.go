@@ -99,7 +99,8 @@ func TestAClientThatHasJoinedMaySendMuch(t *testing.T) {
 	}
 }
 
-// Clients that join nothing and stop in the middle of a large message hold little together, and shut out no client that behaves.
+// Clients that join nothing and stop in the middle of a large message hold little together, and shut out no client that
+// behaves.
 func TestManyClientsThatHaveJoinedNothingHoldLittleTogether(t *testing.T) {
 	srv, url := serve(t, nil)
 	srv.Handle("/", socketio.Hooks{})
