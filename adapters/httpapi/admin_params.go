@@ -34,7 +34,7 @@ func queryParams(r *http.Request) *params {
 
 // bodyParams reads a JSON object of strings, numbers, true and false, and lists of these. No body is an empty object.
 func (a *API) bodyParams(w http.ResponseWriter, r *http.Request) (*params, error) {
-	body, err := a.readBody(w, r, maxSettings)
+	body, err := a.readBody(w, r, operator, maxSettings)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/evosink/evosink/core/queue"
 )
@@ -53,7 +52,6 @@ func (a *API) replayLetters(w http.ResponseWriter, r *http.Request, q *queue.Que
 	ctx, cancel := a.untilDrained(r.Context())
 	defer cancel()
 	lines := &lines{w: w}
-	defer lines.end()
 	last := replayed{}
 	if ids != nil {
 		last, err = replayIDs(ctx, q, ids, lines)
@@ -139,9 +137,6 @@ type lines struct {
 	begun bool // the status has been sent
 }
 
-// lineTimeout bounds how long a client may take for a line.
-const lineTimeout = 10 * time.Second
-
 func (l *lines) write(v any) error {
 	line, err := json.Marshal(v)
 	if err != nil {
@@ -153,13 +148,8 @@ func (l *lines) write(v any) error {
 		l.w.Header().Set("X-Accel-Buffering", "no") // nginx would keep the lines back
 		l.w.WriteHeader(http.StatusOK)
 	}
-	c := http.NewResponseController(l.w)
-	_ = c.SetWriteDeadline(time.Now().Add(lineTimeout)) // a writer without deadlines has no slow peer either
 	if _, err := l.w.Write(append(line, '\n')); err != nil {
 		return err
 	}
-	return c.Flush()
+	return http.NewResponseController(l.w).Flush()
 }
-
-// end gives the connection back without a deadline.
-func (l *lines) end() { _ = http.NewResponseController(l.w).SetWriteDeadline(time.Time{}) }

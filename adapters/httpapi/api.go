@@ -16,6 +16,7 @@ import (
 	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/remote"
 )
 
 // An Emitter takes events; the hub is one. Emit checks all before it publishes any, fills in the ID and Time of
@@ -59,17 +60,21 @@ type Options struct {
 
 // An API is the handler of all routes. Any number of goroutines may use it at once.
 type API struct {
-	opts     Options
-	mux      *http.ServeMux
-	sinks    []*settings
-	create   *schema
-	keyless  chan struct{} // a place for each ingest body that is read for a sender without a key
-	draining chan struct{} // closed by Drain
-	drain    sync.Once
-	inflight inflight
+	opts      Options
+	mux       *http.ServeMux
+	sinks     []*settings
+	create    *schema
+	bodies    *budget
+	proxies   remote.Networks
+	wrongKeys *wrongKeys
+	keyless   chan struct{} // a place for each webhook of a sender without a key that is decoded
+	draining  chan struct{} // closed by Drain
+	drain     sync.Once
+	inflight  inflight
 }
 
-// maxKeyless bounds the ingest bodies of senders without a key that are read at once. When full: 429.
+// maxKeyless bounds the webhooks of senders without a key that are decoded at once. Others wait; their bodies are in
+// memory, and counted, already.
 const maxKeyless = 8
 
 // New makes an API. It starts nothing.
@@ -80,7 +85,11 @@ func New(o Options) (*API, error) {
 	if err := o.Config.Validate(); err != nil {
 		return nil, err
 	}
-	a := &API{opts: o, mux: http.NewServeMux(), keyless: make(chan struct{}, maxKeyless), draining: make(chan struct{})}
+	proxies, _ := remote.ParseNetworks(o.Config.Server.TrustedProxies) // checked by Validate
+	a := &API{
+		opts: o, mux: http.NewServeMux(), bodies: newBudget(o.Config), proxies: proxies, wrongKeys: newWrongKeys(o.Logger),
+		keyless: make(chan struct{}, maxKeyless), draining: make(chan struct{}),
+	}
 	if err := errors.Join(a.compile(), a.register()); err != nil {
 		return nil, err
 	}

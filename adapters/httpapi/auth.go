@@ -41,9 +41,10 @@ func headerKeys(r *http.Request) []string {
 
 // anyone lets in every holder of a key.
 func (a *API) anyone(r *http.Request) (caller, error) {
-	c, ok := a.authenticate(headerKeys(r)...)
+	keys := headerKeys(r)
+	c, ok := a.authenticate(keys...)
 	if !ok {
-		return c, unauthorized()
+		return c, a.denied(r, keys...)
 	}
 	return c, nil
 }

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"strings"
 
 	"github.com/evosink/evosink/core/event"
 )
@@ -17,7 +17,7 @@ type batch struct {
 }
 
 // split cuts a body into JSON values: one, those of an array, or several behind each other, of which NDJSON is a
-// case. The values share the body's memory or have their own.
+// case. The values share the body's memory.
 func (limits Events) split(body []byte) (batch, error) {
 	body = bytes.Trim(event.WithoutBOM(body), " \t\r\n")
 	var b batch
@@ -41,43 +41,82 @@ func (limits Events) split(body []byte) (batch, error) {
 	return b, limits.sizes(b.items)
 }
 
+// array cuts a JSON array at the commas between its elements.
 func (limits Events) array(body []byte) ([]json.RawMessage, error) {
-	dec := json.NewDecoder(bytes.NewReader(body))
-	if _, err := dec.Token(); err != nil {
-		return nil, malformed(err, dec)
+	if end := valueEnd(body); end < len(body) && json.Valid(body[:end]) {
+		return nil, badRequest(fmt.Sprintf("Malformed JSON: something follows the list, at byte %d", end))
 	}
-	items, err := limits.collect(dec, dec.More)
-	if err != nil {
+	if err := checkJSON(body, 0); err != nil {
 		return nil, err
 	}
-	if _, err := dec.Token(); err != nil {
-		return nil, malformed(err, dec)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, badRequest(fmt.Sprintf("Malformed JSON: something follows the list, at byte %d", dec.InputOffset()))
+	var items []json.RawMessage
+	for rest := bytes.TrimSpace(body[1 : len(body)-1]); len(rest) > 0; {
+		if len(items) == limits.MaxBatch {
+			return nil, tooLarge("The body holds more than %d events", limits.MaxBatch)
+		}
+		end := valueEnd(rest)
+		items = append(items, json.RawMessage(rest[:end:end]))
+		rest = bytes.TrimLeft(rest[end:], " \t\r\n,")
 	}
 	return items, nil
 }
 
+// sequence cuts JSON values that stand behind each other.
 func (limits Events) sequence(body []byte) ([]json.RawMessage, error) {
-	dec := json.NewDecoder(bytes.NewReader(body))
-	return limits.collect(dec, func() bool { return dec.InputOffset() < int64(len(body)) })
-}
-
-// collect decodes values while there are more.
-func (limits Events) collect(dec *json.Decoder, more func() bool) ([]json.RawMessage, error) {
 	var items []json.RawMessage
-	for more() {
-		var item json.RawMessage
-		if err := dec.Decode(&item); err != nil {
-			return nil, malformed(err, dec)
+	for rest := body; len(rest) > 0; {
+		end := valueEnd(rest)
+		if err := checkJSON(rest[:end], len(body)-len(rest)); err != nil {
+			return nil, err
 		}
 		if len(items) == limits.MaxBatch {
 			return nil, tooLarge("The body holds more than %d events", limits.MaxBatch)
 		}
-		items = append(items, item)
+		items = append(items, json.RawMessage(rest[:end:end]))
+		rest = bytes.TrimLeft(rest[end:], " \t\r\n")
 	}
 	return items, nil
+}
+
+// valueEnd returns where the JSON value that text begins with ends. Of what is no JSON it returns some end, above 0.
+func valueEnd(text []byte) int {
+	depth := 0
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '"':
+			for i++; i < len(text) && text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		case c == '{' || c == '[':
+			depth++
+			continue
+		case c == '}' || c == ']':
+			depth--
+		default: // part of a number or word, which end before what may follow them
+			if depth > 0 || i+1 < len(text) && !bytes.ContainsRune([]byte(" \t\r\n,:{}[]\""), rune(text[i+1])) {
+				continue
+			}
+		}
+		if depth <= 0 {
+			return min(i+1, len(text))
+		}
+	}
+	return len(text)
+}
+
+// checkJSON reports what is wrong with a text that should be one JSON value and begins at a byte of the body.
+func checkJSON(text []byte, at int) error {
+	if json.Valid(text) {
+		return nil
+	}
+	err := json.Unmarshal(text, new(json.RawMessage)) // fails before it copies anything
+	var syntax *json.SyntaxError
+	if !errors.As(err, &syntax) || syntax.Offset >= int64(len(text)) && strings.HasPrefix(syntax.Error(), "unexpected end") {
+		return badRequest("Malformed JSON: the body ends in the middle of a value")
+	}
+	return badRequest(fmt.Sprintf("Malformed JSON: %s, at byte %d", syntax, int64(at)+syntax.Offset))
 }
 
 func (limits Events) sizes(items []json.RawMessage) error {
@@ -87,13 +126,6 @@ func (limits Events) sizes(items []json.RawMessage) error {
 		}
 	}
 	return nil
-}
-
-func malformed(err error, dec *json.Decoder) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return badRequest("Malformed JSON: the body ends in the middle of a value")
-	}
-	return badRequest(fmt.Sprintf("Malformed JSON: %s, behind byte %d", err, dec.InputOffset()))
 }
 
 // events decodes every item of a batch, completes it by fill and checks it. An error lists what is wrong with each.

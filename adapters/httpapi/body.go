@@ -7,23 +7,63 @@ import (
 	"os"
 	"time"
 	"unicode/utf8"
+
+	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/remote"
 )
 
 // maxSettings bounds the bodies of all routes that do not carry events, in bytes.
 const maxSettings = 1 << 20
 
-// readBody reads a request's body of at most limit bytes. It is UTF-8: anything else would break
-// the text frames that it leaves in.
-func (a *API) readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+// firstRead is how many bytes of a body there is memory for before any has arrived.
+const firstRead = 4 << 10
+
+// operator is the holder of the global key.
+var operator = caller{Principal: sink.Principal{Global: true}}
+
+// ownerOf is the caller for whom the bodies about an instance count, whoever sends them.
+func ownerOf(in instances.Instance) caller {
+	return caller{Principal: sink.Principal{Instance: in.Name}}
+}
+
+// readBody reads the body of at most limit bytes of a request by the holder of a key. Its memory is counted for that
+// holder and for the client's address until the request is answered; over a limit of the server's budget it is refused
+// (429, 503). The body is UTF-8: anything else would break the text frames that it leaves in.
+func (a *API) readBody(w http.ResponseWriter, r *http.Request, who caller, limit int64) ([]byte, error) {
+	return a.readCounted(w, r, &hold{who: who, known: true}, limit)
+}
+
+// readStranger is readBody for a sender without a key.
+func (a *API) readStranger(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	return a.readCounted(w, r, &hold{}, limit)
+}
+
+func (a *API) readCounted(w http.ResponseWriter, r *http.Request, h *hold, limit int64) ([]byte, error) {
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return nil, &problem{status: http.StatusUnsupportedMediaType, message: []string{"Content-Encoding is not supported; send the body as it is"}}
 	}
 	if r.ContentLength > limit {
+		discard(w, r)
 		return nil, tooLarge("The body has %d bytes, at most %d are allowed", r.ContentLength, limit)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	h.budget, h.client = a.bodies, remote.Resolve(r, a.proxies)
+	w.(*recorder).body = h // handlers are called by serve only, which releases it
+	var body []byte
+	err := h.fits(max(r.ContentLength, 0))
+	if err == nil {
+		body, err = readGrowing(http.MaxBytesReader(w, r.Body, limit), r.ContentLength, limit, h.grow)
+	}
+	var refused *problem
 	var over *http.MaxBytesError
 	switch {
+	case errors.As(err, &refused):
+		if refused.status >= 500 && a.bodies.lines.Allow() {
+			a.opts.Logger.Warn().Err(refused).Msg("request bodies are refused")
+		}
+		h.release()
+		discard(w, r)
+		return nil, refused
 	case errors.As(err, &over):
 		return nil, tooLarge("The body has more than the %d bytes that are allowed", limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -34,14 +74,65 @@ func (a *API) readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]b
 		return nil, badRequest("The body is not valid UTF-8")
 	}
 	setReadDeadline(w, time.Time{})
+	w.(*recorder).patience = answerTime
 	return body, nil
+}
+
+// readGrowing reads to the end into memory that grows with what arrives, never by more than to four times that, and no
+// further than to the announced length (-1: unknown) or limit. grow is asked before each step, for the bytes in all.
+func readGrowing(r io.Reader, length, limit int64, grow func(int64) error) ([]byte, error) {
+	most, factor := length, int64(4)
+	if length < 0 {
+		most, factor = limit, 2
+	}
+	var body []byte
+	for size := min(firstRead, most); ; size = min(factor*size, most) {
+		if err := grow(size); err != nil {
+			return nil, err
+		}
+		larger := make([]byte, len(body), size)
+		copy(larger, body)
+		body = larger
+		for len(body) < cap(body) {
+			n, err := r.Read(body[len(body):cap(body)])
+			body = body[:len(body)+n]
+			if err != nil {
+				return body, unlessEnd(err)
+			}
+		}
+		if size == most { // nothing may follow
+			var next [1]byte
+			_, err := io.ReadFull(r, next[:])
+			return body, unlessEnd(err)
+		}
+	}
+}
+
+func unlessEnd(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// discardTime is how long a body that is refused is read on, so that the sender gets to see the answer and not a
+// connection that breaks.
+const discardTime = 5 * time.Second
+
+func discard(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Expect") != "" { // it waits for the answer
+		return
+	}
+	setReadDeadline(w, time.Now().Add(discardTime))
+	_, _ = io.Copy(io.Discard, r.Body) // a sender that takes longer is cut off
 }
 
 // limitBody gives a request's body its time to arrive. That holds also for a body that no handler reads, for net/http
 // reads what is left of one before it sends the answer.
-func (a *API) limitBody(w http.ResponseWriter, r *http.Request) {
+func (a *API) limitBody(rec *recorder, r *http.Request) {
 	if r.Body != http.NoBody {
-		setReadDeadline(w, time.Now().Add(a.opts.Config.Server.BodyTimeout))
+		rec.patience += a.opts.Config.Server.BodyTimeout
+		setReadDeadline(rec, time.Now().Add(a.opts.Config.Server.BodyTimeout))
 	}
 }
 

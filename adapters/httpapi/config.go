@@ -33,10 +33,14 @@ type Server struct {
 
 	TrustedProxies []string `koanf:"trusted_proxies" env:"SERVER_TRUSTED_PROXIES" help:"Addresses and CIDR ranges of reverse proxies whose X-Forwarded-For tells the client's address."`
 
-	MaxBodyBytes  int64         `koanf:"max_body_bytes" help:"Largest request body in bytes; a larger one is answered with 413."`
-	BodyTimeout   time.Duration `koanf:"body_timeout" help:"How long a request's body may take to arrive."`
-	HeaderTimeout time.Duration `koanf:"header_timeout" help:"How long a request's header may take to arrive."`
-	IdleTimeout   time.Duration `koanf:"idle_timeout" help:"How long an idle connection is kept."`
+	MaxBodyBytes   int64         `koanf:"max_body_bytes" help:"Largest request body in bytes; a larger one is answered with 413."`
+	MaxBodiesBytes int64         `koanf:"max_bodies_bytes" help:"Bytes of all request bodies under way at once; above it requests are answered with 503. One instance's token, and one address, may have half of it (429). 0: twice server.max_body_bytes."`
+	BodyTimeout    time.Duration `koanf:"body_timeout" help:"How long a request's body may take to arrive."`
+	HeaderTimeout  time.Duration `koanf:"header_timeout" help:"How long a request's header may take to arrive."`
+	IdleTimeout    time.Duration `koanf:"idle_timeout" help:"How long an idle connection is kept."`
+
+	MaxConnections           int `koanf:"max_connections" help:"Connections at once, websockets included; 0: as many as the limit of open files allows (ulimit -n), at most 50000. A few more are kept for health checks."`
+	MaxConnectionsPerAddress int `koanf:"max_connections_per_address" help:"Connections of one client address at once, or of one IPv6 /64 network; 0: half of all. Those of trusted proxies count for the client that they name."`
 }
 
 // CORS is the section of cross-origin requests from browsers.
@@ -98,6 +102,9 @@ func (s Server) Validate() error {
 		check(s.URL == "" || isURL(s.URL), `url must be an http or https address like "https://api.example", not %q`, s.URL),
 		checkNetworks(s.TrustedProxies),
 		check(s.MaxBodyBytes > 0, "max_body_bytes must be above 0"),
+		check(s.MaxBodiesBytes == 0 || s.MaxBodiesBytes >= s.MaxBodyBytes, "max_bodies_bytes must be 0 or not below max_body_bytes (%d)", s.MaxBodyBytes),
+		check(s.MaxConnections >= 0, "max_connections must not be below 0"),
+		check(s.MaxConnectionsPerAddress >= 0, "max_connections_per_address must not be below 0"),
 		check(s.BodyTimeout > 0, "body_timeout must be above 0"),
 		check(s.HeaderTimeout > 0, "header_timeout must be above 0"),
 		check(s.IdleTimeout > 0, "idle_timeout must be above 0"),

@@ -26,9 +26,26 @@
 // may not act on an instance hears the same 401 whether it exists or not. The instance comes from the path and nowhere
 // else: a query parameter never overrides it (evolution.md 5.3, 4).
 //
-// Webhooks of Evolution cannot always set a header, so the ingest routes also take the query parameter "apikey", and as a last resort the
-// token in the body if it is the token of the very instance that the body names. No address, loopback included, is let in without a key.
-// Bodies of senders without a key of their own are read a few at a time only.
+// Webhooks of Evolution cannot always set a header, so the ingest routes also take the query parameter "apikey", and as
+// a last resort the token in the body if it is the token of the very instance that the body names. No address, loopback
+// included, is let in without a key. Bodies of senders without a key of their own are decoded a few at a time only.
+//
+// An address that presents too many wrong keys is answered 429 for further wrong ones; right ones are let in, for many
+// tenants may stand behind one address. Wrong keys are a line in the log per address and minute.
+//
+// # Limits
+//
+// What strangers and tenants may cost is bounded, and a request that meets a limit is told which:
+//
+//   - Bodies: server.max_bodies_bytes for all that are under way, from their first byte until their answer (503); half
+//     of it for one instance's token and for one address, a quarter for all senders without a key (429). A body counts
+//     as it arrives, not as it is announced. Bodies up to 64 KiB have an eighth on top of every limit, so that slow
+//     large ones do not shut them out.
+//   - Connections ([Serve]): server.max_connections in all (503) and server.max_connections_per_address (429). One
+//     without a request makes room for a new one. Beyond the limits /healthz, /readyz and /metrics are still answered.
+//     Clients of server.trusted_proxies count by their own address.
+//   - Time: for the header, for the body, and for reading the answer, 10 s and a second per 64 KiB.
+//   - Settings: 1 MiB, 10,000 values, 2,000 entries in one list or object, before they are decoded.
 //
 // # Events
 //
@@ -43,8 +60,9 @@
 // holder of the global key may say all of that; a server_url that is no http or https address is a 400 there, but for
 // webhooks of Evolution, where it is left out.
 //
-// Status codes beyond Evolution API's: 413 for an event or body over the limit, 429 with Retry-After when the engine does not take
-// events fast enough, 503 with Retry-After when it cannot take any.
+// Status codes beyond Evolution API's: 413 for an event or body over the limit, 429 with Retry-After when the engine
+// does not take events fast enough or the caller meets one of its limits, 503 with Retry-After when the engine cannot
+// take any or the server's limits are met.
 //
 // The instance's token travels with its events only if auth.expose_in_fetch_instances says that consumers may see it. Otherwise it is
 // dropped here, before it reaches any disk. The global key is never taken over from a body.

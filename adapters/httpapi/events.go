@@ -26,7 +26,7 @@ func (a *API) postEvents(w http.ResponseWriter, r *http.Request) error {
 	if err := event.ValidateInstance(name); err != nil {
 		return badRequest(err.Error())
 	}
-	body, err := a.readBody(w, r, a.opts.Config.Server.MaxBodyBytes)
+	body, err := a.readBody(w, r, who, a.opts.Config.Server.MaxBodyBytes)
 	if err != nil {
 		return err
 	}

@@ -9,5 +9,9 @@ func (a *API) Routes() []string {
 	return out
 }
 
-// Keyless returns how many ingest bodies of senders without a key are being read.
-func (a *API) Keyless() int { return len(a.keyless) }
+// BodyBytes returns how many bytes of request bodies are under way.
+func (a *API) BodyBytes() int64 {
+	a.bodies.mu.Lock()
+	defer a.bodies.mu.Unlock()
+	return a.bodies.used
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed" // for openapi.yaml
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -69,6 +70,7 @@ var openAPI []byte
 // openAPI is GET /openapi.yaml.
 func (a *API) openAPI(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "application/yaml")
+	w.Header().Set("Content-Length", strconv.Itoa(len(openAPI)))
 	w.WriteHeader(http.StatusOK)
 	_, _ = w.Write(openAPI) // whoever hung up does not want the answer
 	return nil

@@ -34,43 +34,47 @@ func (a *API) ingest(decode Decoder) handler {
 
 // receive reads a webhook of a sender who has a key, in the request or, as a last resort, in the body.
 func (a *API) receive(w http.ResponseWriter, r *http.Request, decode Decoder) (*event.Event, caller, error) {
-	who, known := a.authenticate(ingestKeys(r)...)
+	keys := ingestKeys(r)
+	who, known := a.authenticate(keys...)
 	if !known {
-		done, ok := a.enterKeyless()
-		if !ok {
-			return nil, who, tooMany("Too many webhooks without a key at once; give the key in the URL: ?apikey=...")
-		}
-		defer done()
+		return a.receiveKeyless(w, r, decode, keys)
 	}
-	body, err := a.readBody(w, r, a.opts.Config.Events.MaxBytes)
+	body, err := a.readBody(w, r, who, a.opts.Config.Events.MaxBytes)
 	if err != nil {
 		return nil, who, err
 	}
 	e, err := decode(body)
-	if !known && err == nil {
-		who, known = a.authenticate(e.APIKey)
-		known = known && !who.Global
-	}
-	if !known {
-		return nil, who, unauthorized()
-	}
 	return e, who, err
+}
+
+// receiveKeyless reads a webhook whose key is in its body. Only when that is there does it take one of the few places
+// to be decoded, so that senders that are slow shut out no others.
+func (a *API) receiveKeyless(w http.ResponseWriter, r *http.Request, decode Decoder, wrong []string) (*event.Event, caller, error) {
+	body, err := a.readStranger(w, r, a.opts.Config.Events.MaxBytes)
+	if err != nil {
+		return nil, caller{}, err
+	}
+	select {
+	case a.keyless <- struct{}{}:
+	case <-r.Context().Done():
+		return nil, caller{}, r.Context().Err()
+	}
+	defer func() { <-a.keyless }()
+	e, err := decode(body)
+	if err != nil {
+		return nil, caller{}, a.denied(r, wrong...)
+	}
+	who, known := a.authenticate(e.APIKey)
+	if !known || who.Global {
+		return nil, who, a.denied(r, append(wrong, e.APIKey)...)
+	}
+	return e, who, nil
 }
 
 // ignored is the answer to an event that is fine but has nowhere to go.
 type ignored struct {
 	IDs     []string `json:"ids"`
 	Ignored string   `json:"ignored"`
-}
-
-// enterKeyless takes a place among the senders without a key of their own; done gives it back.
-func (a *API) enterKeyless() (done func(), ok bool) {
-	select {
-	case a.keyless <- struct{}{}:
-		return func() { <-a.keyless }, true
-	default:
-		return nil, false
-	}
 }
 
 // ingestKeys returns the keys in a request's header and in its query. Evolution API appends the by-events suffix to the

@@ -27,7 +27,7 @@ func (a *API) createInstance(w http.ResponseWriter, r *http.Request) error {
 	if err := a.forGlobal(r); err != nil {
 		return err
 	}
-	body, err := a.readBody(w, r, maxSettings)
+	body, err := a.readBody(w, r, operator, maxSettings)
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (a *API) newToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	token, err := a.readToken(w, r)
+	token, err := a.readToken(w, r, in)
 	if err != nil {
 		return err
 	}
@@ -150,8 +150,8 @@ func (a *API) newToken(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusCreated, map[string]any{"instance": aboutOf(in), "hash": token})
 }
 
-func (a *API) readToken(w http.ResponseWriter, r *http.Request) (string, error) {
-	body, err := a.readBody(w, r, maxSettings)
+func (a *API) readToken(w http.ResponseWriter, r *http.Request, in instances.Instance) (string, error) {
+	body, err := a.readBody(w, r, ownerOf(in), maxSettings)
 	if err != nil {
 		return "", err
 	}

@@ -75,8 +75,51 @@ func compile(sinks []*settings, properties map[string]any, required string) (*sc
 	return out, err
 }
 
+// maxValues bounds the values in a body that is checked against a schema, and maxLength the length of any list or
+// object in it. Both hold before the body is decoded: what a validator makes of a document is many times its size.
+const (
+	maxValues = 10_000
+	maxLength = 2000
+)
+
+// checkSize refuses a body with too many values, in all or in one list or object. Of a body that is no JSON it may say
+// anything.
+func checkSize(body []byte) error {
+	values := 1
+	var lengths []int // of the lists and objects around
+	for i := 0; i < len(body); i++ {
+		switch body[i] {
+		case '"':
+			for i++; i < len(body) && body[i] != '"'; i++ {
+				if body[i] == '\\' {
+					i++
+				}
+			}
+		case '[', '{':
+			values++
+			lengths = append(lengths, 1)
+		case ']', '}':
+			lengths = lengths[:max(len(lengths)-1, 0)]
+		case ',':
+			values++
+			if n := len(lengths); n > 0 {
+				if lengths[n-1]++; lengths[n-1] > maxLength {
+					return badRequest(fmt.Sprintf("A list or object in the body has more than the %d entries that are allowed", maxLength))
+				}
+			}
+		}
+		if values > maxValues {
+			return badRequest(fmt.Sprintf("The body has more than the %d values that are allowed", maxValues))
+		}
+	}
+	return nil
+}
+
 // parse reads a body that is one JSON value.
 func parse(body []byte) (any, error) {
+	if err := checkSize(body); err != nil {
+		return nil, err
+	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(event.WithoutBOM(body)))
 	switch {
 	case errors.Is(err, io.EOF):
@@ -89,8 +132,8 @@ func parse(body []byte) (any, error) {
 	return doc, nil
 }
 
-// violations returns all that is wrong with a document, in the words of the validator that Evolution API
-// uses (jsonschema 1.5.0; evolution.md 5.4), what lies deeper first.
+// violations returns what is wrong with a document, in the words of the validator that Evolution API uses (jsonschema
+// 1.5.0), what lies deeper first. Of more than maxViolations it gives the number only.
 func (s *schema) violations(doc any) []string {
 	found := s.unknownEvents(doc)
 	var invalid *jsonschema.ValidationError
@@ -98,17 +141,20 @@ func (s *schema) violations(doc any) []string {
 		found = append(found, leaves(invalid)...)
 	}
 	slices.SortStableFunc(found, func(a, b violation) int { return comparePaths(a.path, b.path) })
-	out := make([]string, len(found))
+	var out []string
 	for i, v := range found {
-		out[i] = v.text
+		out = slices.Compact(append(out, v.texts()...))
+		if len(out) >= maxViolations && i+1 < len(found) {
+			return append(out, fmt.Sprintf("... and %d more", len(found)-i-1))
+		}
 	}
-	return atMost(maxViolations, slices.Compact(out))
+	return atMost(maxViolations, out)
 }
 
-// A violation is one thing wrong at one place.
+// A violation is what is wrong at one place. Its texts may be long, and are made only if they are shown.
 type violation struct {
-	path []string
-	text string
+	path  []string
+	texts func() []string
 }
 
 // unknownEvents finds names in lists of wanted events that are typing errors: a schema cannot tell them from custom names.
@@ -119,13 +165,17 @@ func (s *schema) unknownEvents(doc any) (found []violation) {
 		events, _ := block["events"].([]any)
 		path := []string{name, "events"}
 		if len(events) > maxEvents {
-			found = append(found, violation{path, stack(path, fmt.Sprintf("does not meet maximum length of %d", maxEvents))})
+			found = append(found, violation{path, func() []string {
+				return []string{stack(path, fmt.Sprintf("does not meet maximum length of %d", maxEvents))}
+			}})
 			continue
 		}
 		for i, e := range events {
 			if wanted, ok := e.(string); ok && !event.CheckSubscription(wanted) {
 				at := append(slices.Clone(path), strconv.Itoa(i))
-				found = append(found, violation{at, stack(at, "is not one of enum values: "+strings.Join(event.Settable(), ","))})
+				found = append(found, violation{at, func() []string {
+					return []string{stack(at, "is not one of enum values: "+strings.Join(event.Settable(), ","))}
+				}})
 			}
 		}
 	}
@@ -144,10 +194,7 @@ func leaves(e *jsonschema.ValidationError) (found []violation) {
 			return found
 		}
 	}
-	for _, text := range words(e) {
-		found = append(found, violation{e.InstanceLocation, text})
-	}
-	return found
+	return append(found, violation{e.InstanceLocation, func() []string { return words(e) }})
 }
 
 // stack puts the path before a text: "websocket.events[0] is not ...". The body as a whole is "instance".
@@ -157,6 +204,7 @@ func stack(path []string, text string) string {
 	}
 	var b strings.Builder
 	for i, segment := range path {
+		segment = shortened(segment)
 		switch {
 		case isIndex(segment):
 			b.WriteString("[" + segment + "]")
@@ -173,7 +221,21 @@ func stack(path []string, text string) string {
 	return b.String() + " " + text
 }
 
+// shortened cuts a name that a client has chosen, for a text that is shown to it.
+func shortened(name string) string {
+	if len(name) <= maxShown {
+		return name
+	}
+	return strings.ToValidUTF8(name[:maxShown], "") + "…"
+}
+
+// maxShown is how many bytes of a name are shown.
+const maxShown = 128
+
 func isIndex(segment string) bool {
+	if segment == "" || len(segment) > 10 || strings.Trim(segment, "0123456789") != "" { // strconv's error would copy a long name
+		return false
+	}
 	_, err := strconv.ParseUint(segment, 10, 32)
 	return err == nil
 }
@@ -184,9 +246,9 @@ func comparePaths(a, b []string) int {
 		if a[i] == b[i] {
 			continue
 		}
-		x, errX := strconv.Atoi(a[i])
-		y, errY := strconv.Atoi(b[i])
-		if errX == nil && errY == nil {
+		if isIndex(a[i]) && isIndex(b[i]) {
+			x, _ := strconv.Atoi(a[i])
+			y, _ := strconv.Atoi(b[i])
 			return cmp.Compare(x, y)
 		}
 		return cmp.Compare(a[i], b[i])

@@ -23,8 +23,11 @@ func NewServer(s Server, h http.Handler, logger zerolog.Logger) *http.Server {
 	}
 }
 
-// Serve answers what comes in through l, over TLS if s says so, until the server is shut down; then it returns nil.
+// Serve answers what comes in through l, over TLS if s says so, until the server is shut down; then it returns nil. It
+// bounds the connections by the limits of s, and by what the limit of open files leaves to them; for that it takes the
+// server's ConnState and ConnContext.
 func Serve(server *http.Server, l net.Listener, s Server) error {
+	l = newConnections(s, openFiles(), server.ErrorLog).serve(server, l)
 	var err error
 	if s.TLS() {
 		err = server.ServeTLS(l, s.Certificate, s.PrivateKey)

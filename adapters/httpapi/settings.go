@@ -28,7 +28,7 @@ func (a *API) set(s *settings) handler {
 		if err != nil {
 			return err
 		}
-		body, err := a.readBody(w, r, maxSettings)
+		body, err := a.readBody(w, r, ownerOf(in), maxSettings)
 		if err != nil {
 			return err
 		}

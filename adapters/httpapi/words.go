@@ -62,9 +62,10 @@ func words(e *jsonschema.ValidationError) []string {
 }
 
 func each(at []string, format string, names []string) []string {
+	names = names[:min(len(names), maxViolations+1)]
 	out := make([]string, len(names))
 	for i, name := range names {
-		out[i] = stack(at, fmt.Sprintf(format, quote(name)))
+		out[i] = stack(at, fmt.Sprintf(format, quote(shortened(name))))
 	}
 	return out
 }

@@ -57,8 +57,13 @@ type process struct {
 // launch starts evosink in dir with the variables given, and waits until it is ready.
 func launch(t *testing.T, dir string, env ...string) *process {
 	t.Helper()
-	p := &process{t: t, dir: dir, done: make(chan struct{})}
-	p.cmd = exec.Command(binary)
+	return launchCommand(t, dir, exec.Command(binary), env...)
+}
+
+// launchCommand is launch by a command that becomes evosink.
+func launchCommand(t *testing.T, dir string, cmd *exec.Cmd, env ...string) *process {
+	t.Helper()
+	p := &process{t: t, dir: dir, cmd: cmd, done: make(chan struct{})}
 	p.cmd.Dir = dir
 	p.cmd.Env = append([]string{"SERVER_PORT=0", "SERVER_HOST=127.0.0.1", "AUTHENTICATION_API_KEY=" + key}, env...)
 	stderr, err := p.cmd.StderrPipe()

@@ -12,7 +12,9 @@ import (
 // newSession returns a session that nobody knows yet. Its id has 130 random
 // bits.
 func (s *Server) newSession(r *http.Request, dialect packet.Dialect) *Session {
-	return &Session{server: s, id: rand.Text(), remote: r.RemoteAddr, dialect: dialect}
+	session := &Session{server: s, id: rand.Text(), remote: r.RemoteAddr, dialect: dialect}
+	session.SetMaxPayload(s.config.MaxPayload)
+	return session
 }
 
 // openPolling opens a session and answers with its open packet and whatever

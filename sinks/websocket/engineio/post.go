@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"time"
@@ -39,11 +38,13 @@ func (s *Session) post(w http.ResponseWriter, r *http.Request) {
 
 // receiveBody reads a POST and takes its packets.
 func (s *Session) receiveBody(w http.ResponseWriter, r *http.Request, p *polling, binary bool) *refusal {
-	body, err := readBody(r, s.server.config.MaxPayload)
+	body, err := s.readBody(r)
 	s.bodyRead(p)
 	switch {
 	case errors.Is(err, errTooLarge):
 		return tooLarge
+	case errors.Is(err, errCrowded):
+		return crowded
 	case err != nil:
 		s.fail(ReasonTransportError, errors.Join(errAborted, err))
 		w.Header().Set("Connection", "close")
@@ -100,16 +101,14 @@ func (s *Session) fail(reason Reason, err error) {
 	s.end(reason, err)
 }
 
-// readBody reads a body of up to limit bytes, whatever length it announces.
-func readBody(r *http.Request, limit int) ([]byte, error) {
+// readBody reads a body of up to the session's limit, whatever length it
+// announces.
+func (s *Session) readBody(r *http.Request) ([]byte, error) {
 	var body bytes.Buffer
-	if n := r.ContentLength; n > int64(limit) {
+	if r.ContentLength > s.limit.Load() {
 		return nil, errTooLarge
 	}
-	n, err := body.ReadFrom(io.LimitReader(r.Body, int64(limit)+1))
-	if err == nil && n > int64(limit) {
-		err = errTooLarge
-	}
+	err := s.readInto(&body, r.Body)
 	return body.Bytes(), err
 }
 

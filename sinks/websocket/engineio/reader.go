@@ -19,6 +19,7 @@ const readBuffer = 512
 
 var (
 	errTooLarge = errors.New("engineio: message exceeds MaxPayload")
+	errCrowded  = errors.New("engineio: too many clients send large messages before they have proved themselves")
 	errNotUTF8  = errors.New("engineio: text message is not UTF-8")
 )
 
@@ -86,15 +87,40 @@ func (c *conn) readMessage() error {
 		}
 	}()
 	// gorilla's own limit is one of bytes on the wire, before inflation.
-	limit := int64(c.server.config.MaxPayload)
-	n, err := buf.ReadFrom(io.LimitReader(r, limit+1))
-	if err != nil {
+	if err := c.session.readInto(buf, r); err != nil {
 		return err
 	}
-	if n > limit {
+	return c.decode(buf.Bytes(), kind == websocket.BinaryMessage)
+}
+
+// smallMessage is the size in bytes up to which clients that have yet to prove
+// themselves may send messages without regard to others, and maxLarge how many
+// of them may send larger ones at a time.
+const (
+	smallMessage = 4 << 10
+	maxLarge     = 256
+)
+
+// readInto reads a message, or a polling body, of up to the session's limit.
+func (s *Session) readInto(buf *bytes.Buffer, r io.Reader) error {
+	limit := s.limit.Load()
+	if limit < int64(s.server.config.MaxPayload) {
+		n, err := buf.ReadFrom(io.LimitReader(r, smallMessage))
+		if err != nil || n < smallMessage {
+			return err
+		}
+		defer s.server.large.Add(-1)
+		if s.server.large.Add(1) > maxLarge {
+			return errCrowded
+		}
+	}
+	if _, err := buf.ReadFrom(io.LimitReader(r, limit+1-int64(buf.Len()))); err != nil {
+		return err
+	}
+	if int64(buf.Len()) > limit {
 		return errTooLarge
 	}
-	return c.decode(buf.Bytes(), kind == websocket.BinaryMessage)
+	return nil
 }
 
 // decode passes the packet of one message on. The data is the caller's.
@@ -134,6 +160,8 @@ func closeCodeFor(err error) int {
 	switch {
 	case errors.Is(err, errTooLarge), errors.Is(err, websocket.ErrReadLimit):
 		return websocket.CloseMessageTooBig
+	case errors.Is(err, errCrowded):
+		return websocket.CloseTryAgainLater
 	case errors.Is(err, errNotUTF8):
 		return websocket.CloseInvalidFramePayloadData
 	case errors.Is(err, packet.ErrInvalid), errors.Is(err, errCompressed):

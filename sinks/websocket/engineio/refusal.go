@@ -24,9 +24,10 @@ var (
 	badRequest         = &refusal{Code: 3, Message: "Bad request", status: http.StatusBadRequest}
 	unsupportedVersion = &refusal{Code: 5, Message: "Unsupported protocol version", status: http.StatusBadRequest}
 
-	// These two stand outside the table: the reference answers 413 without a
-	// body, and does not answer at all once it is closed.
+	// These stand outside the table: the reference answers 413 without a body,
+	// does not answer at all once it is closed, and counts no large messages.
 	tooLarge     = &refusal{status: http.StatusRequestEntityTooLarge}
+	crowded      = &refusal{Code: 4, Message: "too many large messages at once; try again", status: http.StatusServiceUnavailable}
 	shuttingDown = &refusal{Code: 4, Message: "server is shutting down", status: http.StatusServiceUnavailable}
 )
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/evosink/evosink/sinks/websocket/internal/tasks"
 	"github.com/gorilla/websocket"
@@ -18,6 +19,7 @@ type Server struct {
 	upgrader *websocket.Upgrader
 	heart    *heart
 	tasks    tasks.Group
+	large    atomic.Int64 // sessions that send a large message, see readInto
 
 	// mu guards the fields below.
 	mu       sync.RWMutex

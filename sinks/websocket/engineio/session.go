@@ -3,6 +3,7 @@ package engineio
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/evosink/evosink/sinks/websocket/engineio/packet"
@@ -58,7 +59,8 @@ type Session struct {
 	id      string
 	remote  string
 	dialect packet.Dialect
-	pulse   pulse // guarded by the server's heart
+	pulse   pulse        // guarded by the server's heart
+	limit   atomic.Int64 // see SetMaxPayload
 
 	// inbound is held while the handler is called.
 	inbound sync.Mutex
@@ -85,6 +87,14 @@ func (s *Session) Protocol() int { return int(s.dialect.Revision) }
 
 // RemoteAddr returns the network address of the handshake's peer.
 func (s *Session) RemoteAddr() string { return s.remote }
+
+// SetMaxPayload bounds the messages and polling bodies that are read from now
+// on, in bytes; Config.MaxPayload stays the upper bound. Below that the client
+// counts as one that has yet to prove itself: only few of these may send more
+// than 4 KiB at a time, others that do are disconnected.
+func (s *Session) SetMaxPayload(bytes int) {
+	s.limit.Store(int64(min(bytes, s.server.config.MaxPayload)))
+}
 
 // Transport returns the transport in use now; an upgrade changes it.
 func (s *Session) Transport() Transport {

@@ -42,7 +42,8 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, session *Sess
 		s.refuse(w, r, badRequest)
 		return nil, errHandshake
 	}
-	if !offersDeflate(r) {
+	offer, deflate := deflateOffer(r)
+	if !deflate {
 		r.Header.Del("Sec-WebSocket-Extensions")
 	}
 	hijack := &hijacker{ResponseWriter: w, session: session}
@@ -58,7 +59,8 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, session *Sess
 	c := hijack.conn
 	c.ws = ws
 	wire := int64(s.config.MaxPayload)
-	if s.upgrader.EnableCompression && offersDeflate(r) {
+	if s.upgrader.EnableCompression && deflate {
+		c.answer = withWindow(c.answer, offer)
 		wire += wire/1000 + 64 // what cannot be compressed grows a little
 		c.form.deflate = s.config.PerMessageDeflate
 		c.source = &guard{Reader: c.source}
@@ -81,31 +83,55 @@ func subprotocol(r *http.Request) string {
 
 var errHandshake = errors.New("engineio: not a websocket handshake")
 
-// offersDeflate reports whether the client's first offer of permessage-deflate
-// is one that we can keep. gorilla accepts every offer, even one that it does not
-// understand, or that asks for a smaller window than it and we compress with (RFC
-// 7692, section 7.1).
-func offersDeflate(r *http.Request) bool {
+// deflateOffer returns the parameters of the client's first offer of
+// permessage-deflate that we can keep. gorilla accepts every offer, even one that
+// it does not understand, or that asks for a smaller window than it and we
+// compress with (RFC 7692, section 7.1).
+func deflateOffer(r *http.Request) (params []string, found bool) {
 	for offer := range strings.SplitSeq(strings.Join(r.Header["Sec-Websocket-Extensions"], ","), ",") {
 		params := strings.Split(offer, ";")
-		if strings.TrimSpace(params[0]) == "permessage-deflate" {
-			return !slices.ContainsFunc(params[1:], unkeepable)
+		if strings.TrimSpace(params[0]) == "permessage-deflate" && keepable(params[1:]) {
+			return params[1:], true
 		}
 	}
-	return false
+	return nil, false
 }
 
-// unkeepable reports whether a parameter of an offer is none that we can keep.
-func unkeepable(param string) bool {
-	name, value, valued := strings.Cut(strings.TrimSpace(param), "=")
-	switch name {
-	case "server_no_context_takeover", "client_no_context_takeover":
-		return valued
-	case "client_max_window_bits": // it may compress with less, but need not
-		bits, err := strconv.Atoi(strings.Trim(value, `"`))
-		return valued && (err != nil || bits < 8 || bits > 15)
-	case "server_max_window_bits":
-		return strings.Trim(value, `"`) != "15"
+// withWindow completes gorilla's answer to an offer: one that names
+// server_max_window_bits is only accepted by naming it again (RFC 7692, section
+// 7.1.2.1).
+func withWindow(answer []byte, params []string) []byte {
+	named := func(param string) bool {
+		return strings.HasPrefix(strings.TrimSpace(param), "server_max_window_bits")
+	}
+	if !slices.ContainsFunc(params, named) {
+		return answer
+	}
+	const end = "; client_no_context_takeover" // gorilla's last parameter
+	return bytes.Replace(answer, []byte(end), []byte(end+"; server_max_window_bits=15"), 1)
+}
+
+// keepable reports whether we can keep every parameter of an offer. None may be
+// there twice.
+func keepable(params []string) bool {
+	seen := map[string]bool{}
+	for _, param := range params {
+		name, value, valued := strings.Cut(strings.TrimSpace(param), "=")
+		value = strings.Trim(value, `"`)
+		ok := false
+		switch name {
+		case "server_no_context_takeover", "client_no_context_takeover":
+			ok = !valued
+		case "client_max_window_bits": // it may compress with less, but need not
+			bits, err := strconv.Atoi(value)
+			ok = !valued || err == nil && bits >= 8 && bits <= 15
+		case "server_max_window_bits":
+			ok = value == "15"
+		}
+		if !ok || seen[name] {
+			return false
+		}
+		seen[name] = true
 	}
 	return true
 }

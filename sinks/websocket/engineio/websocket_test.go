@@ -361,22 +361,29 @@ func TestOffersOfDeflateThatCannotBeKeptAreDeclined(t *testing.T) {
 	s := open(t, deflating)
 	large := strings.Repeat("large ", 1000)
 	for offer, taken := range map[string]bool{
-		"":                                 true,
-		"; client_max_window_bits":         true,
-		"; client_max_window_bits=9":       true,
-		`; server_max_window_bits="15"`:    true,
-		"; server_no_context_takeover":     true,
-		"; server_max_window_bits=9":       false,
-		"; server_max_window_bits":         false,
-		"; client_max_window_bits=99":      false,
-		"; server_no_context_takeover=1":   false,
-		"; unknown":                        false,
-		"; client_max_window_bits=x, more": false,
+		"":                              true,
+		"; client_max_window_bits":      true,
+		"; client_max_window_bits=9":    true,
+		`; server_max_window_bits="15"`: true,
+		"; server_no_context_takeover":  true,
+		"; server_max_window_bits=9":    false,
+		"; server_max_window_bits":      false,
+		"; server_no_context_takeover; server_no_context_takeover": false,
+		"; client_max_window_bits=99":                              false,
+		"; server_no_context_takeover=1":                           false,
+		"; unknown":                                                false,
+		"; client_max_window_bits=x, more":                         false,
+		"; server_max_window_bits=8, permessage-deflate; server_max_window_bits=15": true,
+		"; server_max_window_bits=8, permessage-deflate":                            true,
 	} {
 		t.Run(offer, func(t *testing.T) {
 			p, response := s.handshake(t, "EIO=4&transport=websocket", "Sec-WebSocket-Extensions", "permessage-deflate"+offer)
 			p.read(t) // the open packet
-			if answer := response.Header.Get("Sec-WebSocket-Extensions"); (answer != "") != taken {
+			answer := response.Header.Get("Sec-WebSocket-Extensions")
+			if (answer != "") != taken {
+				t.Errorf("answered with %q", answer)
+			}
+			if asked := taken && strings.Contains(strings.ReplaceAll(offer, `"`, ""), "server_max_window_bits=15"); strings.Contains(answer, "; server_max_window_bits=15") != asked {
 				t.Errorf("answered with %q", answer)
 			}
 			s.session(t).Send(text(large))

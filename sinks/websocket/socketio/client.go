@@ -3,9 +3,11 @@ package socketio
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/evosink/evosink/sinks/websocket/engineio"
@@ -20,6 +22,8 @@ type Client struct {
 	server  *Server
 	session *engineio.Session
 	decoder parser.Decoder // belongs to Message
+	early   int            // bytes that came before it joined a namespace; belongs to Message
+	joined  atomic.Bool    // it is, or was, in a namespace
 
 	inbox inbox
 
@@ -29,6 +33,7 @@ type Client struct {
 	expelled    names             // where this side is disconnecting the client
 	knocks      map[string]*knock // CONNECTs being authorised, the latest for each namespace
 	authorising int               // Authorize hooks that run, those for earlier ones included
+	authBytes   int               // of the payloads that they look at
 	asking      context.Context   // theirs, while there are any
 	stopAsking  context.CancelFunc
 	impatience  *time.Timer // ends the client unless it joins a namespace in time
@@ -54,6 +59,12 @@ var _ engineio.Handler = handler{}
 
 // Message takes what the client sent.
 func (c handler) Message(m engineio.Message) {
+	if !c.joined.Load() {
+		if c.early += len(m.Data); c.early > c.server.config.MaxConnect {
+			c.fail(ReasonForcedClose, errEarly)
+			return
+		}
+	}
 	decode := c.decoder.Text
 	if m.Binary {
 		decode = c.decoder.Binary
@@ -69,6 +80,9 @@ func (c handler) Message(m engineio.Message) {
 		c.receive(p)
 	}
 }
+
+// errEarly means that a client sends much without having joined a namespace.
+var errEarly = errors.New("socketio: the client sends too much before it has joined a namespace")
 
 // receive leaves p to the client's goroutine, and waits if that has much to
 // do. Acknowledgements never come this way: the goroutine may be waiting for

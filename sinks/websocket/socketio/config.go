@@ -32,6 +32,10 @@ type Config struct {
 	// all of both.
 	Attach func(*http.Request) any
 
+	// MaxConnect is the largest payload of a CONNECT, and how much a client may
+	// send in all before it has joined its first namespace, in bytes; above that
+	// the connection ends. Default 64 KiB.
+	MaxConnect int
 	// MaxNamespaces is how many namespaces one client may be in, or knock at,
 	// at a time. Default 1024.
 	MaxNamespaces int
@@ -79,6 +83,7 @@ func DefaultConfig() Config {
 	return Config{
 		Engine:         engineio.DefaultConfig(),
 		ConnectTimeout: 45 * time.Second,
+		MaxConnect:     64 << 10,
 		MaxNamespaces:  1024,
 		MaxInbound:     1 << 20,
 		StallTimeout:   20 * time.Second,
@@ -98,6 +103,7 @@ func (c Config) Validate() error {
 		}
 	}
 	positive("ConnectTimeout", int64(c.ConnectTimeout))
+	positive("MaxConnect", int64(c.MaxConnect))
 	positive("MaxNamespaces", int64(c.MaxNamespaces))
 	positive("MaxInbound", int64(c.MaxInbound))
 	positive("StallTimeout", int64(c.StallTimeout))

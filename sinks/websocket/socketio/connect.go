@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/evosink/evosink/sinks/websocket/socketio/parser"
 )
@@ -12,11 +13,16 @@ import (
 type knock struct {
 	request *ConnectRequest
 	hooks   *Hooks
+	size    int     // of the payload, while it is being authorised
 	ticket  *ticket // not nil: it joins as who it was, or not at all
 }
 
 // knock answers a CONNECT to the namespace called name (section B2).
 func (c *Client) knock(name string, auth json.RawMessage) {
+	if most := c.server.config.MaxConnect; len(auth) > most {
+		c.refuse(name, fmt.Errorf("auth has %d bytes, at most %d are allowed", len(auth), most))
+		return
+	}
 	hooks := c.server.hooksOf(name)
 	if hooks == nil {
 		c.refuse(name, &invalidNamespace)
@@ -69,11 +75,19 @@ func (c *Client) authorize(k *knock) {
 		c.mu.Unlock()
 		return
 	}
-	if c.sockets.len()+c.authorising >= c.server.config.MaxNamespaces {
+	var over error
+	switch k.size = len(k.request.Auth); {
+	case c.sockets.len()+c.authorising >= c.server.config.MaxNamespaces:
+		over = errNamespaces
+	case c.authBytes+k.size > c.server.config.MaxInbound:
+		over = errAuth
+	}
+	if over != nil {
 		c.mu.Unlock()
-		c.fail(ReasonForcedServerClose, errNamespaces)
+		c.fail(ReasonForcedServerClose, over)
 		return
 	}
+	c.authBytes += k.size
 	if c.knocks == nil {
 		c.knocks = make(map[string]*knock)
 	}
@@ -90,8 +104,12 @@ func (c *Client) authorize(k *knock) {
 	})
 }
 
-// errNamespaces means that a client is in more namespaces than is allowed.
-var errNamespaces = errors.New("socketio: client is in too many namespaces")
+var (
+	// errNamespaces means that a client is in more namespaces than is allowed.
+	errNamespaces = errors.New("socketio: client is in too many namespaces")
+	// errAuth means that the CONNECTs being authorised hold more than is allowed.
+	errAuth = errors.New("socketio: the client's CONNECTs hold too much at once")
+)
 
 // admit acts on what Authorize said. Every CONNECT that is refused is answered;
 // of several to one namespace that are on their way at a time the last may enter.
@@ -114,6 +132,7 @@ func (c *Client) authorised(k *knock) (latest bool) {
 	if latest = c.knocks[name] == k; latest {
 		delete(c.knocks, name)
 	}
+	c.authBytes -= k.size
 	if c.authorising--; c.authorising == 0 {
 		c.stopAsking()
 		c.asking, c.stopAsking = nil, nil
@@ -166,6 +185,8 @@ func (c *Client) add(s *Socket) error {
 		return errNamespaces
 	}
 	c.sockets.add(s)
+	c.joined.Store(true)
+	c.session.SetMaxPayload(c.server.config.Engine.MaxPayload)
 	return nil
 }
 

@@ -139,6 +139,7 @@ func (srv *Server) Close(ctx context.Context) error {
 // accept begins a client's life.
 func (srv *Server) accept(session *engineio.Session, r *http.Request) engineio.Handler {
 	c := &Client{server: srv, session: session, decoder: parser.NewDecoder(&srv.limits)}
+	session.SetMaxPayload(srv.config.MaxConnect)
 	if srv.config.Attach != nil {
 		c.Value = srv.config.Attach(r)
 	}
