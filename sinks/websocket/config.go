@@ -3,6 +3,7 @@ package websocket
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/evosink/evosink/core/sink/remote"
@@ -12,8 +13,9 @@ import (
 type Config struct {
 	Enabled        bool          `koanf:"enabled" env:"WEBSOCKET_ENABLED" help:"Serve events to socket.io clients."`
 	GlobalEvents   bool          `koanf:"global_events" env:"WEBSOCKET_GLOBAL_EVENTS" help:"Emit every event of every instance on the namespace / (global mode)."`
-	AllowedHosts   []string      `koanf:"allowed_hosts" env:"WEBSOCKET_ALLOWED_HOSTS" help:"Addresses and CIDR ranges of clients that need no key, unless they come through a proxy. Default: loopback."`
+	AllowedHosts   []string      `koanf:"allowed_hosts" env:"WEBSOCKET_ALLOWED_HOSTS" help:"Addresses and CIDR ranges of clients that need no key, and names by which they may call the server beside localhost: 172.18.0.0/16,evosink. The word none means no client, * every loopback and private address. Clients through a proxy, and pages whose origin is neither loopback nor named in CORS_ORIGIN, need a key always. A proxy or tunnel at a listed address that does not say that it is one lets everybody in. Not set: none, or loopback while there is no AUTHENTICATION_API_KEY and only loopback is listened on."`
 	TrustedProxies []string      `koanf:"trusted_proxies" env:"WEBSOCKET_TRUSTED_PROXIES" help:"Addresses and CIDR ranges of proxies whose X-Forwarded-For tells the client's address, beside those of SERVER_TRUSTED_PROXIES."`
+	CheckOrigin    bool          `koanf:"check_origin" env:"WEBSOCKET_CHECK_ORIGIN" help:"Refuse browsers whose page's origin is neither in CORS_ORIGIN nor the server's own, by polling and websocket alike."`
 	PingInterval   time.Duration `koanf:"ping_interval" env:"WEBSOCKET_PING_INTERVAL" help:"Time between heartbeats."`
 	PingTimeout    time.Duration `koanf:"ping_timeout" env:"WEBSOCKET_PING_TIMEOUT" help:"How long a client may take to answer a heartbeat."`
 	ConnectTimeout time.Duration `koanf:"connect_timeout" env:"WEBSOCKET_CONNECT_TIMEOUT" help:"How long a connection may last without having joined a namespace."`
@@ -27,16 +29,21 @@ type Config struct {
 	CommandTimeout time.Duration `koanf:"command_timeout" env:"WEBSOCKET_COMMAND_TIMEOUT" help:"How long a command may take to be done."`
 	EIO3           bool          `koanf:"allow_eio3" env:"WEBSOCKET_ALLOW_EIO3" help:"Let socket.io clients of version 2 in."`
 
-	// Origins that browsers may connect from, "*" for all; none adds no CORS headers. They are a setting of the whole
-	// server, which main fills in.
+	// The fields below are settings of the whole server, which main fills in.
+
+	// Origins that browsers may connect from, "*" for all. None adds no CORS headers and allows the server's own pages only.
 	Origins []string `koanf:"-"`
+	// Credentials lets pages of these origins send cookies and authorisation headers along; not with "*".
+	Credentials bool `koanf:"-"`
+	// LocalKeyless exempts clients at loopback from a key when AllowedHosts is empty: there is no key that anybody has
+	// chosen, and the server listens on loopback only.
+	LocalKeyless bool `koanf:"-"`
 }
 
 // DefaultConfig returns the defaults: those of Evolution API where it has them (evolution.md 3.1, 4.1).
 func DefaultConfig() Config {
 	return Config{
-		AllowedHosts: []string{"127.0.0.1", "::1"},
-		PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, ConnectTimeout: 45 * time.Second,
+		CheckOrigin: true, PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, ConnectTimeout: 45 * time.Second,
 		MaxPayload: 1_000_000, QueueBytes: 4 << 20,
 		Recovery: 2 * time.Minute, RecoveryBytes: 8 << 20,
 		CommandRate: 10, CommandBytes: 256 << 10, CommandTimeout: 30 * time.Second,
@@ -65,10 +72,14 @@ func (c *Config) Validate() error {
 	if c.Recovery > 0 && c.RecoveryBytes <= 0 {
 		errs = append(errs, errors.New("recovery_bytes must be above 0 while recovery is on"))
 	}
-	for key, hosts := range map[string][]string{"allowed_hosts": c.AllowedHosts, "trusted_proxies": c.TrustedProxies} {
-		if _, err := remote.ParseNetworks(hosts); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", key, err))
-		}
+	if _, err := parseHosts(c.AllowedHosts); err != nil {
+		errs = append(errs, fmt.Errorf("allowed_hosts: %w", err))
+	}
+	if _, err := remote.ParseNetworks(c.TrustedProxies); err != nil {
+		errs = append(errs, fmt.Errorf("trusted_proxies: %w", err))
+	}
+	if c.Credentials && slices.Contains(c.Origins, "*") {
+		errs = append(errs, errors.New(`credentials need origins by name, not "*"`))
 	}
 	return errors.Join(errs...)
 }

@@ -32,6 +32,10 @@ type Config struct {
 	// all of both.
 	Attach func(*http.Request) any
 
+	// MaxAuth is how many bytes a client may send along with a CONNECT. One
+	// with more is refused before anything looks at them. 0, the default, leaves
+	// it to Engine.MaxPayload.
+	MaxAuth int
 	// MaxNamespaces is how many namespaces one client may be in, or knock at,
 	// at a time. Default 1024.
 	MaxNamespaces int
@@ -103,6 +107,9 @@ func (c Config) Validate() error {
 	positive("StallTimeout", int64(c.StallTimeout))
 	positive("MaxPending", int64(c.MaxPending))
 	positive("MaxHeld", int64(c.MaxHeld))
+	if c.MaxAuth < 0 {
+		errs = append(errs, fmt.Errorf("MaxAuth must not be below 0, not %d", c.MaxAuth))
+	}
 	if c.Recovery.Window < 0 {
 		errs = append(errs, fmt.Errorf("Recovery.Window must not be below 0, not %v", c.Recovery.Window))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/evosink/evosink/sinks/websocket/socketio/parser"
 )
@@ -20,6 +21,10 @@ func (c *Client) knock(name string, auth json.RawMessage) {
 	hooks := c.server.hooksOf(name)
 	if hooks == nil {
 		c.refuse(name, &invalidNamespace)
+		return
+	}
+	if max := c.server.config.MaxAuth; max > 0 && len(auth) > max {
+		c.refuse(name, fmt.Errorf("auth has %d bytes, at most %d are allowed", len(auth), max))
 		return
 	}
 	k := &knock{request: &ConnectRequest{Client: c, Namespace: name, Auth: auth}, hooks: hooks}
