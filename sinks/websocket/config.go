@@ -22,6 +22,8 @@ type Config struct {
 	MaxPayload     int           `koanf:"max_payload" env:"WEBSOCKET_MAX_PAYLOAD" help:"Largest message taken from a client, in bytes."`
 	QueueBytes     int           `koanf:"queue_bytes" env:"WEBSOCKET_QUEUE_BYTES" help:"What may wait for one client that does not keep up, in bytes with an overhead per packet; above it the client is disconnected."`
 	Recovery       time.Duration `koanf:"recovery" env:"WEBSOCKET_RECOVERY" help:"How long a client that lost its connection may take to come back and get what it missed; 0 turns that off."`
+	Replays        int           `koanf:"replays" env:"WEBSOCKET_REPLAYS" help:"How many clients may be served from the log at once, after they asked for what they missed by since; others wait for their turn."`
+	ReplaysEach    int           `koanf:"replays_each" env:"WEBSOCKET_REPLAYS_EACH" help:"How many of these may be in one namespace."`
 	RecoveryBytes  int           `koanf:"recovery_bytes" env:"WEBSOCKET_RECOVERY_BYTES" help:"Events kept for that, in bytes per namespace. A client that missed more is told so by the event recovery.expired."`
 	Compression    bool          `koanf:"compression" env:"WEBSOCKET_COMPRESSION" help:"Offer permessage-deflate to clients, for messages of 1 KiB and more. Costs CPU and memory per client."`
 	CommandRate    float64       `koanf:"command_rate" env:"WEBSOCKET_COMMAND_RATE" help:"Commands per second that one client may send, with bursts of twice as many; see COMMANDS_URL."`
@@ -45,7 +47,7 @@ func DefaultConfig() Config {
 	return Config{
 		CheckOrigin: true, PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, ConnectTimeout: 45 * time.Second,
 		MaxPayload: 1_000_000, QueueBytes: 4 << 20,
-		Recovery: 2 * time.Minute, RecoveryBytes: 8 << 20,
+		Recovery: 2 * time.Minute, RecoveryBytes: 8 << 20, Replays: 16, ReplaysEach: 4,
 		CommandRate: 10, CommandBytes: 256 << 10, CommandTimeout: 30 * time.Second,
 		Origins: []string{"*"},
 	}
@@ -57,6 +59,7 @@ func (c *Config) Validate() error {
 	for key, value := range map[string]int64{
 		"ping_interval": int64(c.PingInterval), "ping_timeout": int64(c.PingTimeout), "connect_timeout": int64(c.ConnectTimeout),
 		"max_payload": int64(c.MaxPayload), "queue_bytes": int64(c.QueueBytes),
+		"replays": int64(c.Replays), "replays_each": int64(c.ReplaysEach),
 		"command_bytes": int64(c.CommandBytes), "command_timeout": int64(c.CommandTimeout),
 	} {
 		if value <= 0 {

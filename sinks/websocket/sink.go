@@ -75,6 +75,7 @@ type Sink struct {
 	filters   filters
 	server    *socketio.Server
 	replays   tasks.Group
+	turns     *turns
 	counts    counts
 	unwatch   func()
 }
@@ -93,7 +94,7 @@ func New(c Config, h sink.Host) (*Sink, error) {
 		log: h.Logger, directory: h.Directory, history: h.Log, reached: h.Reached, global: c.GlobalEvents,
 		codec:     h.Envelope,
 		commander: h.Commander, commands: commandLimits{c.CommandRate, c.CommandBytes, c.CommandTimeout},
-		access: newAccess(c, h),
+		access: newAccess(c, h), turns: newTurns(c.Replays, c.ReplaysEach),
 	}
 	var err error
 	if s.server, err = socketio.New(s.serverConfig(c)); err != nil {
