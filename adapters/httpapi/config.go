@@ -44,7 +44,7 @@ type Server struct {
 type CORS struct {
 	Origin      []string `koanf:"origin" env:"CORS_ORIGIN" help:"Origins whose pages may call the API; * means all."`
 	Methods     []string `koanf:"methods" env:"CORS_METHODS" help:"Methods that such pages may use."`
-	Credentials bool     `koanf:"credentials" env:"CORS_CREDENTIALS" help:"Whether browsers may send cookies along."`
+	Credentials bool     `koanf:"credentials" env:"CORS_CREDENTIALS" help:"Whether pages may send cookies and authorisation along, as socket.io clients of version 2 always do when polling; needs origins by name."`
 }
 
 // Auth is the section of what is shown of instances' tokens. The global key is not among it.

@@ -13,7 +13,7 @@ import (
 type Config struct {
 	Enabled        bool          `koanf:"enabled" env:"WEBSOCKET_ENABLED" help:"Serve events to socket.io clients."`
 	GlobalEvents   bool          `koanf:"global_events" env:"WEBSOCKET_GLOBAL_EVENTS" help:"Emit every event of every instance on the namespace / (global mode)."`
-	AllowedHosts   []string      `koanf:"allowed_hosts" env:"WEBSOCKET_ALLOWED_HOSTS" help:"Addresses and CIDR ranges of clients that need no key, and names by which they may call the server beside localhost: 172.18.0.0/16,evosink. The word none means no client, * every loopback and private address. Clients through a proxy, and pages whose origin is neither loopback nor named in CORS_ORIGIN, need a key always. A proxy or tunnel at a listed address that does not say that it is one lets everybody in. Not set: none, or loopback while there is no AUTHENTICATION_API_KEY and only loopback is listened on."`
+	AllowedHosts   []string      `koanf:"allowed_hosts" env:"WEBSOCKET_ALLOWED_HOSTS" help:"Clients that need no key: addresses and CIDR ranges, the word none, or * for every loopback and private address; and names by which they may call the server, beside localhost. Not through a proxy, nor from a page of another origin. Not set: none; loopback if there is no AUTHENTICATION_API_KEY and only loopback is listened on."`
 	TrustedProxies []string      `koanf:"trusted_proxies" env:"WEBSOCKET_TRUSTED_PROXIES" help:"Addresses and CIDR ranges of proxies whose X-Forwarded-For tells the client's address, beside those of SERVER_TRUSTED_PROXIES."`
 	CheckOrigin    bool          `koanf:"check_origin" env:"WEBSOCKET_CHECK_ORIGIN" help:"Refuse browsers whose page's origin is neither in CORS_ORIGIN nor the server's own, by polling and websocket alike."`
 	PingInterval   time.Duration `koanf:"ping_interval" env:"WEBSOCKET_PING_INTERVAL" help:"Time between heartbeats."`
@@ -22,9 +22,9 @@ type Config struct {
 	MaxPayload     int           `koanf:"max_payload" env:"WEBSOCKET_MAX_PAYLOAD" help:"Largest message taken from a client, in bytes."`
 	QueueBytes     int           `koanf:"queue_bytes" env:"WEBSOCKET_QUEUE_BYTES" help:"What may wait for one client that does not keep up, in bytes with an overhead per packet; above it the client is disconnected."`
 	Recovery       time.Duration `koanf:"recovery" env:"WEBSOCKET_RECOVERY" help:"How long a client that lost its connection may take to come back and get what it missed; 0 turns that off."`
+	RecoveryBytes  int           `koanf:"recovery_bytes" env:"WEBSOCKET_RECOVERY_BYTES" help:"Events kept for that, in bytes per namespace. A client that missed more is told so by the event recovery.expired."`
 	Replays        int           `koanf:"replays" env:"WEBSOCKET_REPLAYS" help:"How many clients may be served from the log at once, after they asked for what they missed by since; others wait for their turn."`
 	ReplaysEach    int           `koanf:"replays_each" env:"WEBSOCKET_REPLAYS_EACH" help:"How many of these may be in one namespace."`
-	RecoveryBytes  int           `koanf:"recovery_bytes" env:"WEBSOCKET_RECOVERY_BYTES" help:"Events kept for that, in bytes per namespace. A client that missed more is told so by the event recovery.expired."`
 	Compression    bool          `koanf:"compression" env:"WEBSOCKET_COMPRESSION" help:"Offer permessage-deflate to clients, for messages of 1 KiB and more. Costs CPU and memory per client."`
 	CommandRate    float64       `koanf:"command_rate" env:"WEBSOCKET_COMMAND_RATE" help:"Commands per second that one client may send, with bursts of twice as many; see COMMANDS_URL."`
 	CommandBytes   int           `koanf:"command_bytes" env:"WEBSOCKET_COMMAND_BYTES" help:"Largest command, in bytes."`
