@@ -107,12 +107,13 @@ func (s *settings) addPlugins() error {
 // share hands settings of the whole server to the rooms that need them.
 func (s *settings) share() {
 	s.http.Auth = s.auth.Auth
-	s.websocket.Origins = s.http.CORS.Origin
+	s.websocket.Origins, s.websocket.Credentials = s.http.CORS.Origin, s.http.CORS.Credentials
 	s.http.Server.TrustedProxies = append(s.http.Server.TrustedProxies, s.websocket.TrustedProxies...)
 	s.websocket.TrustedProxies = s.http.Server.TrustedProxies
 	if s.auth.APIKey == "" && s.http.Server.Host == "" {
 		s.http.Server.Host = "127.0.0.1"
 	}
+	s.websocket.LocalKeyless = s.auth.APIKey == "" && s.http.Server.Loopback()
 }
 
 func main() {

@@ -75,7 +75,7 @@ func (h *Hub) know(ctx context.Context, e *event.Event) error {
 	if h.opts.OnlyKnown {
 		return fmt.Errorf("instance %q: %w", e.Instance, instances.ErrUnknown)
 	}
-	_, err := h.opts.Instances.Create(ctx, instances.Instance{Name: e.Instance}, "")
+	_, err := h.opts.Instances.Create(ctx, instances.Instance{Name: e.Instance, ByEvent: true}, "")
 	if err != nil && !errors.Is(err, instances.ErrExists) {
 		return fmt.Errorf("create instance %q for its first event: %w", e.Instance, err)
 	}

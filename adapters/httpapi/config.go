@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,7 +48,7 @@ type Server struct {
 type CORS struct {
 	Origin      []string `koanf:"origin" env:"CORS_ORIGIN" help:"Origins whose pages may call the API; * means all."`
 	Methods     []string `koanf:"methods" env:"CORS_METHODS" help:"Methods that such pages may use."`
-	Credentials bool     `koanf:"credentials" env:"CORS_CREDENTIALS" help:"Whether browsers may send cookies along."`
+	Credentials bool     `koanf:"credentials" env:"CORS_CREDENTIALS" help:"Whether pages may send cookies and authorisation along, as socket.io clients of version 2 always do when polling; needs origins by name."`
 }
 
 // Auth is the section of what is shown of instances' tokens. The global key is not among it.
@@ -117,6 +118,9 @@ func (c CORS) Validate() error {
 	for _, o := range c.Origin {
 		errs = append(errs, check(o == "*" || isURL(o), `origin %q must be * or like "https://app.example"`, o))
 	}
+	errs = append(errs, check(!c.Credentials || !slices.Contains(c.Origin, "*"),
+		"credentials (CORS_CREDENTIALS) need origins by name, because browsers refuse * with them: set origin (CORS_ORIGIN) to those of your pages, "+
+			"or credentials to false; keys in headers, queries and auth need none"))
 	return errors.Join(errs...)
 }
 
@@ -158,6 +162,12 @@ func (s Server) Local() string {
 		host = "127.0.0.1"
 	}
 	return s.Type + "://" + net.JoinHostPort(host, strconv.Itoa(s.Port))
+}
+
+// Loopback reports whether only clients on the same machine reach the listener.
+func (s Server) Loopback() bool {
+	ip, err := netip.ParseAddr(s.Host)
+	return s.Host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 // TLS reports whether the listener speaks https.

@@ -7,7 +7,8 @@ import (
 )
 
 // allow sets the headers that let a page of an allowed origin read the answer. A page of another origin gets none, and
-// its browser keeps the answer from it. Requests are not refused by origin: the key decides.
+// its browser keeps the answer from it. Requests are not refused by origin: the key decides. "*" and credentials do not
+// occur together, see [CORS.Validate].
 func (c CORS) allow(h http.Header, r *http.Request) {
 	origin := r.Header.Get("Origin")
 	if origin == "" {

@@ -90,6 +90,8 @@
 //   - A sink that the configuration switches off answers 201 or 200 with an empty body as there, and says why in the
 //     header Evosink-Notice and in the log.
 //   - What a sink has against a block beyond its schema comes in the shape of schema violations, a list in a list.
+//   - POST /instance/create takes over an instance that its first event made and that has no token yet; any other name that is in use is
+//     a 403 as there.
 //   - Tokens are stored hashed: "hash" is shown once, and fetchInstances answers "token": null.
 //
 // # Deleting

@@ -36,7 +36,7 @@ func (a *API) createInstance(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	name := in.Name
-	in, err = a.opts.Registry.Create(r.Context(), in, token)
+	in, err = a.opts.Registry.Adopt(r.Context(), in, token) // an event may have been quicker
 	if errors.Is(err, instances.ErrExists) {
 		return &problem{status: http.StatusForbidden, message: []string{fmt.Sprintf(`This name "%s" is already in use.`, name)}}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/evosink/evosink/adapters/httpapi"
 	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -47,6 +48,25 @@ func TestCreateStoresTheInstanceWithItsSettingsAndThenTellsOfIt(t *testing.T) {
 	if s.hub.names() != "instance.create" || string(s.hub.events[0].Data) != `{"instanceName":"new","instanceId":"`+in.ID+`"}` || s.hub.events[0].APIKey != "" {
 		t.Errorf("emitted %s %+v", s.hub.names(), s.hub.events)
 	}
+}
+
+func TestCreateTakesOverWhatAnEventMadeOnce(t *testing.T) {
+	s := newServer(t)
+	made, err := s.registry.Create(t.Context(), instances.Instance{Name: "early", ByEvent: true}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const body = `{"instanceName":"early","token":"MINE","integration":"WHATSAPP-BAILEYS","websocket":{"events":["CALL"]}}`
+	s.do("POST", "/instance/create", body, "apikey", salesKey).says(t, 401, "Unauthorized")
+	got := s.admin("POST", "/instance/create", body).created(t)
+	if got.Instance.InstanceID != made.ID || got.Instance.Integration != "WHATSAPP-BAILEYS" || got.Hash != "MINE" {
+		t.Errorf("%+v", got)
+	}
+	s.do("GET", "/websocket/find/early", "", "apikey", "MINE").says(t, 200, `"enabled":true,"events":["CALL"]`)
+	if s.hub.names() != "instance.create" {
+		t.Errorf("emitted %s", s.hub.names())
+	}
+	s.admin("POST", "/instance/create", body).says(t, 403, "already in use")
 }
 
 func TestASinkMayHaveItsOwnAnswerToBeingCreated(t *testing.T) {

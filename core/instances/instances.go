@@ -16,7 +16,8 @@ type Instance struct {
 	Name        string              `json:"name"` // what every sink addresses it by
 	ID          string              `json:"id"`   // UUID
 	Integration string              `json:"integration,omitempty"`
-	Token       Digest              `json:"token"` // "" if it has no token of its own
+	Token       Digest              `json:"token"`             // "" if it has no token of its own
+	ByEvent     bool                `json:"byEvent,omitempty"` // an event made it and nothing has claimed it yet; see [Registry.Adopt]
 	CreatedAt   time.Time           `json:"createdAt"`
 	UpdatedAt   time.Time           `json:"updatedAt"`
 	Settings    map[string]Settings `json:"settings,omitempty"` // by sink

@@ -102,6 +102,11 @@ func (r *Registry) Create(ctx context.Context, in Instance, token string) (Insta
 	if _, ok := r.Get(in.Name); ok {
 		return Instance{}, ErrExists
 	}
+	return r.create(ctx, in, token)
+}
+
+// create is Create for a name that is free. Held: mu.
+func (r *Registry) create(ctx context.Context, in Instance, token string) (Instance, error) {
 	digest, err := r.digest(token, in.Name)
 	if err != nil {
 		return Instance{}, err
@@ -111,6 +116,37 @@ func (r *Registry) Create(ctx context.Context, in Instance, token string) (Insta
 	}
 	in.Token, in.CreatedAt, in.Version = digest, r.stamp(), 0
 	return r.save(ctx, in, Change{Kind: Created})
+}
+
+// Adopt is [Registry.Create], but takes over an instance of that name that an event made and that has no token yet: it gets the
+// token, the integration and, sink by sink, the settings of in, and keeps its id and what else it has. Of several calls at
+// once one wins; the others return [ErrExists].
+func (r *Registry) Adopt(ctx context.Context, in Instance, token string) (Instance, error) {
+	if err := event.ValidateInstance(in.Name); err != nil {
+		return Instance{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old, ok := r.Get(in.Name)
+	if !ok {
+		return r.create(ctx, in, token)
+	}
+	if !old.ByEvent || old.Token != "" {
+		return Instance{}, ErrExists
+	}
+	digest, err := r.digest(token, in.Name)
+	if err != nil {
+		return Instance{}, err
+	}
+	old.Token, old.Integration, old.ByEvent = digest, in.Integration, false
+	settings, changes := make(map[string]Settings), []Change{{Kind: NewToken}}
+	maps.Copy(settings, old.Settings)
+	for sink, set := range in.Settings {
+		settings[sink] = set
+		changes = append(changes, Change{Kind: NewSettings, Sink: sink})
+	}
+	old.Settings = settings
+	return r.save(ctx, old, changes...)
 }
 
 // Delete removes an instance with all it has set. Error: [ErrUnknown].
@@ -133,15 +169,16 @@ func (r *Registry) Delete(ctx context.Context, name string) error {
 
 // SetToken replaces the instance's token; the former one opens nothing from then on. Errors: [ErrUnknown], [ErrToken].
 func (r *Registry) SetToken(ctx context.Context, name, token string) (Instance, error) {
-	return r.update(ctx, name, Change{Kind: NewToken}, func(in *Instance) (err error) {
+	return r.update(ctx, name, func(in *Instance) (err error) {
 		in.Token, err = r.digest(token, name)
+		in.ByEvent = false
 		return err
-	})
+	}, Change{Kind: NewToken})
 }
 
 // Set stores an instance's settings of a sink. Error: [ErrUnknown].
 func (r *Registry) Set(ctx context.Context, name, sink string, value json.RawMessage) (Settings, error) {
-	in, err := r.update(ctx, name, Change{Kind: NewSettings, Sink: sink}, func(in *Instance) error {
+	in, err := r.update(ctx, name, func(in *Instance) error {
 		s, ok := in.Settings[sink]
 		if !ok {
 			s = Settings{ID: event.NewID(), CreatedAt: r.stamp()}
@@ -152,11 +189,11 @@ func (r *Registry) Set(ctx context.Context, name, sink string, value json.RawMes
 		}
 		in.Settings[sink] = s
 		return nil
-	})
+	}, Change{Kind: NewSettings, Sink: sink})
 	return in.Settings[sink], err
 }
 
-func (r *Registry) update(ctx context.Context, name string, c Change, change func(*Instance) error) (Instance, error) {
+func (r *Registry) update(ctx context.Context, name string, change func(*Instance) error, changes ...Change) (Instance, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	in, ok := r.Get(name)
@@ -166,10 +203,10 @@ func (r *Registry) update(ctx context.Context, name string, c Change, change fun
 	if err := change(&in); err != nil {
 		return Instance{}, err
 	}
-	return r.save(ctx, in, c)
+	return r.save(ctx, in, changes...)
 }
 
-func (r *Registry) save(ctx context.Context, in Instance, c Change) (Instance, error) {
+func (r *Registry) save(ctx context.Context, in Instance, changes ...Change) (Instance, error) {
 	in.UpdatedAt = r.stamp()
 	version, err := r.store.PutInstance(ctx, in)
 	if err != nil {
@@ -178,8 +215,10 @@ func (r *Registry) save(ctx context.Context, in Instance, c Change) (Instance, e
 	in.Version = version
 	next := r.state.Load().clone()
 	next.put(in)
-	c.Instance = in.Name
-	r.publish(next, c)
+	for i := range changes {
+		changes[i].Instance = in.Name
+	}
+	r.publish(next, changes...)
 	return in, nil
 }
 

@@ -299,3 +299,84 @@ func TestWhatTheStoreRefusedHasNotHappened(t *testing.T) {
 		t.Fatalf("settings are %v", in.Settings)
 	}
 }
+
+func TestAnInstanceThatAnEventMadeIsAdoptedOnce(t *testing.T) {
+	s := newStore(t)
+	r := open(t, s)
+	create(t, r, "owned", "other-token")
+	made, err := r.Create(t.Context(), instances.Instance{Name: "a", ByEvent: true}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Set(t.Context(), "a", "webhook", json.RawMessage(`{"old":1}`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Set(t.Context(), "a", "websocket", json.RawMessage(`{"old":2}`)); err != nil {
+		t.Fatal(err)
+	}
+	r = open(t, s) // that it may be adopted outlives a restart
+	var changes []instances.Change
+	defer r.Watch(func(c instances.Change) { changes = append(changes, c) })()
+
+	wanted := instances.Instance{
+		Name: "a", Integration: "WHATSAPP-BAILEYS",
+		Settings: map[string]instances.Settings{"websocket": {ID: "1", Value: json.RawMessage(`{"new":2}`)}},
+	}
+	_, err = r.Adopt(t.Context(), wanted, "other-token")
+	wantError(t, "with another's token", err, instances.ErrToken)
+	const racing = 20
+	won := make(chan int, racing)
+	var running sync.WaitGroup
+	for i := range racing {
+		running.Go(func() {
+			in, err := r.Adopt(t.Context(), wanted, fmt.Sprint("token-", i))
+			switch {
+			case err == nil && (in.ID != made.ID || in.ByEvent || in.Integration != "WHATSAPP-BAILEYS"):
+				t.Errorf("adopted as %+v, was %+v", in, made)
+			case err == nil:
+				won <- i
+			case !errors.Is(err, instances.ErrExists):
+				t.Error(err)
+			}
+		})
+	}
+	running.Wait()
+	if len(won) != 1 {
+		t.Fatalf("%d of %d adopted it", len(won), racing)
+	}
+	winner := fmt.Sprint("token-", <-won)
+	for range 2 { // as it is, and after opening again
+		wantKey(t, r, winner, "a")
+		in, _ := r.Get("a")
+		if string(in.Settings["webhook"].Value) != `{"old":1}` || string(in.Settings["websocket"].Value) != `{"new":2}` {
+			t.Errorf("settings %s", in.Settings)
+		}
+		r = open(t, s)
+	}
+	want := []instances.Change{{Kind: instances.NewToken, Instance: "a"}, {Kind: instances.NewSettings, Instance: "a", Sink: "websocket"}}
+	if !slices.Equal(changes, want) {
+		t.Errorf("told of %v, want %v", changes, want)
+	}
+}
+
+func TestWhatIsNotAdopted(t *testing.T) {
+	r := open(t, newStore(t))
+	create(t, r, "made", "")
+	create(t, r, "owned", "token")
+	if _, err := r.Create(t.Context(), instances.Instance{Name: "claimed", ByEvent: true}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.SetToken(t.Context(), "claimed", "its-own"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"made", "owned", "claimed"} {
+		_, err := r.Adopt(t.Context(), instances.Instance{Name: name}, "new-token")
+		wantError(t, name, err, instances.ErrExists)
+	}
+	if in, err := r.Adopt(t.Context(), instances.Instance{Name: "new"}, "new-token"); err != nil || in.ID == "" {
+		t.Errorf("a name that is free: %+v, %v", in, err)
+	}
+	if _, err := r.Adopt(t.Context(), instances.Instance{Name: "a/b"}, "t"); err == nil {
+		t.Error("a name that is none was taken")
+	}
+}

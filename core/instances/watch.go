@@ -33,9 +33,11 @@ func (r *Registry) Watch(f func(Change)) (stop func()) {
 	}
 }
 
-func (r *Registry) publish(next *state, c Change) {
+func (r *Registry) publish(next *state, changes ...Change) {
 	r.state.Store(next)
-	for _, f := range r.watchers {
-		f(c)
+	for _, c := range changes {
+		for _, f := range r.watchers {
+			f(c)
+		}
 	}
 }

@@ -28,6 +28,9 @@ func needs(t *testing.T, paths ...string) {
 	}
 }
 
+// localHosts lets the documentation's clients in, which have no key: it counts on what Evolution API's example has.
+const localHosts = "WEBSOCKET_ALLOWED_HOSTS=127.0.0.1,::1,::ffff:127.0.0.1"
+
 // versions are the client packages by what the tests call them.
 var versions = map[string]string{"newest": "socket.io-client", "4.2.0": "socket.io-client-4.2"}
 
@@ -57,7 +60,7 @@ func (p *process) ws(namespace string) string {
 
 func TestTheDocumentationsNodeClient(t *testing.T) {
 	needs(t, "node_modules/socket.io-client")
-	p := launch(t, t.TempDir(), "WEBSOCKET_ENABLED=true", "WEBSOCKET_GLOBAL_EVENTS=true")
+	p := launch(t, t.TempDir(), "WEBSOCKET_ENABLED=true", "WEBSOCKET_GLOBAL_EVENTS=true", localHosts)
 	p.must(201, "POST", "/instance/create", `{"instanceName":"sales"}`)
 	p.must(201, "POST", "/websocket/set/sales", `{"websocket":{"enabled":true,"events":["MESSAGES_UPSERT"]}}`)
 	for version, library := range versions {
@@ -79,7 +82,7 @@ func TestTheDocumentationsNodeClient(t *testing.T) {
 
 func TestADeletedInstanceDisconnectsTheDocumentationsClient(t *testing.T) {
 	needs(t, "node_modules/socket.io-client")
-	p := launch(t, t.TempDir(), "WEBSOCKET_ENABLED=true")
+	p := launch(t, t.TempDir(), "WEBSOCKET_ENABLED=true", localHosts)
 	p.must(201, "POST", "/instance/create", `{"instanceName":"sales","websocket":{"enabled":true,"events":["REMOVE_INSTANCE"]}}`)
 	lines := start(t, "node", prepare(t, "node.js", "wss://api.yoursite.com/instance_name", p.ws("/sales"), "event_name", "remove.instance"))
 	lines.expect("Connected to the WebSocket server successfully")
@@ -90,7 +93,7 @@ func TestADeletedInstanceDisconnectsTheDocumentationsClient(t *testing.T) {
 
 func TestTheDocumentationsPagesInABrowser(t *testing.T) {
 	needs(t, "node_modules/socket.io-client", "/usr/bin/chromium")
-	p := launch(t, t.TempDir(), "WEBSOCKET_ENABLED=true")
+	p := launch(t, t.TempDir(), "WEBSOCKET_ENABLED=true", localHosts)
 	p.must(201, "POST", "/instance/create", `{"instanceName":"sales"}`)
 	p.must(201, "POST", "/websocket/set/sales", `{"websocket":{"enabled":true,"events":["QRCODE_UPDATED","CONNECTION_UPDATE"]}}`)
 	for version, library := range versions {
@@ -188,6 +191,21 @@ func start(t *testing.T, name string, args ...string) *lines {
 		<-ended
 	})
 	return l
+}
+
+// line returns the next line.
+func (l *lines) line() string {
+	l.t.Helper()
+	select {
+	case line, ok := <-l.out:
+		if !ok {
+			l.t.Fatal("the program has ended")
+		}
+		return strings.TrimSpace(line)
+	case <-time.After(20 * time.Second):
+		l.t.Fatal("the program has said nothing for 20 s")
+		return ""
+	}
 }
 
 // expect reads until a line contains text.

@@ -1,59 +1,117 @@
 package websocket
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/time/rate"
 
-	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
 	"github.com/evosink/evosink/core/sink/remote"
 	"github.com/evosink/evosink/sinks/websocket/socketio"
 )
 
-// Refusals in Evolution API's words (evolution.md 4.2).
+// Refusals. The first is in the words of Evolution API, as is that of a [keylessError]: clients compare them.
 var (
-	errKeyRequired = errors.New("apiKey is required")
-	errKeyInvalid  = errors.New("Invalid global token") //nolint:staticcheck // clients compare this text
+	errKeyInvalid   = errors.New("Invalid global token") //nolint:staticcheck // clients compare this text
+	errTooManyWrong = errors.New("too many wrong keys came from this address; a right one is still taken")
+	errOrigin       = errors.New("pages of this origin are not allowed here")
 )
 
 // A visitor is what is kept of a connection's first request: enough to decide, at every CONNECT,
 // which namespaces it opens.
 type visitor struct {
-	key   string // as presented at the handshake, "" if none
-	local bool   // comes from an allowed host and not through a proxy: needs no key
+	client remote.Client
+	key    string // as presented at the handshake, "" if none
+	needs  error  // why it needs a key, nil if it needs none
+
+	mu sync.Mutex // held while a key of the client is looked up: one at a time per connection
+	// mu guards the field below.
+	wrong int // keys that the client presented at CONNECT and that open nothing
 
 	commands *rate.Limiter // made with the first command
 }
 
+// maxWrong is how many wrong keys one connection may present; afterwards its keys are not even looked up.
+const maxWrong = 10
+
 // access decides who may join which namespace.
 type access struct {
 	directory sink.Directory
-	allowed   remote.Networks
+	keyless   keyless
 	proxies   remote.Networks
+	origins   []string // of pages that may connect at all, unless
+	anyOrigin bool
+	eio3      bool
+	door      *door
+}
+
+func newAccess(c Config, h sink.Host) access {
+	a := access{directory: h.Directory, eio3: c.EIO3, door: newDoor(h.Logger)}
+	a.keyless, _ = parseHosts(c.AllowedHosts) // checked by Validate
+	a.proxies, _ = remote.ParseNetworks(c.TrustedProxies)
+	if len(c.AllowedHosts) == 0 && c.LocalKeyless {
+		a.keyless.networks = loopbackOnly
+	}
+	a.keyless.origins = c.Origins
+	a.origins, a.anyOrigin = c.Origins, !c.CheckOrigin || slices.Contains(c.Origins, "*")
+	if !c.LocalKeyless && len(a.keyless.networks) > 0 {
+		h.Logger.Warn().Strs("allowed_hosts", c.AllowedHosts).Msg("clients at WEBSOCKET_ALLOWED_HOSTS need no key; a reverse proxy, " +
+			"tunnel or port forwarding there makes everybody on its other side one of them. WEBSOCKET_ALLOWED_HOSTS=none ends that")
+	}
+	return a
 }
 
 // visit takes what [access.principal] needs from a connection's first request.
 func (a *access) visit(r *http.Request) any {
 	client := remote.Resolve(r, a.proxies)
-	return &visitor{key: requestKey(r), local: client.Known() && a.allowed.Contains(client.Addr)}
+	return &visitor{client: client, key: strings.Clone(requestKey(r)), needs: a.keyless.check(r, client)}
 }
 
-// admit refuses a handshake that presents a wrong key. One without a key passes: the key may
-// come with the CONNECT of a namespace.
+// admit refuses a handshake from a page that may not connect, and one that presents a wrong key. One without a key
+// passes: the key may come with the CONNECT of a namespace.
 func (a *access) admit(r *http.Request) error {
+	client := remote.Resolve(r, a.proxies)
+	err := a.handshake(r, client)
+	if err != nil {
+		a.door.refused(client, "", err)
+	} else if eio := r.URL.Query()["EIO"]; !a.eio3 && (len(eio) == 0 || eio[len(eio)-1] != "4") {
+		a.door.refused(client, "", errRevision) // by the server, in the protocol's words
+	}
+	return err
+}
+
+func (a *access) handshake(r *http.Request, client remote.Client) error {
+	if !a.allowsOrigin(r) {
+		return errOrigin
+	}
 	key := requestKey(r)
 	if key == "" {
 		return nil
 	}
 	if _, ok := a.directory.Authenticate(key); !ok {
-		return errKeyInvalid
+		return a.door.wrongKey(r.Context(), client)
 	}
 	return nil
+}
+
+// allowsOrigin reports whether the request comes from no page, from one of this server, or from one that is allowed.
+func (a *access) allowsOrigin(r *http.Request) bool {
+	if a.anyOrigin {
+		return true
+	}
+	for _, origin := range r.Header["Origin"] {
+		_, host, _ := strings.Cut(origin, "://")
+		if !slices.Contains(a.origins, origin) && !strings.EqualFold(host, r.Host) {
+			return false
+		}
+	}
+	return true
 }
 
 // requestKey returns the key of a request: header apikey, Authorization: Bearer, or query apikey.
@@ -67,53 +125,6 @@ func requestKey(r *http.Request) string {
 	return r.URL.Query().Get("apikey")
 }
 
-// auth is the object that a client may send along with CONNECT. Keys that are none of ours are ignored.
-type auth struct {
-	APIKey string `json:"apikey"`
-	Token  string `json:"token"`
-	Events names  `json:"events"` // take only these, in any spelling
-	Since  string `json:"since"`  // id of the last event seen: begin with the one after it
-}
-
-// names is a list of names: an array, or a text with commas, which is all that clients of version 2 can send.
-type names []string
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (n *names) UnmarshalJSON(raw []byte) error {
-	if len(raw) == 0 || raw[0] != '"' {
-		return json.Unmarshal(raw, (*[]string)(n))
-	}
-	var text string
-	if err := json.Unmarshal(raw, &text); err != nil {
-		return err
-	}
-	*n = nil
-	for name := range strings.SplitSeq(text, ",") {
-		if name = strings.TrimSpace(name); name != "" {
-			*n = append(*n, name)
-		}
-	}
-	return nil
-}
-
-func parseAuth(raw json.RawMessage) (auth, error) {
-	var a auth
-	if len(raw) == 0 {
-		return a, nil
-	}
-	if err := event.Unmarshal(raw, &a); err != nil {
-		return a, errors.New(`auth must be like {"apikey": "…", "events": ["messages.upsert"], "since": "<event id>"}`)
-	}
-	for i, name := range a.Events {
-		if strings.EqualFold(name, "ALL") {
-			a.Events[i] = "ALL"
-		} else if !event.CheckSubscription(name) {
-			return a, fmt.Errorf("auth.events: %.128q is no event", name)
-		}
-	}
-	return a, nil
-}
-
 // A holder is who wants to join, and by which key; "" if none was needed.
 type holder struct {
 	sink.Principal
@@ -122,7 +133,7 @@ type holder struct {
 
 // principal tells who wants to join. A key that is given decides, also for a client that would need none; the key
 // of the CONNECT comes before that of the handshake.
-func (a *access) principal(v *visitor, given auth) (holder, error) {
+func (a *access) principal(ctx context.Context, v *visitor, given auth) (holder, error) {
 	key := v.key
 	for _, k := range []string{given.Token, given.APIKey} {
 		if k != "" {
@@ -131,25 +142,37 @@ func (a *access) principal(v *visitor, given auth) (holder, error) {
 	}
 	switch {
 	case key != "":
-		p, ok := a.directory.Authenticate(key)
-		if !ok {
-			return holder{}, errKeyInvalid
+		p, err := a.lookUp(v, key)
+		if errors.Is(err, errKeyInvalid) {
+			err = a.door.wrongKey(ctx, v.client)
 		}
-		return holder{p, key}, nil
-	case v.local:
+		return holder{p, key}, err
+	case v.needs == nil:
 		return holder{sink.Principal{Global: true}, ""}, nil
 	}
-	return holder{}, errKeyRequired
+	return holder{}, &keylessError{v.needs}
+}
+
+// lookUp authenticates a key of a connection, unless that has presented too many wrong ones.
+func (a *access) lookUp(v *visitor, key string) (sink.Principal, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.wrong >= maxWrong {
+		return sink.Principal{}, errTooManyWrong
+	}
+	p, ok := a.directory.Authenticate(key)
+	if !ok {
+		v.wrong++
+		return sink.Principal{}, errKeyInvalid
+	}
+	return p, nil
 }
 
 // enter decides whether the principal may join the namespace. Namespaces that do not exist and those that are not
-// its own are refused alike.
+// its own are refused alike. A token may join / too, where it gets no events: see [member.silent].
 func (a *access) enter(p sink.Principal, namespace string) error {
 	instance := instanceOf(namespace)
 	if instance == "" {
-		if !p.Global {
-			return socketio.ErrInvalidNamespace()
-		}
 		return nil
 	}
 	settings, exists := a.directory.Lookup(instance)

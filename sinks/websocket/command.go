@@ -3,13 +3,13 @@ package websocket
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"golang.org/x/time/rate"
 
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
 	"github.com/evosink/evosink/sinks/websocket/socketio"
-	"time"
 )
 
 // commandFailed is the event by which a client that asked for no acknowledgement is told that its command was not done.
@@ -90,6 +90,9 @@ func (s *Sink) check(k *socketio.Socket, e *socketio.Event) (sink.Command, error
 	data, err := s.data(e)
 	if err != nil {
 		return sink.Command{}, err
+	}
+	if m.silent(k.Namespace().Name()) {
+		return sink.Command{}, sink.CommandErrorf(sink.CodeForbidden, "on / commands need the global key; send this one in the namespace of the instance")
 	}
 	instance := instanceOf(k.Namespace().Name())
 	if instance == "" {

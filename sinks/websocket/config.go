@@ -3,6 +3,7 @@ package websocket
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/evosink/evosink/core/sink/remote"
@@ -12,8 +13,9 @@ import (
 type Config struct {
 	Enabled        bool          `koanf:"enabled" env:"WEBSOCKET_ENABLED" help:"Serve events to socket.io clients."`
 	GlobalEvents   bool          `koanf:"global_events" env:"WEBSOCKET_GLOBAL_EVENTS" help:"Emit every event of every instance on the namespace / (global mode)."`
-	AllowedHosts   []string      `koanf:"allowed_hosts" env:"WEBSOCKET_ALLOWED_HOSTS" help:"Addresses and CIDR ranges of clients that need no key, unless they come through a proxy. Default: loopback."`
+	AllowedHosts   []string      `koanf:"allowed_hosts" env:"WEBSOCKET_ALLOWED_HOSTS" help:"Clients that need no key: addresses and CIDR ranges, the word none, or * for every loopback and private address; and names by which they may call the server, beside localhost. Not through a proxy, nor from a page of another origin. Not set: none; loopback if there is no AUTHENTICATION_API_KEY and only loopback is listened on."`
 	TrustedProxies []string      `koanf:"trusted_proxies" env:"WEBSOCKET_TRUSTED_PROXIES" help:"Addresses and CIDR ranges of proxies whose X-Forwarded-For tells the client's address, beside those of SERVER_TRUSTED_PROXIES."`
+	CheckOrigin    bool          `koanf:"check_origin" env:"WEBSOCKET_CHECK_ORIGIN" help:"Refuse browsers whose page's origin is neither in CORS_ORIGIN nor the server's own, by polling and websocket alike."`
 	PingInterval   time.Duration `koanf:"ping_interval" env:"WEBSOCKET_PING_INTERVAL" help:"Time between heartbeats."`
 	PingTimeout    time.Duration `koanf:"ping_timeout" env:"WEBSOCKET_PING_TIMEOUT" help:"How long a client may take to answer a heartbeat."`
 	ConnectTimeout time.Duration `koanf:"connect_timeout" env:"WEBSOCKET_CONNECT_TIMEOUT" help:"How long a connection may last without having joined a namespace."`
@@ -21,24 +23,31 @@ type Config struct {
 	QueueBytes     int           `koanf:"queue_bytes" env:"WEBSOCKET_QUEUE_BYTES" help:"What may wait for one client that does not keep up, in bytes with an overhead per packet; above it the client is disconnected."`
 	Recovery       time.Duration `koanf:"recovery" env:"WEBSOCKET_RECOVERY" help:"How long a client that lost its connection may take to come back and get what it missed; 0 turns that off."`
 	RecoveryBytes  int           `koanf:"recovery_bytes" env:"WEBSOCKET_RECOVERY_BYTES" help:"Events kept for that, in bytes per namespace. A client that missed more is told so by the event recovery.expired."`
+	Replays        int           `koanf:"replays" env:"WEBSOCKET_REPLAYS" help:"How many clients may be served from the log at once, after they asked for what they missed by since; others wait for their turn."`
+	ReplaysEach    int           `koanf:"replays_each" env:"WEBSOCKET_REPLAYS_EACH" help:"How many of these may be in one namespace."`
 	Compression    bool          `koanf:"compression" env:"WEBSOCKET_COMPRESSION" help:"Offer permessage-deflate to clients, for messages of 1 KiB and more. Costs CPU and memory per client."`
 	CommandRate    float64       `koanf:"command_rate" env:"WEBSOCKET_COMMAND_RATE" help:"Commands per second that one client may send, with bursts of twice as many; see COMMANDS_URL."`
 	CommandBytes   int           `koanf:"command_bytes" env:"WEBSOCKET_COMMAND_BYTES" help:"Largest command, in bytes."`
 	CommandTimeout time.Duration `koanf:"command_timeout" env:"WEBSOCKET_COMMAND_TIMEOUT" help:"How long a command may take to be done."`
 	EIO3           bool          `koanf:"allow_eio3" env:"WEBSOCKET_ALLOW_EIO3" help:"Let socket.io clients of version 2 in."`
 
-	// Origins that browsers may connect from, "*" for all; none adds no CORS headers. They are a setting of the whole
-	// server, which main fills in.
+	// The fields below are settings of the whole server, which main fills in.
+
+	// Origins that browsers may connect from, "*" for all. None adds no CORS headers and allows the server's own pages only.
 	Origins []string `koanf:"-"`
+	// Credentials lets pages of these origins send cookies and authorisation headers along; not with "*".
+	Credentials bool `koanf:"-"`
+	// LocalKeyless exempts clients at loopback from a key when AllowedHosts is empty: there is no key that anybody has
+	// chosen, and the server listens on loopback only.
+	LocalKeyless bool `koanf:"-"`
 }
 
 // DefaultConfig returns the defaults: those of Evolution API where it has them (evolution.md 3.1, 4.1).
 func DefaultConfig() Config {
 	return Config{
-		AllowedHosts: []string{"127.0.0.1", "::1"},
-		PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, ConnectTimeout: 45 * time.Second,
+		CheckOrigin: true, PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, ConnectTimeout: 45 * time.Second,
 		MaxPayload: 1_000_000, QueueBytes: 4 << 20,
-		Recovery: 2 * time.Minute, RecoveryBytes: 8 << 20,
+		Recovery: 2 * time.Minute, RecoveryBytes: 8 << 20, Replays: 16, ReplaysEach: 4,
 		CommandRate: 10, CommandBytes: 256 << 10, CommandTimeout: 30 * time.Second,
 		Origins: []string{"*"},
 	}
@@ -50,6 +59,7 @@ func (c *Config) Validate() error {
 	for key, value := range map[string]int64{
 		"ping_interval": int64(c.PingInterval), "ping_timeout": int64(c.PingTimeout), "connect_timeout": int64(c.ConnectTimeout),
 		"max_payload": int64(c.MaxPayload), "queue_bytes": int64(c.QueueBytes),
+		"replays": int64(c.Replays), "replays_each": int64(c.ReplaysEach),
 		"command_bytes": int64(c.CommandBytes), "command_timeout": int64(c.CommandTimeout),
 	} {
 		if value <= 0 {
@@ -65,10 +75,14 @@ func (c *Config) Validate() error {
 	if c.Recovery > 0 && c.RecoveryBytes <= 0 {
 		errs = append(errs, errors.New("recovery_bytes must be above 0 while recovery is on"))
 	}
-	for key, hosts := range map[string][]string{"allowed_hosts": c.AllowedHosts, "trusted_proxies": c.TrustedProxies} {
-		if _, err := remote.ParseNetworks(hosts); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", key, err))
-		}
+	if _, err := parseHosts(c.AllowedHosts); err != nil {
+		errs = append(errs, fmt.Errorf("allowed_hosts: %w", err))
+	}
+	if _, err := remote.ParseNetworks(c.TrustedProxies); err != nil {
+		errs = append(errs, fmt.Errorf("trusted_proxies: %w", err))
+	}
+	if c.Credentials && slices.Contains(c.Origins, "*") {
+		errs = append(errs, errors.New(`credentials need origins by name, not "*"`))
 	}
 	return errors.Join(errs...)
 }

@@ -11,11 +11,15 @@ import (
 
 // A member is what is kept of a socket.
 type member struct {
-	holder              // who joined
-	events event.Filter // what it asked for
-	since  string       // replay what came after the event with this id; "" for no replay
-	lost   bool         // it wanted what it missed, which is not kept any more
+	holder               // who joined
+	events *event.Filter // what it asked for, shared by those that asked for the same
+	since  string        // replay what came after the event with this id; "" for no replay
+	lost   bool          // it wanted what it missed, which is not kept any more
 }
+
+// silent reports whether the member is in / by an instance's token. Some clients cannot but join / first (elephant.io,
+// socket.io version 2), so it is let in, but never gets an event there and cannot command.
+func (m *member) silent(namespace string) bool { return namespace == root && !m.Global }
 
 // lost is the event that tells a client that it was to be recovered and could not be: it has missed events. It has no argument. Who
 // asks for a replay is not told: that has them.
@@ -26,35 +30,45 @@ func holdsGlobalKey(s *socketio.Socket) bool {
 	return ok && m.Global
 }
 
+func holdsTokenOf(s *socketio.Socket, instance string) bool {
+	m, ok := s.Data().(*member)
+	return ok && !m.Global && m.Instance == instance
+}
+
 // hooks is what every namespace does.
 func (s *Sink) hooks() socketio.Hooks {
 	return socketio.Hooks{Authorize: s.authorize, Connect: s.connect, Event: s.command, Disconnect: s.left}
 }
 
 // authorize decides about a CONNECT.
-func (s *Sink) authorize(_ context.Context, r *socketio.ConnectRequest) error {
-	err := s.admit(r)
+func (s *Sink) authorize(ctx context.Context, r *socketio.ConnectRequest) error {
+	err := s.admit(ctx, r)
 	if err != nil {
 		s.counts.refused.Add(1)
-		s.log.Debug().Err(err).Str("remote", r.Client.RemoteAddr()).Str("namespace", r.Namespace).Msg("client refused")
+		s.access.door.refused(r.Client.Value.(*visitor).client, r.Namespace, err)
 	}
 	return err
 }
 
 // admit sets up the socket of who may join.
-func (s *Sink) admit(r *socketio.ConnectRequest) error {
+func (s *Sink) admit(ctx context.Context, r *socketio.ConnectRequest) error {
 	given, err := parseAuth(r.Auth)
 	if err != nil {
 		return err
 	}
-	p, err := s.access.principal(r.Client.Value.(*visitor), given)
+	p, err := s.access.principal(ctx, r.Client.Value.(*visitor), given)
 	if err != nil {
 		return err
 	}
 	if err := s.access.enter(p.Principal, r.Namespace); err != nil {
 		return err
 	}
-	m := &member{holder: p, events: event.NewFilter(given.Events...), since: given.Since, lost: r.Refused() && given.Since == ""}
+	m := &member{holder: p, events: s.filters.get(given.Events), since: given.Since, lost: r.Refused() && given.Since == ""}
+	if m.silent(r.Namespace) {
+		m.since, m.lost = "", false
+		r.Data, r.NoEvents = m, true
+		return nil
+	}
 	r.Data, r.Filter = m, nil // a client that is recovered gets what it missed by what it asks for now
 	if !m.events.All() {
 		r.Filter = m.events.Has

@@ -3,7 +3,9 @@ package websocket
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"slices"
+	"time"
 
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
@@ -32,7 +34,7 @@ func (s *Sink) catchUp(ctx context.Context, k *socketio.Socket, m *member) {
 func (s *Sink) present(ctx context.Context, k *socketio.Socket, m *member) error {
 	last, told := m.since, ""
 	for {
-		sent := new(lately)
+		sent := newLately()
 		err := s.replay(ctx, k, m, last, func(id string) { sent.add(id); last = id })
 		if errors.Is(err, sink.ErrExpired) {
 			if err = nil; told != last {
@@ -54,19 +56,51 @@ func (s *Sink) present(ctx context.Context, k *socketio.Socket, m *member) error
 	}
 }
 
-// paceBytes is how much of a replay is sent before the client is waited for: one that is slow gets all of it at its own speed.
-const paceBytes = 64 << 10
+const (
+	// paceBytes is how much of a replay is sent before the client is waited for: one that is slow gets all of it at its own speed.
+	paceBytes = 64 << 10
+	// patience is how long a client may take for that much before its turn ends, so that others can have theirs.
+	patience = time.Second
+)
+
+// errSlow ends the turn of a client that others should not wait for.
+var errSlow = errors.New("the client is slower than its turn")
 
 // replay sends the socket every event for it after the one with the id given, calls sent for each, and returns when live events
-// are as far as the log was.
+// are as far as the log was. It reads the log in turns (see [turns]).
 func (s *Sink) replay(ctx context.Context, k *socketio.Socket, m *member, after string, sent func(id string)) error {
 	if s.history == nil {
 		return sink.ErrExpired
 	}
+	for {
+		end, err := s.read(ctx, k, m, after, func(id string) { sent(id); after = id })
+		if errors.Is(err, errSlow) {
+			err = k.Await(ctx)
+			if err == nil {
+				continue
+			}
+		}
+		if err != nil && !errors.Is(err, sink.ErrExpired) {
+			return err
+		}
+		if err := s.reached(ctx, end); err != nil {
+			return err
+		}
+		return err
+	}
+}
+
+// read is one turn of a replay. It returns errSlow if there is more to read.
+func (s *Sink) read(ctx context.Context, k *socketio.Socket, m *member, after string, sent func(id string)) (end int64, err error) {
+	done, err := s.turns.take(ctx, k.Namespace().Name())
+	if err != nil {
+		return 0, err
+	}
+	defer done()
 	instance := instanceOf(k.Namespace().Name())
 	wanted := s.wanted(instance)
 	ahead := 0
-	end, err := s.history.Replay(ctx, after, instance, func(e *event.Event) error {
+	return s.history.Replay(ctx, after, instance, func(e *event.Event) error {
 		if !m.events.Has(e.Name) || !wanted(e) {
 			return nil
 		}
@@ -79,15 +113,14 @@ func (s *Sink) replay(ctx context.Context, k *socketio.Socket, m *member, after 
 			return nil
 		}
 		ahead = 0
-		return k.Await(ctx)
+		brief, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		err := k.Await(brief)
+		if err != nil && brief.Err() != nil && ctx.Err() == nil {
+			return errSlow
+		}
+		return err
 	})
-	if err != nil && !errors.Is(err, sink.ErrExpired) {
-		return err
-	}
-	if err := s.reached(ctx, end); err != nil {
-		return err
-	}
-	return err
 }
 
 // wanted returns whether a live event would reach the namespace of the instance, "" for the global one.
@@ -111,19 +144,25 @@ func forUs(e *event.Event) bool { return len(e.Sinks) == 0 || slices.Contains(e.
 // no fewer than 256 bytes for each.
 const generation = 8 << 20 / 256
 
-// lately is a set that remembers at least the last ids added, [generation] of them: those that replay and live have in common are
-// among the last of a replay.
-type lately struct{ old, young map[string]struct{} }
+// lately is a set that remembers at least the last ids added, [generation] of them, by their hashes: those that replay and
+// live have in common are among the last of a replay.
+type lately struct {
+	seed       maphash.Seed
+	old, young map[uint64]struct{}
+}
+
+func newLately() *lately { return &lately{seed: maphash.MakeSeed()} }
 
 func (l *lately) add(id string) {
 	if l.young == nil || len(l.young) == generation {
-		l.old, l.young = l.young, make(map[string]struct{})
+		l.old, l.young = l.young, make(map[uint64]struct{})
 	}
-	l.young[id] = struct{}{}
+	l.young[maphash.String(l.seed, id)] = struct{}{}
 }
 
 func (l *lately) has(id string) bool {
-	_, young := l.young[id]
-	_, old := l.old[id]
+	hash := maphash.String(l.seed, id)
+	_, young := l.young[hash]
+	_, old := l.old[hash]
 	return young || old
 }

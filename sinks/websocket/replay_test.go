@@ -294,3 +294,104 @@ func TestWhatIsLostIsToldOnceWhateverComesMeanwhile(t *testing.T) {
 		t.Errorf("got %s, then %s", e[0].name, e[1].name)
 	}
 }
+
+// gate is a log of which the test sees who reads it, and lets one after the other go on.
+type gate struct {
+	arrived chan string   // instances, as replays begin
+	pass    chan struct{} // closed to let all go on
+}
+
+func (g *gate) Replay(ctx context.Context, _, instance string, _ func(*event.Event) error) (int64, error) {
+	g.arrived <- instance
+	select {
+	case <-g.pass:
+	case <-ctx.Done():
+	}
+	return 0, ctx.Err()
+}
+
+func TestReplaysAtOnceAreBoundedAndTheOthersWaitForTheirTurn(t *testing.T) {
+	c := websocket.DefaultConfig()
+	c.GlobalEvents = true
+	settings := map[string]json.RawMessage{}
+	for i := range 8 {
+		settings[fmt.Sprint("i", i)] = json.RawMessage(`{"enabled":true}`)
+	}
+	g := &gate{arrived: make(chan string, 1000), pass: make(chan struct{})}
+	s, err := websocket.New(c, sink.Host{
+		Logger: zerolog.Nop(), Directory: sinktest.Directory{Key: key, Settings: settings},
+		Reached: func(context.Context, int64) error { return nil }, Log: g,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(s)
+	defer server.Close()
+	defer s.Close(context.Background())
+	const each = 10
+	var all []*client
+	for instance := range settings {
+		for range each {
+			k, err := dial(t, server, "&apikey="+key, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if answer := k.join("/"+instance, `{"since":"x"}`); !strings.HasPrefix(answer, "40") {
+				t.Fatal(answer)
+			}
+			all = append(all, k)
+		}
+	}
+	reading := map[string]int{}
+	for range c.Replays {
+		reading[<-g.arrived]++
+	}
+	for range 200 { // those that wait would have come meanwhile
+		all[0].emit("42" + all[0].namespace + `,1["any"]`)
+		all[0].frame()
+	}
+	if len(g.arrived) > 0 {
+		t.Errorf("more than %d replays read the log at once", c.Replays)
+	}
+	for name, n := range reading {
+		if n > c.ReplaysEach {
+			t.Errorf("%d replays of %s at once, at most %d are allowed", n, name, c.ReplaysEach)
+		}
+	}
+	all[0].conn.Close() // does not keep its turn
+	close(g.pass)
+	for range len(all) - c.Replays {
+		select {
+		case <-g.arrived:
+		case <-time.After(20 * time.Second):
+			t.Fatal("a replay has had no turn")
+		}
+	}
+}
+
+func TestClientsThatDoNotReadKeepNoTurn(t *testing.T) {
+	h := build(t, func(c *websocket.Config) { c.GlobalEvents, c.Replays, c.ReplaysEach = true, 2, 2 })
+	first := h.emit("sales", "call", `0`)
+	var want []string
+	for range 200 {
+		want = append(want, h.emit("sales", "call", pad))
+	}
+	var stuck []*slowClient
+	for range 8 {
+		stuck = append(stuck, h.slow(first))
+	}
+	for _, c := range stuck {
+		c.read(1)
+	}
+	c := h.dial("&apikey=" + key)
+	c.join("/", `{"since":"`+first+`"}`)
+	c.await(len(want))
+	if ids := c.ids(); !slices.Equal(ids, want) {
+		t.Error("they are not the same in the same order")
+	}
+	for _, c := range stuck[:2] {
+		if c.read(len(want)); !slices.Equal(c.got, want) {
+			t.Errorf("one that was slow got %d of %d, or not in order", len(c.got), len(want))
+		}
+	}
+}

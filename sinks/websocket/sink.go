@@ -34,7 +34,6 @@ import (
 
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
-	"github.com/evosink/evosink/core/sink/remote"
 	"github.com/evosink/evosink/sinks/websocket/engineio"
 	"github.com/evosink/evosink/sinks/websocket/internal/tasks"
 	"github.com/evosink/evosink/sinks/websocket/socketio"
@@ -73,8 +72,10 @@ type Sink struct {
 	history   sink.Log // nil: there is none
 	reached   func(context.Context, int64) error
 	global    bool // global mode
+	filters   filters
 	server    *socketio.Server
 	replays   tasks.Group
+	turns     *turns
 	counts    counts
 	unwatch   func()
 }
@@ -89,13 +90,11 @@ func New(c Config, h sink.Host) (*Sink, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	allowed, _ := remote.ParseNetworks(c.AllowedHosts) // checked by Validate
-	proxies, _ := remote.ParseNetworks(c.TrustedProxies)
 	s := &Sink{
 		log: h.Logger, directory: h.Directory, history: h.Log, reached: h.Reached, global: c.GlobalEvents,
 		codec:     h.Envelope,
 		commander: h.Commander, commands: commandLimits{c.CommandRate, c.CommandBytes, c.CommandTimeout},
-		access: access{directory: h.Directory, allowed: allowed, proxies: proxies},
+		access: newAccess(c, h), turns: newTurns(c.Replays, c.ReplaysEach),
 	}
 	var err error
 	if s.server, err = socketio.New(s.serverConfig(c)); err != nil {
@@ -108,7 +107,7 @@ func New(c Config, h sink.Host) (*Sink, error) {
 
 func (s *Sink) serverConfig(c Config) socketio.Config {
 	o := socketio.DefaultConfig()
-	o.ConnectTimeout = c.ConnectTimeout
+	o.ConnectTimeout, o.MaxConnect = c.ConnectTimeout, maxConnect
 	o.Recovery.Window, o.Recovery.MaxBytes = c.Recovery, c.RecoveryBytes
 	o.Recovery.TakeOver = true // a client notices sooner than the heartbeat that its connection is dead
 	o.Attach = s.access.visit
@@ -120,7 +119,7 @@ func (s *Sink) serverConfig(c Config) socketio.Config {
 	}
 	e.AllowEIO3, e.AllowRequest, e.Logger = c.EIO3, s.access.admit, s.log
 	if len(c.Origins) > 0 {
-		e.CORS = &engineio.CORS{Origins: c.Origins}
+		e.CORS = &engineio.CORS{Origins: c.Origins, Credentials: c.Credentials}
 	}
 	return o
 }
@@ -133,6 +132,9 @@ func (s *Sink) Start(context.Context) error {
 
 // changed disconnects those whom a change shuts out (evolution.md 4.3: the reference leaves them connected).
 func (s *Sink) changed(c sink.Change) {
+	if c.Kind == sink.NewToken || c.Kind == sink.Deleted {
+		s.server.Namespace(root).Disconnect(func(k *socketio.Socket) bool { return holdsTokenOf(k, c.Instance) })
+	}
 	n := s.server.Namespace(root + c.Instance)
 	if n == nil {
 		return

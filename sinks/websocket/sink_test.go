@@ -32,7 +32,7 @@ func TestContract(t *testing.T) {
 				Scope: scope, Target: sink.Target(scope.String()), Settings: json.RawMessage(`{"enabled":true}`), Live: true,
 				New: func(t *testing.T, h sink.Host) sink.Sink {
 					c := websocket.DefaultConfig()
-					c.GlobalEvents = true
+					c.GlobalEvents, c.LocalKeyless = true, true
 					s, err := websocket.New(c, h)
 					if err != nil {
 						t.Fatal(err)
@@ -204,7 +204,9 @@ func TestWhoOpensWhat(t *testing.T) {
 		{"the global key opens every instance", "&apikey=" + key, "/a", "", joined},
 		{"a token opens its instance", "&apikey=token-of-a", "/a", "", joined},
 		{"a token opens no other instance", "&apikey=token-of-a", "/b", "", invalid},
-		{"a token does not open /", "&apikey=token-of-a", "/", "", invalid},
+		{"a token may join /, where it gets nothing", "&apikey=token-of-a", "/", "", joined},
+		{"no key does not open /", "", "/", "", `{"message":"apiKey is required"}`},
+		{"a wrong key does not open /", "", "/", `{"apikey":"wrong"}`, `{"message":"Invalid global token"}`},
 		{"an instance that does not exist answers like a forbidden one", "&apikey=token-of-a", "/ghost", "", invalid},
 		{"also to the global key", "&apikey=" + key, "/ghost", "", invalid},
 		{"names are case-sensitive", "&apikey=" + key, "/A", "", invalid},
@@ -260,45 +262,6 @@ func TestKeysInHeaders(t *testing.T) {
 		}
 		if answer := c.join("/", ""); !strings.HasPrefix(answer, "40") {
 			t.Errorf("%s: %s", name, answer)
-		}
-	}
-}
-
-func TestAllowedHostsNeedNoKeyUnlessThroughAProxy(t *testing.T) {
-	proxied := func(h map[string]string) http.Header {
-		out := http.Header{}
-		for k, v := range h {
-			out.Set(k, v)
-		}
-		return out
-	}
-	for _, c := range []struct {
-		why     string
-		hosts   []string
-		proxies []string
-		header  http.Header
-		ok      bool
-	}{
-		{"loopback by default", []string{"127.0.0.1", "::1"}, nil, nil, true},
-		{"a range", []string{"127.0.0.0/8"}, nil, nil, true},
-		{"the mapped form", []string{"::ffff:127.0.0.1"}, nil, nil, true},
-		{"another host", []string{"10.0.0.1"}, nil, nil, false},
-		{"nobody", nil, nil, nil, false},
-		{"a proxy at loopback", []string{"127.0.0.1"}, nil, proxied(map[string]string{"X-Forwarded-For": "1.2.3.4"}), false},
-		{"a proxy that claims loopback", []string{"127.0.0.1"}, nil, proxied(map[string]string{"X-Forwarded-For": "127.0.0.1"}), false},
-		{"a proxy by another header", []string{"127.0.0.1"}, nil, proxied(map[string]string{"Forwarded": "for=1.2.3.4"}), false},
-		{"a trusted proxy, other client", []string{"127.0.0.1"}, []string{"127.0.0.1"}, proxied(map[string]string{"X-Forwarded-For": "1.2.3.4"}), false},
-		{"a trusted proxy, allowed client", []string{"10.1.0.0/16"}, []string{"127.0.0.1"}, proxied(map[string]string{"X-Forwarded-For": "6.6.6.6, 10.1.2.3"}), true},
-		{"what the client wrote itself does not count", []string{"10.1.0.0/16"}, []string{"127.0.0.1"}, proxied(map[string]string{"X-Forwarded-For": "10.1.2.3, 6.6.6.6"}), false},
-		{"a trusted proxy that does not tell", []string{"127.0.0.1"}, []string{"127.0.0.1"}, proxied(map[string]string{"Via": "1.1 x"}), false},
-	} {
-		h := build(t, func(w *websocket.Config) { w.AllowedHosts, w.TrustedProxies = c.hosts, c.proxies })
-		k, err := dial(t, h.server, "", c.header)
-		if err != nil {
-			t.Fatal(c.why, err)
-		}
-		if answer := k.join("/", ""); strings.HasPrefix(answer, "40") != c.ok {
-			t.Errorf("%s: %s", c.why, answer)
 		}
 	}
 }
@@ -367,8 +330,9 @@ func TestAClientMayAskForSomeEventsOnly(t *testing.T) {
 func TestConfigurationSaysWhatIsWrong(t *testing.T) {
 	c := websocket.DefaultConfig()
 	c.PingInterval, c.AllowedHosts, c.Recovery = 0, []string{"localhost"}, -1
+	c.Credentials = true
 	err := c.Validate()
-	for _, says := range []string{"ping_interval must be above 0", `allowed_hosts: "localhost" is neither`, "recovery must not be below 0"} {
+	for _, says := range []string{"ping_interval must be above 0", `allowed_hosts: "localhost" is neither`, "recovery must not be below 0", `credentials need origins by name, not "*"`} {
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v does not say %q", err, says)
 		}

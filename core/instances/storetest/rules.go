@@ -203,7 +203,7 @@ func (t *trial) value(key string, want []byte) {
 func full(name string) instances.Instance {
 	at := time.UnixMilli(1_700_000_000_123).UTC()
 	return instances.Instance{
-		Name: name, ID: "0192", Integration: "WHATSAPP-BAILEYS", Token: instances.Sum(name), CreatedAt: at, UpdatedAt: at.Add(time.Second),
+		Name: name, ID: "0192", Integration: "WHATSAPP-BAILEYS", Token: instances.Sum(name), ByEvent: true, CreatedAt: at, UpdatedAt: at.Add(time.Second),
 		Settings: map[string]instances.Settings{
 			"websocket": {ID: "1", Value: json.RawMessage(`{"enabled":true,"events":["CALL"]}`), CreatedAt: at, UpdatedAt: at},
 			"webhook":   {ID: "2", Value: json.RawMessage(`{"url":"https://a/?b=<c>&d='é'"}`), CreatedAt: at, UpdatedAt: at},

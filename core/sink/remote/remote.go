@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -79,10 +80,11 @@ func (c Client) String() string {
 	return "unknown, through " + c.Peer.Unmap().String()
 }
 
-// forwarding are the headers that proxies add.
+// forwarding are the headers that proxies add, beside all that begin with X-Forwarded-.
 var forwarding = []string{
-	"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Server",
-	"X-Real-Ip", "X-Client-Ip", "X-Original-Forwarded-For", "Cf-Connecting-Ip", "Cf-Ray", "True-Client-Ip", "Fastly-Client-Ip",
+	"Forwarded", "Via", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Original-Forwarded-For", "X-Original-Host", "X-Scheme",
+	"Cf-Connecting-Ip", "Cf-Ray", "True-Client-Ip", "Fastly-Client-Ip", "Fly-Client-Ip", "X-Azure-Clientip", "X-Amzn-Trace-Id",
+	"X-Envoy-External-Address", "X-Proxyuser-Ip", "Proxy-Connection",
 }
 
 // Resolve tells the client of r. Only X-Forwarded-For of peers in proxies is believed: its last address that is not itself
@@ -96,8 +98,8 @@ func Resolve(r *http.Request, proxies Networks) Client {
 	c := Client{Peer: peer.Addr().Unmap()}
 	trusted := proxies.Contains(c.Peer)
 	c.Proxied = trusted
-	for _, name := range forwarding {
-		c.Proxied = c.Proxied || len(r.Header[name]) > 0
+	for name := range r.Header {
+		c.Proxied = c.Proxied || strings.HasPrefix(name, "X-Forwarded-") || slices.Contains(forwarding, name)
 	}
 	switch {
 	case !c.Proxied:

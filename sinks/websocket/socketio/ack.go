@@ -185,7 +185,7 @@ func (sel Selection) request(ctx context.Context, out *outgoing, id uint64, p *p
 	}
 	var asked []*Socket
 	for _, s := range sel.pick() {
-		if s.await(id, p) {
+		if !s.silent && s.await(id, p) {
 			asked = append(asked, s)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -378,4 +379,72 @@ func TestConnectRunsAfterTheAnswerAndBeforeEvents(t *testing.T) {
 	if !slices.Equal(order, []string{"connect", "x"}) {
 		t.Error(order)
 	}
+}
+
+func TestASocketThatTakesNoEventsGetsOnlyItsOwn(t *testing.T) {
+	srv, url := serve(t, func(c *socketio.Config) { c.Recovery.Window = time.Minute })
+	n := srv.Handle("/", socketio.Hooks{Authorize: func(_ context.Context, r *socketio.ConnectRequest) error {
+		r.NoEvents, r.Rooms = string(r.Auth) == `{"silent":true}`, []string{"room"}
+		return nil
+	}})
+	silent := dial(t, url)
+	silent.send(`0{"silent":true}`)
+	if answer := silent.next(); strings.Contains(answer, "pid") || !strings.HasPrefix(answer, `0{"sid":"`) {
+		t.Fatalf("joined with %s", answer)
+	}
+	if n.Listening() || n.Len() != 1 {
+		t.Errorf("listening %v with %d sockets", n.Listening(), n.Len())
+	}
+	other := dial(t, url)
+	other.join("/")
+	if !n.Listening() {
+		t.Error("nobody listens")
+	}
+	answered := make(chan error, 1)
+	go func() {
+		answers, err := n.To("room").Call(ctx, "asked")
+		if err == nil && len(answers) != 1 {
+			err = fmt.Errorf("%d answers", len(answers))
+		}
+		answered <- err
+	}()
+	asked := other.next()
+	if !strings.Contains(asked, `["asked"`) {
+		t.Fatalf("got %s", asked)
+	}
+	other.send(`3` + asked[1:strings.Index(asked, "[")] + `[]`)
+	if err := within(t, answered); err != nil {
+		t.Error(err)
+	}
+	for _, sel := range []socketio.Selection{n.To("room"), n.Except("nowhere"), n.Volatile()} {
+		if err := sel.Emit(ctx, "all"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range n.Sockets() {
+		if err := s.Emit(ctx, "own"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := silent.next(); !strings.HasPrefix(got, `2["own"`) {
+		t.Errorf("it got %s", got)
+	}
+}
+
+func TestAuthIsBounded(t *testing.T) {
+	seen := make(chan struct{}, 10)
+	srv, url := serve(t, func(c *socketio.Config) { c.MaxConnect = 100 })
+	srv.Handle("/", socketio.Hooks{})
+	srv.Handle("/bounded", socketio.Hooks{Authorize: func(context.Context, *socketio.ConnectRequest) error {
+		seen <- struct{}{}
+		return nil
+	}})
+	p := dial(t, url)
+	p.join("/")
+	p.send(`0/bounded,{"a":"` + strings.Repeat("x", 93) + `"}`)
+	p.expect(`4/bounded,{"message":"auth has 101 bytes, at most 100 are allowed"}`)
+	if len(seen) != 0 {
+		t.Error("the hook was asked")
+	}
+	p.joinWith("/bounded", `{"a":"`+strings.Repeat("x", 92)+`"}`)
 }

@@ -67,7 +67,7 @@ func (f *fanout) recipients(n *Namespace, d delivery) {
 	}
 	for _, s := range sockets {
 		switch {
-		case !s.live:
+		case !s.live || s.silent:
 		case s.held != nil:
 			f.keep(s)
 		case s.filter != nil:

@@ -80,4 +80,8 @@ type ConnectRequest struct {
 	Filter func(event string) bool
 	// Hold joins the socket held; see Socket.Release.
 	Hold bool
+	// NoEvents joins a socket that gets what is emitted to itself and nothing
+	// that is emitted to the namespace or its rooms. It is not recovered, and a
+	// namespace with no other sockets does not even encode its events.
+	NoEvents bool
 }

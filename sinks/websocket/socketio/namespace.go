@@ -16,7 +16,7 @@ type Namespace struct {
 	dynamic bool // removed from the server when nobody is left
 
 	ackIDs   atomic.Uint64
-	audience atomic.Int32 // members and absent clients: with 0 there is nothing to emit
+	audience atomic.Int32 // members that take events, and absent clients: with 0 there is nothing to emit
 
 	// mu guards the fields below, and what Socket says it guards. A client's
 	// lock may be taken within it, never around it.
@@ -27,6 +27,7 @@ type Namespace struct {
 	pids     map[string]*Socket // by private id, nil without recovery
 	stamp    uint32             // of the last pick; see Socket.stamp
 	entering int                // sockets that are about to join
+	silent   int                // members that take no events
 	closed   bool               // removed from the server
 	journal  *journal           // nil without recovery
 	sweep    *time.Timer
@@ -155,6 +156,9 @@ func (n *Namespace) admit(s *Socket, r *ConnectRequest) {
 	if r.Hold || !s.recovered {
 		n.setFloor(s)
 	}
+	if s.silent = r.NoEvents; s.silent {
+		n.silent++
+	}
 	s.place = len(n.members)
 	n.members = append(n.members, s)
 	if n.byID == nil {
@@ -170,7 +174,7 @@ func (n *Namespace) admit(s *Socket, r *ConnectRequest) {
 
 // count keeps audience. Whatever changes members or absent clients calls it.
 func (n *Namespace) count() {
-	audience := len(n.members)
+	audience := len(n.members) - n.silent
 	if n.journal != nil {
 		audience += len(n.journal.absent)
 	}
@@ -248,11 +252,14 @@ func (n *Namespace) remove(s *Socket) {
 	n.members[s.place].place = s.place
 	n.members[last] = nil
 	n.members = n.members[:last]
+	if s.silent {
+		n.silent--
+	}
 	s.held = nil
 	n.count()
 }
 
 // empty reports whether the namespace could be removed.
 func (n *Namespace) empty() bool {
-	return n.entering == 0 && !n.busy && n.audience.Load() == 0
+	return n.entering == 0 && !n.busy && len(n.members) == 0 && n.audience.Load() == 0
 }

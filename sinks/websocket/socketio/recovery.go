@@ -87,8 +87,8 @@ func (n *Namespace) present(t *ticket) *Socket {
 // the ticket's socket is still there it is cut, and returned for its client to
 // be ended.
 func (n *Namespace) identify(s *Socket, k *knock) (msgs []engineio.Message, evicted *Socket, valid bool) {
-	if k.ticket == nil {
-		n.newIDs(s)
+	if k.ticket == nil || k.request.NoEvents {
+		n.newIDs(s, k.request)
 		return nil, nil, true
 	}
 	if evicted = n.present(k.ticket); evicted != nil {
@@ -119,7 +119,7 @@ func (n *Namespace) setFloor(s *Socket) {
 
 // newIDs gives s new ids. Revision 3 clients have the Engine.IO id in theirs
 // and expect no other (section A10).
-func (n *Namespace) newIDs(s *Socket) {
+func (n *Namespace) newIDs(s *Socket, r *ConnectRequest) {
 	switch {
 	case s.client.Revision() > 3:
 		s.id = newID()
@@ -128,7 +128,7 @@ func (n *Namespace) newIDs(s *Socket) {
 	default:
 		s.id = n.name + "#" + s.client.session.ID()
 	}
-	if n.journal != nil && s.client.Revision() > 3 { // the others could not come back
+	if n.journal != nil && s.client.Revision() > 3 && !r.NoEvents { // the others could not come back
 		s.pid = newID()
 	}
 }

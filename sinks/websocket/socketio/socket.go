@@ -22,6 +22,7 @@ type Socket struct {
 	filter  func(event string) bool
 	held    *hold // what is kept aside, nil unless held
 	live    bool  // the client has been told that it has joined
+	silent  bool  // takes no broadcasts; see ConnectRequest.NoEvents
 
 	// Set by Namespace.join, not changed afterwards.
 	id, pid   string

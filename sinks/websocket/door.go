@@ -1,0 +1,105 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/time/rate"
+
+	"github.com/evosink/evosink/core/sink/remote"
+	"github.com/evosink/evosink/sinks/websocket/socketio"
+)
+
+// A door slows down clients that present wrong keys, and tells the operator whom it turned away and what to do about it.
+// Limits are per address. Any number of goroutines may use it at once.
+type door struct {
+	log   zerolog.Logger
+	wrong remote.Limiter // wrong keys that are answered at once
+	told  remote.Limiter // lines in the log
+	late  chan struct{}  // a place for each answer that is held back
+}
+
+const (
+	wrongBurst  = 10              // wrong keys of one address that are answered at once,
+	wrongEvery  = 6 * time.Second // and how long until it may present one more
+	wrongDelay  = time.Second     // how long the answer to any further one is held back,
+	wrongPlaces = 1000            // if not so many are held back already
+	toldBurst   = 3               // lines about one address,
+	toldEvery   = time.Minute     // and how long until the next
+)
+
+func newDoor(log zerolog.Logger) *door {
+	return &door{
+		log:   log,
+		wrong: remote.Limiter{Rate: rate.Every(wrongEvery), Burst: wrongBurst},
+		told:  remote.Limiter{Rate: rate.Every(toldEvery), Burst: toldBurst},
+		late:  make(chan struct{}, wrongPlaces),
+	}
+}
+
+// wrongKey returns the refusal of a wrong key, late if the client's address has presented too many. Right keys never come
+// here, so that nobody behind the same proxy or NAT is shut out by another's attempts.
+func (d *door) wrongKey(ctx context.Context, c remote.Client) error {
+	if d.wrong.Allow(c) {
+		return errKeyInvalid
+	}
+	select {
+	case d.late <- struct{}{}:
+		defer func() { <-d.late }()
+	default:
+		return errTooManyWrong
+	}
+	timer := time.NewTimer(wrongDelay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return errTooManyWrong
+}
+
+// refused tells of a client that was turned away: at info so much per address, the rest at debug. namespace is "" for a
+// handshake.
+func (d *door) refused(c remote.Client, namespace string, err error) {
+	line := d.log.Debug()
+	if d.told.Allow(c) {
+		line = d.log.Info()
+	}
+	if namespace != "" {
+		line = line.Str("namespace", namespace)
+	}
+	if help := helpAbout(err); help != "" {
+		line = line.Str("help", help)
+	}
+	line.Err(err).Stringer("remote", c).Msg("client refused")
+}
+
+// errRevision is for the log: clients get the protocol's own answer.
+var errRevision = errors.New("the client speaks an old revision of the protocol (socket.io version 2)")
+
+// helpAbout says what an operator can do about a refusal, "" where the refusal itself says it.
+func helpAbout(err error) string {
+	var keyless *keylessError
+	switch {
+	case errors.As(err, &keyless):
+		return "connect with auth {apikey: …}, or the query or header apikey; this client is not let in without a key because " + keyless.why.Error()
+	case errors.Is(err, errKeyInvalid), errors.Is(err, errTooManyWrong):
+		return "the key is neither AUTHENTICATION_API_KEY nor the token of an instance: compare it, or set a new token by POST /instance/token/{instance}"
+	case errors.Is(err, errOrigin):
+		return "add the page's origin to CORS_ORIGIN, or set WEBSOCKET_CHECK_ORIGIN=false"
+	case errors.Is(err, errRevision):
+		return "set WEBSOCKET_ALLOW_EIO3=true to let clients of version 2 in, or update the client"
+	}
+	var refused *socketio.ConnectError
+	if errors.As(err, &refused) {
+		return "there is no instance of that name (names are case-sensitive), or the key is another instance's token"
+	}
+	return ""
+}
+
+// A keylessError refuses a client without a key. Its text is for the client, why for the log.
+type keylessError struct{ why error }
+
+func (*keylessError) Error() string { return "apiKey is required" }
