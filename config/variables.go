@@ -91,7 +91,7 @@ func (v *variables) leaf(n *node) {
 			from, value, err := v.lookup(n, form)
 			switch {
 			case err != nil:
-				v.errs = append(v.errs, &Error{Key: n.key(), Origin: origin{v.source, from}.detail(), Reason: err.Error()})
+				v.errs = append(v.errs, &Error{Key: n.key(), Origin: origin{source: v.source, name: from}.detail(), Reason: err.Error()})
 				return
 			case value == "" || value == text:
 			case taken != "":
