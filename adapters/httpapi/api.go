@@ -52,6 +52,8 @@ type Options struct {
 	Queue *queue.Queue
 	// Stats returns the hub's figures, for metrics and for GET /admin/sinks. nil shows none.
 	Stats func() core.Stats
+	// Nearest returns the known word closest to a mistyped one, or "". nil suggests nothing.
+	Nearest func(word string, known []string) string
 	// Metrics is what GET /metrics shows, see [NewMetrics]. The API adds the figures of hub and queue; whoever has made it may add
 	// others. nil means that there is no such route.
 	Metrics *prometheus.Registry
@@ -63,6 +65,8 @@ type API struct {
 	mux      *http.ServeMux
 	sinks    []*settings
 	create   *schema
+	auditor  auditor
+	replays  replays
 	keyless  chan struct{} // a place for each ingest body that is read for a sender without a key
 	draining chan struct{} // closed by Drain
 	drain    sync.Once
@@ -81,6 +85,10 @@ func New(o Options) (*API, error) {
 		return nil, err
 	}
 	a := &API{opts: o, mux: http.NewServeMux(), keyless: make(chan struct{}, maxKeyless), draining: make(chan struct{})}
+	var err error
+	if a.auditor, err = newAuditor(o.Logger, o.Config.Server); err != nil {
+		return nil, err
+	}
 	if err := errors.Join(a.compile(), a.register()); err != nil {
 		return nil, err
 	}

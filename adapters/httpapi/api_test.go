@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	globalKey = "GLOBAL-KEY"
-	salesKey  = "SALES-TOKEN"
-	otherKey  = "OTHER-TOKEN"
+	globalKey = "GLOBAL-KEY-0123456789"
+	salesKey  = "SALES-TOKEN-0123456789"
+	otherKey  = "OTHER-TOKEN-0123456789"
 )
 
 // hub records what is emitted, in place of the real one.
@@ -102,7 +102,7 @@ func newServer(t testing.TB, change ...func(*httpapi.Options)) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry, err := instances.Open(t.Context(), store, instances.Sum(globalKey))
+	registry, err := instances.Open(t.Context(), store, instances.Sum(globalKey), instances.Sum(previousKey))
 	if err != nil {
 		t.Fatal(err)
 	}

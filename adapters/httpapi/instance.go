@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
@@ -36,7 +39,7 @@ func (a *API) createInstance(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	name := in.Name
+	name, line := in.Name, a.audit(r, "instance.create")
 	in, err = a.opts.Registry.Create(r.Context(), in, token)
 	if errors.Is(err, instances.ErrExists) {
 		return &problem{status: http.StatusForbidden, message: []string{fmt.Sprintf(`This name "%s" is already in use.`, name)}}
@@ -44,6 +47,7 @@ func (a *API) createInstance(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	line.Str("instance", in.Name).Strs("sinks", slices.Sorted(maps.Keys(in.Settings))).Msg("an instance was created")
 	a.tell(r.Context(), "instance.create", in.Name, token, aboutOf(in))
 	return writeJSON(w, http.StatusCreated, a.created(in, token))
 }
@@ -71,7 +75,7 @@ func (a *API) readInstance(body []byte) (in instances.Instance, token string, er
 		}
 	}
 	given, _ := keys["token"].(string)
-	token, err = tokenOr(given)
+	token, err = a.tokenOr(given)
 	return in, token, err
 }
 
@@ -106,9 +110,13 @@ func (a *API) deleteInstance(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	a.settle(r.Context(), deleted, removed)
+	line := a.audit(r, "instance.delete").Str("instance", in.Name)
 	err = a.opts.Registry.Delete(context.WithoutCancel(r.Context()), in.Name)
 	if err != nil && !errors.Is(err, instances.ErrUnknown) { // somebody else was quicker
 		return err
+	}
+	if err == nil {
+		line.Msg("an instance was deleted")
 	}
 	return writeJSON(w, http.StatusOK, map[string]any{
 		"status": "SUCCESS", "error": false, "response": map[string]string{"message": "Instance deleted"},
@@ -140,9 +148,11 @@ func (a *API) newToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	line := a.audit(r, "token.replace").Str("instance", in.Name)
 	if in, err = a.opts.Registry.SetToken(r.Context(), in.Name, token); err != nil {
 		return err
 	}
+	line.Str("new_token", in.Token.Fingerprint()).Msg("an instance has a new token")
 	data := aboutOf(in)
 	if a.opts.Config.Auth.ExposeInFetchInstances {
 		data.Token = token
@@ -164,7 +174,7 @@ func (a *API) readToken(w http.ResponseWriter, r *http.Request) (string, error) 
 			return "", badRequest(`The body must be empty or like {"token":"..."}: ` + err.Error())
 		}
 	}
-	return tokenOr(req.Token)
+	return a.tokenOr(req.Token)
 }
 
 // tell emits an event about what has happened already, so that it cannot fail the request.
@@ -174,18 +184,24 @@ func (a *API) tell(ctx context.Context, name, instance, token string, data any) 
 	}
 }
 
+// MinKey is how many characters a key must have that is not to be guessed.
+const MinKey = 16
+
 // maxToken is the length that Evolution API's database allows.
 const maxToken = 255
 
-// tokenOr returns the token given, or a random one. It refuses what no header could carry.
-func tokenOr(given string) (string, error) {
-	switch {
+// tokenOr returns the token given, or a random one. It refuses one that could be guessed, and what no header could carry.
+func (a *API) tokenOr(given string) (string, error) {
+	switch n := utf8.RuneCountInString(given); {
 	case given == "":
 		return instances.RandomToken(), nil
 	case len(given) > maxToken:
 		return "", badRequest(fmt.Sprintf("token has %d bytes, at most %d are allowed", len(given), maxToken))
 	case strings.TrimSpace(given) != given, strings.ContainsFunc(given, unicode.IsControl):
 		return "", badRequest("token must not begin or end with white space, nor contain control characters")
+	case n < MinKey && !a.opts.Config.Auth.AllowShortTokens:
+		return "", badRequest(fmt.Sprintf("token has %d characters, at least %d are needed, or it could be guessed. Leave it out to get a random one; "+
+			"AUTHENTICATION_ALLOW_SHORT_TOKENS=true allows short ones", n, MinKey))
 	}
 	return given, nil
 }
