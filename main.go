@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -204,9 +205,9 @@ func (s *settings) warnings(c *config.Config) (out []string) {
 			switch {
 			case k.Value != "true":
 			case !f.Enabled():
-				warn("%s does nothing (%s): sinks.%s.enabled is off", k.Name, k.Origin, f.Name)
+				warn("%s delivers nothing (%s): sinks.%s.enabled is off", k.Name, k.Origin, f.Name)
 			case !f.Rule().Global || !slices.ContainsFunc(event.Names(), f.Rule().Events.Has):
-				warn("%s does nothing (%s): no event is switched on in sinks.%s.events; ALL stands for all of them", k.Name, k.Origin, f.Name)
+				warn("%s delivers nothing (%s): no event is switched on in sinks.%s.events; ALL stands for all of them", k.Name, k.Origin, f.Name)
 			}
 		}
 	}
@@ -287,6 +288,11 @@ func (s *settings) serve(ctx context.Context, warnings []string) (err error) {
 func (s *settings) build(o core.Options) (*core.Hub, *httpapi.API, error) {
 	o.Delivery, o.Sinks, o.Envelope = &s.delivery, s.sinks, s.envelope.Codec(s.auth.ExposeInFetchInstances)
 	o.ServerURL, o.OnlyKnown = s.http.Server.URL, !s.http.Events.CreateUnknownInstances
+	if server := s.http.Server; server.TLS() {
+		if _, err := tls.LoadX509KeyPair(server.Certificate, server.PrivateKey); err != nil {
+			return nil, nil, fmt.Errorf("server.certificate and server.private_key: %w", err)
+		}
+	}
 	hub, err := core.New(o)
 	if err != nil {
 		return nil, nil, err
