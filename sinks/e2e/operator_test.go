@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -77,6 +78,8 @@ func TestConfigCheckTellsAllThatTheStartTells(t *testing.T) {
 			}
 		})
 	}
+	bounded, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
 	for env, says := range map[string]string{
 		"EVENTS_MAX_BYTES=99999999":                                         "events.max_bytes must not be above server.max_body_bytes",
 		"KAFKA_ENABLED=true KAFKA_SSL_ENABLED=true KAFKA_SSL_CA=/none":      "sink kafka: tls.ca",
@@ -84,9 +87,10 @@ func TestConfigCheckTellsAllThatTheStartTells(t *testing.T) {
 		"AUTHENTICATION_API_KEY_PREVIOUS=" + key:                            "auth.previous_api_key is the same as api_key",
 	} {
 		for _, args := range [][]string{{"config", "check"}, nil} {
-			cmd := command(t, t.TempDir(), args...)
-			cmd.Env = append(cmd.Env, strings.Fields(env)...)
-			refuses(t, cmd, says)
+			start := exec.CommandContext(bounded, binary, args...)
+			start.Dir = t.TempDir()
+			start.Env = append(command(t, "").Env, strings.Fields(env)...)
+			refuses(t, start, says)
 		}
 	}
 }
