@@ -119,7 +119,9 @@ func (e *exampling) value(n *node, name string) string {
 func assignments(m map[string]any) string {
 	words := make([]string, 0, len(m))
 	for _, name := range sortedKeys(m) {
-		words = append(words, name+"="+textOf(m[name]))
+		if text := textOf(m[name]); !isRedacted(text) {
+			words = append(words, name+"="+text)
+		}
 	}
 	return strings.Join(words, ",")
 }

@@ -23,21 +23,25 @@ const maxFile = 1 << 20
 // defaultFiles are looked for in Options.Dir when no file is named; the first one there is read.
 var defaultFiles = []string{"config.yaml", "config.yml", "config.toml"}
 
-// readFile reads a bounded file; a byte order mark is dropped.
-func readFile(path string) ([]byte, error) {
+// readFile reads a bounded file, and returns who may read it; a byte order mark is dropped.
+func readFile(path string) ([]byte, fs.FileMode, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer func() { _ = f.Close() }()
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if len(b) > maxFile {
-		return nil, fmt.Errorf("%s is larger than %s", path, Bytes(maxFile))
+		return nil, 0, fmt.Errorf("%s is larger than %s", path, Bytes(maxFile))
 	}
-	return bytes.TrimPrefix(b, []byte("\ufeff")), nil
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	return bytes.TrimPrefix(b, []byte("\ufeff")), info.Mode(), nil
 }
 
 // within resolves a path that the user wrote against dir.
@@ -46,6 +50,22 @@ func within(dir, path string) string {
 		return path
 	}
 	return filepath.Join(dir, path)
+}
+
+// inside reports whether a file lies in dir or below it, when symbolic links are followed.
+func inside(dir, name string) bool {
+	root, err := filepath.EvalSymlinks(within(dir, "."))
+	if err != nil {
+		return false
+	}
+	path, err := filepath.EvalSymlinks(within(dir, name))
+	if err != nil {
+		return false
+	}
+	root, rootErr := filepath.Abs(root)
+	path, pathErr := filepath.Abs(path)
+	below, err := filepath.Rel(root, path)
+	return rootErr == nil && pathErr == nil && err == nil && filepath.IsLocal(below)
 }
 
 // chooseFile returns the default file to read, or "", and those that are there but not read.

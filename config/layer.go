@@ -1,6 +1,8 @@
 package config
 
 import (
+	"strings"
+
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/v2"
 )
@@ -10,6 +12,9 @@ type layer struct {
 	source string // "config.yaml", ".env", "environment", "flag", "default"
 	values *koanf.Koanf
 	names  map[string]string // key -> the variable or flag that set it; a file has none
+	// found tells that no flag and no variable of the user's names the file of this layer: it lies in the working directory, or .env
+	// there names it. outside tells that such a file stands for one outside of that directory.
+	found, outside bool
 }
 
 // newLayer loads a nested tree. Its keys are never split: a map's entry may hold dots.
@@ -18,8 +23,17 @@ func newLayer(source string, tree map[string]any, names map[string]string) (*lay
 	return l, l.values.Load(confmap.Provider(tree, ""), nil)
 }
 
-// origin says where a value comes from.
-type origin struct{ source, name string }
+// origin says where a value comes from. For found and outside see [Key].
+type origin struct {
+	source, name   string
+	found, outside bool
+}
+
+// of returns the origin of a key that the layer sets.
+func (l *layer) of(key string) origin {
+	name := l.names[key]
+	return origin{l.source, name, l.found, l.found && (l.outside || strings.HasSuffix(name, fileSuffix))}
+}
 
 // String is what a user reads in the table: "default", "config.yaml", ".env",
 // "environment WEBSOCKET_ENABLED", "flag --server.port".
@@ -59,7 +73,7 @@ func (ls layers) merged() (*koanf.Koanf, error) {
 func (ls layers) origin(key string) (origin, bool) {
 	for i := len(ls) - 1; i > 0; i-- {
 		if l := ls[i]; l.values.Exists(key) {
-			return origin{l.source, l.names[key]}, true
+			return l.of(key), true
 		}
 	}
 	return defaultOrigin, false

@@ -1,11 +1,14 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/knadh/koanf/v2"
 )
@@ -29,7 +32,8 @@ type loading struct {
 	layers   layers
 	errs     []error
 	warnings []string
-	files    []string // read or looked for
+	files    []string        // read or looked for
+	exposed  map[string]bool // of those that were read: every user of the machine may read them
 }
 
 // Load decodes defaults < file < .env < environment < flags into the sections.
@@ -46,7 +50,7 @@ func Load(o Options) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loading{Options: o, table: t, args: t.parseArgs(o.Args)}
+	l := &loading{Options: o, table: t, args: t.parseArgs(o.Args), exposed: map[string]bool{}}
 	before, err := t.snapshot(nil)
 	if err != nil {
 		return nil, err
@@ -111,16 +115,28 @@ func (l *loading) dotenv() map[string]string {
 func (l *loading) read(name string) ([]byte, error) {
 	path := within(l.Dir, name)
 	l.files = append(l.files, path)
-	return readFile(path)
+	content, mode, err := readFile(path)
+	l.exposed[name] = err == nil && mode&0o004 != 0 && runtime.GOOS != "windows"
+	return content, err
+}
+
+// warnExposed warns of a file with secrets that every user of the machine may read. Docker mounts its secrets so, and knows no other way.
+func (l *loading) warnExposed(file string, secrets ...string) {
+	if len(secrets) == 0 || !l.exposed[file] || strings.HasPrefix(within(l.Dir, file), "/run/secrets/") {
+		return
+	}
+	if len(secrets) > 3 {
+		secrets = append(secrets[:3:3], "...")
+	}
+	l.warnings = append(l.warnings, fmt.Sprintf("every user of this machine may read %s, which holds secrets (%s): chmod 600 %s", file, strings.Join(secrets, ", "), file))
 }
 
 // file adds the configuration file: --config, EVOSINK_CONFIG, or the default one. Only that may be missing.
 func (l *loading) file(environ, dotenv map[string]string) {
-	name, named := l.args.file, true
-	for _, vars := range []map[string]string{environ, dotenv} {
-		if name == "" {
-			name = vars[prefix+"CONFIG"]
-		}
+	name, named := cmp.Or(l.args.file, environ[prefix+"CONFIG"]), true
+	found := name == ""
+	if found {
+		name = dotenv[prefix+"CONFIG"]
 	}
 	if name == "" {
 		name, named = l.defaultFile(), false
@@ -135,7 +151,12 @@ func (l *loading) file(environ, dotenv map[string]string) {
 	case err != nil:
 		l.errs = append(l.errs, fmt.Errorf("read the configuration file: %w", err))
 	default:
-		l.add(l.table.fileLayer(name, content))
+		next, err := l.table.fileLayer(name, content)
+		if next != nil {
+			next.found, next.outside = found, !inside(l.Dir, name)
+			l.warnExposed(name, l.table.secretsIn(next.values)...)
+		}
+		l.add(next, err)
 	}
 }
 
@@ -164,7 +185,17 @@ func (l *loading) variables(source string, vars map[string]string) {
 	v.collect(below, l.Accepted)
 	l.errs = append(l.errs, v.errs...)
 	l.warnings = append(l.warnings, v.warnings...)
-	l.add(newLayer(source, v.tree, v.names))
+	next, err := newLayer(source, v.tree, v.names)
+	if source == dotenvName && err == nil {
+		next.found, next.outside = true, !inside(l.Dir, dotenvName)
+		l.warnExposed(dotenvName, l.table.secretsIn(next.values)...)
+	}
+	for key, name := range v.names {
+		if strings.HasSuffix(name, fileSuffix) && v.vars[name] != "" {
+			l.warnExposed(v.vars[name], key)
+		}
+	}
+	l.add(next, err)
 }
 
 // decode fills the sections from all layers, and lets them validate.

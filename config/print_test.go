@@ -112,7 +112,8 @@ func random(r *rand.Rand) *all {
 	a.Webhook.Retry.Jitter = r.NormFloat64() * 1e20
 	a.Webhook.Retry.MaxAttempts = -int(r.Int64())
 	a.Webhook.Events[word()+"k"] = false
-	a.Webhook.Headers = map[string]string{"a": "b", word() + "x": word()}
+	a.Webhook.Headers = map[string]string{} // secrets
+	a.Webhook.Query = map[string]string{"a": "b", word() + "x": word()}
 	a.SQS.Events = map[string]bool{"A": r.IntN(2) == 0}
 	a.Kafka.Level = int8(r.Uint32())
 	if r.IntN(2) == 0 {
@@ -200,7 +201,7 @@ func TestAnExamplesValuesAreQuotedSoThatTheyReadBack(t *testing.T) {
 	for _, value := range []string{"a b", "a#b", "it's", "it's\r\n\"so\" \\n", "$HOME", "a\nb", "tab\tbed", "`x`"} {
 		a := defaults()
 		a.Server.URL = value
-		a.Webhook.Headers = map[string]string{"X-A": "1", "X-B": "two words"}
+		a.Webhook.Query = map[string]string{"X-A": "1", "X-B": "two words"}
 		c, err := config.Load(config.Options{Sections: a.sections(), Dir: t.TempDir()})
 		if err != nil {
 			t.Fatal(err)
@@ -212,10 +213,10 @@ func TestAnExamplesValuesAreQuotedSoThatTheyReadBack(t *testing.T) {
 		if b, _ := mustLoad(t, source{files: map[string]string{".env": example.String()}}); b.Server.URL != "" {
 			t.Errorf("%q: the commented example sets the URL", value)
 		}
-		live := regexp.MustCompile(`(?m)^# (SERVER_URL=|SINKS_WEBHOOK_HEADERS=)`).ReplaceAllString(example.String(), "$1")
+		live := regexp.MustCompile(`(?m)^# (SERVER_URL=|SINKS_WEBHOOK_QUERY=)`).ReplaceAllString(example.String(), "$1")
 		b, _ := mustLoad(t, source{files: map[string]string{".env": live}})
-		if b.Server.URL != value || !reflect.DeepEqual(b.Webhook.Headers, a.Webhook.Headers) {
-			t.Errorf("%q became %q, headers %v", value, b.Server.URL, b.Webhook.Headers)
+		if b.Server.URL != value || !reflect.DeepEqual(b.Webhook.Query, a.Webhook.Query) {
+			t.Errorf("%q became %q, query %v", value, b.Server.URL, b.Webhook.Query)
 		}
 	}
 }

@@ -66,6 +66,7 @@ type webhook struct {
 	Errors    bool              `koanf:"errors" env:"WEBHOOK_EVENTS_ERRORS" help:"post failed requests"`
 	ErrorsURL string            `koanf:"errors_url" env:"WEBHOOK_EVENTS_ERRORS_WEBHOOK" help:"where to"`
 	Headers   map[string]string `koanf:"headers" help:"sent with each request"`
+	Query     map[string]string `koanf:"query" help:"appended to the URL"`
 	Retry     retry             `koanf:"retry"`
 }
 

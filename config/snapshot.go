@@ -78,7 +78,7 @@ func (s *snapshotting) row(n *node, path []string, entry string, value, shown an
 	key := strings.Join(path, ".")
 	from, _ := s.layers.origin(key)
 	s.out.rows = append(s.out.rows, Key{
-		Name: key, Value: textOf(shown), Origin: from.String(), Help: n.help,
+		Name: key, Value: textOf(shown), Origin: from.String(), Found: from.found, Outside: from.outside, Help: n.help,
 		Overridden: s.layers.overridden(n, key, entry, from),
 		print:      maphash.String(seed, textOf(value)),
 	})
@@ -89,7 +89,7 @@ func (ls layers) overridden(n *node, key, entry string, effective origin) []Sour
 	var out []Source
 	for i := len(ls) - 1; i >= 0; i-- {
 		l := ls[i]
-		from := origin{l.source, l.names[key]}
+		from := l.of(key)
 		if from == effective || !l.values.Exists(key) {
 			continue
 		}

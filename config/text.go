@@ -166,7 +166,7 @@ func textOf(v any) string {
 	return fmt.Sprint(v)
 }
 
-// redact hides what must not be shown in a plain value of n. name is what the user called it.
+// redact hides what must not be shown in a plain value of n.
 func (n *node) redact(v any) any {
 	switch n.shape {
 	case shapeSecret:
@@ -175,14 +175,18 @@ func (n *node) redact(v any) any {
 		}
 		return redacted
 	case shapeList:
-		if list, ok := v.([]any); ok {
+		if list, ok := v.([]any); ok && n.elem.shape == shapeSecret {
 			list = slices.Clone(list)
 			for i := range list {
 				list[i] = n.elem.redact(list[i])
 			}
 			return list
 		}
+		return redactTree(v, headersName.MatchString(n.name()))
 	case shapeMap:
+		if headersName.MatchString(n.name()) {
+			return redactTree(v, true)
+		}
 		if m, ok := v.(map[string]any); ok && n.elem.shape == shapeSecret {
 			out := make(map[string]any, len(m))
 			for k, e := range m {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -46,7 +47,7 @@ func (v *variables) collect(below *koanf.Koanf, accepted []string) {
 		if _, exact := v.table.exact[name]; exact {
 			continue
 		}
-		if p, at := v.table.match(name, below); p != nil {
+		if p, at := v.table.match(name, below); p != nil && (p.into != nil || !v.serviceLink(name)) {
 			v.entry(p, at, name)
 			continue
 		}
@@ -90,7 +91,7 @@ func (v *variables) leaf(n *node) {
 			from, value, err := v.lookup(n, form)
 			switch {
 			case err != nil:
-				v.errs = append(v.errs, &Error{Key: n.key(), Origin: origin{v.source, from}.detail(), Reason: err.Error()})
+				v.errs = append(v.errs, &Error{Key: n.key(), Origin: origin{source: v.source, name: from}.detail(), Reason: err.Error()})
 				return
 			case value == "" || value == text:
 			case taken != "":
@@ -105,6 +106,9 @@ func (v *variables) leaf(n *node) {
 
 // lookup returns the variable that is set, name or name_FILE, and its text.
 func (v *variables) lookup(n *node, name string) (from, text string, err error) {
+	if v.serviceLink(name) {
+		return name, "", nil
+	}
 	text = v.vars[name]
 	if n.shape != shapeSecret || v.vars[name+fileSuffix] == "" {
 		return name, text, nil
@@ -149,21 +153,41 @@ func (v *variables) entry(p *pattern, at []string, name string) {
 	v.set(n, at, name, v.vars[name])
 }
 
-// kubernetes names the variables that a cluster adds for each of its services: NATS_SERVICE_HOST.
-var kubernetes = []string{"*_SERVICE_HOST", "*_SERVICE_PORT", "*_SERVICE_PORT_*", "*_PORT_*_TCP*", "*_PORT_*_UDP*"}
+// serviceLinks are the variables by which Kubernetes tells a pod of each service of its namespace, name and value together: a service
+// called server sets SERVER_PORT=tcp://10.96.3.4:8080, one called webhook-events sets WEBHOOK_EVENTS_SERVICE_HOST=10.96.3.4.
+var serviceLinks = []struct{ name, value *regexp.Regexp }{
+	{regexp.MustCompile(`_PORT(_\d+_(TCP|UDP|SCTP))?$`), regexp.MustCompile(`^(tcp|udp|sctp)://[^/@\s]+:\d+$`)},
+	{regexp.MustCompile(`_PORT_\d+_(TCP|UDP|SCTP)_PROTO$`), regexp.MustCompile(`^(tcp|udp|sctp)$`)},
+	{regexp.MustCompile(`_PORT_\d+_(TCP|UDP|SCTP)_PORT$|_SERVICE_PORT(_[A-Z0-9_]+)?$`), regexp.MustCompile(`^\d+$`)},
+	{regexp.MustCompile(`_PORT_\d+_(TCP|UDP|SCTP)_ADDR$|_SERVICE_HOST$`), regexp.MustCompile(`^[0-9a-fA-F.:]+$`)},
+}
 
-// stranger warns of a variable under a prefix of ours that nobody knows.
+// serviceLink reports a variable that Kubernetes has set and no user has. One with a name of ours is worth a warning, once.
+func (v *variables) serviceLink(name string) bool {
+	for _, link := range serviceLinks {
+		if !link.name.MatchString(name) || !link.value.MatchString(v.vars[name]) {
+			continue
+		}
+		warning := fmt.Sprintf("%s=%s is not used: Kubernetes has set it for the service of that name (%s); enableServiceLinks: false in the pod's spec keeps "+
+			"such variables away", name, v.vars[name], v.source)
+		_, pattern := v.table.match(name, koanf.New("."))
+		if _, exact := v.table.exact[name]; (exact || pattern != nil) && !slices.Contains(v.warnings, warning) {
+			v.warnings = append(v.warnings, warning)
+		}
+		return true
+	}
+	return false
+}
+
+// stranger warns of a variable under a prefix of ours that has no key.
 func (v *variables) stranger(name string, accepted []string) {
 	ours := slices.ContainsFunc(v.table.prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 	known := func(pattern string) bool {
 		ok, err := path.Match(pattern, name)
 		return ok && err == nil
 	}
-	if !ours || slices.ContainsFunc(accepted, known) || slices.ContainsFunc(kubernetes, known) {
+	if !ours || slices.ContainsFunc(accepted, known) || v.serviceLink(name) {
 		return
-	}
-	if strings.HasPrefix(v.vars[name], "tcp://") && strings.HasSuffix(name, "_PORT") {
-		return // Kubernetes again: NATS_PORT=tcp://10.0.0.1:4222
 	}
 	words := slices.Sorted(maps.Keys(v.table.exact))
 	v.warnings = append(v.warnings, fmt.Sprintf("unknown variable %s (%s)%s", name, v.source, didYouMean(name, words)))

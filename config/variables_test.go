@@ -36,6 +36,42 @@ func TestAMistypedVariableUnderAPrefixOfOursIsAWarning(t *testing.T) {
 	}
 }
 
+func TestServiceLinksOfKubernetesAreNotTakenForSettings(t *testing.T) {
+	for variable, want := range map[string]string{
+		"SERVER_PORT=tcp://10.96.3.4:8080":              "SERVER_PORT=tcp://10.96.3.4:8080 is not used: Kubernetes has set it",
+		"EVOSINK_SERVER_PORT=tcp://[fd00::1]:8080":      "EVOSINK_SERVER_PORT=tcp://[fd00::1]:8080 is not used",
+		"WEBHOOK_EVENTS_PORT=tcp://10.96.3.4:80":        "WEBHOOK_EVENTS_PORT=tcp://10.96.3.4:80 is not used",
+		"WEBHOOK_EVENTS_SERVICE_HOST=10.96.3.4":         "WEBHOOK_EVENTS_SERVICE_HOST=10.96.3.4 is not used",
+		"SQS_GLOBAL_PORT_80_TCP_PROTO=tcp":              "SQS_GLOBAL_PORT_80_TCP_PROTO=tcp is not used",
+		"EVOSINK_PORT=tcp://10.96.3.4:8080":             "EVOSINK_PORT=tcp://10.96.3.4:8080 is not used", // PORT has a key here
+		"EVOSINK_X_PORT=tcp://10.96.3.4:8080":           "",
+		"EVOSINK_SERVICE_HOST=10.96.3.4":                "",
+		"EVOSINK_SERVICE_PORT=8080":                     "",
+		"EVOSINK_SERVICE_PORT_HTTP=8080":                "",
+		"EVOSINK_PORT_8080_TCP=tcp://10.96.3.4:8080":    "",
+		"EVOSINK_PORT_8080_TCP_PROTO=tcp":               "",
+		"EVOSINK_PORT_8080_TCP_PORT=8080":               "",
+		"EVOSINK_PORT_8080_TCP_ADDR=10.96.3.4":          "",
+		"EVOSINK_PORT_53_UDP=udp://10.96.3.4:53":        "",
+		"WEBSOCKET_SERVICE_PORT_TYPO=tcp://10.96.3.4:1": "unknown variable WEBSOCKET_SERVICE_PORT_TYPO",
+	} {
+		a, c, err := load(t, source{env: []string{variable}})
+		got := strings.Join(c.Warnings(), "\n")
+		if err != nil || !strings.HasPrefix(got, want) || want == "" && got != "" || len(c.Warnings()) > 1 {
+			t.Errorf("%s: %v, warnings %q, want %q", variable, err, got, want)
+		}
+		if a.Server.Port != defaults().Server.Port || len(a.Webhook.Events) != 1 || len(a.SQS.Events) != 0 {
+			t.Errorf("%s: changed a setting: %+v", variable, a)
+		}
+	}
+	a, _, err := load(t, source{env: []string{"EVOSINK_SERVER_PORT=tcp://10.96.3.4:8080", "SERVER_PORT=9000", "PLUGIN_CRM__SERVICE_PORT=8080"}})
+	if err != nil || a.Server.Port != 9000 || a.Extras.Plugins["crm"].Config["service_port"] != "8080" {
+		t.Errorf("port %d, plugins %v, %v: a link hides another name of its key, or a plugin's own key is taken for one", a.Server.Port, a.Extras.Plugins, err)
+	}
+	_, _, err = load(t, source{env: []string{"SERVER_PORT=eighty"}})
+	wantError(t, err, "server.port")
+}
+
 func TestTheStrongerNameWinsAndADisagreementIsAWarning(t *testing.T) {
 	a, c, err := load(t, source{env: []string{"WEBHOOK_URL=b", "WEBHOOK_GLOBAL_URL=a", "EVOSINK_WEBHOOK_URL=c"}})
 	if err != nil || a.Webhook.URL != "a" {

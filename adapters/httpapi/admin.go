@@ -25,6 +25,9 @@ func (a *API) adminRoutes() []route {
 		{"GET", "/admin/dead/{id}", a.queued(a.showLetter)},
 		{"DELETE", "/admin/dead/{id}", a.queued(a.purgeLetter)},
 		{"POST", "/admin/dead/{id}/replay", a.queued(a.replayLetter)},
+		{"GET", "/admin/replays", a.queued(a.listReplays)},
+		{"GET", "/admin/replays/{id}", a.queued(a.showReplay)},
+		{"DELETE", "/admin/replays/{id}", a.queued(a.cancelReplay)},
 	}
 }
 

@@ -40,7 +40,7 @@ func letterRowOf(l queue.Letter) letterRow {
 // listLetters is GET /admin/dead.
 func (a *API) listLetters(w http.ResponseWriter, r *http.Request, q *queue.Queue) error {
 	p := queryParams(r)
-	filter, limit := p.letters(), p.limit()
+	filter, limit := a.letters(r, p, q), p.limit()
 	page := queue.Page{After: p.number("after", 1, math.MaxInt64, 0), Newest: p.choice("order", "newest", "newest", "oldest") == "newest"}
 	if err := p.check(); err != nil {
 		return err
@@ -94,7 +94,7 @@ func letterID(r *http.Request) (int64, error) {
 // purgeLetters is DELETE /admin/dead.
 func (a *API) purgeLetters(w http.ResponseWriter, r *http.Request, q *queue.Queue) error {
 	p := queryParams(r)
-	f, all := p.letters(), p.flag("all")
+	f, all := a.letters(r, p, q), p.flag("all")
 	if f == (queue.LetterFilter{}) && !all {
 		p.refuse("Say which dead letters to remove for good: sink, target, instance, event, reason or error; or ?all=true for all of them")
 	}
@@ -117,8 +117,9 @@ func (a *API) purgeLetter(w http.ResponseWriter, r *http.Request, q *queue.Queue
 }
 
 func (a *API) purgeDead(w http.ResponseWriter, r *http.Request, q *queue.Queue, f queue.LetterFilter) error {
+	line := letterSelection(a.audit(r, "dead.purge"), f)
 	n, err := q.PurgeLetters(r.Context(), f)
-	a.opts.Logger.Warn().Interface("selection", f).Int("letters", n).Msg("dead letters were purged")
+	line.Int("letters", n).AnErr("failed", err).Msg("dead letters were removed for good")
 	if err != nil {
 		return err
 	}

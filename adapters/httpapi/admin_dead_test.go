@@ -2,9 +2,11 @@ package httpapi_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -95,7 +97,7 @@ func TestAReplayOfNothingIsFinished(t *testing.T) {
 	newRig(t).admin("POST", "/admin/dead/replay", `{"all":true}`).is(t, 200, `{"done":0,"total":0,"finished":true}`+"\n")
 }
 
-// slowly has replays take an hour for their second step.
+// slowly has replays take a minute for 60 letters, one per second.
 func slowly(c *core.Options, _ *httpapi.Options) { c.Delivery.ReplayRate = 1 }
 
 func TestADrainEndsAReplayWhichSaysSo(t *testing.T) {
@@ -103,12 +105,12 @@ func TestADrainEndsAReplayWhichSaysSo(t *testing.T) {
 	r.bury(t, 60)
 	drained := make(chan error, 1)
 	var last progress
+	var once sync.Once
 	err := r.replay(t, t.Context(), `{"all":true}`, func(p progress) {
-		if last = p; p.Error == "" {
-			go func() { drained <- r.Drain(context.Background()) }()
-		}
+		last = p
+		once.Do(func() { go func() { drained <- r.Drain(context.Background()) }() })
 	})
-	if err != nil || last.Done != 50 || last.Total != 60 || last.Finished || !strings.Contains(last.Error, "shutting down; replay again for the rest") {
+	if err != nil || last.Done < 1 || last.Done >= 60 || last.Total != 60 || last.Finished || !strings.Contains(last.Error, "shutting down; replay again for the rest") {
 		t.Errorf("the last line is %+v (%v)", last, err)
 	}
 	if err := <-drained; err != nil {
@@ -145,8 +147,8 @@ func TestAReplayThatFailsInTheMiddleSaysSoInItsLastLine(t *testing.T) {
 	r.admin("POST", "/admin/dead/60/replay", "").says(t, 503, "The engine failed")
 }
 
-func TestAReplayEndsWithItsRequest(t *testing.T) {
-	r := newRig(t, slowly)
+func TestAReplayGoesOnWhenItsRequestEnds(t *testing.T) {
+	r := newRig(t, func(c *core.Options, _ *httpapi.Options) { c.Delivery.ReplayRate = 100 })
 	r.bury(t, 60)
 	r.hook.well.Store(true)
 	ctx, hangUp := context.WithCancel(t.Context())
@@ -154,10 +156,79 @@ func TestAReplayEndsWithItsRequest(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("the answer ended with %v", err)
 	}
-	if err := r.Drain(t.Context()); err != nil {
-		t.Error(err)
+	r.hasLetters(t, 0)
+	id := r.newestReplay(t)
+	eventually(t, "the job to end", func() bool { return !strings.Contains(r.admin("GET", "/admin/replays/"+id, "").text, "running") })
+	r.admin("GET", "/admin/replays/"+id, "").says(t, 200, `"state":"finished","done":60,"total":60,"finished":true`)
+}
+
+// newestReplay returns the id of the job that was started last.
+func (r *rig) newestReplay(t *testing.T) string {
+	t.Helper()
+	var list struct{ Replays []struct{ ID string } }
+	if a := r.admin("GET", "/admin/replays", ""); json.Unmarshal([]byte(a.text), &list) != nil || len(list.Replays) == 0 {
+		t.Fatalf("answered %d %s", a.Code, a.text)
 	}
-	r.hasLettersBesideTheQueue(t, 10)
+	return list.Replays[0].ID
+}
+
+func TestAReplayIsStartedFollowedAndCancelledByItsID(t *testing.T) {
+	r := newRig(t, audited)
+	r.bury(t, 60)
+	r.hook.well.Store(true)
+	a := r.admin("POST", "/admin/dead/replay", `{"sink":"hook","rate":2,"wait":false}`)
+	a.says(t, 202, `"state":"running"`, `"rate":2`, `"sink":"hook"`)
+	id := r.newestReplay(t)
+	if got := a.Header().Get("Location"); got != "/admin/replays/"+id {
+		t.Errorf("Location is %q", got)
+	}
+	eventually(t, "a step", func() bool {
+		return strings.Contains(r.admin("GET", a.Header().Get("Location"), "").text, `"total":60`)
+	})
+	followed := make(chan answer)
+	go func() { followed <- r.admin("GET", "/admin/replays/"+id+"?follow=true", "") }()
+	r.admin("DELETE", "/admin/replays/"+id, "").says(t, 200, `"state":"cancelled"`, `"finished":false`, `"error":"It was cancelled; replay again for the rest"`)
+	lines := strings.Split(strings.TrimSpace((<-followed).text), "\n")
+	if last := lines[len(lines)-1]; !strings.Contains(last, `"error":"It was cancelled`) {
+		t.Errorf("the last line is %s", last)
+	}
+	var end struct{ Done, Total int }
+	if err := json.Unmarshal([]byte(r.admin("GET", "/admin/replays/"+id, "").text), &end); err != nil || end.Done < 1 || end.Done >= 60 || end.Total != 60 {
+		t.Errorf("%+v, %v", end, err)
+	}
+	r.hasLettersBesideTheQueue(t, 60-end.Done) // the rest stays as it is
+	r.admin("DELETE", "/admin/replays/"+id, "").says(t, 200, `"state":"cancelled"`)
+	r.admin("GET", "/admin/replays/1", "").says(t, 404, "There is no replay 1 (any more)", "a restart of the server ends them")
+	r.admin("POST", "/admin/dead/replay", `{"all":true,"rate":0}`).says(t, 400, `\"rate\" must be a number from 1 to 1000000`)
+	for _, want := range []string{`"action":"replay.start"`, `"action":"replay.cancel"`, `"action":"replay.end"`} {
+		if strings.Count(r.log.String(), want) != 1 {
+			t.Errorf("the log has not one %s: %s", want, r.log)
+		}
+	}
+}
+
+func TestReplaysUnderWayAndKeptAreBounded(t *testing.T) {
+	r := newRig(t)
+	for range 60 {
+		r.admin("POST", "/admin/dead/replay", `{"all":true}`).says(t, 200, `"finished":true`)
+	}
+	if n := strings.Count(r.admin("GET", "/admin/replays", "").text, `"id"`); n != 50 {
+		t.Errorf("%d replays are kept, want 50", n)
+	}
+	r = newRig(t, slowly)
+	r.bury(t, 20)
+	for range 4 {
+		r.admin("POST", "/admin/dead/replay", `{"all":true,"wait":false}`).says(t, 202)
+	}
+	r.admin("POST", "/admin/dead/replay", `{"all":true}`).says(t, 429, "4 replays are under way")
+	r.admin("DELETE", "/admin/replays/"+r.newestReplay(t), "").says(t, 200, "cancelled")
+	r.admin("POST", "/admin/dead/replay", `{"all":true,"wait":false}`).says(t, 202)
+	if err := r.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if text := r.admin("GET", "/admin/replays", "").text; strings.Contains(text, "running") || strings.Count(text, "The server is shutting down") != 4 {
+		t.Errorf("after the drain: %s", text)
+	}
 }
 
 func TestAReplayOfAQueueThatHasStoppedIsRefused(t *testing.T) {

@@ -67,7 +67,7 @@ func (row *laneRow) explain(l queue.Line) {
 // listLanes is GET /admin/queue.
 func (a *API) listLanes(w http.ResponseWriter, r *http.Request, q *queue.Queue) error {
 	p := queryParams(r)
-	selector, limit, after := p.selector(), p.limit(), p.text("after")
+	selector, limit, after := a.selector(r, p, q), p.limit(), p.text("after")
 	start, err := readPlace(after)
 	if err != nil {
 		p.refuse("%v", err)

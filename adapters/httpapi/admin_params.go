@@ -151,16 +151,34 @@ func (p *params) ids(name string) (ids []int64) {
 // maxIDs bounds a list of ids.
 const maxIDs = 1000
 
-// selector returns which lanes are meant.
-func (p *params) selector() queue.Selector {
-	return queue.Selector{Sink: p.text("sink"), Target: sink.Target(p.text("target")), Instance: p.text("instance")}
+// selector returns which lanes are meant. A sink that is not in the build, and of which nothing waits or is dead, is a typing error.
+func (a *API) selector(r *http.Request, p *params, q *queue.Queue) queue.Selector {
+	s := queue.Selector{Sink: p.text("sink"), Target: sink.Target(p.text("target")), Instance: p.text("instance")}
+	names := a.sinkNames()
+	if s.Sink == "" || slices.Contains(names, s.Sink) || len(q.Backlog(queue.Selector{Sink: s.Sink})) > 0 {
+		return s
+	}
+	if dead, err := q.CountLetters(r.Context(), queue.LetterFilter{Selector: queue.Selector{Sink: s.Sink}}); err == nil && dead == 0 {
+		p.refuse("No sink is called %.80q; there are: %s%s", s.Sink, strings.Join(names, ", "), a.didYouMean(s.Sink, names))
+	}
+	return s
+}
+
+// didYouMean is the tail of a message about a word that is not known: ", did you mean x?" or nothing.
+func (a *API) didYouMean(word string, known []string) string {
+	if a.opts.Nearest != nil {
+		if near := a.opts.Nearest(word, known); near != "" {
+			return ", did you mean " + near + "?"
+		}
+	}
+	return ""
 }
 
 // letters returns which dead letters are meant.
-func (p *params) letters() queue.LetterFilter {
+func (a *API) letters(r *http.Request, p *params, q *queue.Queue) queue.LetterFilter {
 	reasons := []string{string(queue.Permanent), string(queue.Attempts), string(queue.TooOld), string(queue.Full), string(queue.Gone)}
 	return queue.LetterFilter{
-		Selector: p.selector(), EventID: p.text("event"), Error: p.text("error"),
+		Selector: a.selector(r, p, q), EventID: p.text("event"), Error: p.text("error"),
 		Reason: queue.Reason(p.choice("reason", "", reasons...)),
 	}
 }

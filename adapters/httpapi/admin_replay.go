@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 
+	"golang.org/x/time/rate"
+
 	"github.com/evosink/evosink/core/queue"
 )
 
@@ -20,26 +22,19 @@ func (a *API) replayLetter(w http.ResponseWriter, r *http.Request, q *queue.Queu
 	if err := q.ReplayOne(r.Context(), id); err != nil {
 		return err
 	}
+	a.audit(r, "dead.replay").Int64("letter", id).Int("letters", 1).Msg("a dead letter was put back")
 	return writeJSON(w, http.StatusOK, replayed{Done: 1, Total: 1, Finished: true})
 }
 
-// replayed is a line of a replay's answer. The last one has finished or an error.
-type replayed struct {
-	Done     int     `json:"done"`
-	Total    int     `json:"total"`
-	Finished bool    `json:"finished"`
-	Missing  []int64 `json:"missing,omitempty"` // ids that no dead letter has (any more)
-	Error    string  `json:"error,omitempty"`   // why it did not finish; what is done stays done
-}
-
-// replayLetters is POST /admin/dead/replay. It answers with a line after each step. The replay ends with its request, and when the
-// server shuts down.
+// replayLetters is POST /admin/dead/replay. It starts a job that goes on when the request ends, and answers with a line after each step, or with
+// wait=false with 202 and the job at once. Location names the job in either case.
 func (a *API) replayLetters(w http.ResponseWriter, r *http.Request, q *queue.Queue) error {
 	p, err := a.bodyParams(w, r)
 	if err != nil {
 		return err
 	}
-	ids, f, all := p.ids("ids"), p.letters(), p.flag("all")
+	ids, f, all := p.ids("ids"), a.letters(r, p, q), p.flag("all")
+	rate, wait := p.number("rate", 1, maxReplayRate, 0), p.choice("wait", "true", "true", "false") == "true"
 	switch chosen := f != (queue.LetterFilter{}); {
 	case ids == nil && !chosen && !all:
 		p.refuse(`Say which dead letters to replay: "ids", or "sink", "target", "instance", "event", "reason", "error", or "all": true`)
@@ -49,36 +44,87 @@ func (a *API) replayLetters(w http.ResponseWriter, r *http.Request, q *queue.Que
 	if err := p.check(); err != nil {
 		return err
 	}
-	ctx, cancel := a.untilDrained(r.Context())
-	defer cancel()
-	lines := &lines{w: w}
-	last := replayed{}
-	if ids != nil {
-		last, err = replayIDs(ctx, q, ids, lines)
-	} else {
-		last.Done, err = q.Replay(ctx, f, func(done, total int) {
-			last.Total = total
-			if lines.write(replayed{Done: done, Total: total}) != nil {
-				cancel() // nobody listens any more
-			}
-		})
-	}
-	if err != nil && !lines.begun {
+	j := &replay{ids: ids, filter: f, rate: int(rate)}
+	if err := a.replays.add(j); err != nil {
 		return err
 	}
-	last.Total, last.Finished = max(last.Total, last.Done), err == nil
-	if err != nil {
-		last.Error = a.whyUnfinished(ctx, err)
+	steps, stop, _ := j.follow() // the first one is never too many
+	defer stop()
+	line := a.audit(r, "replay.start").Str("replay", j.id)
+	if ids != nil {
+		line.Int("ids", len(ids))
+	} else {
+		letterSelection(line, f)
 	}
-	_ = lines.write(last) // whoever hung up does not want to know
+	line.Msg("a replay of dead letters begins")
+	a.inflight.begin() // so that a drain waits for the job too
+	go a.runReplay(j, q)
+	w.Header().Set("Location", "/admin/replays/"+j.id)
+	if !wait {
+		return writeJSON(w, http.StatusAccepted, j.row())
+	}
+	lines := &lines{w: w}
+	if !j.stream(r.Context(), lines, steps) {
+		return nil
+	}
+	last, err := j.result()
+	if err != nil && !lines.begun && !errors.Is(err, context.Canceled) {
+		return err // it failed before its first step: an error answer like any other
+	}
+	_ = lines.write(last) // the client may have hung up
 	return nil
 }
 
+// maxReplayRate bounds the rate of a replay, in letters per second.
+const maxReplayRate = 1_000_000
+
+// runReplay does the job. What is this side's fault is logged here.
+func (a *API) runReplay(j *replay, q *queue.Queue) {
+	defer a.inflight.end()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	go func() { // ends with ctx
+		select {
+		case <-a.draining:
+			cancel(errDraining)
+		case <-j.cancelled:
+			cancel(errCancelled)
+		case <-ctx.Done():
+		}
+	}()
+	var last replayed
+	var err error
+	if j.ids != nil {
+		last, err = replayIDs(ctx, q, j)
+	} else {
+		last.Done, err = q.ReplayAt(ctx, j.filter, j.rate, func(done, total int) {
+			last.Total = total
+			j.step(done, total)
+		})
+	}
+	last.Total, last.Finished = max(last.Total, last.Done), err == nil
+	line := a.changes.Info()
+	if err != nil {
+		last.Error = a.whyUnfinished(ctx, err)
+		line = a.changes.Warn().Str("why", last.Error)
+	}
+	line.Str("action", "replay.end").Str("replay", j.id).Int("letters", last.Done).Int("of", last.Total).
+		Msg("a replay of dead letters has ended; those that were not put back are dead letters still")
+	j.end(last, err)
+}
+
 // replayIDs replays letters one by one.
-func replayIDs(ctx context.Context, q *queue.Queue, ids []int64, to *lines) (replayed, error) {
-	p := replayed{Total: len(ids)}
-	for i, id := range ids {
-		err := q.ReplayOne(ctx, id)
+func replayIDs(ctx context.Context, q *queue.Queue, j *replay) (replayed, error) {
+	p := replayed{Total: len(j.ids)}
+	pace := rate.NewLimiter(rate.Inf, 0)
+	if j.rate > 0 {
+		pace = rate.NewLimiter(rate.Limit(j.rate), min(j.rate, replayStep))
+	}
+	for i, id := range j.ids {
+		err := pace.Wait(ctx)
+		if err == nil {
+			err = q.ReplayOne(ctx, id)
+		}
 		switch {
 		case errors.Is(err, queue.ErrNoLetter):
 			p.Missing = append(p.Missing, id)
@@ -87,10 +133,8 @@ func replayIDs(ctx context.Context, q *queue.Queue, ids []int64, to *lines) (rep
 		default:
 			p.Done++
 		}
-		if (i+1)%replayStep == 0 && i+1 < len(ids) {
-			if err := to.write(replayed{Done: p.Done, Total: p.Total}); err != nil {
-				return p, err
-			}
+		if (i+1)%replayStep == 0 && i+1 < len(j.ids) {
+			j.step(p.Done, p.Total)
 		}
 	}
 	p.Total -= len(p.Missing)
@@ -100,28 +144,18 @@ func replayIDs(ctx context.Context, q *queue.Queue, ids []int64, to *lines) (rep
 // replayStep is after how many ids there is a line.
 const replayStep = 50
 
-var errDraining = errors.New("the server is shutting down")
-
-// untilDrained returns a context that ends also when the server begins to drain, which must not wait for it.
-func (a *API) untilDrained(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	go func() { // ends with ctx, which the caller ends
-		select {
-		case <-a.draining:
-			cancel(errDraining)
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() { cancel(nil) }
-}
+var (
+	errDraining  = errors.New("the server is shutting down")
+	errCancelled = errors.New("the replay was cancelled")
+)
 
 // whyUnfinished is for the caller's eyes; what is this side's fault is logged.
 func (a *API) whyUnfinished(ctx context.Context, err error) string {
 	switch {
+	case errors.Is(context.Cause(ctx), errCancelled):
+		return "It was cancelled; replay again for the rest"
 	case errors.Is(context.Cause(ctx), errDraining), errors.Is(err, queue.ErrClosed):
 		return "The server is shutting down; replay again for the rest"
-	case ctx.Err() != nil:
-		return "The request ended; replay again for the rest"
 	}
 	a.opts.Logger.Error().Err(err).Msg("a replay ended early")
 	p := problemOf(err)
@@ -129,6 +163,60 @@ func (a *API) whyUnfinished(ctx context.Context, err error) string {
 		return strings.Join(texts, "; ")
 	}
 	return fmt.Sprint(p.message)
+}
+
+// listReplays is GET /admin/replays, the newest first.
+func (a *API) listReplays(w http.ResponseWriter, r *http.Request, _ *queue.Queue) error {
+	if err := queryParams(r).check(); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, map[string]any{"replays": a.replays.rows()})
+}
+
+// showReplay is GET /admin/replays/{id}: the job, or with follow=true a line for each step from now on.
+func (a *API) showReplay(w http.ResponseWriter, r *http.Request, _ *queue.Queue) error {
+	p := queryParams(r)
+	follow := p.flag("follow")
+	if err := p.check(); err != nil {
+		return err
+	}
+	j, err := a.replays.get(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if !follow {
+		return writeJSON(w, http.StatusOK, j.row())
+	}
+	steps, stop, err := j.follow()
+	if err != nil {
+		return err
+	}
+	defer stop()
+	lines := &lines{w: w}
+	if j.stream(r.Context(), lines, steps) {
+		last, _ := j.result() // the line says why it failed
+		_ = lines.write(last) // the client may have hung up
+	}
+	return nil
+}
+
+// cancelReplay is DELETE /admin/replays/{id}. It answers when the job has ended. What was put back stays so.
+func (a *API) cancelReplay(w http.ResponseWriter, r *http.Request, _ *queue.Queue) error {
+	if err := queryParams(r).check(); err != nil {
+		return err
+	}
+	j, err := a.replays.get(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if j.cancel() {
+		a.audit(r, "replay.cancel").Str("replay", j.id).Msg("a replay of dead letters is cancelled")
+	}
+	select {
+	case <-j.done:
+	case <-r.Context().Done():
+	}
+	return writeJSON(w, http.StatusOK, j.row())
 }
 
 // lines is an answer of one JSON value per line, each sent at once.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/evosink/evosink/core/queue"
@@ -16,12 +15,9 @@ func (a *API) pause(w http.ResponseWriter, r *http.Request, q *queue.Queue) erro
 	if err != nil {
 		return err
 	}
-	s, all, reason := p.selector(), p.flag("all"), p.text("reason")
+	s, all, reason := a.selector(r, p, q), p.flag("all"), p.text("reason")
 	if s == (queue.Selector{}) && !all {
 		p.refuse(`Say what to pause: "sink", "target", "instance", or "all": true`)
-	}
-	if s.Sink != "" && !a.knows(q, s.Sink) {
-		p.refuse("No sink is called %.80q; there are: %s", s.Sink, strings.Join(a.sinkNames(), ", "))
 	}
 	if err := p.check(); err != nil {
 		return err
@@ -38,12 +34,8 @@ func (a *API) pause(w http.ResponseWriter, r *http.Request, q *queue.Queue) erro
 		answer.Lanes++
 		answer.Waiting += l.Waiting
 	}
+	selection(a.audit(r, "queue.pause"), s).Int("deliveries", answer.Waiting).Msg("deliveries are paused")
 	return writeJSON(w, http.StatusOK, answer)
-}
-
-// knows reports whether a sink of that name is in the build, or has deliveries waiting.
-func (a *API) knows(q *queue.Queue, name string) bool {
-	return slices.Contains(a.sinkNames(), name) || len(q.Backlog(queue.Selector{Sink: name})) > 0
 }
 
 func (a *API) sinkNames() (names []string) {
@@ -59,7 +51,7 @@ func (a *API) resume(w http.ResponseWriter, r *http.Request, q *queue.Queue) err
 	if err != nil {
 		return err
 	}
-	s, all := p.selector(), p.flag("all")
+	s, all := a.selector(r, p, q), p.flag("all")
 	p.text("reason") // whoever sends back what was paused need not take it out
 	if s == (queue.Selector{}) && !all {
 		p.refuse(`Say what to resume: "sink", "target", "instance", or "all": true for the pause of everything`)
@@ -71,6 +63,9 @@ func (a *API) resume(w http.ResponseWriter, r *http.Request, q *queue.Queue) err
 	if err := q.Resume(r.Context(), s); err != nil {
 		return err
 	}
+	if was {
+		selection(a.audit(r, "queue.resume"), s).Msg("a pause was ended")
+	}
 	return writeJSON(w, http.StatusOK, struct {
 		Resumed bool       `json:"resumed"`
 		Pauses  []pauseRow `json:"pauses"`
@@ -80,15 +75,16 @@ func (a *API) resume(w http.ResponseWriter, r *http.Request, q *queue.Queue) err
 // purgeLanes is DELETE /admin/queue.
 func (a *API) purgeLanes(w http.ResponseWriter, r *http.Request, q *queue.Queue) error {
 	p := queryParams(r)
-	s, all := p.selector(), p.flag("all")
+	s, all := a.selector(r, p, q), p.flag("all")
 	if s.Sink == "" && !all {
 		p.refuse("Say whose deliveries to remove for good: ?sink=NAME, and maybe target and instance; or ?all=true for all sinks")
 	}
 	if err := p.check(); err != nil {
 		return err
 	}
+	line := selection(a.audit(r, "queue.purge"), s)
 	n, err := q.Purge(r.Context(), s)
-	a.opts.Logger.Warn().Str("sink", s.Sink).Str("target", string(s.Target)).Str("instance", s.Instance).Int("deliveries", n).Msg("waiting deliveries were purged")
+	line.Int("deliveries", n).AnErr("failed", err).Msg("waiting deliveries were removed for good")
 	if err != nil {
 		return err
 	}

@@ -160,7 +160,7 @@ func TestWhatIsPausedWaitsUntilItIsResumed(t *testing.T) {
 }
 
 func TestAPurgeRemovesWhatItSelects(t *testing.T) {
-	r := newRig(t)
+	r := newRig(t, audited)
 	r.allow("other")
 	for _, name := range []string{"sales", "other"} {
 		r.emit(t, name, "busy-1", "busy-2")
@@ -202,7 +202,8 @@ func TestSinksAreListedWithHowTheyStand(t *testing.T) {
 
 func TestASinkThatIsDownIsToldByReadyzAndFailsNobodyElse(t *testing.T) {
 	r := newRig(t)
-	r.do("GET", "/readyz", "").is(t, 200, `{"status":"ready","sinks":{"hook":"some receivers are down","live":"ok"}}`)
+	r.do("GET", "/readyz", "").is(t, 200, `{"status":"ready","failing":1}`)
+	r.admin("GET", "/readyz", "").is(t, 200, `{"status":"ready","failing":1,"sinks":{"hook":"some receivers are down","live":"ok"}}`)
 }
 
 func TestASinkMayHaveAnyName(t *testing.T) {

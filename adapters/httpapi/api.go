@@ -53,6 +53,8 @@ type Options struct {
 	Queue *queue.Queue
 	// Stats returns the hub's figures, for metrics and for GET /admin/sinks. nil shows none.
 	Stats func() core.Stats
+	// Nearest returns the known word closest to a mistyped one, or "". nil suggests nothing.
+	Nearest func(word string, known []string) string
 	// Metrics is what GET /metrics shows, see [NewMetrics]. The API adds the figures of hub and queue; whoever has made it may add
 	// others. nil means that there is no such route.
 	Metrics *prometheus.Registry
@@ -64,6 +66,8 @@ type API struct {
 	mux       *http.ServeMux
 	sinks     []*settings
 	create    *schema
+	changes   zerolog.Logger // of the component "audit"
+	replays   replays
 	bodies    *budget
 	proxies   remote.Networks
 	wrongKeys *wrongKeys
@@ -88,7 +92,7 @@ func New(o Options) (*API, error) {
 	proxies, _ := remote.ParseNetworks(o.Config.Server.TrustedProxies) // checked by Validate
 	a := &API{
 		opts: o, mux: http.NewServeMux(), bodies: newBudget(o.Config), proxies: proxies, wrongKeys: newWrongKeys(o.Logger),
-		keyless: make(chan struct{}, maxKeyless), draining: make(chan struct{}),
+		keyless: make(chan struct{}, maxKeyless), draining: make(chan struct{}), changes: o.Logger.With().Str("component", "audit").Logger(),
 	}
 	if err := errors.Join(a.compile(), a.register()); err != nil {
 		return nil, err

@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	globalKey = "GLOBAL-KEY"
-	salesKey  = "SALES-TOKEN"
-	otherKey  = "OTHER-TOKEN"
+	globalKey = "GLOBAL-KEY-0123456789"
+	salesKey  = "SALES-TOKEN-0123456789"
+	otherKey  = "OTHER-TOKEN-0123456789"
 )
 
 // hub records what is emitted, in place of the real one.
@@ -102,7 +102,7 @@ func newServer(t testing.TB, change ...func(*httpapi.Options)) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry, err := instances.Open(t.Context(), store, instances.Sum(globalKey))
+	registry, err := instances.Open(t.Context(), store, instances.Sum(globalKey), instances.Sum(previousKey))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func newServer(t testing.TB, change ...func(*httpapi.Options)) *server {
 	s := &server{hub: &hub{}, registry: registry, log: &strings.Builder{}}
 	o := httpapi.Options{
 		Config: httpapi.Default(), Emitter: s.hub, Registry: registry, Version: "1.2.3",
-		Logger:  zerolog.New(s.log).Level(zerolog.WarnLevel),
+		Logger:  zerolog.New(zerolog.SyncWriter(s.log)).Level(zerolog.WarnLevel),
 		Metrics: prometheus.NewRegistry(),
 		Ingest:  map[string]httpapi.Decoder{"evolution": evolution.DecodeAPI, "evolution-go": evolution.DecodeGo},
 		Sinks: []*sink.Factory{

@@ -51,9 +51,10 @@ type CORS struct {
 	Credentials bool     `koanf:"credentials" env:"CORS_CREDENTIALS" help:"Whether pages may send cookies and authorisation along, as socket.io clients of version 2 always do when polling; needs origins by name."`
 }
 
-// Auth is the section of what is shown of instances' tokens. The global key is not among it.
+// Auth is the section of instances' tokens. The global keys are not among it.
 type Auth struct {
 	ExposeInFetchInstances bool `koanf:"expose_in_fetch_instances" env:"AUTHENTICATION_EXPOSE_IN_FETCH_INSTANCES" help:"Whether events carry their instance's token to consumers (apikey)."`
+	AllowShortTokens       bool `koanf:"allow_short_tokens" env:"AUTHENTICATION_ALLOW_SHORT_TOKENS" help:"Whether new tokens of instances may have fewer than 16 characters, for those that move over from Evolution API with the tokens they have. Short ones can be guessed."`
 }
 
 // Events is the section of events that come in over HTTP.

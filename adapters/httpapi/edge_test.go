@@ -36,9 +36,12 @@ func TestHealth(t *testing.T) {
 		}
 	})
 	s.do("GET", "/healthz", "").is(t, 200, `{"status":"ok"}`)
-	s.do("GET", "/readyz", "").is(t, 200, `{"status":"ready","sinks":{"webhook":"target down","websocket":"ok"}}`)
+	s.admin("GET", "/readyz", "").is(t, 200, `{"status":"ready","failing":1,"sinks":{"webhook":"target down","websocket":"ok"}}`)
 	ready = errors.Join(errors.New("engine: disk full"), errors.New("starting"))
-	s.do("GET", "/readyz", "").is(t, 503, `{"status":"not ready","reasons":["engine: disk full","starting"],"sinks":{"webhook":"target down","websocket":"ok"}}`)
+	s.admin("GET", "/readyz", "").is(t, 503, `{"status":"not ready","failing":3,"reasons":["engine: disk full","starting"],"sinks":{"webhook":"target down","websocket":"ok"}}`)
+	for _, stranger := range []string{"", "wrong", salesKey} {
+		s.do("GET", "/readyz", "", "apikey", stranger).is(t, 503, `{"status":"not ready","failing":3}`)
+	}
 	if err := s.Drain(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,8 @@ func (a *API) healthz(w http.ResponseWriter, _ *http.Request) error {
 }
 
 type readiness struct {
-	Status  string            `json:"status"` // "ready", "not ready" or "draining"
+	Status  string            `json:"status"`            // "ready", "not ready" or "draining"
+	Failing int               `json:"failing,omitempty"` // how many parts are not well: reasons, and sinks that are not ok
 	Reasons []string          `json:"reasons,omitempty"`
 	Sinks   map[string]string `json:"sinks,omitempty"` // "ok" or what is wrong
 }
@@ -23,7 +24,8 @@ type readiness struct {
 // readyTimeout bounds the checks of /readyz.
 const readyTimeout = 2 * time.Second
 
-// readyz is GET /readyz: 200 while events are accepted and delivered, else 503 with the reasons.
+// readyz is GET /readyz: 200 while events are accepted and delivered, else 503. Which parts fail and why is for holders of a global key: names of
+// sinks, brokers and files are none of a stranger's business.
 func (a *API) readyz(w http.ResponseWriter, r *http.Request) error {
 	select {
 	case <-a.draining:
@@ -38,6 +40,15 @@ func (a *API) readyz(w http.ResponseWriter, r *http.Request) error {
 		if err := a.opts.Ready(ctx); err != nil {
 			answer.Status, answer.Reasons, status = "not ready", strings.Split(err.Error(), "\n"), http.StatusServiceUnavailable
 		}
+	}
+	answer.Failing = len(answer.Reasons)
+	for _, health := range answer.Sinks {
+		if health != "ok" {
+			answer.Failing++
+		}
+	}
+	if a.forGlobal(r) != nil {
+		answer.Reasons, answer.Sinks = nil, nil
 	}
 	return writeJSON(w, status, answer)
 }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
@@ -31,11 +34,11 @@ func (a *API) createInstance(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	in, token, err := a.readInstance(body)
+	in, token, err := a.readInstance(w, body)
 	if err != nil {
 		return err
 	}
-	name := in.Name
+	name, line := in.Name, a.audit(r, "instance.create")
 	in, err = a.opts.Registry.Adopt(r.Context(), in, token) // an event may have been quicker
 	if errors.Is(err, instances.ErrExists) {
 		return &problem{status: http.StatusForbidden, message: []string{fmt.Sprintf(`This name "%s" is already in use.`, name)}}
@@ -43,12 +46,14 @@ func (a *API) createInstance(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	line.Str("instance", in.Name).Strs("sinks", slices.Sorted(maps.Keys(in.Settings))).Msg("an instance was created")
 	a.tell(r.Context(), "instance.create", in.Name, token, aboutOf(in))
 	return writeJSON(w, http.StatusCreated, a.created(in, token))
 }
 
-// readInstance reads the body of POST /instance/create: the new instance and its token, a random one if none is given.
-func (a *API) readInstance(body []byte) (in instances.Instance, token string, err error) {
+// readInstance reads the body of POST /instance/create: the new instance and its token, a random one if none is given. Properties that only
+// Evolution API knows are ignored; one that nearly names a sink gets a notice.
+func (a *API) readInstance(w http.ResponseWriter, body []byte) (in instances.Instance, token string, err error) {
 	doc, err := parse(body)
 	if err != nil {
 		return in, "", err
@@ -63,6 +68,14 @@ func (a *API) readInstance(body []byte) (in instances.Instance, token string, er
 	if err := event.ValidateInstance(in.Name); err != nil {
 		return in, "", badRequest(err.Error())
 	}
+	for name, block := range keys {
+		if _, object := block.(map[string]any); !object || len(name) > 32 || slices.Contains(a.sinkNames(), name) {
+			continue
+		}
+		if near := a.didYouMean(name, a.sinkNames()); near != "" {
+			a.hint(w, fmt.Sprintf("no sink is called %+.80q, so its block is ignored%s", name, near))
+		}
+	}
 	in.Settings = map[string]instances.Settings{}
 	for _, s := range a.sinks {
 		if err := s.adopt(keys, in.Settings); err != nil {
@@ -70,7 +83,7 @@ func (a *API) readInstance(body []byte) (in instances.Instance, token string, er
 		}
 	}
 	given, _ := keys["token"].(string)
-	token, err = tokenOr(given)
+	token, err = a.tokenOr(given)
 	return in, token, err
 }
 
@@ -105,9 +118,13 @@ func (a *API) deleteInstance(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	a.settle(r.Context(), deleted, removed)
+	line := a.audit(r, "instance.delete").Str("instance", in.Name)
 	err = a.opts.Registry.Delete(context.WithoutCancel(r.Context()), in.Name)
 	if err != nil && !errors.Is(err, instances.ErrUnknown) { // somebody else was quicker
 		return err
+	}
+	if err == nil {
+		line.Msg("an instance was deleted")
 	}
 	return writeJSON(w, http.StatusOK, map[string]any{
 		"status": "SUCCESS", "error": false, "response": map[string]string{"message": "Instance deleted"},
@@ -139,9 +156,11 @@ func (a *API) newToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	line := a.audit(r, "token.replace").Str("instance", in.Name)
 	if in, err = a.opts.Registry.SetToken(r.Context(), in.Name, token); err != nil {
 		return err
 	}
+	line.Str("new_token", in.Token.Fingerprint()).Msg("an instance has a new token")
 	data := aboutOf(in)
 	if a.opts.Config.Auth.ExposeInFetchInstances {
 		data.Token = token
@@ -163,7 +182,7 @@ func (a *API) readToken(w http.ResponseWriter, r *http.Request, in instances.Ins
 			return "", badRequest(`The body must be empty or like {"token":"..."}: ` + err.Error())
 		}
 	}
-	return tokenOr(req.Token)
+	return a.tokenOr(req.Token)
 }
 
 // tell emits an event about what has happened already, so that it cannot fail the request.
@@ -173,18 +192,24 @@ func (a *API) tell(ctx context.Context, name, instance, token string, data any) 
 	}
 }
 
+// MinKey is how many characters a key must have that is not to be guessed.
+const MinKey = 16
+
 // maxToken is the length that Evolution API's database allows.
 const maxToken = 255
 
-// tokenOr returns the token given, or a random one. It refuses what no header could carry.
-func tokenOr(given string) (string, error) {
-	switch {
+// tokenOr returns the token given, or a random one. It refuses one that could be guessed, and what no header could carry.
+func (a *API) tokenOr(given string) (string, error) {
+	switch n := utf8.RuneCountInString(given); {
 	case given == "":
 		return instances.RandomToken(), nil
 	case len(given) > maxToken:
 		return "", badRequest(fmt.Sprintf("token has %d bytes, at most %d are allowed", len(given), maxToken))
 	case strings.TrimSpace(given) != given, strings.ContainsFunc(given, unicode.IsControl):
 		return "", badRequest("token must not begin or end with white space, nor contain control characters")
+	case n < MinKey && !a.opts.Config.Auth.AllowShortTokens:
+		return "", badRequest(fmt.Sprintf("token has %d characters, at least %d are needed, or it could be guessed. Leave it out to get a random one; "+
+			"AUTHENTICATION_ALLOW_SHORT_TOKENS=true allows short ones", n, MinKey))
 	}
 	return given, nil
 }

@@ -35,16 +35,16 @@ func TestCreateStoresTheInstanceWithItsSettingsAndThenTellsOfIt(t *testing.T) {
 			t.Error("instance.create was emitted before the instance was stored")
 		}
 	}
-	a := s.admin("POST", "/instance/create", `{"instanceName":"new","token":"MINE","integration":"WHATSAPP-BAILEYS","qrcode":true,
+	a := s.admin("POST", "/instance/create", `{"instanceName":"new","token":"MINE-0123456789AB","integration":"WHATSAPP-BAILEYS","qrcode":true,
 		"websocket":{"events":["GROUPS_UPDATE"]},"webhook":{"enabled":false,"url":"https://a.example"},"rabbitmq":{"enabled":true},"kafka":7,"sqs":null}`)
 	got := a.created(t)
 	in, _ := s.registry.Get("new")
-	if got.Instance.InstanceName != "new" || got.Instance.InstanceID != in.ID || got.Instance.Integration != "WHATSAPP-BAILEYS" || got.Hash != "MINE" {
+	if got.Instance.InstanceName != "new" || got.Instance.InstanceID != in.ID || got.Instance.Integration != "WHATSAPP-BAILEYS" || got.Hash != "MINE-0123456789AB" {
 		t.Errorf("%s", a.text)
 	}
 	a.says(t, 201, `"websocket":{"enabled":true}`, `"webhook":{"enabled":false}`, `"rabbitmq":{}`, `"sqs":{}`, `"webhookWaBusiness":null`)
-	s.do("GET", "/websocket/find/new", "", "apikey", "MINE").says(t, 200, `"enabled":true,"events":["GROUPS_UPDATE"]`)
-	s.do("GET", "/webhook/find/new", "", "apikey", "MINE").says(t, 200, `"enabled":false`)
+	s.do("GET", "/websocket/find/new", "", "apikey", "MINE-0123456789AB").says(t, 200, `"enabled":true,"events":["GROUPS_UPDATE"]`)
+	s.do("GET", "/webhook/find/new", "", "apikey", "MINE-0123456789AB").says(t, 200, `"enabled":false`)
 	if s.hub.names() != "instance.create" || string(s.hub.events[0].Data) != `{"instanceName":"new","instanceId":"`+in.ID+`"}` || s.hub.events[0].APIKey != "" {
 		t.Errorf("emitted %s %+v", s.hub.names(), s.hub.events)
 	}
@@ -104,6 +104,8 @@ func TestCreateRefusesInWords(t *testing.T) {
 		`{"instanceName":"new","token":"` + globalKey + `"}`:                     `the token is in use by another instance, or is the global key`,
 		`{"instanceName":"new","token":" x"}`:                                    `white space`,
 		`{"instanceName":"new","token":"a\nb"}`:                                  `control characters`,
+		`{"instanceName":"new","token":"fifteen-bytes-x"}`:                       `token has 15 characters, at least 16 are needed`,
+		`{"instanceName":"new","token":"ñññññññññ"}`:                             `token has 9 characters`,
 		`{"instanceName":"new","token":"` + strings.Repeat("x", 256) + `"}`:      `at most 255`,
 		`{"instanceName":"new","websocket":{"events":"x"}}`:                      `[["websocket.events is not of a type(s) array"]]`,
 		`{"instanceName":"new","webhook":{"events":["NOPE"]},"websocket":false}`: `webhook requires property \"url\"","websocket is not of a type(s) object"]]`,
@@ -188,8 +190,8 @@ func TestANewTokenReplacesTheOldOne(t *testing.T) {
 		if e.Name != "new.jwt" || strings.Contains(string(e.Data), got.Hash) != expose || (e.APIKey == got.Hash) != expose {
 			t.Errorf("exposed %v: emitted %+v", expose, e)
 		}
-		given := s.admin("POST", "/instance/token/sales", `{"token":"MINE"}`).created(t)
-		if given.Hash != "MINE" || given.Instance.InstanceName != "sales" {
+		given := s.admin("POST", "/instance/token/sales", `{"token":"MINE-0123456789AB"}`).created(t)
+		if given.Hash != "MINE-0123456789AB" || given.Instance.InstanceName != "sales" {
 			t.Errorf("%+v", given)
 		}
 	}
@@ -199,10 +201,18 @@ func TestBadTokensAreRefusedAndTheOldOneStays(t *testing.T) {
 	s := newServer(t)
 	for body, want := range map[string]string{
 		`{"token":"` + otherKey + `"}`: "in use", `{"token":7}`: `like {\"token\":`, `{`: `like {\"token\":`, `{"token":"a "}`: "white space",
+		`{"token":"fifteen-bytes-x"}`: "AUTHENTICATION_ALLOW_SHORT_TOKENS=true allows short ones",
 	} {
 		s.admin("POST", "/instance/token/sales", body).says(t, 400, want)
 	}
 	s.do("GET", "/websocket/find/sales", "", "apikey", salesKey).is(t, 200, "null")
+}
+
+func TestShortTokensAreTakenWhereTheConfigurationAllowsThem(t *testing.T) {
+	s := newServer(t, func(o *httpapi.Options) { o.Config.Auth.AllowShortTokens = true })
+	s.admin("POST", "/instance/create", `{"instanceName":"new","token":"mine"}`).created(t)
+	s.do("POST", "/instance/token/new", `{"token":"7"}`, "apikey", "mine").created(t)
+	s.do("GET", "/websocket/find/new", "", "apikey", "7").is(t, 200, "null")
 }
 
 func TestFetchInstancesShowsWhatTheKeyOpens(t *testing.T) {

@@ -43,7 +43,26 @@ func (a *API) set(s *settings) handler {
 		if err != nil {
 			return err
 		}
+		a.audit(r, "settings.set").Str("instance", in.Name).Str("sink", s.Name).Msg("settings of an instance were stored")
+		a.noticeEvents(w, s, stored.Value)
 		return writeBody(w, http.StatusCreated, s.row(in.ID, stored))
+	}
+}
+
+// noticeEvents tells of events in stored settings that are in no catalogue but nearly are. Names of an API's own are allowed, so it is no error.
+func (a *API) noticeEvents(w http.ResponseWriter, s *settings, stored json.RawMessage) {
+	sub, err := sink.ParseSubscription(stored)
+	if err != nil {
+		return
+	}
+	for _, name := range sub.Events[:min(len(sub.Events), 100)] {
+		if name == strings.ToUpper(name) || event.Known(name) { // in capitals the schema takes only what is known
+			continue
+		}
+		if near := a.didYouMean(name, event.Names()); near != "" {
+			a.hint(w, fmt.Sprintf("%s: %+.80q is an event of your own, not one that is known%s", s.Name, name, near))
+			return // one is enough to look
+		}
 	}
 }
 
@@ -75,9 +94,14 @@ func (s *settings) idle() string {
 // silence answers as Evolution API does for a sink that is switched off, with an empty body; the reason is in the
 // log and a header.
 func (a *API) silence(w http.ResponseWriter, status int, why string) error {
+	a.hint(w, why)
+	return writeBody(w, status, nil)
+}
+
+// hint says in the log and in a header what is no error and probably not meant.
+func (a *API) hint(w http.ResponseWriter, why string) {
 	a.opts.Logger.Warn().Msg(why)
 	w.Header().Set("Evosink-Notice", why)
-	return writeBody(w, status, nil)
 }
 
 // read turns a body into settings to store for in.

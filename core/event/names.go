@@ -35,6 +35,9 @@ var goNames = []string{
 	"GroupInfo", "JoinedGroup", "NewsletterJoin", "NewsletterLeave", "QRCode", "QRTimeout", "QRSuccess", "OfflineSyncCompleted",
 }
 
+// Names returns the wire names of the whole catalogue, Evolution Go's among them. The slice is the caller's.
+func Names() []string { return slices.Concat(wireNames, goNames) }
+
 // byConfig maps each config spelling to its wire name.
 var byConfig = func() map[string]string {
 	m := map[string]string{

@@ -42,6 +42,9 @@ func Sum(key string) Digest {
 	return Digest(hex.EncodeToString(sum[:]))
 }
 
+// Fingerprint returns the first 8 digits of a digest, by which a log tells one key from another without showing either.
+func (d Digest) Fingerprint() string { return string(d[:min(len(d), 8)]) }
+
 // A Store keeps instances for good. Package storetest holds every store to this contract.
 // All methods may be called by any number of goroutines at once.
 type Store interface {

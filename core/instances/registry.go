@@ -19,7 +19,7 @@ import (
 // the store; writing returns when the store has it for good. Any number of goroutines may use it at once.
 type Registry struct {
 	store  Store
-	global Digest
+	global []Digest
 	now    func() time.Time
 
 	state atomic.Pointer[state]
@@ -36,9 +36,15 @@ type state struct {
 	byToken map[Digest]string
 }
 
-// Open returns a registry of what the store holds. global is the digest of the key that opens every instance; "" opens none.
-func Open(ctx context.Context, store Store, global Digest) (*Registry, error) {
-	r := &Registry{store: store, global: global, now: time.Now, watchers: map[int]func(Change){}}
+// Open returns a registry of what the store holds. global are the digests of the keys that open every instance: the global key and, while
+// it is being replaced, the previous one. "" opens none.
+func Open(ctx context.Context, store Store, global ...Digest) (*Registry, error) {
+	r := &Registry{store: store, now: time.Now, watchers: map[int]func(Change){}}
+	for _, d := range global {
+		if d != "" {
+			r.global = append(r.global, d)
+		}
+	}
 	all, err := store.Instances(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read instances: %w", err)
@@ -79,17 +85,34 @@ func (r *Registry) All() []Instance {
 }
 
 // Authenticate tells whose key it is: global, or the name of the instance whose token it is.
-// Digests are compared, the global one in constant time, so timing tells nothing about a key.
+// Digests are compared, the global ones in constant time, so timing tells nothing about a key.
 func (r *Registry) Authenticate(key string) (global bool, instance string, ok bool) {
 	if key == "" {
 		return false, "", false
 	}
 	d := Sum(key)
-	if r.global != "" && subtle.ConstantTimeCompare([]byte(d), []byte(r.global)) == 1 {
+	if r.position(d) > 0 {
 		return true, "", true
 	}
 	name, ok := r.state.Load().byToken[d]
 	return false, name, ok
+}
+
+// GlobalKey tells which of the global keys a key is: 1 is the first that was given to [Open], 0 none of them.
+func (r *Registry) GlobalKey(key string) (position int) {
+	if key == "" {
+		return 0
+	}
+	return r.position(Sum(key))
+}
+
+func (r *Registry) position(d Digest) (found int) {
+	for i, global := range r.global {
+		if subtle.ConstantTimeCompare([]byte(d), []byte(global)) == 1 {
+			found = i + 1
+		}
+	}
+	return found
 }
 
 // Create stores a new instance and returns it. token may be empty. Errors: [ErrExists], [ErrToken], an invalid name.
@@ -227,7 +250,7 @@ func (r *Registry) digest(token, owner string) (Digest, error) {
 		return "", nil
 	}
 	d := Sum(token)
-	if other, taken := r.state.Load().byToken[d]; taken && other != owner || d == r.global {
+	if other, taken := r.state.Load().byToken[d]; taken && other != owner || r.position(d) > 0 {
 		return "", ErrToken
 	}
 	return d, nil

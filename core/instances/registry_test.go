@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -378,5 +379,25 @@ func TestWhatIsNotAdopted(t *testing.T) {
 	}
 	if _, err := r.Adopt(t.Context(), instances.Instance{Name: "a/b"}, "t"); err == nil {
 		t.Error("a name that is none was taken")
+	}
+}
+
+func TestTwoGlobalKeysOpenEverythingAndTheirPositionsAreKnown(t *testing.T) {
+	r, err := instances.Open(t.Context(), newStore(t), instances.Sum("new"), "", instances.Sum("previous"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, position := range map[string]int{"new": 1, "previous": 2, "other": 0, "": 0} {
+		global, name, ok := r.Authenticate(key)
+		if r.GlobalKey(key) != position || global != (position > 0) || ok != global || name != "" {
+			t.Errorf("%q: position %d, global %t, want %d", key, r.GlobalKey(key), global, position)
+		}
+	}
+	for _, key := range []string{"new", "previous"} {
+		_, err := r.Create(t.Context(), instances.Instance{Name: "sales"}, key)
+		wantError(t, "a global key as a token", err, instances.ErrToken)
+	}
+	if f := instances.Sum("new").Fingerprint(); len(f) != 8 || !strings.HasPrefix(string(instances.Sum("new")), f) || instances.Digest("").Fingerprint() != "" {
+		t.Errorf("fingerprint %q", f)
 	}
 }

@@ -39,15 +39,23 @@ func (q *Queue) PurgeLetters(ctx context.Context, f LetterFilter) (n int, err er
 	}
 }
 
-// replayAtOnce is how many letters a replay moves in one transaction.
+// replayAtOnce is how many letters a replay moves in one transaction at most.
 const replayAtOnce = 50
 
-// Replay puts dead letters back at the ends of their lanes, oldest first, with their old event ids and fresh attempts. It takes those that
-// are there when it begins, at Config.ReplayRate, so that live events go on beside it; progress, if not nil, is called after each step. What was
-// replayed when ctx ends stays replayed, and is counted.
+// Replay is [Queue.ReplayAt] with Config.ReplayRate.
 func (q *Queue) Replay(ctx context.Context, f LetterFilter, progress func(done, total int)) (done int, err error) {
+	return q.ReplayAt(ctx, f, q.config.ReplayRate, progress)
+}
+
+// ReplayAt puts dead letters back at the ends of their lanes, oldest first, with their old event ids and fresh attempts. It takes those that
+// are there when it begins, rate of them per second (0 means Config.ReplayRate), so that live events go on beside it, in steps of what a second
+// takes, 50 at most; progress, if not nil, is called after each step. What was replayed when ctx ends stays replayed, and is counted.
+func (q *Queue) ReplayAt(ctx context.Context, f LetterFilter, rate int, progress func(done, total int)) (done int, err error) {
 	if err := q.running(); err != nil {
 		return 0, err
+	}
+	if rate <= 0 {
+		rate = q.config.ReplayRate
 	}
 	newest, err := q.store.Letters(ctx, f, Page{Newest: true, Limit: 1})
 	if err != nil || len(newest) == 0 {
@@ -59,7 +67,7 @@ func (q *Queue) Replay(ctx context.Context, f LetterFilter, progress func(done, 
 	}
 	for after := int64(0); after < newest[0].ID; {
 		began := time.Now()
-		page, err := q.store.Letters(ctx, f, Page{After: after, Limit: replayAtOnce})
+		page, err := q.store.Letters(ctx, f, Page{After: after, Limit: min(rate, replayAtOnce)})
 		if err != nil || len(page) == 0 {
 			return done, err
 		}
@@ -71,7 +79,7 @@ func (q *Queue) Replay(ctx context.Context, f LetterFilter, progress func(done, 
 		if progress != nil {
 			progress(done, max(total, done))
 		}
-		pace := time.Second * time.Duration(n) / time.Duration(q.config.ReplayRate)
+		pace := time.Second * time.Duration(n) / time.Duration(rate)
 		if after < newest[0].ID && !q.waitRunning(ctx, pace-time.Since(began)) {
 			return done, errors.Join(ctx.Err(), q.running())
 		}
