@@ -14,7 +14,7 @@ func (db *DB) LimitPages(n int) error {
 	if n == 0 {
 		n = 1 << 30
 	}
-	return db.writer.do(context.Background(), &write{apply: func(t *tx) error {
+	return db.writer.do(context.Background(), &write{frees: true, apply: func(t *tx) error {
 		_, err := t.exec(fmt.Sprintf("PRAGMA max_page_count = %d", n))
 		return err
 	}})
