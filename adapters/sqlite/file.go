@@ -132,7 +132,7 @@ func inspect(ctx context.Context, c Config, conn *sql.Conn) error {
 	if mode != "wal" {
 		return fmt.Errorf("%s: SQLite refuses WAL there (mode %s); use a local disk, not a network one", c.Path, mode)
 	}
-	if err := checkSize(ctx, c.Path, conn); err != nil {
+	if err := checkSize(ctx, c.Path, conn); err != nil && !(c.AcceptDamage && errors.Is(err, ErrDamaged)) {
 		return err
 	}
 	if err := migrate(ctx, conn, v); err != nil {
