@@ -50,6 +50,10 @@ func startClock(last time.Time, wall func() time.Time, mono func() time.Duration
 		c.told = now
 	} else if lead := now.Sub(last); lead > clockJump {
 		c.ahead, c.jumpedAt = lead, c.at
+		if lead > 24*time.Hour {
+			c.log.Warn().Dur("by", lead).Dur("believed_after", clockGrace).
+				Msg("the clock is far ahead of the last time in the file; nothing is removed for its age because of that for a while")
+		}
 	}
 	return c
 }
@@ -78,7 +82,7 @@ func (c *clock) now() time.Time {
 		c.log.Warn().Dur("by", lead).Dur("believed_after", clockGrace).
 			Msg("the clock has jumped ahead; nothing is removed for its age because of that for a while. Check the time of this machine")
 	case mono-c.jumpedAt >= clockGrace:
-		c.log.Warn().Dur("by", lead).Msg("the clock has stayed ahead and is believed now; what is old by it is removed")
+		c.log.Info().Dur("by", lead).Msg("the clock has stayed ahead and is believed now; what is old by it is removed")
 		c.told, c.ahead = wall, 0
 		return c.told
 	}

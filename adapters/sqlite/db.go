@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -32,7 +33,7 @@ type DB struct {
 	reserve  *reserve
 	clock    *clock
 
-	stallAfter time.Duration // see stalledAfter
+	stallAfter atomic.Int64 // see stalledAfter
 
 	writing *sql.DB // one connection, the writer's
 	reading *sql.DB
@@ -46,6 +47,7 @@ type DB struct {
 	retention *retention
 	watch     *watch
 	queue     *Queue
+	turns     *turns
 
 	once   sync.Once
 	stop   chan struct{} // closed when Close begins
@@ -74,8 +76,9 @@ func Open(ctx context.Context, c Config, logger zerolog.Logger) (*DB, error) {
 	}
 	db := &DB{
 		config: c, configured: c.Path, logger: logger, reserve: newReserve(c, path),
-		stallAfter: stalledAfter, stop: make(chan struct{}),
+		turns: newTurns(), stop: make(chan struct{}),
 	}
+	db.stallAfter.Store(int64(stalledAfter))
 	db.config.Path = path
 	if db.lock, err = acquire(path); err != nil {
 		return nil, err
@@ -303,7 +306,7 @@ func (db *DB) Check(ctx context.Context) error {
 
 // stalled returns an error that is [ErrStalled] while the commit under way takes too long.
 func (db *DB) stalled() error {
-	if busy := db.writer.busy(); busy > db.stallAfter {
+	if busy := db.writer.busy(); busy > time.Duration(db.stallAfter.Load()) {
 		return fmt.Errorf("%w: a write to %s has been under way for %v; check the disk, and what else keeps it busy",
 			ErrStalled, db.config.Path, busy.Round(time.Second))
 	}

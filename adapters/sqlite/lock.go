@@ -93,6 +93,9 @@ func (c *fileLock) lockBeside() error {
 	if err := lockFile(c.beside); err != nil {
 		return c.refused(err, pid)
 	}
+	if err := lockRange(c.beside); err != nil { // to SQLite a file system without such locks is one that is busy for ever
+		return c.refused(err, pid)
+	}
 	c.boot = boot
 	if _, err := c.beside.WriteAt(fmt.Appendf(nil, "%-*d\n", lockLine-1, os.Getpid()), 0); err != nil && !full(err) {
 		return fmt.Errorf("lock %s: %w", c.path, err)

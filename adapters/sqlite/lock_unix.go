@@ -24,7 +24,7 @@ func lockFile(f *os.File) error {
 	return nil
 }
 
-// lockRange takes and releases a lock of the kind that SQLite takes.
+// lockRange takes a lock of the kind that SQLite takes, until the file is closed.
 func lockRange(f *os.File) error {
 	err := syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK, Start: 120, Len: 1})
 	return os.NewSyscallError("fcntl", err)
