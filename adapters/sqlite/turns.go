@@ -10,12 +10,13 @@ import (
 )
 
 const (
-	// replayTurns is how many replays read, or hand over what they have read, at once; the others wait in line. Half of the read pool
-	// is left to subscriptions that are behind.
-	replayTurns = readers / 2
+	// replayTurns is how many replays read, or hand over what they have read, at once; the others wait in line. The rest of the read
+	// pool is left to subscriptions that are behind.
+	replayTurns = 1
 	// replayBytes is about how much a replay reads in its turn, and so holds in memory.
 	replayBytes = 128 << 10
 	// replayTurn is how long handing over may take before the turn passes on: the reader is slow then, and waits without one.
+	// A turn that was shorter passes on after twice its time, so that replays leave half of one processor to everything else.
 	replayTurn = 50 * time.Millisecond
 )
 
@@ -35,7 +36,8 @@ func (t *turns) take(ctx context.Context, read, use func() error) error {
 		return err
 	}
 	pass := sync.OnceFunc(func() { t.room.Release(1) })
-	defer pass()
+	begin := time.Now()
+	defer func() { time.AfterFunc(min(time.Since(begin), replayTurn), pass) }()
 	n := t.reading.Add(1)
 	for most := t.most.Load(); n > most && !t.most.CompareAndSwap(most, n); most = t.most.Load() {
 	}

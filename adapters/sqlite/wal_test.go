@@ -73,15 +73,15 @@ func generations(t *testing.T) (c sqlite.Config, db *sqlite.DB, events int) {
 	c = newConfig(t)
 	c.ReserveBytes = 1 << 20 // 128 pages make a generation
 	db = open(t, c)
-	publish(t, db, "a", 0, 150)
-	return c, db, 150
+	publish(t, db, "a", 0, 90)
+	return c, db, 90
 }
 
 func TestAWALThatWasDamagedAfterACrashIsRefusedOrLosesNothing(t *testing.T) {
 	c, _, events := generations(t)
 	random := rand.New(rand.NewPCG(1, 2))
 	refused := 0
-	for trial := range 60 {
+	for trial := range 30 {
 		after := killed(t, c)
 		what := ""
 		change(t, after.Path+"-wal", func(b []byte) []byte {
@@ -120,7 +120,7 @@ func TestFramesBehindADamagedOneAreFoundWithoutTheSharedMemory(t *testing.T) {
 	const events = 40
 	publish(t, db, "a", 0, events)
 	const frame, head = 24 + 4096, 32
-	for at := head; at < int(sizeOf(t, c.Path+"-wal")); at += 5 * frame {
+	for at := head; at < int(sizeOf(t, c.Path+"-wal")); at += 13 * frame {
 		after := killed(t, c)
 		powerCut(t, after)
 		change(t, after.Path+"-wal", func(b []byte) []byte { b[at+frame/2] ^= 4; return b })
@@ -161,7 +161,7 @@ func TestWhateverAPowerCutLeavesOfTheLastCommitStarts(t *testing.T) {
 				t.Fatal(err)
 			}
 			random := rand.New(rand.NewPCG(3, 4))
-			for trial := range 60 {
+			for trial := range 18 {
 				image := killed(t, after)
 				powerCut(t, image)
 				if trial%2 == 0 { // the shared memory may have reached the disk earlier
@@ -199,10 +199,10 @@ func TestADatabaseThatWasCutBesideItsWALIsRefusedOrLosesNothing(t *testing.T) {
 	c, _, events := generations(t)
 	size := sizeOf(t, c.Path)
 	refused := 0
-	for trial := range int64(20) {
+	for trial := range int64(10) {
 		after := killed(t, c)
 		powerCut(t, after)
-		if err := os.Truncate(after.Path, 1+size*trial/20); err != nil {
+		if err := os.Truncate(after.Path, 1+size*trial/10); err != nil {
 			t.Fatal(err)
 		}
 		n, err := holds(t, after)
@@ -210,7 +210,7 @@ func TestADatabaseThatWasCutBesideItsWALIsRefusedOrLosesNothing(t *testing.T) {
 		case errors.Is(err, sqlite.ErrDamaged):
 			refused++
 		case err != nil || n != events:
-			t.Errorf("cut to %d of %d bytes: started with %d of %d events, %v", 1+size*trial/20, size, n, events, err)
+			t.Errorf("cut to %d of %d bytes: started with %d of %d events, %v", 1+size*trial/10, size, n, events, err)
 		}
 	}
 	if refused == 0 {
