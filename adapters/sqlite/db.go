@@ -217,14 +217,23 @@ func (db *DB) shutdown() {
 	db.result = db.closeFile()
 }
 
-// rescue saves what the open files hold when others, or none, are in their places, and keeps SQLite from removing these.
+// rescue saves what the open files hold when others, or none, are in their places. It empties the WAL into the database, wherever that
+// is, because SQLite leaves the WAL of a database that was moved as it is: frames beside another database would do harm. A WAL that
+// is another database's stays, which SQLite would remove by its name.
 func (db *DB) rescue(why error) {
 	to := aside(db.config.Path, "rescued")
-	_, err := db.conn.ExecContext(context.Background(), "VACUUM INTO ?", to)
-	err = errors.Join(err, os.Chmod(to, 0o600), db.conn.Raw(func(c any) error {
-		_, err := c.(driver.FileControl).FileControlPersistWAL("main", 1)
-		return err
-	}))
+	_, err := db.conn.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)")
+	if _, e := db.conn.ExecContext(context.Background(), "VACUUM INTO ?", to); e == nil {
+		err = errors.Join(err, os.Chmod(to, 0o600))
+	} else {
+		err = errors.Join(err, e)
+	}
+	if !db.presence.has(walFile) {
+		err = errors.Join(err, db.conn.Raw(func(c any) error {
+			_, err := c.(driver.FileControl).FileControlPersistWAL("main", 1)
+			return err
+		}))
+	}
 	db.logger.Error().AnErr("cause", why).Err(err).Str("file", to).
 		Msg("the database is not in its place; what it held was written to a file beside it, which can be moved there before the next start")
 }
@@ -282,10 +291,10 @@ func (db *DB) Check(ctx context.Context) error {
 		return bus.ErrClosed
 	default:
 	}
-	if err := db.presence.check(len(db.presence.files)); err != nil {
+	if err := db.stalled(); err != nil { // first: a disk that does not answer would not tell about files either
 		return err
 	}
-	if err := db.stalled(); err != nil {
+	if err := db.presence.check(len(db.presence.files)); err != nil {
 		return err
 	}
 	if db.writer.fault.Load() == nil {

@@ -23,13 +23,23 @@ func newPresence(configured, path string) (*presence, error) {
 		if err != nil {
 			return nil, err
 		}
+		os.SameFile(info, info) // has Windows look at the file now, and not when it is compared
 		p.files[i] = info
 	}
 	return p, nil
 }
 
-// of the database and its log: what a commit writes to. The third file is SQLite's shared memory.
-const committed = 2
+// walFile is the index of the WAL, and committed how many files a commit writes to. The third file is SQLite's shared memory.
+const (
+	walFile   = 1
+	committed = 2
+)
+
+// has reports whether a file is in its place.
+func (p *presence) has(i int) bool {
+	info, err := os.Stat(p.names[i])
+	return err == nil && os.SameFile(info, p.files[i])
+}
 
 // check looks at the first n files and returns nil or an error that is [ErrMoved].
 func (p *presence) check(n int) error {

@@ -50,10 +50,13 @@ func (w *watch) run(ctx context.Context) {
 
 func (w *watch) look(ctx context.Context) {
 	db := w.db
-	w.tell(&w.moved, db.presence.check(len(db.presence.files)))
-	w.tell(&w.stalled, db.stalled())
 	db.clock.now()
-	if db.writer.low.Load() && db.stalled() == nil {
+	stalled := db.stalled()
+	if w.tell(&w.stalled, stalled); stalled != nil {
+		return // what asks the disk would wait
+	}
+	w.tell(&w.moved, db.presence.check(len(db.presence.files)))
+	if db.writer.low.Load() {
 		if err := db.relieve(ctx); err != nil && !errors.Is(err, ErrFull) && ctx.Err() == nil {
 			db.logger.Error().Err(err).Msg("space could not be freed on a full disk")
 		}

@@ -39,22 +39,28 @@ func TestADatabaseThatIsNotInItsPlaceTakesNoEvents(t *testing.T) {
 	another := func(file string) error { return os.WriteFile(file, []byte("another file"), 0o600) }
 	for name, c := range map[string]struct {
 		away, back func(file string) error // back is nil if there is no way back
+		stopped    bool                    // it is put back when the process has ended
 	}{
 		"moved": {
-			func(file string) error { return os.Rename(file, file+".away") },
-			func(file string) error { return os.Rename(file+".away", file) },
+			away: func(file string) error { return os.Rename(file, file+".away") },
+			back: func(file string) error { return os.Rename(file+".away", file) },
+		},
+		"moved until the end": {
+			away:    func(file string) error { return os.Rename(file, file+".away") },
+			back:    func(file string) error { return os.Rename(file+".away", file) },
+			stopped: true,
 		},
 		"replaced": {
-			func(file string) error {
+			away: func(file string) error {
 				return errors.Join(os.Rename(file, file+".away"), another(file))
 			},
-			func(file string) error { return os.Rename(file+".away", file) },
+			back: func(file string) error { return os.Rename(file+".away", file) },
 		},
 		"the WAL moved": {
-			func(file string) error { return os.Rename(file+"-wal", file+"-wal.away") },
-			func(file string) error { return os.Rename(file+"-wal.away", file+"-wal") },
+			away: func(file string) error { return os.Rename(file+"-wal", file+"-wal.away") },
+			back: func(file string) error { return os.Rename(file+"-wal.away", file+"-wal") },
 		},
-		"removed": {func(file string) error { return os.Remove(file) }, nil},
+		"removed": {away: func(file string) error { return os.Remove(file) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -83,10 +89,23 @@ func TestADatabaseThatIsNotInItsPlaceTakesNoEvents(t *testing.T) {
 				if n := stored(t, rescued[0]); n < accepted {
 					t.Errorf("%d events were accepted, the rescued database has %d", accepted, n)
 				}
+				if err := os.Rename(rescued[0], file); err != nil {
+					t.Fatal(err)
+				}
+				launch(t, dir).must(200, "GET", "/readyz", "")
 				return
+			}
+			if c.stopped {
+				p.terminate()
 			}
 			if err := c.back(file); err != nil {
 				t.Fatal(err)
+			}
+			if c.stopped {
+				if n := stored(t, file); n < accepted {
+					t.Errorf("%d events were accepted, %d are stored", accepted, n)
+				}
+				return
 			}
 			p.must(200, "GET", "/readyz", "")
 			accepted += post(p, 20)
