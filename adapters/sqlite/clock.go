@@ -90,6 +90,18 @@ func (c *clock) now() time.Time {
 	return c.told
 }
 
+// reader returns a function that gives times which were read from the file a monotonic reading, so that their age is told by what
+// has passed, whatever becomes of the wall clock.
+func (c *clock) reader() func(stored time.Time) time.Time {
+	told, base := c.now(), time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ahead == 0 {
+		told = base.Round(0) // so that the time stays what it is
+	}
+	return func(stored time.Time) time.Time { return base.Add(stored.Sub(told)) }
+}
+
 // clockKey is the key of the time that the clock told last, and clockSaves is how often that is stored, with whatever is
 // stored then.
 const (

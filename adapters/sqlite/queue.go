@@ -149,6 +149,7 @@ func (q *Queue) Window(ctx context.Context, l queue.Lane, after, until int64, li
 		return nil, explain(q.db.config.Path, err)
 	}
 	defer rows.Close()
+	since := q.db.clock.reader()
 	for rows.Next() {
 		var item queue.Item
 		var s storedEvent
@@ -158,6 +159,7 @@ func (q *Queue) Window(ctx context.Context, l queue.Lane, after, until int64, li
 		if bytes -= len(s.payload); bytes < 0 && len(out) > 0 {
 			break
 		}
+		item.At = since(item.At)
 		if item.Event, err = s.event(); err != nil {
 			return nil, damaged(q.db.config.Path, err)
 		}
