@@ -34,6 +34,7 @@ type clock struct {
 	at       time.Duration // mono of that
 	ahead    time.Duration // by how much the wall clock has jumped ahead of it; 0 if it has not
 	jumpedAt time.Duration // mono of that
+	base     time.Time     // a moment with the readings of both clocks, see reader
 }
 
 // newClock returns a clock that begins with the last time that is known, the zero time if none is, or with the wall clock if
@@ -44,7 +45,7 @@ func newClock(last time.Time, log zerolog.Logger) *clock {
 }
 
 func startClock(last time.Time, wall func() time.Time, mono func() time.Duration, log zerolog.Logger) *clock {
-	c := &clock{wall: wall, mono: mono, log: log, told: last, at: mono()}
+	c := &clock{wall: wall, mono: mono, log: log, told: last, at: mono(), base: time.Now()}
 	now := wall()
 	if last.IsZero() || now.Before(last) {
 		c.told = now
@@ -91,15 +92,19 @@ func (c *clock) now() time.Time {
 }
 
 // reader returns a function that gives times which were read from the file a monotonic reading, so that their age is told by what
-// has passed, whatever becomes of the wall clock.
+// has passed, whatever becomes of the wall clock. As long as the clocks agree it gives the same time the same reading.
 func (c *clock) reader() func(stored time.Time) time.Time {
-	told, base := c.now(), time.Now()
+	told, now := c.now(), time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ahead == 0 {
-		told = base.Round(0) // so that the time stays what it is
+	if c.ahead > 0 {
+		return func(stored time.Time) time.Time { return now.Add(stored.Sub(told)) }
 	}
-	return func(stored time.Time) time.Time { return base.Add(stored.Sub(told)) }
+	if apart := now.Round(0).Sub(c.base.Round(0)) - now.Sub(c.base); apart.Abs() > clockStep {
+		c.base = now
+	}
+	base := c.base
+	return func(stored time.Time) time.Time { return base.Add(stored.Sub(base.Round(0))) }
 }
 
 // clockKey is the key of the time that the clock told last, and clockSaves is how often that is stored, with whatever is
