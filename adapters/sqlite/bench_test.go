@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -149,4 +150,44 @@ func BenchmarkGroup(b *testing.B) {
 	cancel()
 	running.Wait()
 	b.ReportMetric(float64(total)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkPublishBesideReplays publishes from one caller while 50 clients replay all of a log of 20,000 events again and again,
+// each encoding what it is given.
+func BenchmarkPublishBesideReplays(b *testing.B) {
+	db := benchDB(b)
+	for from := 0; from < 20_000; from += 500 {
+		var batch []*message.Message
+		for n := from; n < from+500; n++ {
+			batch = append(batch, bus.Message(numbered("a", n)))
+		}
+		if err := db.Publisher().Publish(bus.Topic(bus.Shard("a", db.Shards())), batch...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	var replaying sync.WaitGroup
+	for range 50 {
+		replaying.Go(func() {
+			for ctx.Err() == nil {
+				_, _ = db.Replay(ctx, "a#0", "a", func(e *event.Event) error { _, err := json.Marshal(e.Data); return err })
+			}
+		})
+	}
+	var took []time.Duration
+	b.ResetTimer()
+	for range b.N {
+		begin := time.Now()
+		if err := emit(db, "other"); err != nil {
+			b.Error(err)
+			break
+		}
+		took = append(took, time.Since(begin))
+	}
+	b.StopTimer()
+	cancel()
+	replaying.Wait()
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
 }

@@ -18,6 +18,11 @@ type Config struct {
 	// MaxQueueBytes bounds the writes that wait for the disk; when it is reached, Publish waits until its context
 	// ends. Default 64 MiB.
 	MaxQueueBytes int64 `koanf:"max_queue_bytes" help:"bytes of writes that may wait for the disk; then producers wait"`
+	// ReserveBytes is disk space that is kept for writing down what was delivered, and for removing it, when the disk is
+	// full; at most a sixteenth of the disk is taken. 0 keeps none. Default 32 MiB.
+	ReserveBytes int64 `koanf:"reserve_bytes" help:"bytes of disk kept for the time when the disk is full, at most a sixteenth of it; 0 for none"`
+	// AcceptDamage goes on with a damaged file, after a copy of it was made. Default false.
+	AcceptDamage bool `koanf:"accept_damage" help:"go on with a damaged file and without what it has lost; a copy is made first"`
 	// Retention says how long events stay in the log.
 	Retention Retention `koanf:"retention"`
 }
@@ -33,7 +38,7 @@ type Retention struct {
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
-		Path: "data/evosink.db", Shards: 16, MaxEventBytes: 16 << 20, MaxQueueBytes: 64 << 20,
+		Path: "data/evosink.db", Shards: 16, MaxEventBytes: 16 << 20, MaxQueueBytes: 64 << 20, ReserveBytes: 32 << 20,
 		Retention: Retention{Age: 168 * time.Hour, Bytes: 1 << 30},
 	}
 }
@@ -50,6 +55,7 @@ func (c Config) Validate() error {
 	wrong(c.Shards < 1 || c.Shards > 1024, "shards must be between 1 and 1024, it is %d", c.Shards)
 	wrong(c.MaxEventBytes < 1024 || c.MaxEventBytes > 512<<20, "max_event_bytes must be between 1024 and 536870912 (512 MiB), it is %d", c.MaxEventBytes)
 	wrong(c.MaxQueueBytes < int64(c.MaxEventBytes), "max_queue_bytes must not be below max_event_bytes, it is %d", c.MaxQueueBytes)
+	wrong(c.ReserveBytes < 0, "reserve_bytes must not be below 0, it is %d", c.ReserveBytes)
 	wrong(c.Retention.Age < 0, "retention.age must not be below 0, it is %v", c.Retention.Age)
 	wrong(c.Retention.Bytes < 0, "retention.bytes must not be below 0, it is %d", c.Retention.Bytes)
 	return errors.Join(errs...)

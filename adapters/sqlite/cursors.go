@@ -96,7 +96,7 @@ func (c *cursors) store(readers []*tail.Reader) error {
 	if len(readers) == 0 {
 		return nil
 	}
-	err := c.writer.do(context.Background(), &write{apply: func(t *tx) error {
+	err := c.writer.do(context.Background(), &write{frees: true, apply: func(t *tx) error {
 		for _, r := range readers {
 			if err := saveCursor(t, r.Cursor()); err != nil {
 				return err
@@ -117,8 +117,9 @@ func (c *cursors) close(seen map[string]time.Time) {
 	close(c.stop)
 	<-c.done
 	_ = c.store(c.take()) // an error was logged by the writer; what is not stored is given to the group again
+	_ = c.writer.do(context.Background(), &write{frees: true, apply: func(t *tx) error { return t.saveClock() }})
 	if len(seen) > 0 {
-		_ = c.writer.do(context.Background(), &write{apply: func(t *tx) error {
+		_ = c.writer.do(context.Background(), &write{frees: true, apply: func(t *tx) error {
 			for group, at := range seen {
 				if _, err := t.exec("UPDATE cursors SET seen = max(seen, ?) WHERE name = ?", at.UnixMilli(), group); err != nil {
 					return err

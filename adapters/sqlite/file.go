@@ -14,11 +14,11 @@ import (
 	driver "modernc.org/sqlite"
 )
 
-// The pragmas of every connection, and of the two kinds. 4,000 pages of 4 KiB between checkpoints halve what is written
-// twice; the cache keeps the inner pages of the indexes.
+// The pragmas of every connection, and of the two kinds; the writer's wal_autocheckpoint is that of [reserve.walPages]. The cache keeps
+// the inner pages of the indexes.
 var (
 	pragmas       = []string{"busy_timeout(5000)", "synchronous(FULL)", "trusted_schema(OFF)"}
-	writerPragmas = []string{"wal_autocheckpoint(4000)", "journal_size_limit(67108864)", "cache_size(-8192)"}
+	writerPragmas = []string{"journal_size_limit(67108864)", "cache_size(-8192)"}
 	readerPragmas = []string{"query_only(ON)"}
 )
 
@@ -132,7 +132,7 @@ func inspect(ctx context.Context, c Config, conn *sql.Conn) error {
 	if mode != "wal" {
 		return fmt.Errorf("%s: SQLite refuses WAL there (mode %s); use a local disk, not a network one", c.Path, mode)
 	}
-	if err := checkSize(ctx, c.Path, conn); err != nil {
+	if err := checkSize(ctx, c.Path, conn); err != nil && !(c.AcceptDamage && errors.Is(err, ErrDamaged)) {
 		return err
 	}
 	if err := migrate(ctx, conn, v); err != nil {
@@ -172,7 +172,10 @@ func checkShards(ctx context.Context, c Config, conn *sql.Conn) error {
 	var shards int
 	err := conn.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'shards'").Scan(&shards)
 	if err != nil {
-		return damaged(c.Path, fmt.Errorf("its number of shards cannot be read: %w", err))
+		if errors.Is(err, sql.ErrNoRows) {
+			return damaged(c.Path, errors.New("it does not tell its number of shards"))
+		}
+		return explain(c.Path, err)
 	}
 	if shards != c.Shards {
 		return fmt.Errorf("%w: %s was made with %d and keeps them, the configuration says %d; set shards to %d, or begin a new file",

@@ -25,18 +25,18 @@ const selectEntries = "SELECT position, shard, id, metadata, payload FROM log WH
 // readEntries implements Read of [tail.Log].
 func (db *DB) readEntries(ctx context.Context, shard int, after int64) ([]tail.Entry, error) {
 	if shard == tail.All {
-		return db.query(ctx, selectEntries+" ORDER BY position LIMIT ?", after, pageEntries)
+		return db.query(ctx, pageBytes, selectEntries+" ORDER BY position LIMIT ?", after, pageEntries)
 	}
-	return db.query(ctx, selectEntries+" AND shard = ? ORDER BY position LIMIT ?", after, shard, pageEntries)
+	return db.query(ctx, pageBytes, selectEntries+" AND shard = ? ORDER BY position LIMIT ?", after, shard, pageEntries)
 }
 
-func (db *DB) query(ctx context.Context, query string, args ...any) (entries []tail.Entry, err error) {
+func (db *DB) query(ctx context.Context, limit int, query string, args ...any) (entries []tail.Entry, err error) {
 	rows, err := db.reading.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, db.readError(ctx, err)
 	}
 	defer rows.Close()
-	for bytes := 0; bytes < pageBytes && rows.Next(); {
+	for bytes := 0; bytes < limit && rows.Next(); {
 		e, err := scan(rows)
 		if err != nil {
 			return nil, db.readError(ctx, err)
@@ -81,19 +81,23 @@ func (db *DB) Replay(ctx context.Context, after, instance string, f func(*event.
 		return 0, err
 	}
 	for {
-		_, at := db.extent.read()
-		entries, err := db.page(ctx, end, instance)
+		var at head
+		var entries []tail.Entry
+		err := db.turns.take(ctx, func() (err error) {
+			_, at = db.extent.read()
+			entries, err = db.page(ctx, end, instance)
+			return err
+		}, func() error {
+			if oldest, _ := db.extent.read(); end < oldest.position-1 {
+				return sink.ErrExpired // retention has overtaken us
+			}
+			return visit(entries, f)
+		})
 		if err != nil {
 			return end, err
 		}
-		if oldest, _ := db.extent.read(); end < oldest.position-1 {
-			return end, sink.ErrExpired // retention has overtaken us
-		}
 		if len(entries) == 0 {
 			return max(end, at.position), nil
-		}
-		if err := visit(entries, f); err != nil {
-			return end, err
 		}
 		end = entries[len(entries)-1].Position
 	}
@@ -124,10 +128,10 @@ func (db *DB) find(ctx context.Context, id, instance string) (int64, error) {
 // an index that every event would pay for.
 func (db *DB) page(ctx context.Context, after int64, instance string) ([]tail.Entry, error) {
 	if instance == "" {
-		return db.readEntries(ctx, tail.All, after)
+		return db.query(ctx, replayBytes, selectEntries+" ORDER BY position LIMIT ?", after, pageEntries)
 	}
 	shard := bus.Shard(instance, db.Shards())
-	return db.query(ctx, selectEntries+" AND shard = ? AND instance = ? ORDER BY position LIMIT ?", after, shard, instance, pageEntries)
+	return db.query(ctx, replayBytes, selectEntries+" AND shard = ? AND instance = ? ORDER BY position LIMIT ?", after, shard, instance, pageEntries)
 }
 
 func visit(entries []tail.Entry, f func(*event.Event) error) error {

@@ -23,6 +23,7 @@ func (db *DB) Measures() []sink.Measure {
 		times,
 		counter("writes_total", "Changes in group commits.", now.Writes),
 		counter("failed_commits_total", "Group commits that failed.", now.Failures),
+		{Name: "commit_running_seconds", Help: "For how long the group commit under way has been running.", Value: now.CommitRunning.Seconds()},
 		{Name: "log_events", Help: "Events in the log.", Value: float64(now.Events)},
 		{Name: "log_bytes", Help: "Bytes of the events in the log.", Value: float64(now.Bytes)},
 	}

@@ -149,6 +149,7 @@ func (q *Queue) Window(ctx context.Context, l queue.Lane, after, until int64, li
 		return nil, explain(q.db.config.Path, err)
 	}
 	defer rows.Close()
+	since := q.db.clock.reader()
 	for rows.Next() {
 		var item queue.Item
 		var s storedEvent
@@ -158,6 +159,7 @@ func (q *Queue) Window(ctx context.Context, l queue.Lane, after, until int64, li
 		if bytes -= len(s.payload); bytes < 0 && len(out) > 0 {
 			break
 		}
+		item.At = since(item.At)
 		if item.Event, err = s.event(); err != nil {
 			return nil, damaged(q.db.config.Path, err)
 		}
@@ -245,7 +247,7 @@ func (q *Queue) Pauses(ctx context.Context) (out []queue.Pause, err error) {
 
 // PutPause implements [queue.Store].
 func (q *Queue) PutPause(ctx context.Context, p queue.Pause) error {
-	return q.write(ctx, &write{apply: func(t *tx) error {
+	return q.write(ctx, &write{frees: true, apply: func(t *tx) error {
 		_, err := t.exec(`INSERT INTO queue_pauses (sink, target, instance, reason, at) VALUES (?, ?, ?, ?, ?)
 			ON CONFLICT DO UPDATE SET reason = excluded.reason, at = excluded.at`,
 			p.Sink, string(p.Target), p.Instance, p.Reason, millis(p.At))
@@ -255,7 +257,7 @@ func (q *Queue) PutPause(ctx context.Context, p queue.Pause) error {
 
 // DeletePause implements [queue.Store].
 func (q *Queue) DeletePause(ctx context.Context, s queue.Selector) error {
-	return q.write(ctx, &write{apply: func(t *tx) error {
+	return q.write(ctx, &write{frees: true, apply: func(t *tx) error {
 		_, err := t.exec("DELETE FROM queue_pauses WHERE sink = ? AND target = ? AND instance = ?", s.Sink, string(s.Target), s.Instance)
 		return err
 	}})

@@ -148,7 +148,7 @@ func (q *Queue) revive(t *tx, id int64, at time.Time, changes *roster) (r queue.
 func (q *Queue) EraseLetters(ctx context.Context, f queue.LetterFilter, limit int) (int, error) {
 	where, args := condition(f)
 	var erased int64
-	err := q.write(ctx, &write{apply: func(t *tx) error {
+	err := q.write(ctx, &write{frees: true, apply: func(t *tx) error {
 		r, err := t.exec("DELETE FROM queue_letters WHERE id IN (SELECT id FROM queue_letters WHERE "+where+" ORDER BY id LIMIT ?)", append(args, limit)...)
 		if err != nil {
 			return err

@@ -16,7 +16,7 @@ func (q *Queue) Settle(ctx context.Context, outcomes []queue.Outcome) error {
 		}
 	}
 	return q.write(ctx, &write{
-		bytes: bytes,
+		bytes: bytes, frees: true,
 		apply: func(t *tx) error {
 			for _, o := range outcomes {
 				if err := q.settle(t, o); err != nil {
@@ -36,7 +36,7 @@ func (q *Queue) Settle(ctx context.Context, outcomes []queue.Outcome) error {
 }
 
 func (q *Queue) settle(t *tx, o queue.Outcome) error {
-	if o.Attempt != nil {
+	if o.Attempt != nil && !t.writer.low.Load() { // on a full disk the outcome is what matters
 		if err := logAttempt(t, o.Attempt); err != nil {
 			return err
 		}
@@ -61,9 +61,9 @@ func (q *Queue) settle(t *tx, o queue.Outcome) error {
 	return q.release(t, o.Seq)
 }
 
-// release removes an event that nothing waits for any more, if it need not be absorbed either.
+// release removes an event that nothing waits for any more, if it need not be absorbed either; on a full disk it is not.
 func (q *Queue) release(t *tx, seq int64) error {
-	if seq > q.swept {
+	if seq > q.swept && !t.writer.low.Load() {
 		return nil
 	}
 	_, err := t.exec("DELETE FROM queue_events WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM queue_deliveries WHERE seq = ?1)", seq)
@@ -99,6 +99,7 @@ func (q *Queue) Clear(ctx context.Context, c queue.Clearing) (int, error) {
 	}
 	var seqs []int64
 	err := q.write(ctx, &write{
+		frees: true,
 		apply: func(t *tx) error {
 			seqs = line.choose(c)
 			return q.clear(t, line.id, seqs, c.Reason)

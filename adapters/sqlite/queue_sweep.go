@@ -40,6 +40,7 @@ func (q *Queue) sweepEvents(ctx context.Context, end int64) (removed int64, err 
 		to := min(from+sweepBatch, end)
 		var n int64
 		err := q.write(ctx, &write{
+			frees: true,
 			apply: func(t *tx) error {
 				r, err := t.exec(`DELETE FROM queue_events WHERE seq > ? AND seq <= ?
 					AND NOT EXISTS (SELECT 1 FROM queue_deliveries d WHERE d.seq = queue_events.seq)`, from, to)
@@ -77,7 +78,7 @@ func (q *Queue) sweepOld(ctx context.Context, a aging) (removed int64, err error
 		if err != nil || n == 0 {
 			return removed, err
 		}
-		err = q.write(ctx, &write{apply: func(t *tx) error {
+		err = q.write(ctx, &write{frees: true, apply: func(t *tx) error {
 			_, err := t.exec("DELETE FROM "+a.table+" WHERE id <= ?", last)
 			return err
 		}})
@@ -99,7 +100,7 @@ func (q *Queue) old(ctx context.Context, a aging) (last, n int64, err error) {
 		return 0, 0, explain(q.db.config.Path, err)
 	}
 	defer rows.Close()
-	cutoff := time.Now().Add(-a.age).UnixMilli()
+	cutoff := q.db.clock.now().Add(-a.age).UnixMilli()
 	for rows.Next() {
 		var id, at, newest int64
 		if err := rows.Scan(&id, &at, &newest); err != nil {
@@ -176,6 +177,13 @@ func (p *past) end(r queue.Retention, now time.Time) int64 {
 		bytes -= m.bytes
 	}
 	return end
+}
+
+// newest returns the seq of the newest event.
+func (p *past) newest() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seq
 }
 
 func (p *past) start() int64 {

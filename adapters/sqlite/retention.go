@@ -55,7 +55,7 @@ type retention struct {
 
 func newRetention(db *DB, seen map[string]time.Time) *retention {
 	return &retention{
-		db: db, began: time.Now(), seen: seen,
+		db: db, began: db.clock.now(), seen: seen,
 		kicked: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 }
@@ -86,7 +86,7 @@ func (r *retention) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if err := r.pass(ctx, time.Now()); err != nil && ctx.Err() == nil {
+		if err := r.pass(ctx, r.db.clock.now()); err != nil && ctx.Err() == nil {
 			r.db.logger.Error().Err(err).Msg("old events could not be removed")
 		}
 		select {
@@ -147,6 +147,7 @@ func (r *retention) remove(ctx context.Context, oldest mark, at head, limit int6
 
 func (r *retention) removeBefore(ctx context.Context, next mark) error {
 	return r.db.writer.do(ctx, &write{
+		frees: true,
 		apply: func(t *tx) error {
 			_, err := t.exec("DELETE FROM log WHERE position < ?", next.position)
 			if err == nil {
@@ -247,7 +248,7 @@ func (r *retention) forget(ctx context.Context, name string, readers []*tail.Rea
 	delete(r.seen, name)
 	r.mu.Unlock()
 	r.db.logger.Warn().Str("group", name).Msg("nobody has used this group for long; its place in the log is forgotten")
-	return r.db.writer.do(ctx, &write{apply: func(t *tx) error {
+	return r.db.writer.do(ctx, &write{frees: true, apply: func(t *tx) error {
 		_, err := t.exec("DELETE FROM cursors WHERE name = ?", name)
 		return err
 	}})
@@ -263,7 +264,7 @@ func (r *retention) vacuum(ctx context.Context) error {
 		if free <= sparePages || free < total/4 {
 			return nil
 		}
-		err := r.db.writer.do(ctx, &write{apply: func(t *tx) error {
+		err := r.db.writer.do(ctx, &write{frees: true, apply: func(t *tx) error {
 			_, err := t.exec(fmt.Sprintf("PRAGMA incremental_vacuum(%d)", vacuumBatch))
 			return err
 		}})

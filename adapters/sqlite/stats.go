@@ -13,11 +13,12 @@ var CommitBounds = [...]time.Duration{
 
 // Stats is what the engine counted since [Open], and what the log holds now.
 type Stats struct {
-	Commits     uint64                        // group commits, with and without success
-	Writes      uint64                        // changes in them; Writes/Commits is the size of a batch
-	Failures    uint64                        // commits that failed
-	CommitTime  time.Duration                 // spent in all commits
-	CommitTimes [len(CommitBounds) + 1]uint64 // commits by how long they took, see CommitBounds
+	Commits       uint64                        // group commits, with and without success
+	Writes        uint64                        // changes in them; Writes/Commits is the size of a batch
+	Failures      uint64                        // commits that failed
+	CommitTime    time.Duration                 // spent in all commits
+	CommitRunning time.Duration                 // for how long the commit under way has been running; 0 if there is none
+	CommitTimes   [len(CommitBounds) + 1]uint64 // commits by how long they took, see CommitBounds
 
 	Published uint64    // events
 	Events    int64     // entries in the log
@@ -54,6 +55,7 @@ func (db *DB) Stats() Stats {
 	db.writer.stats.mu.Lock()
 	s := db.writer.stats.s
 	db.writer.stats.mu.Unlock()
+	s.CommitRunning = db.writer.busy()
 	db.extent.mu.Lock()
 	defer db.extent.mu.Unlock()
 	s.Published, s.Position = db.extent.published, db.extent.head.position

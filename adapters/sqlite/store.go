@@ -64,7 +64,7 @@ func (db *DB) PutInstance(ctx context.Context, in instances.Instance) (version i
 
 // DeleteInstance implements [instances.Store].
 func (db *DB) DeleteInstance(ctx context.Context, name string) error {
-	return db.writer.do(ctx, &write{apply: func(t *tx) error {
+	return db.writer.do(ctx, &write{frees: true, apply: func(t *tx) error {
 		_, err := t.exec("DELETE FROM instances WHERE name = ?", name)
 		if err == nil {
 			err = t.begin(name)
