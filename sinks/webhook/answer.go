@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -40,10 +41,17 @@ const (
 )
 
 // readHead reads what is kept of a body, and the rest if it is short, so that the connection can be used again. The
-// status is known by now: a body that does not come, or breaks off, changes nothing. abort ends the exchange.
-func readHead(res *http.Response, abort func()) []byte {
-	timer := time.AfterFunc(answerPatience, abort)
-	defer timer.Stop()
+// status is known by now: a body that does not come, or breaks off, changes nothing. It returns soon after ctx has ended.
+// Only closing the body ends every read of it: after 101 Switching Protocols the body is the bare connection, which the end
+// of the request's context does not close. Nothing is read of that.
+func readHead(ctx context.Context, res *http.Response) []byte {
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		_ = res.Body.Close()
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerPatience)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = res.Body.Close() })()
 	head := make([]byte, sink.MaxAnswerHead)
 	n, err := io.ReadFull(res.Body, head)
 	if err == nil {
@@ -51,6 +59,14 @@ func readHead(res *http.Response, abort func()) []byte {
 	}
 	_ = res.Body.Close()
 	return head[:n]
+}
+
+// aboutTheRequest are answers that say that this request is wrong in itself, whenever it is sent (RFC 9110, sections 15.5 and
+// 15.6; RFC 6585): the method, the length, the size of body, URL or header, the type of the body, the version of HTTP.
+var aboutTheRequest = []int{
+	http.StatusMethodNotAllowed, http.StatusLengthRequired, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong,
+	http.StatusUnsupportedMediaType, http.StatusRequestHeaderFieldsTooLarge,
+	http.StatusNotImplemented, http.StatusHTTPVersionNotSupported,
 }
 
 // judge turns an answer into the result of the delivery, as the table in the package comment says.
@@ -61,7 +77,9 @@ func (s *Sink) judge(a answer) error {
 		return nil
 	case a.status == http.StatusGone, slices.Contains(s.config.Retry.NonRetryable, a.status):
 		return sink.Permanent(err)
-	case a.status == http.StatusTooManyRequests, a.status == http.StatusServiceUnavailable:
+	case slices.Contains(aboutTheRequest, a.status) && (a.status != http.StatusRequestEntityTooLarge || a.header.Get("Retry-After") == ""):
+		return sink.Permanent(err)
+	case a.status == http.StatusTooManyRequests, a.status == http.StatusServiceUnavailable, a.status == http.StatusRequestEntityTooLarge:
 		if wait, ok := retryAfter(a.header.Get("Retry-After"), s.now()); ok {
 			return sink.RetryAfter(err, wait)
 		}
@@ -123,5 +141,5 @@ func (a answer) redirect(from *url.URL, hops int) (*url.URL, error) {
 	if to.User == nil {
 		to.User = from.User
 	}
-	return to, nil
+	return strict(to), nil
 }

@@ -44,7 +44,7 @@ func TestTheGuardLooksAtTheAddressThatIsDialled(t *testing.T) {
 	names := resolver(map[string]string{"rebind.test.": "127.0.0.1", "mapped.test.": "::ffff:127.0.0.1"})
 	for _, host := range []string{"127.0.0.1", "[::ffff:127.0.0.1]", "rebind.test", "mapped.test", "[::1]", "0.0.0.0"} {
 		s := open(t, func(c *webhook.Config) {
-			c.Guard.DenyPrivate = true
+			c.Guard.DenyPrivate = webhook.On
 			c.SetResolver(names)
 		})
 		err := s.Deliver(t.Context(), delivery("instance", settingsFor("http://"+host+":"+port+"/", "")))
@@ -57,7 +57,7 @@ func TestTheGuardLooksAtTheAddressThatIsDialled(t *testing.T) {
 		t.Fatal("a request got by the guard")
 	}
 	s := open(t, func(c *webhook.Config) {
-		c.Guard = webhook.Guard{DenyPrivate: true, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+		c.Guard = webhook.Guard{DenyPrivate: webhook.On, Allow: webhook.Allow("127.0.0.0/8")}
 		c.SetResolver(names)
 	})
 	if err := s.Deliver(t.Context(), delivery("instance", settingsFor("http://rebind.test:"+port, ""))); err != nil {
@@ -68,7 +68,7 @@ func TestTheGuardLooksAtTheAddressThatIsDialled(t *testing.T) {
 func TestTheGlobalWebhookIsNotGuarded(t *testing.T) {
 	r := newReceiver(t, nil)
 	s := open(t, func(c *webhook.Config) {
-		c.Guard.DenyPrivate, c.GlobalEnabled, c.URL = true, true, r.URL
+		c.Guard.DenyPrivate, c.GlobalEnabled, c.URL = webhook.On, true, r.URL
 		c.Events = map[string]bool{"ALL": true}
 	})
 	if err := s.Deliver(t.Context(), delivery("global", nil)); err != nil {

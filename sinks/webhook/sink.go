@@ -67,7 +67,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
@@ -82,6 +81,7 @@ var Spec = sink.Spec[Config]{
 	Enabled:  func(c *Config) bool { return c.Enabled },
 	Rule:     func(c *Config) sink.Rule { return c.rule() },
 	Settings: &sink.Settings{Schema: schema, Normalize: normalize, Created: created},
+	Permit:   permit,
 	New: func(c Config, h sink.Host) (sink.Sink, error) {
 		s, err := New(c, h)
 		if err != nil {
@@ -109,8 +109,8 @@ type Sink struct {
 	events   event.Filter // which
 	errors   *hook        // nil when off
 	settings cache
-	own      *http.Transport // to addresses of the operator
-	theirs   *http.Transport // to those of instances, guarded if configured
+	own      *pool // to addresses of the operator
+	theirs   *pool // to those of instances, guarded if configured
 
 	life    context.Context // ends with the sink, and deliveries with it; each has a context of its own
 	end     context.CancelFunc
@@ -141,25 +141,25 @@ func New(c Config, h sink.Host) (*Sink, error) {
 
 func (s *Sink) addHooks() (err error) {
 	if s.config.GlobalEnabled {
-		if s.global, err = newHook(s.config.global()); err != nil {
+		if s.global, err = operatorsHook(s.config.global()); err != nil {
 			return err
 		}
 	}
 	if s.config.Errors {
-		s.errors, err = newHook(s.config.errorHook())
+		s.errors, err = operatorsHook(s.config.errorHook())
 	}
 	return err
 }
 
-func (s *Sink) addTransports() (err error) {
-	if s.own, err = newTransport(s.config, false); err != nil {
+func (s *Sink) addTransports() error {
+	operators, err := newTransport(s.config)
+	if err != nil {
 		return err
 	}
-	s.theirs = s.own
-	if s.config.Guard.DenyPrivate {
-		s.theirs, err = newTransport(s.config, true)
-	}
-	return err
+	now := func() time.Time { return s.now() }
+	s.own = &pool{template: operators, age: s.config.ConnectionAge, now: now}
+	s.theirs = &pool{template: forTenants(operators, s.config), age: s.config.ConnectionAge, now: now}
+	return nil
 }
 
 // Start implements [sink.Sink]. There is nothing to connect to before the first delivery.
@@ -188,10 +188,12 @@ func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
 	if err != nil {
 		return sink.Permanent(err)
 	}
-	transport := s.theirs
+	connections := s.theirs
 	if h == s.global || h == s.errors {
-		transport = s.own
+		connections = s.own
 	}
+	transport, done := connections.take()
+	defer done()
 	return s.attempt(ctx, transport, r)
 }
 
@@ -261,7 +263,7 @@ func (s *Sink) Close(ctx context.Context) error {
 	}
 	s.end()
 	<-idle
-	s.own.CloseIdleConnections()
-	s.theirs.CloseIdleConnections()
+	s.own.close()
+	s.theirs.close()
 	return nil
 }
