@@ -29,3 +29,6 @@ func (s *Sink) SetClock(at time.Time) { s.now = func() time.Time { return at } }
 
 // SetResolver makes names mean what a test wants them to mean.
 func (c *Config) SetResolver(r *net.Resolver) { c.resolver = r }
+
+// Cached is how many settings are kept ready.
+func (s *Sink) Cached() int { return len(s.settings.known) }

@@ -23,7 +23,7 @@ type hook struct {
 	byEvents bool
 	base64   bool
 	keys     [][]byte
-	filters  *filters
+	filters  *filter
 	order    Order
 	format   Format
 	gzip     bool
@@ -45,7 +45,7 @@ func newHook(w webhook) (*hook, error) {
 func operatorsHook(w webhook) (*hook, error) {
 	h := &hook{
 		name: w.Name, enabled: w.Enabled, raw: w.URL, events: event.NewFilter(w.Events...),
-		byEvents: w.ByEvents, base64: w.Base64, filters: w.Filters, order: w.Order, format: w.Format, gzip: w.Gzip,
+		byEvents: w.ByEvents, base64: w.Base64, filters: w.Filters.compile(), order: w.Order, format: w.Format, gzip: w.Gzip,
 	}
 	var errs []error
 	note := func(key string, err error) {

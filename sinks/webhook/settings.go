@@ -98,6 +98,13 @@ func (s *stored) check() error {
 	if s.URL != "" || s.Enabled && len(s.Webhooks) == 0 {
 		errs = append(errs, s.single().check())
 	}
+	chats := s.Filters.size()
+	for _, w := range s.Webhooks {
+		chats += w.Filters.size()
+	}
+	if chats > maxAllChats {
+		errs = append(errs, fmt.Errorf("filters.chats: the lists have %d entries in all, at most %d are allowed", chats, maxAllChats))
+	}
 	names := map[string]bool{}
 	for i, w := range s.Webhooks {
 		err := w.check()
