@@ -15,8 +15,9 @@ import (
 // Mask stands for a secret in settings that are shown. In settings that are set it stands for the stored secret.
 const Mask = "***"
 
-// HideSecrets returns stored settings with [Mask] in place of every value that a decoded JSON schema marks as writeOnly. Everything
-// else keeps its bytes and its order. What cannot be read gives an error, and must not be shown.
+// HideSecrets returns stored settings with [Mask] in place of every value that a decoded JSON schema marks as
+// writeOnly. Everything else keeps its value and its place. What cannot be read gives an error, and must not be
+// shown.
 func HideSecrets(schema any, stored json.RawMessage) (json.RawMessage, error) {
 	place := rootPlace(schema)
 	if len(stored) == 0 || len(place.schemas) == 0 {
@@ -29,11 +30,12 @@ func HideSecrets(schema any, stored json.RawMessage) (json.RawMessage, error) {
 	return out, nil
 }
 
-// RestoreSecrets puts the stored secrets back into a block as a client sends it, decoded, before the schema checks it: where it
-// has [Mask] at a place that the schema marks as writeOnly, and where it lacks a writeOnly key at its top level.
+// RestoreSecrets puts the stored secrets back into a block as a client sends it, decoded, before the schema checks
+// it: where it has [Mask] at a place that the schema marks as writeOnly, and where it lacks a writeOnly key at its
+// top level.
 //
-// Elements of a list are found by their "name" or "id". In a list of secrets, the first mask is the first stored secret, and so
-// on. The error names each mask that stands for nothing, one a line.
+// Elements of a list are found by their "name" or "id". In a list of secrets, the first mask is the first stored
+// secret, and so on. The error names each mask that stands for nothing, one a line.
 func RestoreSecrets(schema, block any, stored json.RawMessage) error {
 	place := rootPlace(schema)
 	if len(place.schemas) == 0 {
@@ -121,7 +123,8 @@ func nameOf(element any) string {
 	return ""
 }
 
-// A place is what the schema says about a value: every subschema that may apply to it. No schema says nothing about it.
+// A place is what the schema says about a value: every subschema that may apply to it. No schema says nothing about
+// it.
 type place struct {
 	root    any
 	schemas []map[string]any
@@ -137,8 +140,8 @@ func rootPlace(schema any) place {
 	return p
 }
 
-// add notes a subschema and those that it refers to or combines, each once: references may form a circle. Whether a condition
-// holds does not matter: a value that may be a secret is one.
+// add notes a subschema and those that it refers to or combines, each once: references may form a circle. Whether a
+// condition holds does not matter: a value that may be a secret is one.
 func (p *place) add(schema any) {
 	s, ok := schema.(map[string]any)
 	same := func(other map[string]any) bool {

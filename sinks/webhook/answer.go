@@ -20,8 +20,8 @@ type answer struct {
 	header http.Header
 }
 
-// answered is the error of a receiver that answered, but not with 2xx. It holds no part of the body, which may repeat what was
-// sent; that is reported to the queue, see [sink.Report].
+// answered is the error of a receiver that answered, but not with 2xx. It holds no part of the body, which may repeat
+// what was sent; that is reported to the queue, see [sink.Report].
 type answered struct {
 	status int
 	reason string // what is wrong with a redirect, else ""
@@ -41,9 +41,9 @@ const (
 )
 
 // readHead reads what is kept of a body, and the rest if it is short, so that the connection can be used again. The
-// status is known by now: a body that does not come, or breaks off, changes nothing. It returns soon after ctx has ended.
-// Only closing the body ends every read of it: after 101 Switching Protocols the body is the bare connection, which the end
-// of the request's context does not close. Nothing is read of that.
+// status is known by now: a body that does not come, or breaks off, changes nothing. It returns soon after ctx has
+// ended. Only closing the body ends every read of it: after 101 Switching Protocols the body is the bare connection,
+// which the end of the request's context does not close. Nothing is read of that.
 func readHead(ctx context.Context, res *http.Response) []byte {
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		_ = res.Body.Close()
@@ -61,8 +61,9 @@ func readHead(ctx context.Context, res *http.Response) []byte {
 	return head[:n]
 }
 
-// aboutTheRequest are answers that say that this request is wrong in itself, whenever it is sent (RFC 9110, sections 15.5 and
-// 15.6; RFC 6585): the method, the length, the size of body, URL or header, the type of the body, the version of HTTP.
+// aboutTheRequest are answers that say that this request is wrong in itself, whenever it is sent (RFC 9110, sections
+// 15.5 and 15.6; RFC 6585): the method, the length, the size of body, URL or header, the type of the body, the
+// version of HTTP.
 var aboutTheRequest = []int{
 	http.StatusMethodNotAllowed, http.StatusLengthRequired, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong,
 	http.StatusUnsupportedMediaType, http.StatusRequestHeaderFieldsTooLarge,
@@ -116,8 +117,9 @@ func retryAfter(value string, now time.Time) (time.Duration, bool) {
 // maxHops bounds the redirects that one attempt follows.
 const maxHops = 3
 
-// redirect returns where an answer sends the request, nil if it is no redirect. 307 and 308 keep method and body, and are
-// followed within the receiver; all others would turn the POST into a GET, which loses the event (evolution.md 3.2).
+// redirect returns where an answer sends the request, nil if it is no redirect. 307 and 308 keep method and body, and
+// are followed within the receiver; all others would turn the POST into a GET, which loses the event (evolution.md
+// 3.2).
 func (a answer) redirect(from *url.URL, hops int) (*url.URL, error) {
 	if a.status/100 != 3 {
 		return nil, nil

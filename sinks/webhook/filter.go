@@ -17,12 +17,12 @@ const (
 	maxAllChats = 10_000    // entries of all the lists of an instance
 )
 
-// filters let a webhook leave out events by what they are about. An event that is about no chat (connection.update) passes
-// all of them. An event whose data is a list passes when one of its elements does; it is never cut.
+// filters let a webhook leave out events by what they are about. An event that is about no chat (connection.update)
+// passes all of them. An event whose data is a list passes when one of its elements does; it is never cut.
 //
-// Filters are asked while the events of many instances wait, so what they may cost is bounded: they look at the first 256 KiB of
-// an event's data, and at the first 500 elements of a list. A list that goes on behind that passes. An event that names
-// its chat only behind that is about no chat.
+// Filters are asked while the events of many instances wait, so what they may cost is bounded: they look at the first
+// 256 KiB of an event's data, and at the first 500 elements of a list. A list that goes on behind that passes. An
+// event that names its chat only behind that is about no chat.
 type filters struct {
 	FromMe          choice `json:"fromMe,omitzero"`          // sent by the instance itself
 	Group           choice `json:"group,omitzero"`           // in a group
@@ -86,8 +86,8 @@ func (f *filters) size() int {
 	return len(f.Chats.Allow) + len(f.Chats.Deny)
 }
 
-// A filter is filters ready to be asked: what asking costs does not depend on the length of their lists. It is immutable;
-// nil lets everything pass.
+// A filter is filters ready to be asked: what asking costs does not depend on the length of their lists. It is
+// immutable; nil lets everything pass.
 type filter struct {
 	fromMe, group, status choice
 	allow, deny           map[string]struct{} // allow: nil means all

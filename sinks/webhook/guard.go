@@ -41,8 +41,8 @@ func (s Switch) MarshalText() ([]byte, error) {
 	return []byte([]string{"auto", "true", "false"}[min(s, Off)]), nil
 }
 
-// An Exception is a host or a network that the guard lets webhooks of instances reach, on one port or on all. Read it with
-// UnmarshalText.
+// An Exception is a host or a network that the guard lets webhooks of instances reach, on one port or on all. Read it
+// with UnmarshalText.
 type Exception struct {
 	host    string // lower-case; "" for a network
 	network netip.Prefix
@@ -106,7 +106,8 @@ func (e Exception) MarshalText() ([]byte, error) {
 	return []byte(name + ":" + strconv.Itoa(int(e.port))), nil
 }
 
-// notPublic are the networks that the guard refuses. Of IPv6, only what is in internet is looked at here: all else is refused.
+// notPublic are the networks that the guard refuses. Of IPv6, only what is in internet is looked at here: all else is
+// refused.
 var notPublic = prefixes(
 	"0.0.0.0/8",        // this network
 	"10.0.0.0/8",       // private
@@ -206,8 +207,8 @@ func public(a netip.Addr) bool {
 	return internet.Contains(a) || translated.Contains(a)
 }
 
-// carriedBy returns the IPv4 addresses that the ways of carrying IPv4 in IPv6 read out of a. Those of IPv4-compatible (::a.b.c.d)
-// and IPv4-translated (::ffff:0:a.b.c.d) addresses do not matter: none of these is in internet.
+// carriedBy returns the IPv4 addresses that the ways of carrying IPv4 in IPv6 read out of a. Those of IPv4-compatible
+// (::a.b.c.d) and IPv4-translated (::ffff:0:a.b.c.d) addresses do not matter: none of these is in internet.
 func carriedBy(a netip.Addr) (out []netip.Addr) {
 	b := a.As16()
 	at := func(i int) { out = append(out, netip.AddrFrom4([4]byte(b[i:i+4]))) }

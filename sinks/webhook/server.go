@@ -29,9 +29,9 @@ func (s Server) local() bool {
 // inlets are the first segments of the paths under which the server takes events.
 var inlets = []string{"", "events", "ingest"}
 
-// takes reports whether an event that is posted to u comes back to this server as a new one: u names its listener by an address
-// of this machine or by a name that needs no look-up, or it names one of the routes for events below the public address. Other paths
-// below that may belong to another service behind the same proxy.
+// takes reports whether an event that is posted to u comes back to this server as a new one: u names its listener by
+// an address of this machine or by a name that needs no look-up, or it names one of the routes for events below the
+// public address. Other paths below that may belong to another service behind the same proxy.
 func (s Server) takes(u *url.URL) bool {
 	if s.isListener(u, nil) {
 		return true
@@ -49,8 +49,8 @@ func (s Server) takes(u *url.URL) bool {
 	return below && slices.Contains(inlets, inlet)
 }
 
-// isListener reports whether u names the listener by its port and an address that it hears. found are the addresses of
-// u's host, as far as they are known.
+// isListener reports whether u names the listener by its port and an address that it hears. found are the addresses
+// of u's host, as far as they are known.
 func (s Server) isListener(u *url.URL, found []netip.Addr) bool {
 	if s.Port == 0 || portOf(u) != strconv.Itoa(s.Port) {
 		return false
@@ -90,8 +90,8 @@ func (s Server) hears(a netip.Addr) bool {
 // lookUpPatience bounds the look-up of a name in the configuration.
 const lookUpPatience = 2 * time.Second
 
-// loop reports that the operator's target u is this server. A name on the listener's port is looked up: in a network of
-// containers, nothing else tells that it means this one. A name that cannot be looked up now is no error.
+// loop reports that the operator's target u is this server. A name on the listener's port is looked up: in a network
+// of containers, nothing else tells that it means this one. A name that cannot be looked up now is no error.
 func (c *Config) loop(u *url.URL, variable string) error {
 	takes := c.Server.takes(u)
 	if !takes && c.Server.Port != 0 && portOf(u) == strconv.Itoa(c.Server.Port) {

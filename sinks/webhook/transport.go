@@ -41,9 +41,9 @@ func (c *Config) dialer() *net.Dialer {
 	return &net.Dialer{Timeout: c.ConnectTimeout, Resolver: c.resolver}
 }
 
-// forTenants returns a copy of a transport for the targets that instances choose: it shows no certificate, because that says who
-// the operator is, and it is guarded if configured so. Behind the guard it uses no proxy: the proxy's address would be all
-// that is dialled here.
+// forTenants returns a copy of a transport for the targets that instances choose: it shows no certificate, because
+// that says who the operator is, and it is guarded if configured so. Behind the guard it uses no proxy: the proxy's
+// address would be all that is dialled here.
 func forTenants(operators *http.Transport, c Config) *http.Transport {
 	t := operators.Clone()
 	t.TLSClientConfig.Certificates = nil
@@ -54,9 +54,9 @@ func forTenants(operators *http.Transport, c Config) *http.Transport {
 	return t
 }
 
-// A pool hands out a transport, and a new one when the last is age old, so that a receiver whose name has moved in DNS is followed
-// under steady traffic too, which never lets a connection become idle for long. Connections of the old transport are closed
-// as their requests end; no request is cut. Any number of goroutines may use it at once.
+// A pool hands out a transport, and a new one when the last is age old, so that a receiver whose name has moved in
+// DNS is followed under steady traffic too, which never lets a connection become idle for long. Connections of the
+// old transport are closed as their requests end; no request is cut. Any number of goroutines may use it at once.
 type pool struct {
 	template *http.Transport // copied, never used
 	age      time.Duration
@@ -103,8 +103,8 @@ func (p *pool) close() {
 	p.replace()
 }
 
-// replace ends the current generation. Its idle connections end now, the others with their last use: one that is dialled
-// for nobody any more ends too, because a transport that was told to close keeps none until it is used again.
+// replace ends the current generation. Its idle connections end now, the others with their last use: one that is
+// dialled for nobody any more ends too, because a transport that was told to close keeps none until it is used again.
 func (p *pool) replace() {
 	if p.current == nil {
 		return
@@ -152,8 +152,8 @@ func authorities(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// dial returns a dialer that refuses what the guard refuses. It looks at every address that is about to be dialled, after name
-// look-up: a name that meant something else when it was looked at before does not get by.
+// dial returns a dialer that refuses what the guard refuses. It looks at every address that is about to be dialled,
+// after name look-up: a name that meant something else when it was looked at before does not get by.
 func (g Guard) dial(plain *net.Dialer) func(ctx context.Context, network, address string) (net.Conn, error) {
 	guarded := *plain
 	guarded.ControlContext = g.control
