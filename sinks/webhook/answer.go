@@ -1,9 +1,7 @@
 package webhook
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -32,33 +30,6 @@ func (e answered) Error() string { return "the receiver answered " + statusText(
 // statusText is "404 Not Found", or the number alone.
 func statusText(code int) string {
 	return strings.TrimSpace(strconv.Itoa(code) + " " + http.StatusText(code))
-}
-
-// Limits of what is read of an answer. A body that goes on longer costs its connection, nothing else.
-const (
-	maxAnswerBytes = 64 << 10
-	answerPatience = 2 * time.Second
-)
-
-// readHead reads what is kept of a body, and the rest if it is short, so that the connection can be used again. The
-// status is known by now: a body that does not come, or breaks off, changes nothing. It returns soon after ctx has
-// ended. Only closing the body ends every read of it: after 101 Switching Protocols the body is the bare connection,
-// which the end of the request's context does not close. Nothing is read of that.
-func readHead(ctx context.Context, res *http.Response) []byte {
-	if res.StatusCode == http.StatusSwitchingProtocols {
-		_ = res.Body.Close()
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, answerPatience)
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { _ = res.Body.Close() })()
-	head := make([]byte, sink.MaxAnswerHead)
-	n, err := io.ReadFull(res.Body, head)
-	if err == nil {
-		_, _ = io.CopyN(io.Discard, res.Body, maxAnswerBytes-sink.MaxAnswerHead)
-	}
-	_ = res.Body.Close()
-	return head[:n]
 }
 
 // aboutTheRequest are answers that say that this request is wrong in itself, whenever it is sent (RFC 9110, sections

@@ -53,7 +53,7 @@ func exchange(ctx context.Context, t *http.Transport, r *request, to *url.URL) (
 	if err != nil {
 		return answer{}, failure(ctx, err, to.Host, connected.Load())
 	}
-	sink.Report(ctx, sink.Answer{Status: statusText(res.StatusCode), Head: readHead(ctx, res)})
+	sink.Report(ctx, sink.Answer{Status: statusText(res.StatusCode), Head: sink.ReadHead(ctx, res)})
 	return answer{res.StatusCode, res.Header}, nil
 }
 

@@ -56,7 +56,7 @@ func (r Retry) validate() error {
 func (r Retry) policy(timeout time.Duration) sink.Policy {
 	p := sink.DefaultPolicy()
 	p.Jitter, p.MaxAge = r.Jitter, r.MaxAge
-	p.Timeout = timeout + answerPatience + time.Second // the sink's own words about a timeout say more than the queue's
+	p.Timeout = timeout + sink.AnswerPatience + time.Second // the sink's own words about a timeout say more than the queue's
 	if r.MaxAttempts > 0 {
 		p.Attempts = r.MaxAttempts
 	}
