@@ -54,14 +54,13 @@ const AnswerPatience = 2 * time.Second
 const maxAnswerBytes = 64 << 10
 
 // ReadHead reads the first [MaxAnswerHead] bytes of an answer's body, and the rest if it is short, so that the connection
-// can be used again, and closes it. The status is known by then: a body that does not come, breaks off or never ends changes
+// can be used again; the caller closes it. The status is known by then: a body that does not come, breaks off or never ends changes
 // nothing. It returns after [AnswerPatience] at the latest, and soon after ctx has ended.
 //
 // Only closing the body ends every read of it: after 101 Switching Protocols the body is the bare connection, which the end
 // of the request's context does not close. Nothing is read of that.
 func ReadHead(ctx context.Context, res *http.Response) []byte {
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		_ = res.Body.Close()
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, AnswerPatience)
@@ -72,6 +71,5 @@ func ReadHead(ctx context.Context, res *http.Response) []byte {
 	if err == nil {
 		_, _ = io.CopyN(io.Discard, res.Body, maxAnswerBytes-MaxAnswerHead)
 	}
-	_ = res.Body.Close()
 	return head[:n]
 }

@@ -31,6 +31,7 @@ func (s *Sink) post(ctx context.Context, a app, endpoint string, body []byte) er
 		return failure(ctx, host, err)
 	}
 	head := sink.ReadHead(ctx, res)
+	_ = res.Body.Close()
 	status := strings.TrimSpace(strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode))
 	sink.Report(ctx, sink.Answer{Status: status, Head: head})
 	return judge(a, res, fmt.Errorf("%s answered %s", host, status))

@@ -38,27 +38,20 @@ func signingKey(secret string) ([]byte, error) {
 		}
 	}
 	const prefix = "whsec_"
-	if !strings.Contains(strings.ToLower(secret), prefix) {
-		if text != secret {
-			return nil, errors.New(`begins with "v1," and must go on with whsec_ and base64`)
-		}
+	switch at := strings.Index(strings.ToLower(secret), prefix); {
+	case at < 0 && text != secret:
+		return nil, errors.New(`begins with "v1," and must go on with whsec_ and base64`)
+	case at < 0:
 		return []byte(secret), nil
-	}
-	var key []byte
-	err := errNoPrefix
-	if len(text) > len(prefix) && strings.EqualFold(text[:len(prefix)], prefix) {
-		key, err = base64.StdEncoding.DecodeString(text[len(prefix):])
-	}
-	switch {
-	case err == errNoPrefix:
+	case at != len(secret)-len(text):
 		return nil, errors.New("holds whsec_, but does not begin with it: give one secret, without anything around it")
-	case err != nil || len(key) < 24 || len(key) > 64:
+	}
+	key, err := base64.StdEncoding.DecodeString(text[len(prefix):])
+	if err != nil || len(key) < 24 || len(key) > 64 {
 		return nil, errors.New("begins with whsec_ and must go on with 24 to 64 bytes in base64")
 	}
 	return key, nil
 }
-
-var errNoPrefix = errors.New("no prefix")
 
 // idEscaper keeps the dot, which separates what is signed, out of ids that producers chose.
 var idEscaper = strings.NewReplacer("%", "%25", ".", "%2E")
