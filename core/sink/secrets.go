@@ -32,7 +32,7 @@ func HideSecrets(schema any, stored json.RawMessage) (json.RawMessage, error) {
 
 // RestoreSecrets puts the stored secrets back into a block as a client sends it, decoded, before the schema checks
 // it: where it has [Mask] at a place that the schema marks as writeOnly, and where it lacks a writeOnly key at its
-// top level.
+// top level. null there removes what is stored: the key is taken out of the block.
 //
 // Elements of a list are found by their "name" or "id". In a list of secrets, the first mask is the first stored
 // secret, and so on. The error names each mask that stands for nothing, one a line.
@@ -48,7 +48,11 @@ func RestoreSecrets(schema, block any, stored json.RawMessage) error {
 	if keys, ok := block.(map[string]any); ok {
 		was, _ := old.(map[string]any)
 		for key, value := range was {
-			if _, given := keys[key]; !given && place.property(key).secret() {
+			switch now, given := keys[key]; {
+			case given && now != nil || !place.property(key).secret():
+			case given:
+				delete(keys, key)
+			default:
 				keys[key] = value
 			}
 		}

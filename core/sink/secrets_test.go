@@ -66,16 +66,16 @@ func TestMasksStandForWhatIsStored(t *testing.T) {
 	const stored = `{"plain":"***","secret":"S","secrets":["A","B"],"whole":{"n":12345678901234567890},"map":{"x-a":"X"},` +
 		`"list":[{"name":"a","secret":"LA"},{"name":"b","secret":"LB"}]}`
 	for block, want := range map[string]string{
-		`{"secret":"***","whole":"***"}`:                              `{"secret":"S","whole":{"n":12345678901234567890}}`,
-		`{}`:                                                          `{"secret":"S","whole":{"n":12345678901234567890}}`,
-		`{"secret":"new","whole":null}`:                               `{"secret":"new","whole":null}`,
-		`{"secret":"","whole":1,"plain":"***"}`:                       `{"plain":"***","secret":"","whole":1}`,
-		`{"secret":1,"whole":1,"secrets":["***","***"]}`:              `{"secret":1,"secrets":["A","B"],"whole":1}`,
-		`{"secret":1,"whole":1,"secrets":["new","***"]}`:              `{"secret":1,"secrets":["new","A"],"whole":1}`,
-		`{"secret":1,"whole":1,"secrets":[]}`:                         `{"secret":1,"secrets":[],"whole":1}`,
-		`{"secret":1,"whole":1,"map":{"x-a":"***"}}`:                  `{"map":{"x-a":"X"},"secret":1,"whole":1}`,
-		`{"secret":1,"whole":1,"list":[{"name":"b","secret":"***"}]}`: `{"list":[{"name":"b","secret":"LB"}],"secret":1,"whole":1}`,
-		`{"secret":1,"whole":1,"list":[{"secret":"***"}]}`:            `list.0.secret is "***"`,
+		`{"secret":"***","whole":"***"}`: `{"secret":"S","whole":{"n":12345678901234567890}}`,
+		`{}`:                             `{"secret":"S","whole":{"n":12345678901234567890}}`,
+		`{"secret":"new","whole":null,"any":null}`:                                                  `{"any":null,"secret":"new"}`,
+		`{"secret":"","whole":1,"plain":"***"}`:                                                     `{"plain":"***","secret":"","whole":1}`,
+		`{"secret":1,"whole":1,"secrets":["***","***"]}`:                                            `{"secret":1,"secrets":["A","B"],"whole":1}`,
+		`{"secret":1,"whole":1,"secrets":["new","***"]}`:                                            `{"secret":1,"secrets":["new","A"],"whole":1}`,
+		`{"secret":1,"whole":1,"secrets":[]}`:                                                       `{"secret":1,"secrets":[],"whole":1}`,
+		`{"secret":1,"whole":1,"map":{"x-a":"***"}}`:                                                `{"map":{"x-a":"X"},"secret":1,"whole":1}`,
+		`{"secret":1,"whole":1,"list":[{"name":"b","secret":"***"}]}`:                               `{"list":[{"name":"b","secret":"LB"}],"secret":1,"whole":1}`,
+		`{"secret":1,"whole":1,"list":[{"secret":"***"}]}`:                                          `list.0.secret is "***"`,
 		`{"secret":1,"whole":1,"list":[{"name":"c","secret":"***"}],"secrets":["***","***","***"]}`: `list.0.secret is "***"`,
 		`{"secret":1,"whole":1,"map":{"x-b":"***"}}`:                                                `map.x-b is "***"`,
 	} {

@@ -10,9 +10,11 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/evosink/evosink/config"
 	"github.com/evosink/evosink/core/sink"
 	"github.com/evosink/evosink/sinks/webhook"
 )
@@ -233,6 +235,15 @@ func TestTheSwitchOfTheGuardInEveryWay(t *testing.T) {
 		if c, _, err := load(t, "WEBHOOK_DENY_PRIVATE="+text, "WEBHOOK_ALLOW_ADDRESSES=n8n:5678, 10.1.0.0/16"); err != nil || c.Guard.DenyPrivate != want || len(c.Guard.Allow) != 2 {
 			t.Errorf("%s: %+v, %v", text, c.Guard, err)
 		}
+	}
+	dir, c := t.TempDir(), webhook.Defaults()
+	file := "sinks:\n  webhook:\n    guard:\n      deny_private: true\n      allow: [n8n, '10.1.0.0/16:80']\n"
+	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sections := []config.Section{{Path: "sinks.webhook", Into: &c}}
+	if _, err := config.Load(config.Options{Sections: sections, Dir: dir}); err != nil || c.Guard.DenyPrivate != webhook.On || len(c.Guard.Allow) != 2 {
+		t.Errorf("from a file: %+v, %v", c.Guard, err)
 	}
 	for _, env := range []string{"WEBHOOK_DENY_PRIVATE=perhaps", "WEBHOOK_ALLOW_ADDRESSES=http://n8n"} {
 		if _, _, err := load(t, env); err == nil {
