@@ -179,8 +179,8 @@ func (s *settings) shown(stored json.RawMessage) json.RawMessage {
 	return value
 }
 
-// row is settings as Evolution API shows them (evolution.md 5.4): the stored value without its secrets, between what every row has. null if
-// nothing is set.
+// row is settings as Evolution API shows them (evolution.md 5.4): the stored value without its secrets, between what
+// every row has. null if nothing is set.
 func (s *settings) row(instanceID string, set instances.Settings) json.RawMessage {
 	value := bytes.TrimSpace(s.shown(set.Value))
 	if len(value) < 2 || value[0] != '{' {

@@ -60,8 +60,8 @@ func (f *Factory) New(h Host) (Sink, error) {
 	return s, nil
 }
 
-// Normalize turns a block of settings into the form that is stored, see [Settings]. It refuses what the configuration does not
-// permit, see [Spec].
+// Normalize turns a block of settings into the form that is stored, see [Settings]. It refuses what the configuration
+// does not permit, see [Spec].
 func (f *Factory) Normalize(block, previous json.RawMessage) (json.RawMessage, error) {
 	normalize := f.Settings.Normalize
 	if normalize == nil {

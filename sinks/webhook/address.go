@@ -40,8 +40,9 @@ func parseURL(s string) (*url.URL, error) {
 	return strict(u), nil
 }
 
-// strict returns u with everything percent-encoded in path and query that may not stand there as it is (RFC 3986, section 3),
-// and ' in the query, which browsers encode too. [url.Parse] lets all of it pass, and strict receivers answer 400.
+// strict returns u with everything percent-encoded in path and query that may not stand there as it is (RFC 3986,
+// section 3), and ' in the query, which browsers encode too. [url.Parse] lets all of it pass, and strict receivers
+// answer 400.
 func strict(u *url.URL) *url.URL {
 	out := *u
 	out.RawPath = percentEncoded(u.EscapedPath(), "-._~!$&'()*+,;=:@/")

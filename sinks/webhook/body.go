@@ -93,8 +93,8 @@ func appendCloudEvent(dst []byte, c event.Codec, e *event.Event) []byte {
 	return append(append(append(dst, `"data":`...), data...), '}')
 }
 
-// source is the URI reference of the event's instance: at its API if server_url is a URL, which producers may set to anything,
-// else without one. User, query and fragment of the URL do not tell instances apart, and may be secrets.
+// source is the URI reference of the event's instance: at its API if server_url is a URL, which producers may set to
+// anything, else without one. User, query and fragment of the URL do not tell instances apart, and may be secrets.
 func source(e *event.Event) string {
 	segment := "/instance/" + percentEncoded(e.Instance, "-._~")
 	u, err := url.Parse(e.ServerURL)

@@ -56,9 +56,10 @@ type TLS struct {
 	Insecure   bool   `koanf:"insecure_skip_verify" env:"WEBHOOK_TLS_INSECURE_SKIP_VERIFY" help:"accept any certificate; anybody on the way can then read and change events"`
 }
 
-// Guard keeps the URLs that instances set away from addresses that are not of the open internet (SSRF): those that the IANA
-// registries of special addresses list, metadata services of clouds, and IPv6 addresses that carry such an IPv4 address. It looks at
-// each address that is dialled, after name look-up. The global webhook is the operator's and not held to it.
+// Guard keeps the URLs that instances set away from addresses that are not of the open internet (SSRF): those that the
+// IANA registries of special addresses list, metadata services of clouds, and IPv6 addresses that carry such an IPv4
+// address. It looks at each address that is dialled, after name look-up. The global webhook is the operator's and not
+// held to it.
 type Guard struct {
 	DenyPrivate Switch      `koanf:"deny_private" env:"WEBHOOK_DENY_PRIVATE" help:"refuse loopback, private, link-local, shared and metadata addresses to webhooks of instances, and use no proxy for them: true, false or auto, which is true unless the server listens on loopback only"`
 	Allow       []Exception `koanf:"allow" env:"WEBHOOK_ALLOW_ADDRESSES" help:"exceptions: hosts and networks, with or without a port: n8n:5678, 10.1.0.0/16, [fd00::/8]:443"`

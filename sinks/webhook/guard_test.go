@@ -130,7 +130,8 @@ func answerName(conn net.Conn, names map[string]string) {
 	_, _ = conn.Write(append(size[:], reply...))
 }
 
-// reachable are blocks whose addresses may be public although they are not for the whole of them, or the other way round, and why.
+// reachable are blocks whose addresses may be public although they are not for the whole of them, or the other way
+// round, and why.
 var reachable = map[string]string{
 	"192.0.0.9/32": "no receiver is there", "192.0.0.10/32": "no receiver is there", // in 192.0.0.0/24
 	"2001:1::1/128": "no receiver is there", "2001:1::2/128": "no receiver is there", "2001:1::3/128": "no receiver is there", // in 2001::/23

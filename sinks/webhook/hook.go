@@ -29,9 +29,9 @@ type hook struct {
 	gzip     bool
 }
 
-// newHook reads a webhook of an instance. Its error names everything that is wrong, by the webhook's keys. The Host header is
-// the URL's: with another one, an instance could choose among all that is served at an address which the operator may have
-// opened to it for one host.
+// newHook reads a webhook of an instance. Its error names everything that is wrong, by the webhook's keys. The Host
+// header is the URL's: with another one, an instance could choose among all that is served at an address which the
+// operator may have opened to it for one host.
 func newHook(w webhook) (*hook, error) {
 	h, err := operatorsHook(w)
 	if err == nil && h.host != "" && !strings.EqualFold(h.host, h.url.Host) && !strings.EqualFold(h.host, h.url.Hostname()+":"+portOf(h.url)) {

@@ -128,8 +128,8 @@ func unique(names []string) []string {
 	return out
 }
 
-// entries reads the list of webhooks. One that mentions no secrets keeps those that it had: they are not shown, so clients
-// cannot repeat them.
+// entries reads the list of webhooks. One that mentions no secrets keeps those that it had: they are not shown, so
+// clients cannot repeat them.
 func entries(raw []json.RawMessage, previous []webhook) ([]webhook, error) {
 	if len(raw) > maxWebhooks {
 		return nil, fmt.Errorf("webhooks has %d entries, at most %d are allowed", len(raw), maxWebhooks)

@@ -302,7 +302,8 @@ func TestACancelledDeliveryBlamesNobody(t *testing.T) {
 	}
 }
 
-// After 101 Switching Protocols, net/http hands over the bare connection as the body, which no time-out of the request closes.
+// After 101 Switching Protocols, net/http hands over the bare connection as the body, which no time-out of the request
+// closes.
 func TestAnswersThatAreNeverOverDoNotHoldTheirAttempts(t *testing.T) {
 	const attempts = 32 // as many as the queue makes at once
 	for name, answer := range map[string]string{

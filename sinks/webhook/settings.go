@@ -144,8 +144,8 @@ func (s *stored) single() webhook {
 	}
 }
 
-// permit reports which of an instance's webhooks cannot be called under a configuration, as far as their URLs tell: what a name
-// means is seen when it is dialled. A webhook that is off may have any URL, so that it can be switched off.
+// permit reports which of an instance's webhooks cannot be called under a configuration, as far as their URLs tell:
+// what a name means is seen when it is dialled. A webhook that is off may have any URL, so that it can be switched off.
 func permit(c *Config, raw json.RawMessage) error {
 	s, err := read(raw)
 	if err != nil || !s.Enabled {

@@ -17,9 +17,9 @@ import (
 // maxSecrets is two: the one that is valid and the one that is on its way out.
 const maxSecrets = 2
 
-// signingKey reads a secret: "whsec_" and base64 of 24 to 64 bytes, as Standard Webhooks serialises one, or
-// any other text, whose bytes are the key. The prefix is taken in any case, and with "v1," before it, as some services show
-// their secrets. What is meant to be such a secret and cannot be read is refused, never taken for plain text: the receiver
+// signingKey reads a secret: "whsec_" and base64 of 24 to 64 bytes, as Standard Webhooks serialises one, or any other
+// text, whose bytes are the key. The prefix is taken in any case, and with "v1," before it, as some services show their
+// secrets. What is meant to be such a secret and cannot be read is refused, never taken for plain text: the receiver
 // would check every signature against another key. Errors never show the secret.
 func signingKey(secret string) ([]byte, error) {
 	if secret == "" || len(secret) > 256 {

@@ -25,7 +25,8 @@
 //	webhook removed, or settings unreadable  permanent
 //	webhook disabled while events wait       unavailable: they are kept until it is enabled again
 //
-// Any answer, its body and its trailer end with the attempt's time-out; the status counts, whatever becomes of the body.
+// Any answer, its body and its trailer end with the attempt's time-out; the status counts, whatever becomes of the
+// body.
 //
 // Permanent deliveries become dead letters, which can be replayed. Unavailable ones use up no attempt and open the
 // target's breaker. "Within the receiver" means the same scheme, host and port, or from http to https on the same host.
@@ -40,8 +41,9 @@
 //	X-Attempt           counts from 1
 //	webhook-id, webhook-timestamp, webhook-signature   Standard Webhooks, if a secret is set; two secrets make two signatures
 //
-// A URL is sent as RFC 3986 has it: what may not stand in its path or query is percent-encoded. The Host header is the URL's; only the
-// global webhook may have another one. Connections are renewed after connection_age, so a name that moves in DNS is followed.
+// A URL is sent as RFC 3986 has it: what may not stand in its path or query is percent-encoded. The Host header is the
+// URL's; only the global webhook may have another one. Connections are renewed after connection_age, so a name that
+// moves in DNS is followed.
 //
 // A receiver that sorts out repeated ids sees each event once. The signature is that of the JSON before compression. In CloudEvents 1.0
 // (structured mode) the type is the wire name of the event and the source its instance.
@@ -63,21 +65,23 @@
 // everything: the webhook is then sixteen targets, which share one breaker and one limit of concurrency. Changing the order while deliveries wait lets new
 // ones overtake those, once.
 //
-// Secrets, the values of secret, secrets and headers.jwt_key, are stored and never shown: find answers "***" for each, and a set with "***"
-// keeps what is stored. So does a set without secret and secrets, also for a webhook of the list, which is found by its name;
-// "secrets": [] removes them. Headers are replaced as a whole: jwt_key is kept only if it is repeated, as "***" or as it is.
+// Secrets, the values of secret, secrets and headers.jwt_key, are stored and never shown: find answers "***" for each,
+// and a set with "***" keeps what is stored. So does a set without secret and secrets, also for a webhook of the list,
+// which is found by its name; "secrets": [] removes them. Headers are replaced as a whole: jwt_key is kept only if it
+// is repeated, as "***" or as it is.
 //
-// Filters are asked while other instances' events wait, so they look at a bounded part of an event: the first 256 KiB of its data, and the first
-// 500 elements of a list. A list that goes on behind that passes; an event that names its chat only behind that is about no chat, and
-// passes too.
+// Filters are asked while other instances' events wait, so they look at a bounded part of an event: the first 256 KiB
+// of its data, and the first 500 elements of a list. A list that goes on behind that passes; an event that names its
+// chat only behind that is about no chat, and passes too.
 //
 // # Whose targets
 //
-// The global webhook and the error webhook are the operator's: they may be anywhere but at this server itself, and they alone see the TLS client
-// certificate of the configuration. Webhooks of instances are their owners', who may be strangers. They are kept from private addresses
-// (guard.deny_private) unless the server listens on loopback only, that is on a machine of one's own; the operator can except hosts and
-// networks, with or without a port (guard.allow), or switch the guard off. URLs with a private address, and URLs of this server, are refused when
-// they are set; what a name means is looked at for every connection. Behind the guard no proxy of the environment is used. See [Guard].
+// The global webhook and the error webhook are the operator's: they may be anywhere but at this server itself, and they
+// alone see the TLS client certificate of the configuration. Webhooks of instances are their owners', who may be
+// strangers. They are kept from private addresses (guard.deny_private) unless the server listens on loopback only, that
+// is on a machine of one's own; the operator can except hosts and networks, with or without a port (guard.allow), or
+// switch the guard off. URLs with a private address, and URLs of this server, are refused when they are set; what a
+// name means is looked at for every connection. Behind the guard no proxy of the environment is used. See [Guard].
 package webhook
 
 import (

@@ -128,7 +128,7 @@ func (c *cache) get(raw json.RawMessage) (*settings, error) {
 	if c.known == nil {
 		c.known = map[string]cached{}
 	}
-	if _, ok := c.known[string(raw)]; ok { // somebody else was quicker
+	if _, ok := c.known[string(raw)]; ok { // another goroutine was quicker
 		return set, err
 	}
 	bytes := len(raw) + set.chats*bytesPerChat

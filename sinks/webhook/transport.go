@@ -104,7 +104,8 @@ func (p *pool) close() {
 }
 
 // replace ends the current generation. Its idle connections end now, the others with their last use: one that is
-// dialled for nobody any more ends too, because a transport that was told to close keeps none until it is used again.
+// dialled for a request that has given up ends too, because a transport that was told to close keeps none until it is
+// used again.
 func (p *pool) replace() {
 	if p.current == nil {
 		return
