@@ -130,8 +130,23 @@ func nameOf(element any) string {
 // A place is what the schema says about a value: every subschema that may apply to it. No schema says nothing about
 // it.
 type place struct {
-	root    any
+	root    *document
 	schemas []map[string]any
+}
+
+// A document is a schema as a whole, with its patterns compiled once for each use of it.
+type document struct {
+	schema   any
+	patterns map[string]*regexp.Regexp // nil: cannot be compiled
+}
+
+func (d *document) matches(pattern, key string) bool {
+	re, known := d.patterns[pattern]
+	if !known {
+		re, _ = regexp.Compile(pattern) // one that cannot be compiled matches everything: better hidden than shown
+		d.patterns[pattern] = re
+	}
+	return re == nil || re.MatchString(key)
 }
 
 // rootPlace is the place of the whole settings; it has no schemas if none of them is about secrets.
@@ -139,7 +154,7 @@ func rootPlace(schema any) place {
 	if raw, err := json.Marshal(schema); err != nil || !bytes.Contains(raw, []byte(`"writeOnly"`)) {
 		return place{}
 	}
-	p := place{root: schema}
+	p := place{root: &document{schema: schema, patterns: map[string]*regexp.Regexp{}}}
 	p.add(schema)
 	return p
 }
@@ -156,7 +171,7 @@ func (p *place) add(schema any) {
 	}
 	p.schemas = append(p.schemas, s)
 	if reference, ok := s["$ref"].(string); ok {
-		p.add(pointed(p.root, reference))
+		p.add(pointed(p.root.schema, reference))
 	}
 	for _, key := range []string{"if", "then", "else"} {
 		p.add(s[key])
@@ -203,7 +218,7 @@ func (p place) property(key string) place {
 		}
 		patterns, _ := s["patternProperties"].(map[string]any)
 		for pattern, one := range patterns {
-			if re, err := regexp.Compile(pattern); err == nil && re.MatchString(key) {
+			if p.root.matches(pattern, key) {
 				known = true
 				out.add(one)
 			}
