@@ -61,6 +61,7 @@ type settings struct {
 	commands  commands.Config
 	plugins   exec.Config
 	websocket *websocket.Config
+	webhook   *webhook.Config
 	sinks     []*sink.Factory
 }
 
@@ -86,14 +87,14 @@ func (a *auth) Validate() error {
 
 // defaults returns the settings before any layer, and the table of sinks of this build.
 func defaults() *settings {
-	ws := sink.Use(websocket.Spec)
+	ws, hooks := sink.Use(websocket.Spec), sink.Use(webhook.Spec)
 	return &settings{
 		http: httpapi.Default(), log: logs.Default(), envelope: evolution.DefaultEnvelope(), engine: sqlite.DefaultConfig(),
 		delivery: queue.DefaultConfig(), commands: commands.Default(),
-		websocket: ws.Config.(*websocket.Config),
+		websocket: ws.Config.(*websocket.Config), webhook: hooks.Config.(*webhook.Config),
 		sinks: []*sink.Factory{
 			ws,
-			sink.Use(webhook.Spec),
+			hooks,
 			sink.Use(rabbitmq.Spec),
 			sink.Use(nats.Spec),
 			sink.Use(kafka.Spec),
@@ -137,6 +138,7 @@ func (s *settings) share() {
 		s.http.Server.Host = "127.0.0.1"
 	}
 	s.websocket.LocalKeyless = s.auth.APIKey == "" && s.http.Server.Loopback()
+	s.webhook.Server = webhook.Server{URL: s.http.Server.URL, Host: s.http.Server.Host, Port: s.http.Server.Port}
 }
 
 func main() {
@@ -154,6 +156,11 @@ func main() {
 		err = s.addPlugins()
 	}
 	s.share()
+	if err == nil {
+		if wrong := s.webhook.Validate(); wrong != nil { // again, now that it knows the server
+			err = fmt.Errorf("sinks.webhook: %w", wrong)
+		}
+	}
 	serve := cli.Command{Summary: "Take events and deliver them", Run: func(ctx context.Context, _ *cli.Env, _ []string) error {
 		if err != nil {
 			return err

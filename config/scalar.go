@@ -44,7 +44,7 @@ func (n *node) setScalar(v reflect.Value, raw any, unit time.Duration) error {
 func setText(v reflect.Value, raw any) error {
 	var text string
 	switch raw.(type) {
-	case string, int, int64, uint64:
+	case string, bool, int, int64, uint64:
 		text = fmt.Sprint(raw)
 	default:
 		return fmt.Errorf("a %s stands where text is expected: put it in quotes", kindOf(raw))

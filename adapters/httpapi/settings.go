@@ -111,6 +111,11 @@ func (s *settings) read(body []byte, in instances.Instance) (json.RawMessage, er
 		return nil, err
 	}
 	doc = s.wrap(doc)
+	if body, ok := doc.(map[string]any); ok {
+		if err := sink.RestoreSecrets(s.block, body[s.Name], in.Settings[s.Name].Value); err != nil {
+			return nil, s.objections(err)
+		}
+	}
 	if wrong := s.schema.violations(doc); len(wrong) > 0 {
 		return nil, violations(wrong)
 	}
@@ -177,6 +182,9 @@ func (s *settings) adopt(keys map[string]any, to map[string]instances.Settings) 
 	if _, ok := keys[s.Name]; !ok || s.idle() != "" {
 		return nil
 	}
+	if err := sink.RestoreSecrets(s.block, keys[s.Name], nil); err != nil {
+		return s.objections(err)
+	}
 	value, err := s.normalize(keys[s.Name], nil)
 	if err != nil {
 		return err
@@ -186,9 +194,19 @@ func (s *settings) adopt(keys map[string]any, to map[string]instances.Settings) 
 	return nil
 }
 
-// row is settings as Evolution API shows them (evolution.md 5.4): the stored value between what every row has. null if nothing is set.
+// shown are stored settings without their secrets; nil if they cannot be read.
+func (s *settings) shown(stored json.RawMessage) json.RawMessage {
+	value, err := sink.HideSecrets(s.block, stored)
+	if err != nil {
+		return nil
+	}
+	return value
+}
+
+// row is settings as Evolution API shows them (evolution.md 5.4): the stored value without its secrets, between what
+// every row has. null if nothing is set.
 func (s *settings) row(instanceID string, set instances.Settings) json.RawMessage {
-	value := bytes.TrimSpace(set.Value)
+	value := bytes.TrimSpace(s.shown(set.Value))
 	if len(value) < 2 || value[0] != '{' {
 		return json.RawMessage("null")
 	}
@@ -220,7 +238,7 @@ func (s *settings) summary(in instances.Instance) any {
 		return struct{}{}
 	}
 	if s.Settings.Created != nil {
-		return s.Settings.Created(set.Value)
+		return s.Settings.Created(s.shown(set.Value))
 	}
 	return map[string]bool{"enabled": sub.Enabled}
 }

@@ -177,6 +177,53 @@ func TestASinksOwnObjectionIsABadRequest(t *testing.T) {
 	}
 }
 
+func TestWriteOnlySettingsAreStoredAndNeverShown(t *testing.T) {
+	const schema = `{"type":"object","required":["enabled","secret"],"properties":{"enabled":{"type":"boolean"},"events":{"type":"array"},
+		"secret":{"type":"string","minLength":3,"writeOnly":true},"url":{"type":"string"}}}`
+	odd := use("odd", schema, switches{On: true}, keep)
+	odd.Settings.Created = func(stored json.RawMessage) json.RawMessage { return stored }
+	s := newServer(t, func(o *httpapi.Options) { o.Sinks = []*sink.Factory{odd} })
+	stored := func() string {
+		in, _ := s.registry.Get("sales")
+		return string(in.Settings["odd"].Value)
+	}
+	for _, c := range []struct{ block, stored string }{
+		{`{"enabled":true,"secret":"hunter2"}`, `{"enabled":true,"secret":"hunter2"}`},
+		{`{"enabled":true,"secret":"***","url":"a"}`, `{"enabled":true,"secret":"hunter2","url":"a"}`}, // as find shows it
+		{`{"enabled":true,"url":"b"}`, `{"enabled":true,"secret":"hunter2","url":"b"}`},
+		{`{"enabled":true,"secret":"another","url":"***"}`, `{"enabled":true,"secret":"another","url":"***"}`},
+	} {
+		set := s.admin("POST", "/odd/set/sales", `{"odd":`+c.block+`}`)
+		set.says(t, 201, `"secret":"***"`)
+		s.admin("GET", "/odd/find/sales", "").is(t, 200, set.text)
+		if stored() != c.stored {
+			t.Errorf("%s is stored as %s, want %s", c.block, stored(), c.stored)
+		}
+	}
+	s.admin("POST", "/instance/create", `{"instanceName":"new","odd":{"secret":"hunter2"}}`).says(t, 201, `"odd":{"enabled":true,"secret":"***"}`)
+	s.admin("POST", "/instance/create", `{"instanceName":"newer","odd":{"secret":"***"}}`).says(t, 400, "stands for a stored secret")
+	s.admin("POST", "/odd/set/new", `{"odd":{"enabled":true,"secret":"xy"}}`).says(t, 400, "odd.secret does not meet minimum length of 3")
+}
+
+func TestWhatTheConfigurationDoesNotPermitIsABadRequest(t *testing.T) {
+	picky := sink.Use(sink.Spec[switches]{
+		Name: "picky", Mode: sink.Queued, Settings: sink.PlainSettings(),
+		Defaults: func() switches { return switches{On: true} },
+		Enabled:  func(c *switches) bool { return c.On },
+		Rule:     func(*switches) sink.Rule { return sink.Rule{} },
+		Permit: func(c *switches, stored json.RawMessage) error {
+			if strings.Contains(string(stored), "CALL") {
+				return errors.New("no calls here")
+			}
+			return nil
+		},
+	})
+	s := newServer(t, func(o *httpapi.Options) { o.Sinks = []*sink.Factory{picky} })
+	s.admin("POST", "/picky/set/sales", `{"picky":{"enabled":true,"events":["CALL"]}}`).says(t, 400, "picky: no calls here")
+	s.admin("POST", "/instance/create", `{"instanceName":"new","picky":{"events":["CALL"]}}`).says(t, 400, "picky: no calls here")
+	s.admin("POST", "/picky/set/sales", `{"picky":{"enabled":true,"events":["QRCODE_UPDATED"]}}`).says(t, 201, "QRCODE_UPDATED")
+}
+
 func TestTheWordsOfOtherKeywords(t *testing.T) {
 	schema := `{"type":"object","additionalProperties":false,"minProperties":1,"properties":{"enabled":{"const":true},
 		"a":{"type":["string","null"],"minLength":3,"maxLength":5,"pattern":"^x"},"b":{"type":"array","minItems":2,"maxItems":3,"uniqueItems":true},

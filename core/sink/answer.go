@@ -2,7 +2,10 @@ package sink
 
 import (
 	"context"
+	"io"
+	"net/http"
 	"sync"
+	"time"
 )
 
 // MaxAnswerHead is how many bytes of a target's answer are kept.
@@ -42,4 +45,32 @@ func WithReports(ctx context.Context) (_ context.Context, answer func() *Answer)
 		defer box.mu.Unlock()
 		return box.answer
 	}
+}
+
+// AnswerPatience bounds how long ReadHead takes.
+const AnswerPatience = 2 * time.Second
+
+// maxAnswerBytes is how much of a body is read so that its connection can be used again. A longer one costs the
+// connection.
+const maxAnswerBytes = 64 << 10
+
+// ReadHead reads the first [MaxAnswerHead] bytes of an answer's body, and the rest if it is short, so that the
+// connection can be used again; the caller closes it. The status is known by then: a body that does not come, breaks
+// off or never ends changes nothing. It returns after [AnswerPatience] at the latest, and soon after ctx has ended.
+//
+// Only closing the body ends every read of it: after 101 Switching Protocols the body is the bare connection, which the
+// end of the request's context does not close. Nothing is read of that.
+func ReadHead(ctx context.Context, res *http.Response) []byte {
+	if res.StatusCode == http.StatusSwitchingProtocols || res.ContentLength == 0 {
+		return nil
+	}
+	end := func() { _ = res.Body.Close() }
+	defer time.AfterFunc(AnswerPatience, end).Stop()
+	defer context.AfterFunc(ctx, end)()
+	head := make([]byte, MaxAnswerHead)
+	n, err := io.ReadFull(res.Body, head)
+	if err == nil {
+		_, _ = io.CopyN(io.Discard, res.Body, maxAnswerBytes-MaxAnswerHead)
+	}
+	return head[:n]
 }

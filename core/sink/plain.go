@@ -49,7 +49,7 @@ func PlainSettings() *Settings {
 	"required": ["enabled"],
 	"properties": {
 		"enabled": {"type": "boolean"},
-		"events": {"type": "array", "items": {"type": "string", "minLength": 1}}
+		"events": {"type": "array", "maxItems": 500, "items": {"type": "string", "minLength": 1, "maxLength": 128}}
 	}
 }`)}
 }

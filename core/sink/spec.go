@@ -26,6 +26,10 @@ type Spec[C any] struct {
 	Rule func(*C) Rule
 	// Settings describes what an instance may set; nil means the sink has no settings per instance.
 	Settings *Settings
+	// Permit reports why settings in their stored form cannot work under this configuration: an address that the
+	// operator keeps instances from, say. It is asked when they are set. Each line of its error is shown to the client;
+	// nil permits everything.
+	Permit func(c *C, stored json.RawMessage) error
 	// New makes the sink. It starts nothing; see [Sink.Start].
 	New func(C, Host) (Sink, error)
 }
@@ -39,14 +43,16 @@ type Rule struct {
 
 // Settings describes what an instance may set for a sink through /<sink>/set/{instance}.
 type Settings struct {
-	// Schema is the JSON schema (2020-12) of the block under the sink's name.
+	// Schema is the JSON schema (2020-12) of the block under the sink's name. What it marks as writeOnly is never
+	// shown: see [HideSecrets] and [RestoreSecrets].
 	Schema json.RawMessage
-	// Normalize turns a block that the schema has passed into the stored form, which is what find answers
-	// and [Delivery] carries. It must keep the keys "enabled" and "events". previous is the stored form until now, nil
-	// if there is none. Each line of an error is shown to the client, behind the sink's name. nil means [Subscribe].
+	// Normalize turns a block that the schema has passed into the stored form, which is what find answers, without its
+	// secrets, and [Delivery] carries. It must keep the keys "enabled" and "events". previous is the stored form until
+	// now, nil if there is none. Each line of an error is shown to the client, behind the sink's name. nil means
+	// [Subscribe].
 	Normalize func(block, previous json.RawMessage) (json.RawMessage, error)
-	// Created turns the stored form into what POST /instance/create answers about the sink (evolution.md 5.5). nil
-	// means {"enabled": ...}.
+	// Created turns the stored form, without its secrets, into what POST /instance/create answers about the sink
+	// (evolution.md 5.5). nil means {"enabled": ...}.
 	Created func(stored json.RawMessage) json.RawMessage
 }
 

@@ -17,6 +17,7 @@ type Factory struct {
 	Config  any
 	enabled func() bool
 	rule    func() Rule
+	permit  func(stored json.RawMessage) error
 	build   func(Host) (Sink, error)
 }
 
@@ -26,10 +27,15 @@ func Use[C any](spec Spec[C], configure ...func(*C)) *Factory {
 	for _, f := range configure {
 		f(&c)
 	}
+	permit := func(json.RawMessage) error { return nil }
+	if spec.Permit != nil {
+		permit = func(stored json.RawMessage) error { return spec.Permit(&c, stored) }
+	}
 	return &Factory{
 		Name: spec.Name, Mode: spec.Mode, Settings: spec.Settings, Config: &c,
 		enabled: func() bool { return spec.Enabled(&c) },
 		rule:    func() Rule { return spec.Rule(&c) },
+		permit:  permit,
 		build:   func(h Host) (Sink, error) { return spec.New(c, h) },
 	}
 }
@@ -54,12 +60,24 @@ func (f *Factory) New(h Host) (Sink, error) {
 	return s, nil
 }
 
-// Normalize turns a block of settings into the form that is stored, see [Settings].
+// Normalize turns a block of settings into the form that is stored, see [Settings]. It refuses what the configuration
+// does not permit, see [Spec].
 func (f *Factory) Normalize(block, previous json.RawMessage) (json.RawMessage, error) {
-	if f.Settings.Normalize != nil {
-		return f.Settings.Normalize(block, previous)
+	normalize := f.Settings.Normalize
+	if normalize == nil {
+		normalize = Subscribe
 	}
-	return Subscribe(block, previous)
+	stored, err := normalize(block, previous)
+	if err != nil {
+		return nil, err
+	}
+	if f.permit == nil { // a factory that was not made by Use
+		return stored, nil
+	}
+	if err := f.permit(stored); err != nil {
+		return nil, err
+	}
+	return stored, nil
 }
 
 // Subscribe is the plain form of [Settings].Normalize, for sinks without settings beyond enabled and events. An

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -31,7 +30,7 @@ func (s *Sink) post(ctx context.Context, a app, endpoint string, body []byte) er
 	if err != nil {
 		return failure(ctx, host, err)
 	}
-	head, _ := io.ReadAll(io.LimitReader(res.Body, sink.MaxAnswerHead)) // what cannot be read is not shown
+	head := sink.ReadHead(ctx, res)
 	_ = res.Body.Close()
 	status := strings.TrimSpace(strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode))
 	sink.Report(ctx, sink.Answer{Status: status, Head: head})

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -300,5 +302,33 @@ func TestCloseEndsWhatDoesNotEndByItself(t *testing.T) {
 	}
 	if err := it.Deliver(t.Context(), delivery(sink.Global, "sales", "call", `{}`)); !sink.IsUnavailable(err) || !strings.Contains(err.Error(), "closed") {
 		t.Errorf("after Close: %v", err)
+	}
+}
+
+func TestAnAnswerThatIsNeverOverHoldsNothing(t *testing.T) {
+	over := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		<-over
+	}))
+	defer s.Close()
+	defer close(over)
+	c := (&server{Server: s}).config()
+	it := start(t, c)
+	result := make(chan error, 1)
+	go func() { result <- it.Deliver(context.Background(), delivery(sink.Global, "sales", "call", `{}`)) }()
+	select {
+	case err := <-result:
+		if err == nil || sink.IsPermanent(err) || !strings.Contains(err.Error(), "101") {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(c.Timeout + 20*time.Second):
+		t.Error("the delivery is held")
 	}
 }

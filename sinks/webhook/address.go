@@ -37,8 +37,36 @@ func parseURL(s string) (*url.URL, error) {
 		}
 	}
 	u.Fragment, u.RawFragment = "", ""
-	return u, nil
+	return strict(u), nil
 }
+
+// strict returns u with everything percent-encoded in path and query that may not stand there as it is (RFC 3986,
+// section 3), and ' in the query, which browsers encode too. [url.Parse] lets all of it pass, and strict receivers
+// answer 400.
+func strict(u *url.URL) *url.URL {
+	out := *u
+	out.RawPath = percentEncoded(u.EscapedPath(), "-._~!$&'()*+,;=:@/")
+	out.RawQuery = percentEncoded(u.RawQuery, "-._~!$&()*+,;=:@/?")
+	return &out
+}
+
+// percentEncoded encodes every byte of s that is no letter, digit, one of allowed or part of an encoded byte.
+func percentEncoded(s, allowed string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte(allowed, c) >= 0,
+			c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+func isHex(c byte) bool { return strings.IndexByte("0123456789abcdefABCDEF", c) >= 0 }
 
 // withSuffix returns u with one more segment at the end of its path, before the query. A path
 // that ends in a slash gets no second one.

@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,8 +18,8 @@ type answer struct {
 	header http.Header
 }
 
-// answered is the error of a receiver that answered, but not with 2xx. It holds no part of the body, which may repeat what was
-// sent; that is reported to the queue, see [sink.Report].
+// answered is the error of a receiver that answered, but not with 2xx. It holds no part of the body, which may repeat
+// what was sent; that is reported to the queue, see [sink.Report].
 type answered struct {
 	status int
 	reason string // what is wrong with a redirect, else ""
@@ -33,24 +32,13 @@ func statusText(code int) string {
 	return strings.TrimSpace(strconv.Itoa(code) + " " + http.StatusText(code))
 }
 
-// Limits of what is read of an answer. A body that goes on longer costs its connection, nothing else.
-const (
-	maxAnswerBytes = 64 << 10
-	answerPatience = 2 * time.Second
-)
-
-// readHead reads what is kept of a body, and the rest if it is short, so that the connection can be used again. The
-// status is known by now: a body that does not come, or breaks off, changes nothing. abort ends the exchange.
-func readHead(res *http.Response, abort func()) []byte {
-	timer := time.AfterFunc(answerPatience, abort)
-	defer timer.Stop()
-	head := make([]byte, sink.MaxAnswerHead)
-	n, err := io.ReadFull(res.Body, head)
-	if err == nil {
-		_, _ = io.CopyN(io.Discard, res.Body, maxAnswerBytes-sink.MaxAnswerHead)
-	}
-	_ = res.Body.Close()
-	return head[:n]
+// aboutTheRequest are answers that say that this request is wrong in itself, whenever it is sent (RFC 9110, sections
+// 15.5 and 15.6; RFC 6585): the method, the length, the size of body, URL or header, the type of the body, the
+// version of HTTP.
+var aboutTheRequest = []int{
+	http.StatusMethodNotAllowed, http.StatusLengthRequired, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong,
+	http.StatusUnsupportedMediaType, http.StatusRequestHeaderFieldsTooLarge,
+	http.StatusNotImplemented, http.StatusHTTPVersionNotSupported,
 }
 
 // judge turns an answer into the result of the delivery, as the table in the package comment says.
@@ -61,7 +49,9 @@ func (s *Sink) judge(a answer) error {
 		return nil
 	case a.status == http.StatusGone, slices.Contains(s.config.Retry.NonRetryable, a.status):
 		return sink.Permanent(err)
-	case a.status == http.StatusTooManyRequests, a.status == http.StatusServiceUnavailable:
+	case slices.Contains(aboutTheRequest, a.status) && (a.status != http.StatusRequestEntityTooLarge || a.header.Get("Retry-After") == ""):
+		return sink.Permanent(err)
+	case a.status == http.StatusTooManyRequests, a.status == http.StatusServiceUnavailable, a.status == http.StatusRequestEntityTooLarge:
 		if wait, ok := retryAfter(a.header.Get("Retry-After"), s.now()); ok {
 			return sink.RetryAfter(err, wait)
 		}
@@ -98,8 +88,9 @@ func retryAfter(value string, now time.Time) (time.Duration, bool) {
 // maxHops bounds the redirects that one attempt follows.
 const maxHops = 3
 
-// redirect returns where an answer sends the request, nil if it is no redirect. 307 and 308 keep method and body, and are
-// followed within the receiver; all others would turn the POST into a GET, which loses the event (evolution.md 3.2).
+// redirect returns where an answer sends the request, nil if it is no redirect. 307 and 308 keep method and body, and
+// are followed within the receiver; all others would turn the POST into a GET, which loses the event (evolution.md
+// 3.2).
 func (a answer) redirect(from *url.URL, hops int) (*url.URL, error) {
 	if a.status/100 != 3 {
 		return nil, nil
@@ -123,5 +114,5 @@ func (a answer) redirect(from *url.URL, hops int) (*url.URL, error) {
 	if to.User == nil {
 		to.User = from.User
 	}
-	return to, nil
+	return strict(to), nil
 }

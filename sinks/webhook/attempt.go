@@ -53,7 +53,9 @@ func exchange(ctx context.Context, t *http.Transport, r *request, to *url.URL) (
 	if err != nil {
 		return answer{}, failure(ctx, err, to.Host, connected.Load())
 	}
-	sink.Report(ctx, sink.Answer{Status: statusText(res.StatusCode), Head: readHead(res, cancel)})
+	head := sink.ReadHead(ctx, res)
+	_ = res.Body.Close()
+	sink.Report(ctx, sink.Answer{Status: statusText(res.StatusCode), Head: head})
 	return answer{res.StatusCode, res.Header}, nil
 }
 

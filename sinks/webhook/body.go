@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/evosink/evosink/core/event"
 )
@@ -57,10 +58,17 @@ func (h *hook) envelope(c event.Codec, e *event.Event, destination string) []byt
 }
 
 // appendCloudEvent writes the event as a CloudEvent: type is the wire name, source the instance at its API, and
-// sender, instance and apikey (if shown) are extension attributes. So is extra: the keys of the producer's envelope that evosink does not
-// know, as a text that holds a JSON object, for the names and values of attributes are restricted.
+// sender, instance and apikey (if shown) are extension attributes. So is extra: the keys of the producer's envelope that
+// evosink does not know, as a text that holds a JSON object, for the names and values of attributes are restricted. What
+// no attribute may hold is left out of them (CloudEvents 1.0, Type System: String).
 func appendCloudEvent(dst []byte, c event.Codec, e *event.Event) []byte {
 	attribute := func(name, value string) {
+		value = strings.Map(func(r rune) rune {
+			if unicode.IsControl(r) || r&0xfffe == 0xfffe || r >= 0xfdd0 && r <= 0xfdef {
+				return -1
+			}
+			return r
+		}, value)
 		if value != "" {
 			dst = append(append(append(dst, '"'), name...), `":`...)
 			dst = append(event.AppendString(dst, value), ',')
@@ -68,7 +76,7 @@ func appendCloudEvent(dst []byte, c event.Codec, e *event.Event) []byte {
 	}
 	dst = append(dst, `{"specversion":"1.0",`...)
 	attribute("id", e.ID)
-	attribute("source", strings.TrimSuffix(e.ServerURL, "/")+"/instance/"+url.PathEscape(e.Instance))
+	attribute("source", source(e))
 	attribute("type", e.Name)
 	attribute("subject", e.Instance)
 	attribute("time", e.Time.UTC().Format(time.RFC3339Nano))
@@ -82,6 +90,18 @@ func appendCloudEvent(dst []byte, c event.Codec, e *event.Event) []byte {
 	}
 	attribute("datacontenttype", "application/json")
 	return append(event.AppendJSON(append(dst, `"data":`...), e.Data), '}')
+}
+
+// source is the URI reference of the event's instance: at its API if server_url is a URL, which producers may set to
+// anything, else without one. User, query and fragment of the URL do not tell instances apart, and may be secrets.
+func source(e *event.Event) string {
+	segment := "/instance/" + percentEncoded(e.Instance, "-._~")
+	u, err := url.Parse(e.ServerURL)
+	if err != nil || u.Scheme == "" || u.Hostname() == "" {
+		return segment
+	}
+	host := percentEncoded(u.Host, "-._~!$&'()*+,;=:[]")
+	return u.Scheme + "://" + host + strings.TrimSuffix(strict(u).EscapedPath(), "/") + segment
 }
 
 // compressors are kept because each is most of a megabyte.

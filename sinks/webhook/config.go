@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/evosink/evosink/core/sink"
@@ -33,6 +32,7 @@ type Config struct {
 	ConnectTimeout time.Duration `koanf:"connect_timeout" env:"WEBHOOK_CONNECT_TIMEOUT_MS" help:"how long name look-up and connecting may take, and again the TLS handshake"`
 	MaxBodyBytes   int64         `koanf:"max_body_bytes" env:"WEBHOOK_MAX_BODY_BYTES" help:"largest body that is sent, before compression; a larger one is a dead letter"`
 	IdleTimeout    time.Duration `koanf:"idle_timeout" env:"WEBHOOK_IDLE_TIMEOUT_SECONDS" help:"how long an idle connection is kept"`
+	ConnectionAge  time.Duration `koanf:"connection_age" env:"WEBHOOK_CONNECTION_AGE_SECONDS" help:"how long connections are used before new ones are made, which look the receiver's name up again"`
 	IdlePerHost    int           `koanf:"idle_per_host" env:"WEBHOOK_IDLE_PER_HOST" help:"idle connections kept per host"`
 	UserAgent      string        `koanf:"user_agent" env:"WEBHOOK_USER_AGENT" help:"User-Agent of requests; empty: evosink/<version>"`
 
@@ -40,23 +40,29 @@ type Config struct {
 	TLS   TLS   `koanf:"tls"`
 	Guard Guard `koanf:"guard"`
 
+	// Server is the server that the sink is a part of, which main fills in. The zero value is one that listens on every
+	// address of the machine.
+	Server Server `koanf:"-"`
+
 	resolver *net.Resolver // nil is the system's; set by tests
 }
 
 // TLS says how receivers with https addresses are talked to.
 type TLS struct {
 	CAFile     string `koanf:"ca_file" env:"WEBHOOK_TLS_CA" help:"PEM file of authorities to trust beside the system's"`
-	CertFile   string `koanf:"cert_file" env:"WEBHOOK_TLS_CERT" help:"PEM file of the certificate to show to receivers that ask"`
+	CertFile   string `koanf:"cert_file" env:"WEBHOOK_TLS_CERT" help:"PEM file of the certificate to show to the receiver of the global webhook and the error webhook, never to those of instances"`
 	KeyFile    string `koanf:"key_file" env:"WEBHOOK_TLS_KEY" help:"PEM file of its private key"`
 	MinVersion string `koanf:"min_version" env:"WEBHOOK_TLS_MIN_VERSION" help:"lowest TLS version: 1.2 or 1.3"`
 	Insecure   bool   `koanf:"insecure_skip_verify" env:"WEBHOOK_TLS_INSECURE_SKIP_VERIFY" help:"accept any certificate; anybody on the way can then read and change events"`
 }
 
-// Guard keeps the URLs that instances set away from addresses that only this machine can reach (SSRF). It looks at the
-// address that is dialled, after name look-up. The global webhook is the operator's and not held to it.
+// Guard keeps the URLs that instances set away from addresses that are not of the open internet (SSRF): those that the
+// IANA registries of special addresses list, metadata services of clouds, and IPv6 addresses that carry such an IPv4
+// address. It looks at each address that is dialled, after name look-up. The global webhook is the operator's and not
+// held to it.
 type Guard struct {
-	DenyPrivate bool           `koanf:"deny_private" env:"WEBHOOK_DENY_PRIVATE" help:"refuse loopback, private, link-local, shared and metadata addresses to webhooks of instances"`
-	Allow       []netip.Prefix `koanf:"allow" env:"WEBHOOK_ALLOW_ADDRESSES" help:"exceptions: networks such as 10.1.0.0/16"`
+	DenyPrivate Switch      `koanf:"deny_private" env:"WEBHOOK_DENY_PRIVATE" help:"refuse loopback, private, link-local, shared and metadata addresses to webhooks of instances, and use no proxy for them: true, false or auto, which is true unless the server listens on loopback only"`
+	Allow       []Exception `koanf:"allow" env:"WEBHOOK_ALLOW_ADDRESSES" help:"exceptions: hosts and networks, with or without a port: n8n:5678, 10.1.0.0/16, [fd00::/8]:443"`
 }
 
 // Defaults returns the configuration of an installation that sets nothing.
@@ -64,7 +70,7 @@ func Defaults() Config {
 	return Config{
 		Enabled: true, Format: Evolution,
 		RequestTimeout: 30 * time.Second, ConnectTimeout: 10 * time.Second,
-		MaxBodyBytes: 64 << 20, IdleTimeout: 90 * time.Second, IdlePerHost: 8,
+		MaxBodyBytes: 64 << 20, IdleTimeout: 90 * time.Second, ConnectionAge: 30 * time.Second, IdlePerHost: 8,
 		Retry: defaultRetry(), TLS: TLS{MinVersion: "1.2"},
 	}
 }
@@ -81,18 +87,27 @@ func (c *Config) Validate() error {
 	check(c.ConnectTimeout > 0, "connect_timeout must be above 0")
 	check(c.MaxBodyBytes > 0, "max_body_bytes must be above 0")
 	check(c.IdleTimeout >= 0, "idle_timeout must not be negative")
+	check(c.ConnectionAge > 0, "connection_age must be above 0")
 	check(c.IdlePerHost > 0, "idle_per_host must be above 0")
 	check(c.TLS.MinVersion == "1.2" || c.TLS.MinVersion == "1.3", "tls.min_version must be 1.2 or 1.3, not %q", c.TLS.MinVersion)
 	check((c.TLS.CertFile == "") == (c.TLS.KeyFile == ""), "tls.cert_file and tls.key_file belong together: give both or none")
 	check(headerValue(c.UserAgent) == nil, "user_agent must be one line of printable text")
 	if c.GlobalEnabled {
-		_, err := newHook(c.global())
+		h, err := operatorsHook(c.global())
 		check(err == nil, "global_enabled is true, but %w", err)
+		if err == nil {
+			err = c.loop(h.url, "WEBHOOK_GLOBAL_URL")
+			check(err == nil, "global_enabled is true, but url %w", err)
+		}
 		errs = append(errs, c.Events.Check("events"))
 	}
 	if c.Errors {
-		_, err := newHook(c.errorHook())
+		h, err := operatorsHook(c.errorHook())
 		check(err == nil, "errors is true, but errors_%w", err)
+		if err == nil {
+			err = c.loop(h.url, "WEBHOOK_EVENTS_ERRORS_WEBHOOK")
+			check(err == nil, "errors is true, but errors_url %w", err)
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -113,6 +128,12 @@ func (c *Config) global() webhook {
 
 func (c *Config) errorHook() webhook {
 	return webhook{Name: errorsTarget, Enabled: true, URL: c.ErrorsURL, Base64: true}
+}
+
+// guarded reports whether webhooks of instances are kept from private addresses. Where the server can be reached from
+// other machines, who holds an instance's token may be a stranger.
+func (c *Config) guarded() bool {
+	return c.Guard.DenyPrivate == On || c.Guard.DenyPrivate == Auto && !c.Server.local()
 }
 
 // wanted are the events of the global webhook.

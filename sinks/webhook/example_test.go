@@ -33,7 +33,10 @@ func Example() {
 	}))
 	defer receiver.Close()
 
-	factory := sink.Use(webhook.Spec, func(c *webhook.Config) { c.RequestTimeout = 10 * time.Second })
+	factory := sink.Use(webhook.Spec, func(c *webhook.Config) {
+		c.RequestTimeout = 10 * time.Second
+		c.Server.Host = "127.0.0.1" // listens on loopback only, so the receiver may be there too
+	})
 	s, err := factory.New(sink.Host{})
 	if err != nil {
 		fmt.Println(err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/evosink/evosink/core/event"
 )
@@ -22,17 +23,29 @@ type hook struct {
 	byEvents bool
 	base64   bool
 	keys     [][]byte
-	filters  *filters
+	filters  *filter
 	order    Order
 	format   Format
 	gzip     bool
 }
 
-// newHook reads a webhook. Its error names everything that is wrong, by the webhook's keys.
+// newHook reads a webhook of an instance. Its error names everything that is wrong, by the webhook's keys. The Host
+// header is the URL's: with another one, an instance could choose among all that is served at an address which the
+// operator may have opened to it for one host.
 func newHook(w webhook) (*hook, error) {
+	h, err := operatorsHook(w)
+	if err == nil && h.host != "" && !strings.EqualFold(h.host, h.url.Host) && !strings.EqualFold(h.host, h.url.Hostname()+":"+portOf(h.url)) {
+		err = fmt.Errorf("headers[%q] must be the URL's, %.80q: put the host into the URL, or leave the header out", "Host", h.url.Host)
+	}
+	h.host = ""
+	return h, err
+}
+
+// operatorsHook reads a webhook of the operator.
+func operatorsHook(w webhook) (*hook, error) {
 	h := &hook{
 		name: w.Name, enabled: w.Enabled, raw: w.URL, events: event.NewFilter(w.Events...),
-		byEvents: w.ByEvents, base64: w.Base64, filters: w.Filters, order: w.Order, format: w.Format, gzip: w.Gzip,
+		byEvents: w.ByEvents, base64: w.Base64, filters: w.Filters.compile(), order: w.Order, format: w.Format, gzip: w.Gzip,
 	}
 	var errs []error
 	note := func(key string, err error) {

@@ -85,6 +85,26 @@ func members(b []byte) func(yield func(member) bool) {
 	}
 }
 
+// elements walks over the values of a list as members does over an object.
+func elements(b []byte) func(yield func([]byte) bool) {
+	return func(yield func([]byte) bool) {
+		i := space(b, 0)
+		if i >= len(b) || b[i] != '[' {
+			return
+		}
+		for {
+			start := space(b, i+1)
+			end := value(b, start)
+			if end <= start || !yield(b[start:end]) {
+				return
+			}
+			if i = space(b, end); i >= len(b) || b[i] != ',' {
+				return
+			}
+		}
+	}
+}
+
 // space returns the next place that is no white space.
 func space(b []byte, i int) int {
 	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\n' || b[i] == '\r') {

@@ -76,7 +76,7 @@ func (s *stored) merge(block json.RawMessage) (*stored, error) {
 		in.Events = out.URLEvents
 	}
 	if has("webhooks") {
-		list, err := entries(in.Webhooks)
+		list, err := entries(in.Webhooks, s.Webhooks)
 		if err != nil {
 			return nil, err
 		}
@@ -128,8 +128,9 @@ func unique(names []string) []string {
 	return out
 }
 
-// entries reads the list of webhooks.
-func entries(raw []json.RawMessage) ([]webhook, error) {
+// entries reads the list of webhooks. One that mentions no secrets keeps those that it had: they are not shown, so
+// clients cannot repeat them.
+func entries(raw []json.RawMessage, previous []webhook) ([]webhook, error) {
 	if len(raw) > maxWebhooks {
 		return nil, fmt.Errorf("webhooks has %d entries, at most %d are allowed", len(raw), maxWebhooks)
 	}
@@ -149,6 +150,9 @@ func entries(raw []json.RawMessage) ([]webhook, error) {
 		}
 		if in.Secret != "" {
 			w.Secrets = slices.Concat([]string{in.Secret}, w.Secrets)
+		}
+		if at := slices.IndexFunc(previous, func(p webhook) bool { return p.Name == w.Name }); at >= 0 && w.Secrets == nil {
+			w.Secrets = previous[at].Secrets
 		}
 		out = append(out, w)
 	}

@@ -25,14 +25,14 @@ const (
 const spread = 16
 
 // lane returns the target of an event: the webhook's name, and the number of the lane if it has several.
-func (o Order) lane(name string, e *event.Event, about []subject) sink.Target {
+func (o Order) lane(name string, e *event.Event, a about) sink.Target {
 	key := e.ID
 	switch o {
 	case ByChat:
-		if len(about) == 0 || len(about[0].chat) == 0 {
+		if len(a.subjects) == 0 || a.subjects[0].chat == "" {
 			return sink.Target(name)
 		}
-		key = about[0].chat[0]
+		key = a.subjects[0].chat
 	case Unordered:
 	default:
 		return sink.Target(name)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,13 +43,15 @@ func TestAnswersAndWhatTheyMean(t *testing.T) {
 		{300, "", "permanent"}, {304, "", "permanent"},
 		{400, "", "permanent"}, {401, "", "permanent"}, {403, "", "permanent"}, {404, "", "permanent"}, {422, "", "permanent"},
 		{410, "", "permanent"},
-		{402, "", "retry"}, {408, "", "retry"}, {409, "", "retry"}, {413, "", "retry"}, {418, "", "retry"}, {425, "", "retry"},
+		{405, "", "permanent"}, {411, "", "permanent"}, {413, "", "permanent"}, {414, "", "permanent"}, {415, "", "permanent"}, {431, "", "permanent"},
+		{501, "", "permanent"}, {505, "", "permanent"}, {413, "30", "after 30s"}, {501, "30", "permanent"},
+		{402, "", "retry"}, {408, "", "retry"}, {409, "", "retry"}, {418, "", "retry"}, {425, "", "retry"},
 		{429, "", "retry"}, {429, "7", "after 7s"}, {429, "0", "after 0s"}, {429, "soon", "retry"}, {429, "-3", "retry"}, {429, "1.5", "retry"},
 		{429, at.Add(90 * time.Second).Format(http.TimeFormat), "after 1m29s"}, // whole seconds, from .512
 		{429, at.Add(-time.Hour).Format(http.TimeFormat), "after 0s"},
 		{429, "99999999999999999999", "after 24h0m0s"},
 		{503, "120", "after 2m0s"}, {503, "", "unavailable"}, {503, "x", "unavailable"},
-		{500, "", "retry"}, {500, "9", "retry"}, {501, "", "retry"}, {502, "", "retry"}, {504, "", "retry"}, {599, "", "retry"}, {999, "", "retry"},
+		{500, "", "retry"}, {500, "9", "retry"}, {502, "", "retry"}, {504, "", "retry"}, {599, "", "retry"}, {999, "", "retry"},
 	} {
 		r := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
 			if c.header != "" {
@@ -297,4 +300,70 @@ func TestACancelledDeliveryBlamesNobody(t *testing.T) {
 	if err := open(t).Deliver(ctx, delivery("instance", settingsFor("http://127.0.0.1:1", ""))); outcome(err) != "retry" {
 		t.Errorf("%v is %s, want a plain error", err, outcome(err))
 	}
+}
+
+// After 101 Switching Protocols, net/http hands over the bare connection as the body, which no time-out of the request
+// closes.
+func TestAnswersThatAreNeverOverDoNotHoldTheirAttempts(t *testing.T) {
+	const attempts = 32 // as many as the queue makes at once
+	for name, answer := range map[string]string{
+		"101":                 "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: anything\r\n\r\n",
+		"101 without upgrade": "HTTP/1.1 101 Switching Protocols\r\n\r\nand more",
+		"200, half a body":    "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
+		"200, half a chunk":   "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nha",
+		"200, half a trailer": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n0\r\nX: ",
+		"200, until the end":  "HTTP/1.1 200 OK\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			over := make(chan struct{})
+			url := listenAll(t, func(c net.Conn) {
+				io.WriteString(c, answer)
+				<-over
+			})
+			defer close(over)
+			s := open(t)
+			results := make(chan error, attempts)
+			for range attempts {
+				go func() { results <- s.Deliver(context.Background(), delivery("instance", settingsFor(url, ""))) }()
+			}
+			deadline := time.After(25 * time.Second) // below the time-out of an attempt
+			for i := range attempts {
+				select {
+				case err := <-results:
+					if want := map[bool]string{true: "retry", false: "done"}[strings.HasPrefix(name, "101")]; outcome(err) != want {
+						t.Errorf("%v, want %s", err, want)
+					}
+				case <-deadline:
+					t.Fatalf("%d of %d attempts are held", attempts-i, attempts)
+				}
+			}
+		})
+	}
+}
+
+// listenAll is listen for connections that are open at once: answer may block until the test ends.
+func listenAll(t *testing.T, answer func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() {
+				defer conn.Close()
+				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+					answer(conn)
+				}
+			})
+		}
+	})
+	t.Cleanup(func() { l.Close(); running.Wait() })
+	return "http://" + l.Addr().String()
 }

@@ -49,7 +49,7 @@ func TestRequestsLookLikeThis(t *testing.T) {
 			target: "instance",
 			settings: `{"url":"URL/hook/?tenant=7","enabled":true,"events":[],"webhookByEvents":true,"webhookBase64":true,"secrets":["` + whsec + `","old"],` +
 				`"headers":{"authorization":"Bearer x","X-Custom":"ünï","Connection":"close","Content-Length":"1","Transfer-Encoding":"chunked",` +
-				`"X-Attempt":"forged","user-agent":"mine/1","host":"virtual.example"}}`,
+				`"X-Attempt":"forged","user-agent":"mine/1","host":"HOST"}}`,
 			codec:  event.Codec{ExposeAPIKey: true, LocalTime: time.FixedZone("BRT", -3*3600)},
 			change: func(d *sink.Delivery) { d.Attempt = 3 },
 		},
@@ -98,7 +98,7 @@ func TestRequestsLookLikeThis(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newReceiver(t, nil)
-			here := strings.NewReplacer("USERURL", strings.Replace(r.URL, "//", "//user:pa%40ss@", 1), "URL", r.URL)
+			here := strings.NewReplacer("USERURL", strings.Replace(r.URL, "//", "//user:pa%40ss@", 1), "URL", r.URL, "HOST", r.Listener.Addr().String())
 			s := openIn(t, sink.Host{Logger: zerolog.Nop(), Envelope: c.codec}, func(cfg *webhook.Config) {
 				if c.configure != nil {
 					c.configure(cfg)
@@ -304,6 +304,7 @@ func TestTheEventIsAppendedToAnyURL(t *testing.T) {
 		"/a/../b//c":          "/a/../b//c/messages-upsert",
 		"/s%C3%A3o/#/x?y":     "/s%C3%A3o/messages-upsert",
 		"/hook/?next=/other/": "/hook/messages-upsert?next=/other/",
+		"/a[0]|b/":            "/a%5B0%5D%7Cb/messages-upsert",
 	} {
 		r.forget()
 		if err := open(t).Deliver(t.Context(), delivery("instance", settingsFor(r.URL+url, `,"webhookByEvents":true`))); err != nil {
@@ -321,5 +322,75 @@ func TestTheEventIsAppendedToAnyURL(t *testing.T) {
 	}
 	if got := r.requests()[0].RequestURI; got != "/--%2Fadmin%3Fx=%252e" {
 		t.Errorf("a custom event's name left its segment: %s", got)
+	}
+}
+
+// A receiver in Node answers 400 to a request line with any of these: every event would be a dead letter.
+func TestWhatMayNotStandInAURLIsEncoded(t *testing.T) {
+	r := newReceiver(t, nil)
+	for url, want := range map[string]string{
+		`/hook?name=São Paulo`:                     "", // refused: a space
+		`/hook?name=São`:                           "/hook?name=S%C3%A3o",
+		`/hook?q="<a>'&b={c}|d^e` + "`" + `[f]\\g`: "/hook?q=%22%3Ca%3E%27&b=%7Bc%7D%7Cd%5Ee%60%5Bf%5D%5Cg",
+		`/hook?kept=%C3%a3%22&a=b+c/d?e:f@g`:       "/hook?kept=%C3%a3%22&a=b+c/d?e:f@g",
+		`/hook?off=100%&x=%zz`:                     "/hook?off=100%25&x=%25zz",
+		`/São/"x"`:                                 "/S%C3%A3o/%22x%22",
+	} {
+		r.forget()
+		stored := json.RawMessage(`{"enabled":true,"events":[],"url":"` + strings.ReplaceAll(r.URL+url, `"`, `\"`) + `"}`)
+		err := open(t).Deliver(t.Context(), delivery("instance", stored))
+		if want == "" {
+			wantText(t, err, "must not contain spaces")
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.requests()[0].RequestURI; got != want {
+			t.Errorf("%s: posted to %s, want %s", url, got, want)
+		}
+	}
+}
+
+func TestARedirectIsEncodedToo(t *testing.T) {
+	r := newReceiver(t, func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/" {
+			w.Header().Set("Location", `/new?q="ã'`)
+			w.WriteHeader(http.StatusPermanentRedirect)
+		}
+	})
+	if err := open(t).Deliver(t.Context(), delivery("instance", settingsFor(r.URL+"/", ""))); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.requests()[1].RequestURI; got != "/new?q=%22%C3%A3%27" {
+		t.Errorf("redirected to %s", got)
+	}
+}
+
+func TestSecretsOfStandardWebhooksAreUnderstoodInEverySpelling(t *testing.T) {
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(whsec, "whsec_"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newReceiver(t, nil)
+	encoded := strings.TrimPrefix(whsec, "whsec_")
+	for _, secret := range []string{whsec, "v1," + whsec, "V1," + whsec, "WHSEC_" + encoded, "Whsec_" + encoded, "v1,WHSEC_" + encoded} {
+		r.forget()
+		if err := open(t).Deliver(t.Context(), delivery("instance", settingsFor(r.URL, `,"secrets":["`+secret+`"]`))); err != nil {
+			t.Errorf("%s: %v", secret, err)
+			continue
+		}
+		if req := r.requests()[0]; !verify(req.Header, req.body, key) {
+			t.Errorf("%s signs with another key", secret)
+		}
+	}
+	for _, secret := range []string{
+		"v1,whsec_hunter2", "WHSEC_hunter2", "v1,hunter2", " " + whsec, whsec + " ", "v1, " + whsec, `'` + whsec + `'`, "v1," + whsec + "|v1," + whsec,
+		"secret=" + whsec, "whsk_" + encoded, "WHPK_" + encoded, "v1a,whsk_" + encoded, "v1a," + whsec, "v1,",
+	} {
+		quoted, _ := json.Marshal(secret)
+		if stored, err := normalize(`{"enabled":true,"url":"http://h","secret":`+string(quoted)+`}`, ""); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q is taken as plain text: stored %s, error %v", secret, stored, err)
+		}
 	}
 }

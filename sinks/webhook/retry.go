@@ -16,7 +16,7 @@ type Retry struct {
 	Exponential  bool          `koanf:"use_exponential_backoff" env:"WEBHOOK_RETRY_USE_EXPONENTIAL_BACKOFF" help:"double the wait with every failure; off: no jitter either"`
 	MaxDelay     time.Duration `koanf:"max_delay" env:"WEBHOOK_RETRY_MAX_DELAY_SECONDS" help:"longest wait, before jitter"`
 	Jitter       float64       `koanf:"jitter_factor" env:"WEBHOOK_RETRY_JITTER_FACTOR" help:"share of a wait that chance adds or takes away, 0 to 1"`
-	NonRetryable []int         `koanf:"non_retryable_status_codes" env:"WEBHOOK_RETRY_NON_RETRYABLE_STATUS_CODES" help:"answers that no further attempt can cure; none: all but 410 are tried again"`
+	NonRetryable []int         `koanf:"non_retryable_status_codes" env:"WEBHOOK_RETRY_NON_RETRYABLE_STATUS_CODES" help:"answers that no further attempt can cure, beside 405, 410, 411, 413, 414, 415, 431, 501 and 505, which are never tried again"`
 	MaxAge       time.Duration `koanf:"max_age" env:"WEBHOOK_RETRY_MAX_AGE" help:"how long an event for a receiver that is down is kept; 0 is for ever"`
 	OnExhausted  string        `koanf:"on_exhausted" env:"WEBHOOK_RETRY_ON_EXHAUSTED" help:"then: dead (a dead letter, and on with the next) or pause (the webhook waits for somebody)"`
 }
@@ -56,7 +56,7 @@ func (r Retry) validate() error {
 func (r Retry) policy(timeout time.Duration) sink.Policy {
 	p := sink.DefaultPolicy()
 	p.Jitter, p.MaxAge = r.Jitter, r.MaxAge
-	p.Timeout = timeout + answerPatience + time.Second // the sink's own words about a timeout say more than the queue's
+	p.Timeout = timeout + sink.AnswerPatience + time.Second // the sink's own words about a timeout say more than the queue's
 	if r.MaxAttempts > 0 {
 		p.Attempts = r.MaxAttempts
 	}

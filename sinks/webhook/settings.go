@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/evosink/evosink/core/event"
@@ -95,6 +98,13 @@ func (s *stored) check() error {
 	if s.URL != "" || s.Enabled && len(s.Webhooks) == 0 {
 		errs = append(errs, s.single().check())
 	}
+	chats := s.Filters.size()
+	for _, w := range s.Webhooks {
+		chats += w.Filters.size()
+	}
+	if chats > maxAllChats {
+		errs = append(errs, fmt.Errorf("filters.chats: the lists have %d entries in all, at most %d are allowed", chats, maxAllChats))
+	}
 	names := map[string]bool{}
 	for i, w := range s.Webhooks {
 		err := w.check()
@@ -132,6 +142,50 @@ func (s *stored) single() webhook {
 		Name: singleTarget, Enabled: true, URL: s.URL, Events: s.own(), Headers: s.Headers,
 		ByEvents: s.ByEvents, Base64: s.Base64, options: s.options,
 	}
+}
+
+// permit reports which of an instance's webhooks cannot be called under a configuration, as far as their URLs tell:
+// what a name means is seen when it is dialled. A webhook that is off may have any URL, so that it can be switched off.
+func permit(c *Config, raw json.RawMessage) error {
+	s, err := read(raw)
+	if err != nil || !s.Enabled {
+		return err
+	}
+	var errs []error
+	if s.URL != "" {
+		errs = append(errs, c.permits(s.URL))
+	}
+	for i, w := range s.Webhooks {
+		if w.Enabled {
+			errs = append(errs, under(fmt.Sprintf("webhooks[%d].", i), c.permits(w.URL)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// permits reports why instances may not have a URL that is valid.
+func (c *Config) permits(s string) error {
+	u, err := parseURL(s)
+	switch {
+	case err != nil:
+		return fmt.Errorf("url %w", err)
+	case c.Server.takes(u):
+		return errors.New("url names this server: each event would come back as a new one; give the address of the receiver")
+	case !c.guarded() || c.Guard.allowsHost(net.JoinHostPort(u.Hostname(), portOf(u))):
+		return nil
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	if host := strings.TrimSuffix(strings.ToLower(u.Hostname()), "."); host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		addr, err = netip.AddrFrom4([4]byte{127, 0, 0, 1}), nil
+	}
+	if err != nil { // a name
+		return nil
+	}
+	port, _ := strconv.ParseUint(portOf(u), 10, 16) // checked by parseURL
+	if err := c.Guard.check(addr, uint16(port)); err != nil {
+		return fmt.Errorf("url: %w", err)
+	}
+	return nil
 }
 
 // under puts a prefix before each line of an error.

@@ -17,17 +17,36 @@ import (
 // maxSecrets is two: the one that is valid and the one that is on its way out.
 const maxSecrets = 2
 
-// signingKey reads a secret: "whsec_" and base64 of 24 to 64 bytes, as Standard Webhooks serialises one, or
-// any other text, whose bytes are the key. Its errors never show the secret.
+// signingKey reads a secret: "whsec_" and base64 of 24 to 64 bytes, as Standard Webhooks serialises one, or any other
+// text, whose bytes are the key. The prefix is taken in any case, and with "v1," before it, as some services show their
+// secrets. What is meant to be such a secret and cannot be read is refused, never taken for plain text: the receiver
+// would check every signature against another key. Errors never show the secret.
 func signingKey(secret string) ([]byte, error) {
-	encoded, standard := strings.CutPrefix(secret, "whsec_")
-	switch {
-	case secret == "" || len(secret) > 256:
+	if secret == "" || len(secret) > 256 {
 		return nil, errors.New("must have 1 to 256 characters")
-	case !standard:
-		return []byte(secret), nil
 	}
-	key, err := base64.StdEncoding.DecodeString(encoded)
+	if strings.TrimSpace(secret) != secret {
+		return nil, errors.New("must not begin or end with white space")
+	}
+	text := secret
+	if version, rest, found := strings.Cut(secret, ","); found && strings.EqualFold(version, "v1") {
+		text = rest
+	}
+	for _, asymmetric := range []string{"whsk_", "whpk_", "v1a,"} {
+		if len(text) >= len(asymmetric) && strings.EqualFold(text[:len(asymmetric)], asymmetric) {
+			return nil, errors.New("is an asymmetric key, which cannot be used here: give one that begins with whsec_, or plain text")
+		}
+	}
+	const prefix = "whsec_"
+	switch at := strings.Index(strings.ToLower(secret), prefix); {
+	case at < 0 && text != secret:
+		return nil, errors.New(`begins with "v1," and must go on with whsec_ and base64`)
+	case at < 0:
+		return []byte(secret), nil
+	case at != len(secret)-len(text):
+		return nil, errors.New("holds whsec_, but does not begin with it: give one secret, without anything around it")
+	}
+	key, err := base64.StdEncoding.DecodeString(text[len(prefix):])
 	if err != nil || len(key) < 24 || len(key) > 64 {
 		return nil, errors.New("begins with whsec_ and must go on with 24 to 64 bytes in base64")
 	}

@@ -12,9 +12,10 @@
 //	307, 308 within the receiver             followed with method and body, at most 3 times
 //	any other 3xx                            permanent; the text names the host to set the URL to
 //	410, WEBHOOK_RETRY_NON_RETRYABLE_...     permanent: 400, 401, 403, 404, 422 unless configured
-//	429, 503 with Retry-After                retry after that time, a day at most
+//	405, 411, 413, 414, 415, 431, 501, 505   permanent: they are about this request, which would be the same again
+//	413, 429, 503 with Retry-After           retry after that time, a day at most
 //	503                                      unavailable
-//	any other answer: 408, 429, 500, 502     retry
+//	any other answer: 101, 408, 429, 500     retry
 //	no connection: name unknown, refused,    unavailable: nothing was sent, so the event is not the reason
 //	  no route, TLS handshake, timeout
 //	connected, then no or half an answer,    retry: the event may be the reason, and may have arrived
@@ -23,6 +24,9 @@
 //	body above max_body_bytes                permanent
 //	webhook removed, or settings unreadable  permanent
 //	webhook disabled while events wait       unavailable: they are kept until it is enabled again
+//
+// Any answer, its body and its trailer end with the attempt's time-out; the status counts, whatever becomes of the
+// body.
 //
 // Permanent deliveries become dead letters, which can be replayed. Unavailable ones use up no attempt and open the
 // target's breaker. "Within the receiver" means the same scheme, host and port, or from http to https on the same host.
@@ -36,6 +40,10 @@
 //	X-Event-Id          the event's id, which every sink carries
 //	X-Attempt           counts from 1
 //	webhook-id, webhook-timestamp, webhook-signature   Standard Webhooks, if a secret is set; two secrets make two signatures
+//
+// A URL is sent as RFC 3986 has it: what may not stand in its path or query is percent-encoded. The Host header is the
+// URL's; only the global webhook may have another one. Connections are renewed after connection_age, so a name that
+// moves in DNS is followed.
 //
 // A receiver that sorts out repeated ids sees each event once. The signature is that of the JSON before compression. In CloudEvents 1.0
 // (structured mode) the type is the wire name of the event and the source its instance.
@@ -57,17 +65,29 @@
 // everything: the webhook is then sixteen targets, which share one breaker and one limit of concurrency. Changing the order while deliveries wait lets new
 // ones overtake those, once.
 //
-// # Private addresses
+// Secrets, the values of secret, secrets and headers.jwt_key, are stored and never shown: find answers "***" for each,
+// and a set with "***" keeps what is stored. So does a set without secret and secrets, also for a webhook of the list,
+// which is found by its name; "secrets": [] removes them. Headers are replaced as a whole: jwt_key is kept only if it
+// is repeated, as "***" or as it is.
 //
-// Many receivers live beside the API, on localhost or in a container network, so nothing is refused by default. Where instances
-// belong to strangers, set WEBHOOK_DENY_PRIVATE: see [Guard].
+// Filters are asked while other instances' events wait, so they look at a bounded part of an event: the first 256 KiB
+// of its data, and the first 500 elements of a list. A list that goes on behind that passes; an event that names its
+// chat only behind that is about no chat, and passes too.
+//
+// # Whose targets
+//
+// The global webhook and the error webhook are the operator's: they may be anywhere but at this server itself, and they
+// alone see the TLS client certificate of the configuration. Webhooks of instances are their owners', who may be
+// strangers. They are kept from private addresses (guard.deny_private) unless the server listens on loopback only, that
+// is on a machine of one's own; the operator can except hosts and networks, with or without a port (guard.allow), or
+// switch the guard off. URLs with a private address, and URLs of this server, are refused when they are set; what a
+// name means is looked at for every connection. Behind the guard no proxy of the environment is used. See [Guard].
 package webhook
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
@@ -82,6 +102,7 @@ var Spec = sink.Spec[Config]{
 	Enabled:  func(c *Config) bool { return c.Enabled },
 	Rule:     func(c *Config) sink.Rule { return c.rule() },
 	Settings: &sink.Settings{Schema: schema, Normalize: normalize, Created: created},
+	Permit:   permit,
 	New: func(c Config, h sink.Host) (sink.Sink, error) {
 		s, err := New(c, h)
 		if err != nil {
@@ -109,8 +130,8 @@ type Sink struct {
 	events   event.Filter // which
 	errors   *hook        // nil when off
 	settings cache
-	own      *http.Transport // to addresses of the operator
-	theirs   *http.Transport // to those of instances, guarded if configured
+	own      *pool // to addresses of the operator
+	theirs   *pool // to those of instances, guarded if configured
 
 	life    context.Context // ends with the sink, and deliveries with it; each has a context of its own
 	end     context.CancelFunc
@@ -127,6 +148,10 @@ func New(c Config, h sink.Host) (*Sink, error) {
 	for _, w := range c.warnings() {
 		h.Logger.Warn().Msg(w)
 	}
+	if c.Enabled && c.guarded() && c.Guard.DenyPrivate == Auto {
+		h.Logger.Info().Msg("webhooks of instances are kept from private addresses, because the server listens beyond loopback: " +
+			"WEBHOOK_ALLOW_ADDRESSES lists exceptions such as n8n:5678, WEBHOOK_DENY_PRIVATE=false opens all of them")
+	}
 	if c.RequestTimeout == 0 {
 		c.RequestTimeout = Defaults().RequestTimeout
 	}
@@ -141,25 +166,25 @@ func New(c Config, h sink.Host) (*Sink, error) {
 
 func (s *Sink) addHooks() (err error) {
 	if s.config.GlobalEnabled {
-		if s.global, err = newHook(s.config.global()); err != nil {
+		if s.global, err = operatorsHook(s.config.global()); err != nil {
 			return err
 		}
 	}
 	if s.config.Errors {
-		s.errors, err = newHook(s.config.errorHook())
+		s.errors, err = operatorsHook(s.config.errorHook())
 	}
 	return err
 }
 
-func (s *Sink) addTransports() (err error) {
-	if s.own, err = newTransport(s.config, false); err != nil {
+func (s *Sink) addTransports() error {
+	operators, err := newTransport(s.config)
+	if err != nil {
 		return err
 	}
-	s.theirs = s.own
-	if s.config.Guard.DenyPrivate {
-		s.theirs, err = newTransport(s.config, true)
-	}
-	return err
+	now := func() time.Time { return s.now() }
+	s.own = &pool{template: operators, age: s.config.ConnectionAge, now: now}
+	s.theirs = &pool{template: forTenants(operators, s.config), age: s.config.ConnectionAge, now: now}
+	return nil
 }
 
 // Start implements [sink.Sink]. There is nothing to connect to before the first delivery.
@@ -188,10 +213,12 @@ func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
 	if err != nil {
 		return sink.Permanent(err)
 	}
-	transport := s.theirs
+	connections := s.theirs
 	if h == s.global || h == s.errors {
-		transport = s.own
+		connections = s.own
 	}
+	transport, done := connections.take()
+	defer done()
 	return s.attempt(ctx, transport, r)
 }
 
@@ -261,7 +288,7 @@ func (s *Sink) Close(ctx context.Context) error {
 	}
 	s.end()
 	<-idle
-	s.own.CloseIdleConnections()
-	s.theirs.CloseIdleConnections()
+	s.own.close()
+	s.theirs.close()
 	return nil
 }

@@ -28,7 +28,9 @@ func TestContract(t *testing.T) {
 	r := newReceiver(t, nil)
 	sinktest.Run(t, sinktest.Subject{
 		New: func(t *testing.T, h sink.Host) sink.Sink {
-			s, err := webhook.Spec.New(webhook.Defaults(), h)
+			c := webhook.Defaults()
+			c.Server.Host = "127.0.0.1"
+			s, err := webhook.Spec.New(c, h)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -134,7 +136,7 @@ func open(t testing.TB, configure ...func(*webhook.Config)) *webhook.Sink {
 func openIn(t testing.TB, h sink.Host, configure ...func(*webhook.Config)) *webhook.Sink {
 	t.Helper()
 	c := webhook.Defaults()
-	c.UserAgent = "evosink/test"
+	c.UserAgent, c.Server.Host = "evosink/test", "127.0.0.1"
 	for _, f := range configure {
 		f(&c)
 	}

@@ -43,9 +43,9 @@ func (s *Sink) targets(e *event.Event, settings json.RawMessage) []sink.Destinat
 	if err != nil { // the delivery will say so, and can be replayed
 		return []sink.Destination{{Scope: sink.Instance, Target: singleTarget}}
 	}
-	var about []subject
+	var about about
 	if set.looksInside {
-		about = subjects(e)
+		about = look(e.Data)
 	}
 	var out []sink.Destination
 	for _, h := range set.hooks {
@@ -63,6 +63,7 @@ type settings struct {
 	hooks       []*hook
 	broken      map[string]error // webhooks that cannot be called, by name, and why
 	looksInside bool             // a filter or an order wants to know what events are about
+	chats       int              // of all filters
 }
 
 func parse(raw json.RawMessage) (*settings, error) {
@@ -88,13 +89,15 @@ func (s *settings) add(w webhook) {
 		s.broken[w.Name] = err
 	}
 	s.hooks = append(s.hooks, h)
+	s.chats += w.Filters.size()
 	s.looksInside = s.looksInside || h.filters != nil || h.order == ByChat
 }
 
-// Limits of a cache, in entries and in bytes of settings; a full one begins anew.
+// Limits of a cache, in entries and in bytes, about; of a full one, entries by chance make room.
 const (
 	maxCached      = 4096
 	maxCachedBytes = 16 << 20
+	bytesPerChat   = 100 // of a filter, beside the settings
 )
 
 // cache spares reading an instance's settings for each event. Its key is the settings themselves, so it is never stale.
@@ -106,8 +109,9 @@ type cache struct {
 }
 
 type cached struct {
-	set *settings
-	err error
+	set   *settings
+	err   error
+	bytes int
 }
 
 // get never returns nil settings.
@@ -121,10 +125,21 @@ func (c *cache) get(raw json.RawMessage) (*settings, error) {
 	set, err := parse(raw)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.known == nil || len(c.known) >= maxCached || c.bytes > maxCachedBytes {
-		c.known, c.bytes = map[string]cached{}, 0
+	if c.known == nil {
+		c.known = map[string]cached{}
 	}
-	c.known[string(raw)] = cached{set, err}
-	c.bytes += len(raw)
+	if _, ok := c.known[string(raw)]; ok { // another goroutine was quicker
+		return set, err
+	}
+	bytes := len(raw) + set.chats*bytesPerChat
+	for key, other := range c.known {
+		if len(c.known) < maxCached && c.bytes+bytes <= maxCachedBytes {
+			break
+		}
+		delete(c.known, key)
+		c.bytes -= other.bytes
+	}
+	c.known[string(raw)] = cached{set, err, bytes}
+	c.bytes += bytes
 	return set, err
 }

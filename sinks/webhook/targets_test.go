@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/scope"
@@ -182,5 +183,118 @@ func TestAddressesOfWebhooks(t *testing.T) {
 	}
 	if a, b := s.Address(sink.Global, "global", "a"), s.Address(sink.Global, "global", "b"); a != b {
 		t.Error("the global webhook has a breaker per instance")
+	}
+}
+
+// list is a JSON list of n chats, of which no two are the same.
+func list(n int, format string) string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = fmt.Sprintf(format, i)
+	}
+	return "[" + strings.Join(out, ",") + "]"
+}
+
+func TestWhatAFilterCostsDoesNotGrowWithItsLists(t *testing.T) {
+	s := open(t)
+	e := message("x")
+	e.Data = json.RawMessage(list(4000, `"5511%08d@s.whatsapp.net"`)) // 120 KB, as in chats.delete
+	cost := func(entries int) time.Duration {
+		lists := list(entries, `"4911%08d@s.whatsapp.net"`)
+		settings := json.RawMessage(`{"enabled":true,"url":"http://h","events":[],"filters":{"chats":{"allow":` + lists + `,"deny":` + lists + `}}}`)
+		s.Targets(e, []sink.Scope{sink.Instance}, settings) // reads the settings
+		least := time.Hour
+		for range 5 {
+			began := time.Now()
+			s.Targets(e, []sink.Scope{sink.Instance}, settings)
+			least = min(least, time.Since(began))
+		}
+		return least
+	}
+	if one, thousand := cost(1), cost(1000); thousand > 30*one {
+		t.Errorf("lists of 1,000 entries cost %d times what lists of one cost", thousand/one)
+	}
+}
+
+func TestWhatAFilterCostsDoesNotGrowWithTheEvent(t *testing.T) {
+	s := open(t)
+	settings := json.RawMessage(`{"enabled":true,"url":"http://h","events":[],"filters":{"chats":{"allow":` + list(1000, `"4911%08d@s.whatsapp.net"`) + `}}}`)
+	cost := func(elements int) time.Duration {
+		e := message("x")
+		e.Data = json.RawMessage(list(elements, `{"id":"5511%08d@s.whatsapp.net","name":"x"}`))
+		least := time.Hour
+		for range 5 {
+			began := time.Now()
+			s.Targets(e, []sink.Scope{sink.Instance}, settings)
+			least = min(least, time.Since(began))
+		}
+		return least
+	}
+	if few, many := cost(1000), cost(50_000); many > 20*few {
+		t.Errorf("an event of 50 times the elements costs %d times as much", many/few)
+	}
+}
+
+func TestWhatFiltersDoNotLookAt(t *testing.T) {
+	s := open(t)
+	const group, own = `"120363@g.us"`, `"5511@s.whatsapp.net"`
+	groups := func(n int) string { return strings.Repeat(group+",", n) }
+	padding := func(n int) string { return `"` + strings.Repeat("x", n) + `"` }
+	settings := json.RawMessage(`{"enabled":true,"url":"http://h","events":[],"filters":{"group":false}}`)
+	for name, c := range map[string]struct {
+		data string
+		want int
+	}{
+		"500 groups":                          {"[" + groups(499) + group + "]", 0},
+		"a chat among 500":                    {"[" + groups(499) + own + "]", 1},
+		"more than 500 pass":                  {"[" + groups(500) + group + "]", 1},
+		"elements of 256 KiB":                 {`[` + groups(2) + padding(250<<10) + `]`, 1},
+		"elements behind 256 KiB pass":        {`[` + groups(2) + padding(300<<10) + `,` + group + `]`, 1},
+		"a group with media behind it":        {`{"key":{"remoteJid":` + group + `},"message":{"base64":` + padding(4<<20) + `}}`, 0},
+		"a group behind media of 200 KiB":     {`{"message":{"base64":` + padding(200<<10) + `},"key":{"remoteJid":` + group + `}}`, 0},
+		"behind 256 KiB, it is about no chat": {`{"message":{"base64":` + padding(300<<10) + `},"key":{"remoteJid":` + group + `}}`, 1},
+		"a key with escapes":                  {`{"\u006bey":{"remoteJid":` + group + `}}`, 0},
+		"a chat with escapes":                 {`{"key":{"remoteJid":"120363\u0040g.us"}}`, 0},
+	} {
+		e := message("x")
+		e.Data = json.RawMessage(c.data)
+		if got := s.Targets(e, []sink.Scope{sink.Instance}, settings); len(got) != c.want {
+			t.Errorf("%s: %d targets, want %d", name, len(got), c.want)
+		}
+	}
+}
+
+func TestListsOfChatsAreBounded(t *testing.T) {
+	chats := list(1000, `"%d"`)
+	hook := func(i int) string {
+		return fmt.Sprintf(`{"name":"n%d","url":"http://h","filters":{"chats":{"allow":%s}}}`, i, chats)
+	}
+	var ten []string
+	for i := range 10 {
+		ten = append(ten, hook(i))
+	}
+	for block, says := range map[string]string{
+		`{"enabled":true,"url":"http://h","filters":{"chats":{"deny":` + list(1001, `"%d"`) + `}}}`: "1001 entries, at most 1000",
+		`{"enabled":true,"webhooks":[` + strings.Join(append(ten, hook(10)), ",") + `]}`:            "11000 entries in all, at most 10000",
+		`{"enabled":true,"webhooks":[` + strings.Join(ten, ",") + `]}`:                              "",
+	} {
+		_, err := normalize(block, "")
+		if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+			t.Errorf("%.60s: %v, want %q", block, err, says)
+		}
+	}
+}
+
+func TestACacheThatIsFullForgetsSomeNotAll(t *testing.T) {
+	s := open(t)
+	e := message("x")
+	for i := range 5000 { // more than it holds
+		settings := json.RawMessage(fmt.Sprintf(`{"enabled":true,"url":"http://h/%d","events":[]}`, i))
+		if got := s.Targets(e, []sink.Scope{sink.Instance}, settings); len(got) != 1 {
+			t.Fatalf("settings %d have %d targets", i, len(got))
+		}
+	}
+	if n := s.Cached(); n < 4000 || n > 4096 {
+		t.Errorf("%d settings are kept, want up to 4096", n)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evosink/evosink/core/sink"
 	"github.com/evosink/evosink/sinks/webhook"
 )
 
@@ -85,18 +86,27 @@ func TestHTTP2ReceiversAreSpokenToInHTTP2(t *testing.T) {
 	}
 }
 
-func TestAReceiverThatAsksForACertificateGetsIt(t *testing.T) {
+// The certificate says who the operator is: a receiver that an instance names could use it, or learn it.
+func TestTheCertificateIsForTheOperatorsTargetsOnly(t *testing.T) {
 	r := unstarted(nil)
-	r.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	r.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
 	r.StartTLS()
 	t.Cleanup(r.Close)
 	cert, key := writePair(t, r.Server)
-	s := open(t, func(c *webhook.Config) { c.TLS.Insecure, c.TLS.CertFile, c.TLS.KeyFile = true, cert, key })
-	if err := s.Deliver(t.Context(), delivery("instance", settingsFor(r.URL, ""))); err != nil {
-		t.Fatal(err)
-	}
-	if len(r.requests()[0].TLS.PeerCertificates) != 1 {
-		t.Error("no certificate came")
+	s := open(t, func(c *webhook.Config) {
+		c.TLS.Insecure, c.TLS.CertFile, c.TLS.KeyFile = true, cert, key
+		c.GlobalEnabled, c.URL, c.Events = true, r.URL, sink.Switches{"ALL": true}
+		c.Errors, c.ErrorsURL = true, r.URL
+	})
+	settings := settingsFor(r.URL, `,"webhooks":[{"name":"a","url":"`+r.URL+`","enabled":true}]`)
+	for target, want := range map[sink.Target]int{"global": 1, "errors": 1, "instance": 0, "list/a": 0} {
+		r.forget()
+		if err := s.Deliver(t.Context(), delivery(target, settings)); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(r.requests()[0].TLS.PeerCertificates); got != want {
+			t.Errorf("%s: %d certificates came, want %d", target, got, want)
+		}
 	}
 }
 
