@@ -23,6 +23,7 @@ func (p *Process) reap() error {
 	p.killGroup()
 	p.reaped = true
 	p.mu.Unlock()
+	endDescendants(p.mark)
 	return p.cmd.Wait()
 }
 
