@@ -8,21 +8,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/signal"
-	"syscall"
-	"time"
 
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/evosink/evosink/adapters/cli"
 	"github.com/evosink/evosink/adapters/commands"
 	"github.com/evosink/evosink/adapters/evolution"
 	"github.com/evosink/evosink/adapters/httpapi"
 	"github.com/evosink/evosink/adapters/logs"
+	"github.com/evosink/evosink/adapters/signals"
 	"github.com/evosink/evosink/adapters/sqlite"
 	"github.com/evosink/evosink/config"
 	"github.com/evosink/evosink/core"
@@ -113,26 +109,32 @@ func (s *settings) share() {
 	}
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	s := defaults()
+// load fills the settings from files, the environment and flags.
+func (s *settings) load() (*config.Config, error) {
 	loaded, err := config.Load(config.Options{
 		Sections: s.sections(), Args: os.Args[1:], Environ: os.Environ(), Accepted: evolution.Variables(),
 	})
-	if loaded == nil {
-		fmt.Fprintln(os.Stderr, "evosink:", err)
-		os.Exit(cli.ExitFail)
-	}
 	if err == nil {
 		err = s.addPlugins()
 	}
 	s.share()
+	return loaded, err
+}
+
+func main() {
+	exec.Guard()
+	ctx := signals.Interrupted(context.Background(), os.Stderr)
+	s := defaults()
+	loaded, err := s.load()
+	if loaded == nil {
+		fmt.Fprintln(os.Stderr, "evosink:", err)
+		os.Exit(cli.ExitFail)
+	}
 	serve := cli.Command{Summary: "Take events and deliver them", Run: func(ctx context.Context, _ *cli.Env, _ []string) error {
 		if err != nil {
 			return err
 		}
-		return s.serve(ctx, loaded.Warnings())
+		return s.serve(ctx, loaded)
 	}}
 	all := append([]cli.Command{serve, cli.Version(version)}, cli.ConfigCommands(loaded, err)...)
 	all = append(all, cli.ServerCommands(cli.Server{URL: s.http.Server.Local(), Key: s.auth.APIKey.Reveal()})...)
@@ -142,27 +144,56 @@ func main() {
 }
 
 // serve runs until ctx ends, then drains.
-func (s *settings) serve(ctx context.Context, warnings []string) (err error) {
-	log := logs.New(os.Stderr, terminal(os.Stderr), s.log)
-	for _, w := range warnings {
+func (s *settings) serve(ctx context.Context, loaded *config.Config) error {
+	hangup := signals.Hangup()
+	log, level := logs.New(os.Stderr, terminal(os.Stderr), s.log)
+	for _, w := range loaded.Warnings() {
 		log.Warn().Msg(w)
+	}
+	certificate := &httpapi.Certificate{}
+	if err := certificate.Load(s.http.Server); err != nil {
+		return err
 	}
 	db, err := sqlite.Open(ctx, s.engine, log.With().Str("engine", "sqlite").Logger())
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close(context.WithoutCancel(ctx))) }()
+	hub, api, err := s.build(ctx, db, log)
+	if err != nil {
+		return errors.Join(err, db.Close(context.WithoutCancel(ctx)))
+	}
+	reload := func() {
+		next := defaults()
+		now, err := next.load()
+		if err == nil {
+			err = certificate.Load(next.http.Server)
+		}
+		if err != nil {
+			log.Error().Err(err).Msg("SIGHUP: the configuration has mistakes, so everything stays as it was")
+			return
+		}
+		level.Set(next.log)
+		live, restart := config.Changes(loaded, now)
+		log.Info().Strs("taken_over", live).Strs("needs_restart", restart).Msg("SIGHUP: the configuration was read again; these keys differ from the start's. The certificate was read again too")
+	}
+	return httpapi.Process{
+		Hub: hub, API: api, Server: s.http.Server, Certificate: certificate, Engine: db.Close, Logger: log, Hangup: hangup, Reload: reload,
+	}.Run(ctx)
+}
+
+// build puts the hub and its API together.
+func (s *settings) build(ctx context.Context, db *sqlite.DB, log zerolog.Logger) (*core.Hub, *httpapi.API, error) {
 	registry, err := s.registry(ctx, db)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	hub, err := core.New(core.Options{
 		Bus: db, Instances: registry, Log: db, Queue: db.Queue(), Delivery: &s.delivery, Sinks: s.sinks, Logger: log,
 		Envelope:  s.envelope.Codec(s.auth.ExposeInFetchInstances),
-		ServerURL: s.http.Server.URL, OnlyKnown: !s.http.Events.CreateUnknownInstances,
+		ServerURL: s.http.Server.URL, OnlyKnown: !s.http.Events.CreateUnknownInstances, DrainTimeout: s.http.Server.DrainTimeout(),
 	})
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	api, err := httpapi.New(httpapi.Options{
 		Config: s.http, Emitter: hub, Registry: registry, Sinks: s.sinks, Version: version, Logger: log,
@@ -171,17 +202,17 @@ func (s *settings) serve(ctx context.Context, warnings []string) (err error) {
 		Queue: hub.Queue(), Stats: hub.Stats, Metrics: httpapi.NewMetrics(),
 	})
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	relay, err := commands.New(s.commands)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	relay.Handle(hub)
 	for _, m := range hub.Mounts() {
 		api.Mount(m.Pattern(), m)
 	}
-	return s.listen(ctx, hub, api, log)
+	return hub, api, nil
 }
 
 // registry opens the instances, and shows a global key that was generated.
@@ -196,37 +227,6 @@ func (s *settings) registry(ctx context.Context, store instances.Store) (*instan
 	return instances.Open(ctx, store, digest)
 }
 
-// listen serves HTTP while the hub runs. When ctx ends, or one of them does, both end: the API answers what it is
-// busy with and takes no more, then the hub delivers what it is busy with and lets its clients go.
-func (s *settings) listen(ctx context.Context, hub *core.Hub, api *httpapi.API, log zerolog.Logger) error {
-	listener, err := net.Listen("tcp", s.http.Server.Address())
-	if err != nil {
-		return errors.Join(fmt.Errorf("server.port: %w; is evosink running already? SERVER_PORT chooses another port", err), hub.Close(ctx))
-	}
-	server := httpapi.NewServer(s.http.Server, api, log)
-	group, running := errgroup.WithContext(ctx)
-	group.Go(func() error { return hub.Run(context.WithoutCancel(ctx)) })
-	group.Go(func() error {
-		select {
-		case <-hub.Started():
-		case <-running.Done():
-			return listener.Close()
-		}
-		log.Info().Stringer("address", listener.Addr()).Msg("evosink is ready")
-		return httpapi.Serve(server, listener, s.http.Server)
-	})
-	group.Go(func() error {
-		<-running.Done()
-		log.Info().Msg("shutting down")
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-		defer cancel()
-		stopped := make(chan error, 1)
-		go func() { stopped <- server.Shutdown(drain) }()
-		return errors.Join(api.Drain(drain), hub.Close(drain), <-stopped)
-	})
-	return group.Wait()
-}
-
 func newPlugin(n cli.PluginNew) ([]string, error) {
 	n.Version = version
 	return scaffold.Write(scaffold.Plugin(n))
@@ -235,8 +235,5 @@ func newPlugin(n cli.PluginNew) ([]string, error) {
 func testPlugin(ctx context.Context, t cli.PluginTest, report func(cli.PluginRule)) error {
 	return plugintest.Run(ctx, plugintest.Subject(t), func(r plugintest.Result) { report(cli.PluginRule(r)) })
 }
-
-// drainTimeout bounds the end of the process: what has not ended by then is cut off. Nothing acknowledged is lost by that.
-const drainTimeout = 15 * time.Second
 
 func terminal(f *os.File) bool { return isatty.IsTerminal(f.Fd()) }

@@ -35,7 +35,7 @@ func readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	if len(b) > maxFile {
-		return nil, fmt.Errorf("%s is larger than %s", path, Bytes(maxFile))
+		return nil, fmt.Errorf("%s is larger than %dMiB", path, maxFile>>20)
 	}
 	return bytes.TrimPrefix(b, []byte("\ufeff")), nil
 }

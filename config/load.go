@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"slices"
 
 	"github.com/knadh/koanf/v2"
@@ -29,7 +28,6 @@ type loading struct {
 	layers   layers
 	errs     []error
 	warnings []string
-	files    []string // read or looked for
 }
 
 // Load decodes defaults < file < .env < environment < flags into the sections.
@@ -62,7 +60,7 @@ func Load(o Options) (*Config, error) {
 		l.errs = append(l.errs, err)
 	}
 	c.defaults = before.tree
-	c.rest, c.help, c.warnings, c.files = l.args.rest, l.args.help, l.warnings, l.files
+	c.rest, c.help, c.warnings = l.args.rest, l.args.help, l.warnings
 	return c, errors.Join(l.errs...)
 }
 
@@ -107,12 +105,8 @@ func (l *loading) dotenv() map[string]string {
 	return vars
 }
 
-// read reads a file that a user named, and remembers it for Files.
-func (l *loading) read(name string) ([]byte, error) {
-	path := within(l.Dir, name)
-	l.files = append(l.files, path)
-	return readFile(path)
-}
+// read reads a file that a user named.
+func (l *loading) read(name string) ([]byte, error) { return readFile(within(l.Dir, name)) }
 
 // file adds the configuration file: --config, EVOSINK_CONFIG, or the default one. Only that may be missing.
 func (l *loading) file(environ, dotenv map[string]string) {
@@ -139,16 +133,11 @@ func (l *loading) file(environ, dotenv map[string]string) {
 	}
 }
 
-// defaultFile chooses among those in Dir; all of them are worth watching.
+// defaultFile chooses among those in Dir.
 func (l *loading) defaultFile() string {
 	name, ignored := chooseFile(l.Dir)
 	for _, other := range ignored {
 		l.warnings = append(l.warnings, fmt.Sprintf("%s is not read, because %s is there", other, name))
-	}
-	for _, f := range defaultFiles {
-		if f != name {
-			l.files = append(l.files, filepath.Join(l.Dir, f))
-		}
 	}
 	return name
 }

@@ -26,13 +26,15 @@ type Server struct {
 	Host        string `koanf:"host" env:"SERVER_HOST" help:"Address to listen on; empty: every address, or loopback only when no AUTHENTICATION_API_KEY is given."`
 	URL         string `koanf:"url" env:"SERVER_URL" help:"Public address of the API, server_url in envelopes; empty leaves the key out."`
 	Type        string `koanf:"type" env:"SERVER_TYPE" help:"Protocol of the listener: http or https."`
-	Certificate string `koanf:"certificate" env:"SSL_CONF_FULLCHAIN" help:"PEM file with the certificate chain, for https."`
-	PrivateKey  string `koanf:"private_key" env:"SSL_CONF_PRIVKEY" help:"PEM file with the private key, for https."`
+	Certificate string `koanf:"certificate" env:"SSL_CONF_FULLCHAIN" help:"PEM file with the certificate chain, for https." reload:"true"`
+	PrivateKey  string `koanf:"private_key" env:"SSL_CONF_PRIVKEY" help:"PEM file with the private key, for https." reload:"true"`
 
 	MaxBodyBytes  int64         `koanf:"max_body_bytes" help:"Largest request body in bytes; a larger one is answered with 413."`
 	BodyTimeout   time.Duration `koanf:"body_timeout" help:"How long a request's body may take to arrive."`
 	HeaderTimeout time.Duration `koanf:"header_timeout" help:"How long a request's header may take to arrive."`
 	IdleTimeout   time.Duration `koanf:"idle_timeout" help:"How long an idle connection is kept."`
+
+	ShutdownTimeout time.Duration `koanf:"shutdown_timeout" help:"How long the end may take after SIGTERM, everything included. Half of it is for requests and deliveries under way, which are cut off then; nothing accepted is lost by that. Keep it below what your supervisor waits (docker stop: 10s)."`
 }
 
 // CORS is the section of cross-origin requests from browsers.
@@ -60,7 +62,7 @@ func Default() Config {
 	return Config{
 		Server: Server{
 			Port: 8080, Type: "http", MaxBodyBytes: 64 << 20,
-			BodyTimeout: 60 * time.Second, HeaderTimeout: 10 * time.Second, IdleTimeout: 120 * time.Second,
+			BodyTimeout: 60 * time.Second, HeaderTimeout: 10 * time.Second, IdleTimeout: 120 * time.Second, ShutdownTimeout: 8 * time.Second,
 		},
 		CORS:   CORS{Origin: []string{"*"}, Methods: []string{"POST", "GET", "PUT", "DELETE"}},
 		Events: Events{MaxBytes: 16 << 20, MaxBatch: 1000, Timeout: 10 * time.Second, CreateUnknownInstances: true},
@@ -96,6 +98,7 @@ func (s Server) Validate() error {
 		check(s.BodyTimeout > 0, "body_timeout must be above 0"),
 		check(s.HeaderTimeout > 0, "header_timeout must be above 0"),
 		check(s.IdleTimeout > 0, "idle_timeout must be above 0"),
+		check(s.ShutdownTimeout >= time.Second, "shutdown_timeout must be at least 1s, not %s", s.ShutdownTimeout),
 	)
 }
 
@@ -140,6 +143,9 @@ func (s Server) Local() string {
 	}
 	return s.Type + "://" + net.JoinHostPort(host, strconv.Itoa(s.Port))
 }
+
+// DrainTimeout is the share of ShutdownTimeout that requests and deliveries under way have; see core.Options.DrainTimeout.
+func (s Server) DrainTimeout() time.Duration { return s.ShutdownTimeout / 2 }
 
 // TLS reports whether the listener speaks https.
 func (s Server) TLS() bool { return s.Type == "https" }

@@ -43,11 +43,12 @@ func run(m *testing.M) int {
 
 // A process is evosink, running.
 type process struct {
-	t    *testing.T
-	dir  string
-	url  string
-	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended
+	t      *testing.T
+	dir    string
+	url    string
+	cmd    *exec.Cmd
+	stderr io.Closer     // our end of its log
+	done   chan struct{} // closed when it has ended
 
 	mu sync.Mutex
 	// mu guards the field below.
@@ -57,14 +58,23 @@ type process struct {
 // launch starts evosink in dir with the variables given, and waits until it is ready.
 func launch(t *testing.T, dir string, env ...string) *process {
 	t.Helper()
+	return launchAs(t, dir, func(*syscall.SysProcAttr) {}, env...)
+}
+
+// launchAs is launch with attributes of the process.
+func launchAs(t *testing.T, dir string, set func(*syscall.SysProcAttr), env ...string) *process {
+	t.Helper()
 	p := &process{t: t, dir: dir, done: make(chan struct{})}
 	p.cmd = exec.Command(binary)
 	p.cmd.Dir = dir
 	p.cmd.Env = append([]string{"SERVER_PORT=0", "SERVER_HOST=127.0.0.1", "AUTHENTICATION_API_KEY=" + key}, env...)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{}
+	set(p.cmd.SysProcAttr)
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.stderr = stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -119,6 +129,12 @@ func (p *process) kill() {
 func (p *process) terminate() int {
 	p.t.Helper()
 	p.cmd.Process.Signal(syscall.SIGTERM)
+	return p.ended()
+}
+
+// ended waits for the end and returns the exit code.
+func (p *process) ended() int {
+	p.t.Helper()
 	select {
 	case <-p.done:
 	case <-time.After(30 * time.Second):
