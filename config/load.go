@@ -49,6 +49,7 @@ func Load(o Options) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.warnings = slices.Clone(l.args.warnings)
 	l.add(newLayer("default", before.secrets, nil))
 	if !l.args.help {
 		l.errs = slices.Clone(l.args.errs)
