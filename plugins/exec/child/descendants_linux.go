@@ -2,6 +2,7 @@ package child
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -69,9 +70,11 @@ func killMarked(condition func(mark string) bool) {
 		killed := killRound(condition)
 		end := time.Now().Add(killWait)
 		for pid, fd := range killed {
-			wait := max(0, int(time.Until(end).Milliseconds()))
-			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, wait) // readable once it has ended
-			_ = unix.Close(fd)
+			if fd != noDescriptor {
+				wait := max(0, int(time.Until(end).Milliseconds()))
+				_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, wait) // readable once it has ended
+				_ = unix.Close(fd)
+			}
 			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) // if it has become a child of this process, which may be the container's first
 		}
 		if len(killed) == 0 {
@@ -91,16 +94,29 @@ func killRound(condition func(mark string) bool) map[int]int {
 			continue
 		}
 		fd, err := unix.PidfdOpen(pid, 0)
-		if err != nil {
+		if errors.Is(err, unix.ESRCH) {
 			continue
 		}
-		if mark := markOf(entry.Name()); mark != "" && condition(mark) && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil {
+		if err != nil { // a kernel before 5.3, or a sandbox
+			fd = noDescriptor
+		}
+		if mark := markOf(entry.Name()); mark != "" && condition(mark) && kill(pid, fd) == nil {
 			killed[pid] = fd
-			continue
+		} else if fd != noDescriptor {
+			_ = unix.Close(fd)
 		}
-		_ = unix.Close(fd)
 	}
 	return killed
+}
+
+// noDescriptor stands where the kernel has none for processes.
+const noDescriptor = -1
+
+func kill(pid, fd int) error {
+	if fd == noDescriptor {
+		return unix.Kill(pid, unix.SIGKILL)
+	}
+	return unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 }
 
 // markOf returns the mark of a process, empty if it has none or may not be looked at.

@@ -16,6 +16,9 @@ type Process struct {
 	In       *os.File // its standard input
 	Out, Err *os.File // its standard output and error
 
+	// Unguarded is why no guard runs although there should be one, see [Guard]; nil if all is well.
+	Unguarded error
+
 	program *program
 	mark    string // of it and its descendants, see MarkEnv
 	cmd     *exec.Cmd
@@ -39,9 +42,7 @@ func Start(c Command) (*Process, error) {
 		Path: program.path, Args: append([]string{c.Path}, c.Args...), Env: c.environ(p.mark), ExtraFiles: program.extra, SysProcAttr: attributes(),
 	}
 	theirs, err := p.pipes()
-	if err == nil {
-		err = startGuard()
-	}
+	p.Unguarded = startGuard()
 	if err == nil {
 		started := make(chan error)
 		go p.own(started)

@@ -78,12 +78,12 @@ func CheckMode(info fs.FileInfo) error {
 
 // checkFolders refuses folders in which others may replace the file: the one that the path names, the one where a link leads, and those above it.
 func checkFolders(path string) error {
-	real, err := filepath.EvalSymlinks(path)
+	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return err
 	}
 	folders := []string{filepath.Dir(path)}
-	for dir := filepath.Dir(real); ; dir = filepath.Dir(dir) {
+	for dir := filepath.Dir(target); ; dir = filepath.Dir(dir) {
 		folders = append(folders, dir)
 		if dir == filepath.Dir(dir) {
 			break
