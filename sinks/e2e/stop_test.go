@@ -45,6 +45,27 @@ func hang(t *testing.T) (url string, began <-chan struct{}) {
 	return server.URL, first
 }
 
+// switching is a receiver that answers 101 and keeps the connection.
+func switching(t *testing.T) (url string, began <-chan struct{}) {
+	t.Helper()
+	first, release := make(chan struct{}, 1000), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: anything\r\n\r\n")
+		first <- struct{}{}
+		<-release
+	}))
+	t.Cleanup(func() {
+		close(release)
+		server.Close()
+	})
+	return server.URL, first
+}
+
 // upload begins a request to evosink whose body does not come to its end.
 func (p *process) upload() {
 	p.t.Helper()
@@ -84,13 +105,15 @@ func (l *listener) goodbye() bool {
 // The end takes at most as long as docker waits, whatever hangs; it is told, and socket.io clients are told goodbye at once.
 func TestTheEndHasOneBudgetWhateverHangs(t *testing.T) {
 	for name, c := range map[string]struct {
-		receiver, upload, plugin bool
-		tells                    []string
+		receiver       func(*testing.T) (string, <-chan struct{})
+		upload, plugin bool
+		tells          []string
 	}{
 		"nothing":         {tells: []string{"evosink has ended"}},
-		"a receiver":      {receiver: true, tells: []string{"cut off", "sink webhook, target global, instance sales"}},
+		"a receiver":      {receiver: hang, tells: []string{"cut off", "sink webhook, target global, instance sales"}},
+		"101":             {receiver: switching}, // its attempt may end or not
 		"half an upload":  {upload: true, tells: []string{"requests under way: 1"}},
-		"receiver+upload": {receiver: true, upload: true, tells: []string{"sink webhook", "requests under way: 1"}},
+		"receiver+upload": {receiver: hang, upload: true, tells: []string{"sink webhook", "requests under way: 1"}},
 		"a plugin":        {plugin: true, tells: []string{"sink mute, target global, instance sales"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,9 +121,9 @@ func TestTheEndHasOneBudgetWhateverHangs(t *testing.T) {
 			dir := t.TempDir()
 			env := []string{"WEBSOCKET_ENABLED=true", "WEBSOCKET_GLOBAL_EVENTS=true", "PATH=" + os.Getenv("PATH")}
 			var began <-chan struct{}
-			if c.receiver {
+			if c.receiver != nil {
 				var url string
-				url, began = hang(t)
+				url, began = c.receiver(t)
 				env = append(env, "WEBHOOK_GLOBAL_ENABLED=true", "WEBHOOK_GLOBAL_URL="+url, "WEBHOOK_EVENTS_MESSAGES_UPSERT=true")
 			}
 			noted := filepath.Join(dir, "events")
@@ -118,7 +141,7 @@ func TestTheEndHasOneBudgetWhateverHangs(t *testing.T) {
 			p := launch(t, dir, env...)
 			l := p.listen("")
 			p.must(201, "POST", "/events/sales", `{"event":"messages.upsert"}`)
-			if c.receiver {
+			if c.receiver != nil {
 				<-began
 			}
 			if c.plugin {
@@ -132,7 +155,7 @@ func TestTheEndHasOneBudgetWhateverHangs(t *testing.T) {
 			if !l.goodbye() {
 				t.Error("the socket.io client was cut off")
 			}
-			if (c.receiver || c.upload || c.plugin) && strings.Contains(p.output(), "evosink has ended") {
+			if c.tells != nil && name != "nothing" && strings.Contains(p.output(), "evosink has ended") {
 				t.Error("the socket.io client was told only when what hangs had used up its time")
 			}
 			if code := p.ended(); code != 0 {
