@@ -227,3 +227,35 @@ func TestAClosedLogAndHarmlessSignalsDoNotEndTheServer(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 }
+
+// A client's command that the main API does not answer is cut off like the rest.
+func TestACommandUnderWayDoesNotHoldTheEndUp(t *testing.T) {
+	url, began := hang(t)
+	p := launch(t, t.TempDir(), "WEBSOCKET_ENABLED=true", "COMMANDS_URL="+url, "COMMANDS_TIMEOUT=1m", "SERVER_SHUTDOWN_TIMEOUT=2s")
+	p.must(201, "POST", "/instance/create", `{"instanceName":"sales","token":"the-token-of-sales","websocket":{"enabled":true}}`)
+	conn, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(p.url, "http")+"/socket.io/?EIO=4&transport=websocket&apikey=the-token-of-sales", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	l := &listener{t, conn}
+	conn.WriteMessage(websocket.TextMessage, []byte("40/sales,"))
+	for !strings.HasPrefix(l.frame(10*time.Second), "40/sales,") {
+	}
+	conn.WriteMessage(websocket.TextMessage, []byte(`42/sales,0["send.message",{"number":"5511","text":"hello"}]`))
+	select {
+	case <-began:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the main API is not asked")
+	}
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	if !l.goodbye() {
+		t.Error("the socket.io client was cut off")
+	}
+	if code := p.ended(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if !strings.Contains(p.output(), "evosink has ended") {
+		t.Error("the log does not tell of the end")
+	}
+}
