@@ -86,6 +86,25 @@ func probe(args []string) {
 			_, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", os.Getppid(), file))
 			fmt.Println(file, errors.Is(err, os.ErrPermission))
 		}
+	case "first": // is a container's first process: tells how many zombies there are once its child has ended
+		p, err := child.Start(child.Command{Path: args[1], Args: []string{"family", "exit"}})
+		if err != nil {
+			panic(err)
+		}
+		in := bufio.NewScanner(p.Out)
+		for range 3 {
+			in.Scan()
+		}
+		p.In.Close()
+		<-p.Done()
+		stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+		zombies := 0
+		for _, stat := range stats {
+			if b, _ := os.ReadFile(stat); strings.Contains(string(b), ") Z ") {
+				zombies++
+			}
+		}
+		fmt.Println("pid", os.Getpid(), "zombies", zombies)
 	case "sleep": // for longer than any test waits
 		time.Sleep(time.Minute)
 	case "host", "unguarded": // starts a child of its own, tells its id and what it says, and is killed
@@ -384,6 +403,18 @@ func TestWithoutAGuardTheNextHostEndsWhatAKilledOneHasLeft(t *testing.T) {
 	lines(t, out, 1)
 	for _, pid := range pids {
 		gone(t, pid)
+	}
+}
+
+func TestAContainersFirstProcessKeepsNoZombiesOfAChild(t *testing.T) {
+	onLinux(t)
+	if os.Getuid() != 0 {
+		t.Skip("only root can make a namespace of processes")
+	}
+	path := install(t)
+	out, err := exec.Command("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", path, "first", path).CombinedOutput()
+	if err != nil || string(out) != "pid 1 zombies 0\n" {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 

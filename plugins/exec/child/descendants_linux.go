@@ -66,20 +66,24 @@ const (
 // killMarked kills every process whose mark condition accepts, until there is none. It finds them by their environment, so they are found in any
 // group and session and under any parent; what has removed the mark from its environment is not.
 func killMarked(condition func(mark string) bool) {
+	var all []int
 	for range maxRounds {
 		killed := killRound(condition)
+		if len(killed) == 0 {
+			break
+		}
 		end := time.Now().Add(killWait)
 		for pid, fd := range killed {
+			all = append(all, pid)
 			if fd != noDescriptor {
 				wait := max(0, int(time.Until(end).Milliseconds()))
 				_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, wait) // readable once it has ended
 				_ = unix.Close(fd)
 			}
-			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) // if it has become a child of this process, which may be the container's first
 		}
-		if len(killed) == 0 {
-			return
-		}
+	}
+	for _, pid := range all { // those that have become children of this process, which may be the container's first
+		_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
 	}
 }
 

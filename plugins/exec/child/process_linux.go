@@ -24,7 +24,12 @@ func (p *Process) reap() error {
 	p.reaped = true
 	p.mu.Unlock()
 	endDescendants(p.mark)
-	return p.cmd.Wait()
+	exit := p.cmd.Wait()
+	for { // in a container evosink may be the first process: what was killed in the group is its child then, and would stay a zombie
+		if _, err := unix.Wait4(-p.cmd.Process.Pid, nil, 0, nil); err != nil && !errors.Is(err, unix.EINTR) {
+			return exit
+		}
+	}
 }
 
 // sealDescriptor has the descriptor executed that was checked: it is the child's first beside the streams.
