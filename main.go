@@ -6,21 +6,13 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/signal"
-	"slices"
-	"strings"
-	"syscall"
-	"time"
 	"unicode/utf8"
 
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/evosink/evosink/adapters/cli"
 	"github.com/evosink/evosink/adapters/commands"
@@ -28,10 +20,10 @@ import (
 	"github.com/evosink/evosink/adapters/httpapi"
 	"github.com/evosink/evosink/adapters/logs"
 	"github.com/evosink/evosink/adapters/memory"
+	"github.com/evosink/evosink/adapters/signals"
 	"github.com/evosink/evosink/adapters/sqlite"
 	"github.com/evosink/evosink/config"
 	"github.com/evosink/evosink/core"
-	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
@@ -141,17 +133,11 @@ func (s *settings) share() {
 	s.webhook.Server = webhook.Server{URL: s.http.Server.URL, Host: s.http.Server.Host, Port: s.http.Server.Port}
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	s := defaults()
+// load fills the settings from files, the environment and flags. config is nil if there is not even a table of keys.
+func (s *settings) load() (*config.Config, error) {
 	loaded, err := config.Load(config.Options{
 		Sections: s.sections(), Args: os.Args[1:], Environ: os.Environ(), Accepted: evolution.Variables(),
 	})
-	if loaded == nil {
-		fmt.Fprintln(os.Stderr, "evosink:", err)
-		os.Exit(cli.ExitFail)
-	}
 	if err == nil {
 		err = s.addPlugins()
 	}
@@ -161,11 +147,23 @@ func main() {
 			err = fmt.Errorf("sinks.webhook: %w", wrong)
 		}
 	}
+	return loaded, err
+}
+
+func main() {
+	exec.Guard()
+	ctx := signals.Interrupted(context.Background(), os.Stderr)
+	s := defaults()
+	loaded, err := s.load()
+	if loaded == nil {
+		fmt.Fprintln(os.Stderr, "evosink:", err)
+		os.Exit(cli.ExitFail)
+	}
 	serve := cli.Command{Summary: "Take events and deliver them", Run: func(ctx context.Context, _ *cli.Env, _ []string) error {
 		if err != nil {
 			return err
 		}
-		return s.serve(ctx, append(loaded.Warnings(), s.warnings(loaded)...))
+		return s.serve(ctx, loaded)
 	}}
 	check := func(ctx context.Context) ([]string, error) { return s.check(ctx, loaded) }
 	all := append([]cli.Command{serve, cli.Version(version)}, cli.ConfigCommands(loaded, err, check)...)
@@ -195,64 +193,33 @@ func (s *settings) server(c *config.Config) cli.Server {
 	return out
 }
 
-// warnings are about settings that are valid by themselves, and together do nothing, or not what they say.
+// warnings are about settings that are valid by themselves and together do nothing, or not what they say.
 func (s *settings) warnings(c *config.Config) (out []string) {
-	warn := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	for i, key := range []config.Secret{s.auth.APIKey, s.auth.PreviousAPIKey} {
 		if n := utf8.RuneCountInString(key.Reveal()); n > 0 && n < httpapi.MinKey && !s.http.Server.Loopback() {
-			warn("auth.%s has %d characters and can be guessed by whatever reaches %s: take %d or more, for example from: openssl rand -hex 16",
-				[]string{"api_key", "previous_api_key"}[i], n, s.http.Server.Address(), httpapi.MinKey)
+			out = append(out, fmt.Sprintf(
+				"auth.%s has %d characters and can be guessed by whatever reaches %s: take %d or more, for example from: openssl rand -hex 16",
+				[]string{"api_key", "previous_api_key"}[i], n, s.http.Server.Address(), httpapi.MinKey))
 		}
 	}
 	if s.http.Events.MaxBytes > int64(s.engine.MaxEventBytes) {
-		warn("events.max_bytes (%d) is above sqlite.max_event_bytes (%d): events between the two are answered with 413", s.http.Events.MaxBytes, s.engine.MaxEventBytes)
+		out = append(out, fmt.Sprintf("events.max_bytes (%d) is above sqlite.max_event_bytes (%d): events between the two are answered with 413",
+			s.http.Events.MaxBytes, s.engine.MaxEventBytes))
 	}
-	for _, f := range s.sinks {
-		for _, name := range []string{"global_enabled", "global_events"} {
-			k, _ := c.Key("sinks." + f.Name + "." + name)
-			switch {
-			case k.Value != "true":
-			case !f.Enabled():
-				warn("%s delivers nothing (%s): sinks.%s.enabled is off", k.Name, k.Origin, f.Name)
-			case !f.Rule().Global || !slices.ContainsFunc(event.Names(), f.Rule().Events.Has):
-				warn("%s delivers nothing (%s): no event is switched on in sinks.%s.events; ALL stands for all of them", k.Name, k.Origin, f.Name)
-			}
-		}
-	}
+	var set []cli.Setting
 	for _, k := range c.Keys() {
-		for _, name := range eventsOf(k) {
-			known := event.CheckSubscription(name)
-			if event.Known(name) || known && name == strings.ToUpper(name) {
-				continue
-			}
-			if near := config.Nearest(event.ConfigName(name), event.Settable()); near != "" {
-				warn("%s: %q is no event that is known, did you mean %s? (%s)", k.Name, name, near, k.Origin)
-			} else if !known {
-				warn("%s: %q is no event that is known (%s)", k.Name, name, k.Origin)
-			}
-		}
+		set = append(set, cli.Setting{Key: k.Name, Value: k.Value, Origin: k.Origin})
 	}
-	return out
+	return append(out, cli.Advice(set, s.sinks, config.Nearest)...)
 }
 
-// eventsOf returns the names of events that a key lists or switches on.
-func eventsOf(k config.Key) []string {
-	switch path := strings.Split(k.Name, "."); {
-	case k.Origin == "default":
-		return nil
-	case slices.Contains([]string{"events", "global_events", "drop_oldest"}, path[len(path)-1]) && k.Value != "true" && k.Value != "false":
-		return strings.FieldsFunc(k.Value, func(r rune) bool { return r == ',' })
-	case k.Value == "true":
-		if _, name, ok := strings.Cut(k.Name, ".events."); ok {
-			return []string{name}
-		}
-	}
-	return nil
-}
-
-// check makes what a start makes, on an engine in memory, and starts nothing of it. It returns what the start would warn of, and what would end it.
+// check makes what a start makes, on an engine in memory, and starts nothing of it. It returns what the start would warn
+// of, and what would end it.
 func (s *settings) check(ctx context.Context, c *config.Config) (warnings []string, err error) {
 	warnings = s.warnings(c)
+	if err := new(httpapi.Certificate).Load(s.http.Server); err != nil {
+		return warnings, err
+	}
 	engine, err := memory.New(memory.DefaultConfig())
 	if err != nil {
 		return warnings, err
@@ -271,36 +238,54 @@ func (s *settings) check(ctx context.Context, c *config.Config) (warnings []stri
 }
 
 // serve runs until ctx ends, then drains.
-func (s *settings) serve(ctx context.Context, warnings []string) (err error) {
-	log := logs.New(os.Stderr, terminal(os.Stderr), s.log)
-	for _, w := range warnings {
+func (s *settings) serve(ctx context.Context, loaded *config.Config) error {
+	hangup := signals.Hangup()
+	log, level := logs.New(os.Stderr, terminal(os.Stderr), s.log)
+	for _, w := range append(loaded.Warnings(), s.warnings(loaded)...) {
 		log.Warn().Msg(w)
+	}
+	certificate := &httpapi.Certificate{}
+	if err := certificate.Load(s.http.Server); err != nil {
+		return err
 	}
 	db, err := sqlite.Open(ctx, s.engine, log.With().Str("engine", "sqlite").Logger())
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close(context.WithoutCancel(ctx))) }()
+	fail := func(err error) error { return errors.Join(err, db.Close(context.WithoutCancel(ctx))) }
 	registry, err := s.registry(ctx, db)
 	if err != nil {
-		return err
+		return fail(err)
 	}
 	hub, api, err := s.build(core.Options{Bus: db, Instances: registry, Log: db, Queue: db.Queue(), Logger: log})
 	if err != nil {
-		return err
+		return fail(err)
 	}
-	return s.listen(ctx, hub, api, log)
+	reload := func() {
+		next := defaults()
+		now, err := next.load()
+		if err == nil {
+			err = certificate.Load(next.http.Server)
+		}
+		if err != nil {
+			log.Error().Err(err).Msg("SIGHUP: the configuration has mistakes, so everything stays as it was")
+			return
+		}
+		level.Set(next.log)
+		live, restart := config.Changes(loaded, now)
+		log.Info().Strs("taken_over", live).Strs("needs_restart", restart).
+			Msg("SIGHUP: configuration and certificate were read again; these keys differ from those of the start")
+	}
+	return httpapi.Process{
+		Hub: hub, API: api, Server: s.http.Server, Certificate: certificate, Engine: db.Close, Logger: log, Hangup: hangup, Reload: reload,
+	}.Run(ctx)
 }
 
 // build makes the hub with its sinks and the API before it, on the engine that o holds. It starts nothing.
 func (s *settings) build(o core.Options) (*core.Hub, *httpapi.API, error) {
 	o.Delivery, o.Sinks, o.Envelope = &s.delivery, s.sinks, s.envelope.Codec(s.auth.ExposeInFetchInstances)
 	o.ServerURL, o.OnlyKnown = s.http.Server.URL, !s.http.Events.CreateUnknownInstances
-	if server := s.http.Server; server.TLS() {
-		if _, err := tls.LoadX509KeyPair(server.Certificate, server.PrivateKey); err != nil {
-			return nil, nil, fmt.Errorf("server.certificate and server.private_key: %w", err)
-		}
-	}
+	o.DrainTimeout = s.http.Server.DrainTimeout()
 	hub, err := core.New(o)
 	if err != nil {
 		return nil, nil, err
@@ -341,37 +326,6 @@ func (s *settings) registry(ctx context.Context, store instances.Store) (*instan
 	return instances.Open(ctx, store, open...)
 }
 
-// listen serves HTTP while the hub runs. When ctx ends, or one of them does, both end: the API answers what it is
-// busy with and takes no more, then the hub delivers what it is busy with and lets its clients go.
-func (s *settings) listen(ctx context.Context, hub *core.Hub, api *httpapi.API, log zerolog.Logger) error {
-	listener, err := net.Listen("tcp", s.http.Server.Address())
-	if err != nil {
-		return errors.Join(fmt.Errorf("server.port: %w; is evosink running already? SERVER_PORT chooses another port", err), hub.Close(ctx))
-	}
-	server := httpapi.NewServer(s.http.Server, api, log)
-	group, running := errgroup.WithContext(ctx)
-	group.Go(func() error { return hub.Run(context.WithoutCancel(ctx)) })
-	group.Go(func() error {
-		select {
-		case <-hub.Started():
-		case <-running.Done():
-			return listener.Close()
-		}
-		log.Info().Stringer("address", listener.Addr()).Msg("evosink is ready")
-		return httpapi.Serve(server, listener, s.http.Server)
-	})
-	group.Go(func() error {
-		<-running.Done()
-		log.Info().Msg("shutting down")
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-		defer cancel()
-		stopped := make(chan error, 1)
-		go func() { stopped <- server.Shutdown(drain) }()
-		return errors.Join(api.Drain(drain), hub.Close(drain), <-stopped)
-	})
-	return group.Wait()
-}
-
 func newPlugin(n cli.PluginNew) ([]string, error) {
 	n.Version = version
 	return scaffold.Write(scaffold.Plugin(n))
@@ -380,8 +334,5 @@ func newPlugin(n cli.PluginNew) ([]string, error) {
 func testPlugin(ctx context.Context, t cli.PluginTest, report func(cli.PluginRule)) error {
 	return plugintest.Run(ctx, plugintest.Subject(t), func(r plugintest.Result) { report(cli.PluginRule(r)) })
 }
-
-// drainTimeout bounds the end of the process: what has not ended by then is cut off. Nothing acknowledged is lost by that.
-const drainTimeout = 15 * time.Second
 
 func terminal(f *os.File) bool { return isatty.IsTerminal(f.Fd()) }

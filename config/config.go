@@ -14,7 +14,6 @@ type Config struct {
 	secrets  map[string]any // not redacted; only while loading
 	warnings []string
 	rest     []string
-	files    []string
 	help     bool
 }
 
@@ -27,6 +26,8 @@ type Key struct {
 	// Found tells that the value stands in a file of the working directory (.env, config.yaml), or in one that .env there names: what the
 	// directory says, not what its user has typed or set. Outside tells that it was read from a file outside of that directory nevertheless.
 	Found, Outside bool
+
+	Live bool // it can change while the program runs: its field has the tag reload:"true"
 	// Overridden are the values that lost, the strongest first.
 	Overridden []Source
 
@@ -59,9 +60,6 @@ func (c *Config) Rest() []string { return slices.Clone(c.rest) }
 // Help reports --help or -h among the arguments. They are in Rest too.
 func (c *Config) Help() bool { return c.help }
 
-// Files returns every file that was read or looked for, secrets' files too: what Watch should look at.
-func (c *Config) Files() []string { return slices.Clone(c.files) }
-
 // Diff returns the keys whose values differ between two Configs of the same sections, sorted. Values are
 // compared, not origins, and secrets as they are, not as they print.
 func Diff(before, after *Config) []string {
@@ -86,4 +84,20 @@ func Diff(before, after *Config) []string {
 	}
 	slices.Sort(changed)
 	return changed
+}
+
+// Changes divides the keys that differ into those that can change while the program runs ([Key.Live]) and those that need a restart.
+func Changes(before, after *Config) (live, restart []string) {
+	for _, name := range Diff(before, after) {
+		key, ok := after.Key(name)
+		if !ok { // an entry that is not there any more
+			key, _ = before.Key(name)
+		}
+		if key.Live {
+			live = append(live, name)
+		} else {
+			restart = append(restart, name)
+		}
+	}
+	return live, restart
 }

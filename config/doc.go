@@ -33,7 +33,6 @@
 //	integers        decimal, within the field's width
 //	floats          finite
 //	time.Duration   500ms, 30s, 5m; a plain number where the variable or key ends in _MS or _SECONDS, or the tag says unit:"ms" or "s"
-//	Bytes           64KB, 1MiB, 1048576
 //	text            as it stands; in a file a number must be in quotes, because YAML reads 0123 as 83
 //	Secret          the same, never printed; NAME_FILE reads it from a file, less one newline at its end
 //	lists           of the above: a list, or text with commas; blanks and empty words dropped
@@ -50,6 +49,6 @@
 //
 // # Reload
 //
-// Build fresh sections, [Load] again, compare with [Diff], and swap. [Watch] says when. Nothing here keeps a goroutine, a global or
-// a handle to the sections after Load returns.
+// Build fresh sections, [Load] again, compare with [Diff], and take over the keys whose fields have the tag reload:"true" ([Key.Live]); the others need a
+// restart. Nothing here keeps a goroutine, a global or a handle to the sections after Load returns.
 package config

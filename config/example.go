@@ -77,6 +77,9 @@ func (e *exampling) about(n *node, names []string) string {
 	if len(aliases) > 0 {
 		about += ". Also read from: " + strings.Join(aliases, ", ")
 	}
+	if n.live {
+		about += ". Read again at SIGHUP"
+	}
 	return about
 }
 

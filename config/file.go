@@ -35,7 +35,7 @@ func readFile(path string) ([]byte, fs.FileMode, error) {
 		return nil, 0, err
 	}
 	if len(b) > maxFile {
-		return nil, 0, fmt.Errorf("%s is larger than %s", path, Bytes(maxFile))
+		return nil, 0, fmt.Errorf("%s is larger than %dMiB", path, maxFile>>20)
 	}
 	info, err := f.Stat()
 	if err != nil {

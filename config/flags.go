@@ -15,6 +15,8 @@ type arguments struct {
 	rest  []string // commands, and what belongs to them
 	help  bool     // --help or -h, which stay in rest too
 	errs  []error
+
+	warnings []string
 }
 
 // parseArgs reads the command line without the program's name. What is no flag stays in rest; so does, once a
@@ -75,6 +77,9 @@ func (a *arguments) set(n *node, path []string, name, text string) {
 	value := n.fromText(text)
 	setPath(a.tree, path, value)
 	a.names[name] = "--" + name
+	if isRedacted(textOf(n.redact(value))) {
+		a.warnings = append(a.warnings, fmt.Sprintf("--%s: every user and process of this machine can read a secret on the command line; set it by a variable, a file, or NAME_FILE", name))
+	}
 	if entries, ok := value.(map[string]any); ok {
 		for e := range entries {
 			a.names[name+"."+e] = "--" + name

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -71,5 +72,18 @@ func TestHelpReadsNothingButTheFlags(t *testing.T) {
 	_, c, err := load(t, source{files: yaml("nonsense: ["), env: []string{"SERVER_PORT=x"}, args: []string{"config", "--help", "--unknown.flag"}})
 	if err != nil || !c.Help() || !reflect.DeepEqual(c.Rest(), []string{"config", "--help"}) {
 		t.Errorf("help %t, rest %q, %v", c.Help(), c.Rest(), err)
+	}
+}
+
+func TestASecretOnTheCommandLineIsAWarning(t *testing.T) {
+	for arg, warns := range map[string]bool{"--authentication.api_key=s3cret": true, "--server.port=1": false} {
+		_, c, err := loadIn(t.TempDir(), source{args: []string{arg}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(c.Warnings(), " ")
+		if strings.Contains(got, "can read a secret on the command line") != warns || strings.Contains(got, "s3cret") {
+			t.Errorf("%s: warnings %q", arg, got)
+		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -32,8 +31,7 @@ type loading struct {
 	layers   layers
 	errs     []error
 	warnings []string
-	files    []string        // read or looked for
-	exposed  map[string]bool // of those that were read: every user of the machine may read them
+	exposed  map[string]bool // of the files that were read: every user of the machine may read them
 }
 
 // Load decodes defaults < file < .env < environment < flags into the sections.
@@ -55,6 +53,7 @@ func Load(o Options) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.warnings = slices.Clone(l.args.warnings)
 	l.add(newLayer("default", before.secrets, nil))
 	if !l.args.help {
 		l.errs = slices.Clone(l.args.errs)
@@ -66,7 +65,7 @@ func Load(o Options) (*Config, error) {
 		l.errs = append(l.errs, err)
 	}
 	c.defaults = before.tree
-	c.rest, c.help, c.warnings, c.files = l.args.rest, l.args.help, l.warnings, l.files
+	c.rest, c.help, c.warnings = l.args.rest, l.args.help, l.warnings
 	return c, errors.Join(l.errs...)
 }
 
@@ -111,10 +110,9 @@ func (l *loading) dotenv() map[string]string {
 	return vars
 }
 
-// read reads a file that a user named, and remembers it for Files.
+// read reads a file that a user named.
 func (l *loading) read(name string) ([]byte, error) {
 	path := within(l.Dir, name)
-	l.files = append(l.files, path)
 	content, mode, err := readFile(path)
 	l.exposed[name] = err == nil && mode&0o004 != 0 && runtime.GOOS != "windows"
 	return content, err
@@ -160,16 +158,11 @@ func (l *loading) file(environ, dotenv map[string]string) {
 	}
 }
 
-// defaultFile chooses among those in Dir; all of them are worth watching.
+// defaultFile chooses among those in Dir.
 func (l *loading) defaultFile() string {
 	name, ignored := chooseFile(l.Dir)
 	for _, other := range ignored {
 		l.warnings = append(l.warnings, fmt.Sprintf("%s is not read, because %s is there", other, name))
-	}
-	for _, f := range defaultFiles {
-		if f != name {
-			l.files = append(l.files, filepath.Join(l.Dir, f))
-		}
 	}
 	return name
 }

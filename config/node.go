@@ -23,6 +23,7 @@ type node struct {
 	elem     *node   // the shape of each element of a list or a map
 
 	help  string
+	live  bool          // its tag says reload:"true": it can change while the program runs
 	names []string      // environment names, the first wins
 	unit  time.Duration // of a plain number in a duration; 0 when there is none
 }
@@ -100,7 +101,7 @@ func newNode(path []string, t reflect.Type, tag reflect.StructTag) (*node, error
 	if s, err = classified(s, tag); err != nil {
 		return nil, fmt.Errorf("config: key %s: %w", strings.Join(path, "."), err)
 	}
-	n := &node{path: path, shape: s, typ: t, help: tag.Get("help")}
+	n := &node{path: path, shape: s, typ: t, help: tag.Get("help"), live: tag.Get("reload") == "true"}
 	n.unit = unitOf(n.name())
 	switch u := tag.Get("unit"); u {
 	case "":

@@ -105,7 +105,7 @@ func random(r *rand.Rand) *all {
 		return out
 	}
 	a := defaults()
-	a.Server = server{Port: uint16(r.Uint32()), URL: word(), MaxBody: config.Bytes(r.Int64N(1 << 50))}
+	a.Server = server{Port: uint16(r.Uint32()), URL: word(), MaxBody: Bytes(r.Int64N(1 << 50))}
 	a.Websocket = websocket{Enabled: r.IntN(2) == 0, AllowedHosts: list(), PingInterval: 1 + time.Duration(r.Int64N(1<<60)),
 		Trusted: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{byte(r.Uint32()), 1, 2, 3}), r.IntN(33))}}
 	a.Webhook.Timeout = -time.Duration(r.Int64())

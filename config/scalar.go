@@ -53,9 +53,6 @@ func setText(v reflect.Value, raw any) error {
 	if err == nil {
 		return nil
 	}
-	if v.Type() == reflect.TypeFor[Bytes]() {
-		return fmt.Errorf("%s is %w", shown(raw), err)
-	}
 	return fmt.Errorf("%s is not accepted: %s", shown(raw), redactText(err.Error()))
 }
 

@@ -152,9 +152,6 @@ func TestASecretMayComeFromAFile(t *testing.T) {
 		}
 		name, _, _ := strings.Cut(env, "=")
 		wantOrigin(t, c, "authentication.api_key", "***", "environment "+name)
-		if !strings.Contains(strings.Join(c.Files(), " "), filepath.Join(dir, "key")) {
-			t.Errorf("%q does not hold the secret's file", c.Files())
-		}
 	}
 	if a, _, _ := loadIn(dir, source{env: []string{"AUTHENTICATION_API_KEY_FILE=two"}}); a.Authentication.APIKey != "a\n" {
 		t.Errorf("key %q, want one newline less", a.Authentication.APIKey.Reveal())

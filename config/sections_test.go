@@ -22,9 +22,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // The sections below use every kind of key there is. They stand in for those of the rooms.
 
 type server struct {
-	Port    uint16       `koanf:"port" env:"SERVER_PORT,PORT" help:"TCP port to listen on"`
-	URL     string       `koanf:"url" help:"public address"`
-	MaxBody config.Bytes `koanf:"max_body" help:"largest request body"`
+	Port    uint16 `koanf:"port" env:"SERVER_PORT,PORT" help:"TCP port to listen on"`
+	URL     string `koanf:"url" help:"public address"`
+	MaxBody Bytes  `koanf:"max_body" help:"largest request body"`
 }
 
 type authentication struct {

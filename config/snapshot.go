@@ -78,7 +78,7 @@ func (s *snapshotting) row(n *node, path []string, entry string, value, shown an
 	key := strings.Join(path, ".")
 	from, _ := s.layers.origin(key)
 	s.out.rows = append(s.out.rows, Key{
-		Name: key, Value: textOf(shown), Origin: from.String(), Found: from.found, Outside: from.outside, Help: n.help,
+		Name: key, Value: textOf(shown), Origin: from.String(), Found: from.found, Outside: from.outside, Help: n.help, Live: n.live,
 		Overridden: s.layers.overridden(n, key, entry, from),
 		print:      maphash.String(seed, textOf(value)),
 	})

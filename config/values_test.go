@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/evosink/evosink/config"
 )
 
 func TestVariablesAreReadByTheTypeOfTheirKey(t *testing.T) {
@@ -26,9 +24,9 @@ func TestVariablesAreReadByTheTypeOfTheirKey(t *testing.T) {
 		{"PORT=9", func(a *all) any { return a.Server.Port }, uint16(9)},
 		{"EVOSINK_SERVER_PORT=9", func(a *all) any { return a.Server.Port }, uint16(9)},
 		{"SERVER_URL= x=y ", func(a *all) any { return a.Server.URL }, " x=y "},
-		{"SERVER_MAX_BODY=64KB", func(a *all) any { return a.Server.MaxBody }, config.Bytes(64000)},
-		{"SERVER_MAX_BODY=2 mib", func(a *all) any { return a.Server.MaxBody }, config.Bytes(2 << 20)},
-		{"SERVER_MAX_BODY=512", func(a *all) any { return a.Server.MaxBody }, config.Bytes(512)},
+		{"SERVER_MAX_BODY=64KB", func(a *all) any { return a.Server.MaxBody }, Bytes(64000)},
+		{"SERVER_MAX_BODY=2 mib", func(a *all) any { return a.Server.MaxBody }, Bytes(2 << 20)},
+		{"SERVER_MAX_BODY=512", func(a *all) any { return a.Server.MaxBody }, Bytes(512)},
 		{"WEBSOCKET_ALLOWED_HOSTS= a, ,b,", func(a *all) any { return a.Websocket.AllowedHosts }, []string{"a", "b"}},
 		{"WEBSOCKET_TRUSTED_PROXIES=10.0.0.0/8,::1/128", func(a *all) any { return a.Websocket.Trusted },
 			[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}},
@@ -116,15 +114,6 @@ func TestFileValuesMayBeTextOrTheFilesOwnTypes(t *testing.T) {
 		if a.Server.Port != 81 || a.Server.MaxBody != 2048 || !a.Websocket.Enabled || a.Kafka.Connect != 40*time.Millisecond || a.Webhook.Retry.Jitter != 1 ||
 			!reflect.DeepEqual(a.Websocket.AllowedHosts, []string{"a", "b"}) || !reflect.DeepEqual(a.Webhook.Retry.Fatal, []int{404}) {
 			t.Errorf("%s: %+v", name, a)
-		}
-	}
-}
-
-func TestBytesPrintInTheLargestUnitThatLosesNothing(t *testing.T) {
-	for b, want := range map[config.Bytes]string{0: "0", 1: "1B", 1500: "1500B", 2000: "2KB", 1024: "1KiB", 1 << 20: "1MiB", 3e9: "3GB", 5 << 40: "5TiB"} {
-		var back config.Bytes
-		if err := back.UnmarshalText([]byte(b.String())); b.String() != want || err != nil || back != b {
-			t.Errorf("%d prints %s and reads back as %d (%v), want %s", b, b, back, err, want)
 		}
 	}
 }

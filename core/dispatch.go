@@ -42,7 +42,9 @@ func newDispatcher(members []*member, o Options) (*dispatcher, error) {
 	for _, m := range members {
 		if m.mode == sink.Queued {
 			d.members = append(d.members, m)
-			outlets = append(outlets, queue.Outlet{Name: m.name, Sink: m.get(), Restart: m.restart, Standing: m.standing})
+			outlets = append(outlets, queue.Outlet{
+				Name: m.name, Sink: m.get(), Restart: m.restart, Standing: m.standing, Idle: func() { close(m.idle) },
+			})
 		}
 	}
 	if d.members == nil {

@@ -43,7 +43,7 @@ func (h *Hub) Emit(ctx context.Context, events ...*event.Event) error {
 
 func (h *Hub) isClosed() bool {
 	select {
-	case <-h.stop:
+	case <-h.refuse:
 		return true
 	default:
 		return false

@@ -37,7 +37,8 @@ type Options struct {
 	// OnlyKnown refuses events for instances that do not exist with [instances.ErrUnknown]; otherwise
 	// such an event creates its instance, without a token.
 	OnlyKnown bool
-	// DrainTimeout bounds how long Run waits, once stopped, for sinks to end what is under way. Default 10 s.
+	// DrainTimeout is how long deliveries that are under way may go on once the hub is stopped: one deadline for all sinks, which close at the
+	// same time. Then they are cancelled, and Run returns within 2 s more. Default 10 s.
 	DrainTimeout time.Duration
 }
 
@@ -53,12 +54,13 @@ type Hub struct {
 	emitted  atomic.Uint64 // events that the engine took
 
 	started chan struct{} // closed when Run has started everything
-	stop    chan struct{} // closed by Close
+	stop    chan struct{} // closed when deliveries are to end
+	refuse  chan struct{} // closed when no event is taken any more
 	done    chan struct{} // closed when Run has returned
 
 	mu sync.Mutex
 	// mu guards the fields below.
-	running, closed bool
+	running, stopped, closed bool
 }
 
 // New makes a hub and its enabled sinks. It starts nothing, see [Hub.Run].
@@ -74,7 +76,7 @@ func New(o Options) (*Hub, error) {
 	}
 	h := &Hub{
 		opts: o, log: o.Logger, commands: &commands{log: o.Logger},
-		started: make(chan struct{}), stop: make(chan struct{}), done: make(chan struct{}),
+		started: make(chan struct{}), stop: make(chan struct{}), refuse: make(chan struct{}), done: make(chan struct{}),
 	}
 	for _, f := range o.Sinks {
 		if err := h.add(f); err != nil {

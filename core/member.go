@@ -27,6 +27,7 @@ type member struct {
 	registry *instances.Registry
 	log      zerolog.Logger
 	drain    time.Duration // how long closing may take
+	idle     chan struct{} // closed when the queue delivers to it no more
 
 	sink     atomic.Pointer[sink.Sink] // replaced by restart
 	end      context.CancelFunc        // ends the life of a sink that restart has made; nil before
@@ -65,7 +66,7 @@ type parsed struct {
 
 func newMember(f *sink.Factory, o Options, c *commands) (*member, error) {
 	m := &member{
-		name: f.Name, mode: f.Mode, rule: f.Rule(), registry: o.Instances, drain: o.DrainTimeout,
+		name: f.Name, mode: f.Mode, rule: f.Rule(), registry: o.Instances, drain: o.DrainTimeout, idle: make(chan struct{}),
 		log: o.Logger.With().Str("sink", f.Name).Logger(),
 	}
 	host := sink.Host{Logger: m.log, Directory: &directory{o.Instances, f.Name}, Envelope: o.Envelope, Commander: c}

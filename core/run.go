@@ -5,16 +5,33 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/sink"
 )
 
 // ErrClosed is returned by what is called on a hub after its end.
 var ErrClosed = errors.New("the hub is closed")
 
-// Run starts the sinks and delivers events until ctx ends or [Hub.Close] is called; then it stops taking events from the
-// engine, lets the sinks end what is under way (see Options.DrainTimeout), and returns nil. It
-// returns an error if it cannot start, or when delivery ends by itself. A hub runs once.
+// Unfinished is the error of a [Hub.Run] that was stopped and had to cut something off: which deliveries, which sinks, one per entry. Nothing that was
+// accepted is lost by that: what was cut off is delivered again at the next start.
+type Unfinished struct{ What []error }
+
+func (u *Unfinished) Error() string {
+	return "not ended in time: " + strings.ReplaceAll(errors.Join(u.What...).Error(), "\n", "; ")
+}
+
+// Unwrap returns the parts.
+func (u *Unfinished) Unwrap() []error { return u.What }
+
+// Run starts the sinks and delivers events until ctx ends, or [Hub.Stop] or [Hub.Close] is called; then it stops taking events from the
+// engine, lets the sinks end what is under way (see Options.DrainTimeout), and returns nil, or [*Unfinished]. It
+// returns another error if it cannot start, or when delivery ends by itself. A hub runs once.
 func (h *Hub) Run(ctx context.Context) error {
 	if err := h.claim(); err != nil {
 		return err
@@ -31,7 +48,9 @@ func (h *Hub) Run(ctx context.Context) error {
 		}
 	}()
 	err := h.run(ctx)
-	h.markClosed()
+	if ctx.Err() == nil { // it has ended by itself
+		h.markClosed()
+	}
 	return err
 }
 
@@ -44,26 +63,64 @@ func (h *Hub) run(ctx context.Context) error {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	if err := h.startSinks(life); err != nil {
-		return errors.Join(err, h.closeSinks(life))
+		return errors.Join(err, unfinished(h.closeSinks(life)))
 	}
 	defer h.watchInstances()()
 	ended := make(chan error, 1)
 	go func() { ended <- router.Run(life) }()
-	defer h.runHost(life)()
+	stopHost := h.runHost(life)
 	select {
 	case <-router.Running():
 		close(h.started)
 		h.announce(ctx)
 	case err := <-ended:
-		return errors.Join(fmt.Errorf("start the router: %w", err), h.closeSinks(life))
+		stopHost()
+		return errors.Join(fmt.Errorf("start the router: %w", err), unfinished(h.closeSinks(life)))
 	}
 	select {
 	case <-ctx.Done():
-		err = errors.Join(router.Close(), <-ended)
 	case err = <-ended:
+		ended <- nil
 		err = errors.Join(errors.New("the router ended by itself"), err)
 	}
-	return errors.Join(err, h.closeSinks(life))
+	return errors.Join(err, h.drain(life, router, ended, stopHost))
+}
+
+// drain ends all deliveries before one deadline. The router goes first, so that nothing is delivered to a closed sink; but a handler that is
+// stuck does not take the sinks' time: after a quarter of it they close anyway. The host's router closes meanwhile.
+func (h *Hub) drain(ctx context.Context, router *message.Router, ended <-chan error, stopHost func()) error {
+	ctx, cancel := context.WithTimeout(ctx, h.opts.DrainTimeout)
+	defer cancel()
+	var routers sync.WaitGroup
+	routers.Go(stopHost)
+	var stuck error
+	closed := make(chan struct{})
+	routers.Go(func() {
+		defer close(closed)
+		if err := errors.Join(router.Close(), <-ended); err != nil {
+			stuck = fmt.Errorf("events that were being handed to the sinks: %w", err)
+		}
+	})
+	patience := time.NewTimer(h.opts.DrainTimeout / 4)
+	defer patience.Stop()
+	select {
+	case <-closed:
+	case <-patience.C:
+	}
+	what := h.closeSinks(ctx)
+	routers.Wait() // each has a limit of its own, which began before that of the sinks
+	if stuck != nil {
+		what = append(what, stuck)
+	}
+	return unfinished(what)
+}
+
+// unfinished makes an error of what was cut off, nil of nothing.
+func unfinished(what []error) error {
+	if len(what) == 0 {
+		return nil
+	}
+	return &Unfinished{what}
 }
 
 // announce tells consumers that events flow (again). It is best effort: nobody waits for it.
@@ -96,27 +153,91 @@ func (h *Hub) watchInstances() (stop func()) {
 	return h.queue.watch(h.opts.Instances)
 }
 
-// closeSinks lets what is being delivered end, and closes the sinks then.
-func (h *Hub) closeSinks(ctx context.Context) error {
+// graceSinks is how long a sink may take to notice that its time is over.
+const graceSinks = 2 * time.Second
+
+// closeSinks closes the queue and all sinks at the same time, a queued sink as soon as its own deliveries have ended: none takes the time of another.
+// When ctx ends they cut off what they still do; one that does not return even so is left behind. It returns what has not ended well.
+func (h *Hub) closeSinks(ctx context.Context) (what []error) {
 	ctx, cancel := context.WithTimeout(ctx, h.opts.DrainTimeout)
 	defer cancel()
-	var errs []error
-	if h.queue != nil {
-		errs = append(errs, h.queue.queue.Close(ctx))
+	late, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(graceSinks, giveUp) })()
+
+	drained := make(chan struct{})
+	var undelivered error
+	go func() {
+		defer close(drained)
+		if h.queue != nil {
+			undelivered = h.queue.queue.Close(ctx)
+		}
+	}()
+	closed := make([]chan error, len(h.sinks))
+	for i, m := range h.sinks {
+		closed[i] = make(chan error, 1)
+		go func() {
+			if m.mode == sink.Queued {
+				select {
+				case <-m.idle:
+				case <-drained:
+				case <-late.Done():
+				}
+			}
+			closed[i] <- m.close(ctx)
+		}()
 	}
-	for _, m := range h.sinks {
-		if err := m.close(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("close sink %s: %w", m.name, err))
+	select {
+	case <-drained:
+		if undelivered != nil {
+			what = append(what, undelivered)
+		}
+	case <-late.Done():
+		what = append(what, errors.New("the queue does not return"))
+	}
+	if h.queue != nil {
+		if cut := h.queue.queue.CutOff(); cut.Attempts > 0 {
+			what = append(what, errors.New(cut.String()))
 		}
 	}
-	return errors.Join(errs...)
+	for i, m := range h.sinks {
+		select {
+		case err := <-closed[i]:
+			closed[i] <- err
+		case <-late.Done():
+		}
+		select {
+		case err := <-closed[i]:
+			if err != nil {
+				what = append(what, fmt.Errorf("sink %s: %w", m.name, err))
+			}
+		default:
+			what = append(what, fmt.Errorf("sink %s does not return from Close", m.name))
+		}
+	}
+	return what
 }
 
-// Close stops [Hub.Run] and waits until it has returned or ctx ends. Closing a hub that never ran is safe, and
+// Stop begins the end: [Hub.Run] ends its deliveries and returns. Events are taken until [Hub.Close], and delivered after the next start, so that
+// requests which are under way can still end well. It does not wait, and may be called again.
+func (h *Hub) Stop() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stopLocked()
+}
+
+func (h *Hub) stopLocked() {
+	if !h.stopped {
+		h.stopped = true
+		close(h.stop)
+	}
+}
+
+// Close stops [Hub.Run], refuses events from now on, and waits until Run has returned or ctx ends. Closing a hub that never ran is safe, and
 // closes its sinks.
 func (h *Hub) Close(ctx context.Context) error {
 	if h.markClosed() {
-		return h.closeSinks(ctx)
+		return unfinished(h.closeSinks(ctx))
 	}
 	select {
 	case <-h.done:
@@ -144,7 +265,8 @@ func (h *Hub) markClosed() (unused bool) {
 		return false
 	}
 	h.closed = true
-	close(h.stop)
+	close(h.refuse)
+	h.stopLocked()
 	if !h.running {
 		close(h.done)
 	}

@@ -29,8 +29,8 @@ type Server struct {
 	Host        string `koanf:"host" env:"SERVER_HOST" help:"Address to listen on; empty: every address, or loopback only when no AUTHENTICATION_API_KEY is given."`
 	URL         string `koanf:"url" env:"SERVER_URL" help:"Public address of the API, server_url in envelopes; empty leaves the key out."`
 	Type        string `koanf:"type" env:"SERVER_TYPE" help:"Protocol of the listener: http or https."`
-	Certificate string `koanf:"certificate" env:"SSL_CONF_FULLCHAIN" help:"PEM file with the certificate chain, for https."`
-	PrivateKey  string `koanf:"private_key" env:"SSL_CONF_PRIVKEY" help:"PEM file with the private key, for https."`
+	Certificate string `koanf:"certificate" env:"SSL_CONF_FULLCHAIN" help:"PEM file with the certificate chain, for https." reload:"true"`
+	PrivateKey  string `koanf:"private_key" env:"SSL_CONF_PRIVKEY" help:"PEM file with the private key, for https." reload:"true"`
 
 	TrustedProxies []string `koanf:"trusted_proxies" env:"SERVER_TRUSTED_PROXIES" help:"Addresses and CIDR ranges of reverse proxies whose X-Forwarded-For tells the client's address."`
 
@@ -42,6 +42,8 @@ type Server struct {
 
 	MaxConnections           int `koanf:"max_connections" help:"Connections at once, websockets included; 0: as many as the limit of open files allows (ulimit -n), at most 50000. A few more are kept for health checks."`
 	MaxConnectionsPerAddress int `koanf:"max_connections_per_address" help:"Connections of one client address at once, or of one IPv6 /64 network; 0: half of all. Those of trusted proxies count for the client that they name."`
+
+	ShutdownTimeout time.Duration `koanf:"shutdown_timeout" help:"How long the end may take after SIGTERM, everything included. Half of it is for requests and deliveries under way, which are cut off then; nothing accepted is lost by that. Keep it below what your supervisor waits (docker stop: 10s)."`
 }
 
 // CORS is the section of cross-origin requests from browsers.
@@ -70,7 +72,7 @@ func Default() Config {
 	return Config{
 		Server: Server{
 			Port: 8080, Type: "http", MaxBodyBytes: 64 << 20,
-			BodyTimeout: 60 * time.Second, HeaderTimeout: 10 * time.Second, IdleTimeout: 120 * time.Second,
+			BodyTimeout: 60 * time.Second, HeaderTimeout: 10 * time.Second, IdleTimeout: 120 * time.Second, ShutdownTimeout: 8 * time.Second,
 		},
 		CORS:   CORS{Origin: []string{"*"}, Methods: []string{"POST", "GET", "PUT", "DELETE"}},
 		Events: Events{MaxBytes: 16 << 20, MaxBatch: 1000, Timeout: 10 * time.Second, CreateUnknownInstances: true},
@@ -110,6 +112,7 @@ func (s Server) Validate() error {
 		check(s.BodyTimeout > 0, "body_timeout must be above 0"),
 		check(s.HeaderTimeout > 0, "header_timeout must be above 0"),
 		check(s.IdleTimeout > 0, "idle_timeout must be above 0"),
+		check(s.ShutdownTimeout >= time.Second, "shutdown_timeout must be at least 1s, not %s", s.ShutdownTimeout),
 	)
 }
 
@@ -170,6 +173,9 @@ func (s Server) Loopback() bool {
 	ip, err := netip.ParseAddr(s.Host)
 	return s.Host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
+
+// DrainTimeout is the share of ShutdownTimeout that requests and deliveries under way have; see core.Options.DrainTimeout.
+func (s Server) DrainTimeout() time.Duration { return s.ShutdownTimeout / 2 }
 
 // TLS reports whether the listener speaks https.
 func (s Server) TLS() bool { return s.Type == "https" }

@@ -29,6 +29,13 @@ func (i *inflight) end() {
 	}
 }
 
+// count returns how many requests are under way.
+func (i *inflight) count() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.n
+}
+
 // wait waits until nothing is under way, or ctx ends.
 func (i *inflight) wait(ctx context.Context) error {
 	i.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -12,7 +13,7 @@ import (
 
 // Config is the section "log".
 type Config struct {
-	Level  []string `koanf:"level" env:"LOG_LEVEL" help:"trace, debug, info, warn or error; or Evolution API's list, of which the most talkative counts"`
+	Level  []string `koanf:"level" env:"LOG_LEVEL" help:"trace, debug, info, warn or error; or Evolution API's list, of which the most talkative counts" reload:"true"`
 	Format string   `koanf:"format" env:"LOG_FORMAT" help:"console, json, or auto: console on a terminal, json elsewhere"`
 	Color  bool     `koanf:"color" env:"LOG_COLOR" help:"colours, in the console format"`
 }
@@ -41,8 +42,11 @@ func (c *Config) Validate() error {
 	return fmt.Errorf("format must be auto, console or json, not %q", c.Format)
 }
 
-// New returns a logger that writes to w, with the time of every line.
-func New(w io.Writer, terminal bool, c Config) zerolog.Logger {
+// A Level is the level of a logger that is in use. Any number of goroutines may use it at once.
+type Level struct{ lowest atomic.Int32 }
+
+// Set makes the level of c, which is valid, that of the logger and of all that were derived from it.
+func (l *Level) Set(c Config) {
 	level := zerolog.ErrorLevel
 	for _, name := range c.Level {
 		level = min(level, levels[strings.ToLower(name)])
@@ -50,8 +54,18 @@ func New(w io.Writer, terminal bool, c Config) zerolog.Logger {
 	if len(c.Level) == 0 {
 		level = zerolog.InfoLevel
 	}
+	l.lowest.Store(int32(level))
+}
+
+// Sample implements [zerolog.Sampler], which is asked before a line is made.
+func (l *Level) Sample(level zerolog.Level) bool { return level >= zerolog.Level(l.lowest.Load()) }
+
+// New returns a logger that writes to w, with the time of every line, and its level, which may be changed while it is in use.
+func New(w io.Writer, terminal bool, c Config) (zerolog.Logger, *Level) {
 	if c.Format == "console" || c.Format == "auto" && terminal {
 		w = zerolog.ConsoleWriter{Out: w, NoColor: !c.Color, TimeFormat: time.TimeOnly}
 	}
-	return zerolog.New(w).Level(level).With().Timestamp().Logger()
+	level := &Level{}
+	level.Set(c)
+	return zerolog.New(w).Level(zerolog.TraceLevel).Sample(level).With().Timestamp().Logger(), level
 }

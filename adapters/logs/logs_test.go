@@ -20,7 +20,7 @@ func TestTheMostTalkativeLevelCounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer
-		log := logs.New(&out, false, c)
+		log, _ := logs.New(&out, false, c)
 		log.Trace().Msg("m")
 		log.Debug().Msg("m")
 		log.Info().Msg("m")
@@ -41,5 +41,23 @@ func TestUnknownNamesAreRefused(t *testing.T) {
 		if c.Validate() == nil {
 			t.Errorf("%+v is accepted", c)
 		}
+	}
+}
+
+func TestTheLevelChangesWhileTheLoggerIsInUse(t *testing.T) {
+	var out bytes.Buffer
+	c := logs.Default()
+	c.Format = "json"
+	log, level := logs.New(&out, false, c)
+	derived := log.With().Str("sink", "webhook").Logger()
+	derived.Debug().Msg("silent")
+	c.Level = []string{"debug"}
+	level.Set(c)
+	derived.Debug().Msg("told")
+	c.Level = []string{"warn"}
+	level.Set(c)
+	derived.Info().Msg("silent")
+	if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `"told"`) {
+		t.Errorf("it wrote %s", got)
 	}
 }

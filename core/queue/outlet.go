@@ -22,6 +22,9 @@ type Outlet struct {
 	// Standing tells, before each attempt, what the settings of an instance say about its deliveries of that scope. Settings are
 	// what [sink.Delivery] carries. It must return promptly. nil means [Deliver], without settings.
 	Standing func(instance string, s sink.Scope) (Standing, json.RawMessage)
+	// Idle is called once while the queue is closed, when the last attempt of this sink has ended and none will begin: its owner may
+	// close the sink from then on, whatever the other sinks still do. It must return promptly. nil tells nothing.
+	Idle func()
 }
 
 // A Standing is what becomes of the deliveries that wait for an instance.
@@ -39,7 +42,8 @@ type outlet struct {
 	Outlet
 	log zerolog.Logger
 
-	wait *sync.Cond // on Queue.mu: there may be work
+	workers sync.WaitGroup // of this sink
+	wait    *sync.Cond     // on Queue.mu: there may be work
 	// Queue.mu guards the fields below.
 	batcher   sink.Batcher   // nil if the sink is none
 	retrier   sink.Retrier   // nil if the sink is none

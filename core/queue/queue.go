@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,7 +31,7 @@ type Queue struct {
 	order [512]sync.Mutex
 	seed  maphash.Seed
 
-	workers  sync.WaitGroup     // those who try deliveries
+	workers  sync.WaitGroup     // one for each sink, until its workers have ended
 	keepers  sync.WaitGroup     // those who outlive them: alarms, settling, sweeping
 	abort    context.CancelFunc // ends what the workers do
 	retire   context.CancelFunc // ends what the keepers do
@@ -51,6 +52,7 @@ type Queue struct {
 	cached  int           // bytes of all windows
 	room    chan struct{} // closed when a delivery has gone; nil while nobody waits for that
 	ledger  ledger
+	cutOff  CutOff
 }
 
 // stage is where a queue is in its life.
@@ -140,8 +142,14 @@ func (q *Queue) launch(ctx context.Context) {
 	q.abort, q.retire = abort, retire
 	for _, o := range q.outlets {
 		for range q.config.Workers {
-			q.workers.Go(func() { q.work(attempts, o) })
+			o.workers.Go(func() { q.work(attempts, o) })
 		}
+		q.workers.Go(func() {
+			o.workers.Wait()
+			if o.Idle != nil {
+				o.Idle()
+			}
+		})
 	}
 	q.keepers.Go(func() { q.watch(keeping) })
 	q.keepers.Go(func() {
@@ -152,13 +160,55 @@ func (q *Queue) launch(ctx context.Context) {
 	q.keepers.Go(func() { q.notices.run(keeping, q.log) })
 }
 
-// grace is how long Close goes on after its context has ended: for attempts to notice that they were ended too, and for
+// How long Close goes on after its context has ended: for attempts to notice that they were cancelled, and for
 // their outcomes to be written down.
-const grace = 2 * time.Second
+const (
+	graceAttempts = time.Second
+	graceOutcomes = 500 * time.Millisecond
+)
 
-// Close begins no attempt any more, lets those that run end until ctx does, ends them then, and writes down how they went. What
-// waits goes on when the queue is started again. Close returns when nothing is left running; an error tells what had
-// to be left: a sink that does not return, or a store that does not write.
+// A CutOff tells which attempts [Queue.Close] had to cancel. Their deliveries are tried again at the next start, so nothing is lost.
+type CutOff struct {
+	Attempts int    // how many were under way when the time was over
+	Lanes    []Lane // what they were for, at most 5
+}
+
+// String names them for a log line.
+func (c CutOff) String() string {
+	names := make([]string, len(c.Lanes))
+	for i, l := range c.Lanes {
+		names[i] = fmt.Sprintf("sink %s, target %s, instance %s", l.Sink, l.Target, l.Instance)
+	}
+	if more := c.Attempts - len(c.Lanes); more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Sprintf("deliveries that were cut off and will be tried again: %d (%s)", c.Attempts, strings.Join(names, "; "))
+}
+
+// CutOff returns what Close had to cancel, once it has returned.
+func (q *Queue) CutOff() CutOff {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.cutOff
+}
+
+// noteCutOff writes down what is being attempted now.
+func (q *Queue) noteCutOff() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for key, l := range q.lanes {
+		if l.state != running {
+			continue
+		}
+		if q.cutOff.Attempts++; len(q.cutOff.Lanes) < 5 {
+			q.cutOff.Lanes = append(q.cutOff.Lanes, key)
+		}
+	}
+}
+
+// Close begins no attempt any more, waits for those under way until ctx ends, cancels them then ([Queue.CutOff] tells which), and writes down
+// their outcomes. What waits goes on when the queue is started again. Close returns when nothing is left running, a moment after ctx has ended at
+// the latest; an error tells what had to be left: a sink that does not return, or a store that does not write.
 func (q *Queue) Close(ctx context.Context) error {
 	q.mu.Lock()
 	if q.stage != runs {
@@ -200,13 +250,14 @@ func (q *Queue) drain(ctx context.Context) error {
 	if closedBefore(ctx.Done(), done) {
 		return nil
 	}
+	q.noteCutOff()
 	q.abort()
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceAttempts)
 	defer cancel()
 	if closedBefore(late.Done(), done) {
 		return nil
 	}
-	return errors.New("close the queue: a sink goes on delivering although its attempt was ended")
+	return errors.New("a sink goes on delivering although its attempt was cancelled")
 }
 
 // flush waits until all outcomes are written down.
@@ -214,14 +265,14 @@ func (q *Queue) flush(ctx context.Context) error {
 	if closedBefore(ctx.Done(), q.settling) {
 		return nil
 	}
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceOutcomes)
 	defer cancel()
 	if closedBefore(late.Done(), q.settling) {
 		return nil
 	}
 	q.retire()
 	<-q.settling
-	return errors.New("close the queue: the store does not write; what was delivered last will be delivered again")
+	return errors.New("the store does not write: what was delivered last will be delivered again")
 }
 
 // closedBefore waits for done and reports whether it was closed while end was not.

@@ -400,6 +400,7 @@ func TestCloseEndsAnAttemptThatDoesNotEndAndCountsItNot(t *testing.T) {
 		}
 		lanes, _ := store.Lanes(t.Context())
 		want(t, "attempts counted", lanes[0].Head.Attempts, 0)
+		want(t, "cut off", r.CutOff(), queue.CutOff{Attempts: 1, Lanes: []queue.Lane{to("a").Lane}})
 	})
 }
 

@@ -4,6 +4,7 @@ package exec_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -136,6 +137,57 @@ func TestMistakesInTheConfigurationAreExplainedInItsKeys(t *testing.T) {
 	}
 	if _, err := exec.Factory("x", exec.DefaultPlugin()); err == nil || !strings.Contains(err.Error(), "plugins.x.command is missing") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A manifest that is skipped is a sink that does not exist: its events go nowhere, and nothing tells.
+func TestABrokenManifestIsAnErrorThatNamesFileAndKey(t *testing.T) {
+	for content, wants := range map[string][]string{
+		`{"protocol":1,"command":"x.py"`:  {"no JSON object"},
+		`{"command":"x.py",}`:             {"no JSON object"},
+		`{"protocol":1} trailing`:         {"no JSON object"},
+		`{`:                               {"no JSON object"},
+		`[{"protocol":1}]`:                {"no JSON object"},
+		`{"command":"x.py"}`:              {"protocol is missing"},
+		`{"Protocol":1}`:                  {`"protocol": 1`},
+		`{"protocol":1,"Command":"x.py"}`: {`unknown field "Command"`, "settings_schema"},
+		`{"protocol":"1"}`:                {"protocol must not be a JSON string"},
+		`{"protocol":1,"args":"-v","events":[7],"global":"yes"}`: {"args must not be a JSON string", "events must not be a JSON number", "global must not be a JSON string"},
+		`{"protocol":1,"settings_schema":{"type":7}}`:            {"settings_schema"},
+		`{"protocol":2}`: {"protocol is 2"},
+	} {
+		dir := folder(t, map[string]string{"x.py": script, "x.json": content})
+		_, err := (&exec.Config{Dir: dir}).Factories()
+		for _, want := range append(wants, filepath.Join(dir, "x.json")) {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: got %v, want %q", content, err, want)
+			}
+		}
+	}
+	dir := folder(t, map[string]string{"gone.json": ""})
+	path := filepath.Join(dir, "gone.json")
+	if err := errors.Join(os.Remove(path), os.Symlink("nowhere", path)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (&exec.Config{Dir: dir}).Factories(); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("a manifest that cannot be read: %v", err)
+	}
+}
+
+func TestAManifestThatOthersCanChangeIsRefused(t *testing.T) {
+	dir := folder(t, map[string]string{"x": script, "x.json": `{"protocol":1}`})
+	if err := os.Chmod(filepath.Join(dir, "x.json"), 0o664); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (&exec.Config{Dir: dir}).Factories(); err == nil || !strings.Contains(err.Error(), "can be changed by everybody in its group: chmod g-w") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestABomBeforeAManifestIsSkipped(t *testing.T) {
+	dir := folder(t, map[string]string{"x": script, "x.json": "\ufeff" + `{"protocol":1}`})
+	if f, err := (&exec.Config{Dir: dir}).Factories(); err != nil || len(f) != 1 {
+		t.Errorf("%d factories, %v", len(f), err)
 	}
 }
 

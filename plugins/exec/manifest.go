@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 
+	"github.com/evosink/evosink/plugins/exec/child"
 	"github.com/evosink/evosink/plugins/exec/wire"
 )
 
@@ -36,13 +40,20 @@ const maxManifest = 256 << 10
 // errOther says that a JSON file is something else than a manifest.
 var errOther = errors.New("no manifest: it has no \"protocol\"")
 
-// readManifest reads and checks a manifest.
+// readManifest reads and checks a manifest. Its errors name the file, and the key that is wrong.
 func readManifest(path string) (*Manifest, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errOther
+	}
 	b, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
 	if err != nil {
 		return nil, err
@@ -50,25 +61,64 @@ func readManifest(path string) (*Manifest, error) {
 	if len(b) > maxManifest {
 		return nil, fmt.Errorf("%s has more than %d bytes", path, maxManifest)
 	}
-	m, err := parseManifest(b)
+	m, err := parseManifest(bytes.TrimPrefix(b, []byte("\ufeff")))
+	if errors.Is(err, errOther) && hasExecutable(path) {
+		err = fmt.Errorf("%w, and beside it is an executable of its name: a manifest has \"protocol\": %d", err, wire.Protocol)
+	} else if errors.Is(err, errOther) {
+		return nil, errOther
+	}
+	if err == nil {
+		err = child.CheckMode(info)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return m, nil
 }
 
+// own are the keys by which a manifest is known, also when it is broken.
+var own = []string{"protocol", "command", "mode", "global", "events", "settings_schema", "config_schema"}
+
+// parseManifest returns errOther for what has none of a manifest's own keys: other JSON files may lie in the plugins' folder (package.json).
 func parseManifest(b []byte) (*Manifest, error) {
-	var kind struct {
-		Protocol *int `json:"protocol"`
-	}
-	if json.Unmarshal(b, &kind) == nil && kind.Protocol == nil {
-		return nil, errOther
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(b, &keys); err != nil {
+		for _, key := range own {
+			if bytes.Contains(b, []byte(`"`+key+`"`)) {
+				return nil, fmt.Errorf("it is no JSON object: %w", err)
+			}
+		}
+		return nil, fmt.Errorf("%w, and is no JSON object: %w", errOther, err)
 	}
 	m := &Manifest{}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(m); err != nil {
-		return nil, err
+	fields := map[string]any{
+		"protocol": &m.Protocol, "command": &m.Command, "description": &m.Description, "args": &m.Args, "mode": &m.Mode, "global": &m.Global,
+		"events": &m.Events, "settings_schema": &m.SettingsSchema, "config_schema": &m.ConfigSchema,
+	}
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		into, known := fields[key] // encoding/json alone would take a key in any case
+		if !known {
+			errs = append(errs, fmt.Errorf("unknown field %q: a manifest has %s", key, strings.Join(slices.Sorted(maps.Keys(fields)), ", ")))
+			continue
+		}
+		var wrong *json.UnmarshalTypeError
+		if err := json.Unmarshal(keys[key], into); errors.As(err, &wrong) {
+			errs = append(errs, fmt.Errorf("%s must not be a JSON %s", key, wrong.Value))
+		} else if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", key, err))
+		}
+	}
+	if _, ok := keys["protocol"]; !ok {
+		for _, key := range own {
+			if _, ok := keys[key]; ok {
+				return nil, errors.Join(append(errs, fmt.Errorf("protocol is missing: it is %d", wire.Protocol))...)
+			}
+		}
+		return nil, errOther
+	}
+	if errs != nil {
+		return nil, errors.Join(append(errs, m.validate())...)
 	}
 	return m, m.validate()
 }
@@ -112,8 +162,7 @@ func dropped(dir string) (map[string]*Manifest, error) {
 		name := strings.TrimSuffix(filepath.Base(path), ".json")
 		m, err := readManifest(path)
 		switch {
-		case errors.Is(err, errOther):
-		case err != nil && !hasExecutable(path): // package.json with comments, and the like
+		case err == errOther: //nolint:errorlint // what wraps it is an error
 		case err != nil:
 			errs = append(errs, fmt.Errorf("manifest %w", err))
 		default:
@@ -126,10 +175,18 @@ func dropped(dir string) (map[string]*Manifest, error) {
 	return found, errors.Join(errs...)
 }
 
-// hasExecutable reports whether beside a manifest there is what it would be about.
+// hasExecutable reports whether beside a manifest there is what it would be about: a file of its name, or of its name and another ending.
 func hasExecutable(manifest string) bool {
-	_, err := os.Stat(strings.TrimSuffix(manifest, ".json"))
-	return err == nil
+	name := strings.TrimSuffix(filepath.Base(manifest), ".json")
+	files, _ := os.ReadDir(filepath.Dir(manifest))
+	return slices.ContainsFunc(files, func(f fs.DirEntry) bool {
+		base := strings.TrimSuffix(f.Name(), filepath.Ext(f.Name()))
+		if f.Name() != name && (base != name || filepath.Ext(f.Name()) == ".json") {
+			return false
+		}
+		info, err := os.Stat(filepath.Join(filepath.Dir(manifest), f.Name()))
+		return err == nil && info.Mode().IsRegular() && (info.Mode().Perm()&0o111 != 0 || runtime.GOOS == "windows")
+	})
 }
 
 // escaped writes a folder's name so that filepath.Glob takes it as it is.
@@ -143,7 +200,7 @@ func escaped(dir string) string {
 // manifestFor reads the manifest beside a configured command, nil if there is none.
 func manifestFor(name, command string) (*Manifest, error) {
 	m, err := readManifest(filepath.Join(filepath.Dir(command), name+".json"))
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errOther) {
+	if errors.Is(err, fs.ErrNotExist) || err == errOther { //nolint:errorlint // what wraps it is an error
 		return nil, nil
 	}
 	return m, err

@@ -46,6 +46,9 @@ func open(p *Plugin, v *voice) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	if proc.Unguarded != nil {
+		v.log.Warn().Err(proc.Unguarded).Msg("what the plugin starts may outlive evosink if that is killed")
+	}
 	s := &session{
 		plugin: p, proc: proc, voice: v,
 		events: make(chan []byte, wire.MaxInFlight), others: make(chan []byte, othersLength),
@@ -96,6 +99,7 @@ func (s *session) run(stop, cut <-chan struct{}) error {
 			return s.why()
 		case <-cut:
 			cut = nil
+			s.voice.log.Warn().Msg("the plugin has not answered in time and is killed")
 			s.kill(errClosed)
 		case <-stop:
 			s.drain(cut)
@@ -147,6 +151,9 @@ func (s *session) drain(cut <-chan struct{}) {
 		case <-patience.C:
 		}
 		break
+	}
+	if !isClosed(s.proc.Done()) {
+		s.voice.log.Warn().Msg("the plugin has not ended in time and is killed")
 	}
 	s.kill(errClosed)
 }

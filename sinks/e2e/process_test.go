@@ -43,11 +43,12 @@ func run(m *testing.M) int {
 
 // A process is evosink, running.
 type process struct {
-	t    *testing.T
-	dir  string
-	url  string
-	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended
+	t      *testing.T
+	dir    string
+	url    string
+	cmd    *exec.Cmd
+	stderr io.Closer     // our end of its log
+	done   chan struct{} // closed when it has ended
 
 	mu sync.Mutex
 	// mu guards the field below.
@@ -57,7 +58,16 @@ type process struct {
 // launch starts evosink in dir with the variables given, and waits until it is ready.
 func launch(t *testing.T, dir string, env ...string) *process {
 	t.Helper()
-	return launchCommand(t, dir, exec.Command(binary), env...)
+	return launchAs(t, dir, func(*syscall.SysProcAttr) {}, env...)
+}
+
+// launchAs is launch with attributes of the process.
+func launchAs(t *testing.T, dir string, set func(*syscall.SysProcAttr), env ...string) *process {
+	t.Helper()
+	cmd := exec.Command(binary)
+	cmd.SysProcAttr = &syscall.SysProcAttr{}
+	set(cmd.SysProcAttr)
+	return launchCommand(t, dir, cmd, env...)
 }
 
 // launchCommand is launch by a command that becomes evosink.
@@ -70,6 +80,7 @@ func launchCommand(t *testing.T, dir string, cmd *exec.Cmd, env ...string) *proc
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.stderr = stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -124,6 +135,12 @@ func (p *process) kill() {
 func (p *process) terminate() int {
 	p.t.Helper()
 	p.cmd.Process.Signal(syscall.SIGTERM)
+	return p.ended()
+}
+
+// ended waits for the end and returns the exit code.
+func (p *process) ended() int {
+	p.t.Helper()
 	select {
 	case <-p.done:
 	case <-time.After(30 * time.Second):

@@ -6,9 +6,11 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -25,6 +27,9 @@ import (
 const patience = 20 * time.Second
 
 func TestMain(m *testing.M) {
+	if len(os.Args) < 2 || os.Args[1] != "unguarded" {
+		child.Guard()
+	}
 	if mode := filepath.Base(os.Args[0]); mode == "probe" {
 		probe(os.Args[1:])
 		return
@@ -38,25 +43,82 @@ func probe(args []string) {
 	case "env":
 		fmt.Println(strings.Join(os.Environ(), "\n"))
 	case "fork": // leaves a descendant in its group, which holds the output open
-		r, err := os.StartProcess(os.Args[0], []string{"probe", "sleep"}, &os.ProcAttr{Files: []*os.File{nil, os.Stdout, os.Stderr}})
+		r, err := os.StartProcess("/proc/self/exe", []string{"probe", "sleep"}, &os.ProcAttr{Files: []*os.File{nil, os.Stdout, os.Stderr}})
 		if err != nil {
 			panic(err)
 		}
 		fmt.Println(r.Pid)
-	case "escape": // leaves one outside of its group
-		r, err := os.StartProcess(os.Args[0], []string{"probe", "sleep"}, &os.ProcAttr{Files: []*os.File{nil, os.Stdout, os.Stderr}, Sys: &syscall.SysProcAttr{Setsid: true}})
+	case "escape": // leaves one outside of its group, and without its environment
+		r, err := os.StartProcess("/proc/self/exe", []string{"probe", "sleep"}, &os.ProcAttr{
+			Env: []string{"A=b"}, Files: []*os.File{nil, os.Stdout, os.Stderr}, Sys: &syscall.SysProcAttr{Setsid: true},
+		})
 		if err != nil {
 			panic(err)
 		}
 		fmt.Println(r.Pid)
+	case "family": // leaves one in its group and two daemons, of which one is the other's
+		for _, a := range []struct {
+			does   string
+			setsid bool
+		}{{"sleep", false}, {"daemon", true}} {
+			r, err := os.StartProcess("/proc/self/exe", []string{"probe", a.does}, &os.ProcAttr{
+				Files: []*os.File{nil, os.Stdout, os.Stderr}, Sys: &syscall.SysProcAttr{Setsid: a.setsid},
+			})
+			if err != nil {
+				panic(err)
+			}
+			fmt.Println(r.Pid)
+		}
+		if args[1] == "exit" { // when its input ends
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			return
+		}
+		time.Sleep(time.Minute)
+	case "daemon":
+		r, err := os.StartProcess("/proc/self/exe", []string{"probe", "sleep"}, &os.ProcAttr{Sys: &syscall.SysProcAttr{Setsid: true}})
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(r.Pid)
+		time.Sleep(time.Minute)
+	case "spy": // tells what it can read of its host
+		for _, file := range []string{"environ", "mem", "fd", "maps"} {
+			_, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", os.Getppid(), file))
+			fmt.Println(file, errors.Is(err, os.ErrPermission))
+		}
+	case "first": // is a container's first process: tells how many zombies there are once its child has ended
+		p, err := child.Start(child.Command{Path: args[1], Args: []string{"family", "exit"}})
+		if err != nil {
+			panic(err)
+		}
+		in := bufio.NewScanner(p.Out)
+		for range 3 {
+			in.Scan()
+		}
+		p.In.Close()
+		<-p.Done()
+		stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+		zombies := 0
+		for _, stat := range stats {
+			if b, _ := os.ReadFile(stat); strings.Contains(string(b), ") Z ") {
+				zombies++
+			}
+		}
+		fmt.Println("pid", os.Getpid(), "zombies", zombies)
 	case "sleep": // for longer than any test waits
 		time.Sleep(time.Minute)
-	case "host": // starts a child of its own, and is killed
-		p, err := child.Start(child.Command{Path: args[1], Args: []string{"sleep"}})
+	case "host", "unguarded": // starts a child of its own, tells its id and what it says, and is killed
+		c := child.Command{Path: args[1], Args: args[2:]}
+		if b, err := os.ReadFile(args[1]); args[2] == "spy" && err == nil {
+			s := sha256.Sum256(b)
+			c.SHA256 = hex.EncodeToString(s[:])
+		}
+		p, err := child.Start(c)
 		if err != nil {
 			panic(err)
 		}
 		fmt.Println(p.Pid())
+		_, _ = io.Copy(os.Stdout, p.Out)
 		time.Sleep(time.Minute)
 	case "fail":
 		os.Exit(3)
@@ -124,7 +186,7 @@ func TestAChildSeesTheAllowListOnly(t *testing.T) {
 	}
 	for line := range strings.Lines(string(out)) {
 		name, _, _ := strings.Cut(line, "=")
-		if !strings.Contains(" HTTPS_PROXY "+strings.Join(child.BaseEnv, " ")+" ", " "+name+" ") {
+		if !strings.Contains(" HTTPS_PROXY "+child.MarkEnv+" "+strings.Join(child.BaseEnv, " ")+" ", " "+name+" ") {
 			t.Errorf("the child sees %q", line)
 		}
 	}
@@ -204,13 +266,20 @@ func TestUnsafeFilesAreRefused(t *testing.T) {
 	if err := os.Mkdir(open, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	inOpen := write("open/x", 0o755)
-	if err := os.Chmod(open, 0o777); err != nil {
+	shared := filepath.Join(dir, "shared")
+	if err := os.MkdirAll(filepath.Join(shared, "own"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	inOpen, inShared, below := write("open/x", 0o755), write("shared/x", 0o755), write("shared/own/x", 0o755)
+	link := filepath.Join(dir, "link")
+	if err := errors.Join(os.Chmod(open, 0o777), os.Chmod(shared, 0o775), os.Symlink(below, link)); err != nil {
+		t.Fatal(err)
+	}
+	const group = "can be changed by everybody in its group: chmod g-w"
 	for path, want := range map[string]string{
 		"relative": "must be absolute", filepath.Join(dir, "none"): "no such file", dir: "is not a file",
 		write("plain", 0o644): "is not executable", write("writable", 0o757): "can be changed by everybody", inOpen: "can be changed by everybody",
+		write("group", 0o775): group, inShared: group, below: group, link: group,
 	} {
 		if _, err := child.Start(child.Command{Path: path}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", path, err, want)
@@ -233,13 +302,150 @@ func TestAChildEndsWhenItsHostIsKilled(t *testing.T) {
 		t.Skip("only Linux's kernel does this")
 	}
 	path := install(t)
-	host := start(t, child.Command{Path: path, Args: []string{"host", path}})
+	host := start(t, child.Command{Path: path, Args: []string{"host", path, "sleep"}})
 	pid, err := bufio.NewReader(host.Out).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = syscall.Kill(host.Pid(), syscall.SIGKILL) // the host only: its child leads a group of its own
 	gone(t, strings.TrimSpace(pid))
+}
+
+// lines reads n lines.
+func lines(t *testing.T, r io.Reader, n int) (out []string) {
+	t.Helper()
+	for in := bufio.NewScanner(r); len(out) < n; {
+		if !in.Scan() {
+			t.Fatalf("it has said %q, and not %d lines", out, n)
+		}
+		out = append(out, in.Text())
+	}
+	return out
+}
+
+func onLinux(t *testing.T) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux shows what has descended from a process")
+	}
+}
+
+func TestDaemonsOfAChildEndWithItHoweverItEnds(t *testing.T) {
+	onLinux(t)
+	path := install(t)
+	for _, end := range []string{"exit", "stay"} {
+		p := start(t, child.Command{Path: path, Args: []string{"family", end}})
+		pids := lines(t, p.Out, 3)
+		if end == "exit" {
+			p.In.Close()
+		} else {
+			p.Kill()
+		}
+		await(t, p)
+		for _, pid := range pids {
+			gone(t, pid)
+		}
+	}
+}
+
+func TestDaemonsOfAnotherChildStay(t *testing.T) {
+	onLinux(t)
+	path := install(t)
+	other := start(t, child.Command{Path: path, Args: []string{"family", "stay"}})
+	pids := lines(t, other.Out, 3)
+	p := start(t, child.Command{Path: path, Args: []string{"family", "exit"}})
+	lines(t, p.Out, 3)
+	p.In.Close()
+	await(t, p)
+	for _, pid := range pids {
+		if !runs(pid) {
+			t.Errorf("process %s has ended with a child that it did not descend from", pid)
+		}
+	}
+}
+
+func TestEverythingEndsWhenTheHostIsKilled(t *testing.T) {
+	onLinux(t)
+	path := install(t)
+	host := start(t, child.Command{Path: path, Args: []string{"host", path, "family", "stay"}})
+	pids := lines(t, host.Out, 4)
+	_ = syscall.Kill(host.Pid(), syscall.SIGKILL)
+	for _, pid := range pids {
+		gone(t, pid)
+	}
+}
+
+// A host here is started by package os/exec: as a child, its descendants would end with it in any case.
+func TestWithoutAGuardTheNextHostEndsWhatAKilledOneHasLeft(t *testing.T) {
+	onLinux(t)
+	path := install(t)
+	run := func(args ...string) (*exec.Cmd, io.Reader) {
+		host := &exec.Cmd{Path: path, Args: append([]string{path}, args...), Env: []string{}}
+		out, err := host.StdoutPipe()
+		if err == nil {
+			err = host.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = host.Process.Kill(); _, _ = host.Process.Wait() })
+		return host, out
+	}
+	first, out := run("unguarded", path, "family", "stay")
+	pids := lines(t, out, 4)
+	_ = first.Process.Kill()
+	_, _ = first.Process.Wait()
+	gone(t, pids[0]) // by the kernel
+	if !runs(pids[2]) && !runs(pids[3]) {
+		t.Error("the daemons have ended without anybody's help: the test shows nothing")
+	}
+	_, out = run("unguarded", path, "sleep")
+	lines(t, out, 1)
+	for _, pid := range pids {
+		gone(t, pid)
+	}
+}
+
+func TestAContainersFirstProcessKeepsNoZombiesOfAChild(t *testing.T) {
+	onLinux(t)
+	if os.Getuid() != 0 {
+		t.Skip("only root can make a namespace of processes")
+	}
+	path := install(t)
+	out, err := exec.Command("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", path, "first", path).CombinedOutput()
+	if err != nil || string(out) != "pid 1 zombies 0\n" {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestAChildCannotReadItsHost(t *testing.T) {
+	onLinux(t)
+	dir, err := os.MkdirTemp("", "evosink-child") // t.TempDir is not for other users
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	b, err := os.ReadFile(install(t))
+	path := filepath.Join(dir, "probe")
+	if err = errors.Join(err, os.Chmod(dir, 0o755), os.WriteFile(path, b, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	host := &exec.Cmd{Path: path, Args: []string{path, "host", path, "spy"}, Env: []string{"AUTHENTICATION_API_KEY=secret"}}
+	if os.Getuid() == 0 { // who may read everything
+		host.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	}
+	out, err := host.StdoutPipe()
+	if err == nil {
+		err = host.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = host.Process.Kill(); _, _ = host.Process.Wait() }()
+	want := "environ true,mem true,fd true,maps true"
+	if got := strings.Join(lines(t, out, 5)[1:], ","); got != want {
+		t.Errorf("denied: %s", got)
+	}
 }
 
 func TestADescendantThatGotAwayDoesNotHoldTheOutput(t *testing.T) {
@@ -261,12 +467,17 @@ func TestADescendantThatGotAwayDoesNotHoldTheOutput(t *testing.T) {
 func gone(t *testing.T, pid string) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		stat, err := os.ReadFile("/proc/" + pid + "/stat")
-		if err != nil || strings.Contains(string(stat), ") Z ") {
+		if !runs(pid) {
 			return
 		}
 		if time.Now().After(end) {
 			t.Fatalf("process %s still runs", pid)
 		}
 	}
+}
+
+// runs reports whether a process has not ended.
+func runs(pid string) bool {
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
+	return err == nil && !strings.Contains(string(stat), ") Z ")
 }

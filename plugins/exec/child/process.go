@@ -16,7 +16,11 @@ type Process struct {
 	In       *os.File // its standard input
 	Out, Err *os.File // its standard output and error
 
+	// Unguarded is why no guard runs although there should be one, see [Guard]; nil if all is well.
+	Unguarded error
+
 	program *program
+	mark    string // of it and its descendants, see MarkEnv
 	cmd     *exec.Cmd
 	done    chan struct{} // closed when nothing is left of it
 
@@ -32,9 +36,13 @@ func Start(c Command) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{program: program, done: make(chan struct{})}
-	p.cmd = &exec.Cmd{Path: program.path, Args: append([]string{c.Path}, c.Args...), Env: c.environ(), ExtraFiles: program.extra, SysProcAttr: attributes()}
+	prepare()
+	p := &Process{program: program, mark: newMark(), done: make(chan struct{})}
+	p.cmd = &exec.Cmd{
+		Path: program.path, Args: append([]string{c.Path}, c.Args...), Env: c.environ(p.mark), ExtraFiles: program.extra, SysProcAttr: attributes(),
+	}
 	theirs, err := p.pipes()
+	p.Unguarded = startGuard()
 	if err == nil {
 		started := make(chan error)
 		go p.own(started)
@@ -124,7 +132,7 @@ func (p *Process) Kill() {
 	}
 }
 
-// Done is closed when the process has ended and its group is killed.
+// Done is closed when the process has ended and its descendants are killed.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Exit says how the process has ended, after [Process.Done].

@@ -23,7 +23,13 @@ func (p *Process) reap() error {
 	p.killGroup()
 	p.reaped = true
 	p.mu.Unlock()
-	return p.cmd.Wait()
+	endDescendants(p.mark)
+	exit := p.cmd.Wait()
+	for { // in a container evosink may be the first process: what was killed in the group is its child then, and would stay a zombie
+		if _, err := unix.Wait4(-p.cmd.Process.Pid, nil, 0, nil); err != nil && !errors.Is(err, unix.EINTR) {
+			return exit
+		}
+	}
 }
 
 // sealDescriptor has the descriptor executed that was checked: it is the child's first beside the streams.

@@ -31,7 +31,7 @@ func (c Command) open() (*program, error) {
 		return nil, err
 	}
 	p := &program{file: f, path: c.Path}
-	if err := errors.Join(p.checkMode(), checkFolder(filepath.Dir(c.Path))); err != nil {
+	if err := errors.Join(p.checkMode(), checkFolders(c.Path)); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	if c.SHA256 == "" {
@@ -54,20 +54,49 @@ func (p *program) checkMode() error {
 		return nil
 	case info.Mode().Perm()&0o111 == 0:
 		return fmt.Errorf("%s is not executable: chmod +x", p.path)
-	case info.Mode().Perm()&0o002 != 0:
-		return fmt.Errorf("%s can be changed by everybody: chmod o-w", p.path)
+	}
+	if err := CheckMode(info); err != nil {
+		return fmt.Errorf("%s %w", p.path, err)
 	}
 	return nil
 }
 
-// checkFolder refuses a folder in which anybody may replace the file. In a sticky one (/tmp) only its owner may.
-func checkFolder(dir string) error {
-	info, err := os.Stat(dir)
-	if err != nil || runtime.GOOS == "windows" {
+// CheckMode refuses a file or folder that others than its owner can change. Members of its group count as others. In a sticky folder (/tmp)
+// only a file's owner may replace it.
+func CheckMode(info fs.FileInfo) error {
+	mode := info.Mode()
+	switch {
+	case runtime.GOOS == "windows" || mode.IsDir() && mode&fs.ModeSticky != 0:
+		return nil
+	case mode.Perm()&0o002 != 0:
+		return errors.New("can be changed by everybody: chmod go-w")
+	case mode.Perm()&0o020 != 0:
+		return errors.New("can be changed by everybody in its group: chmod g-w")
+	}
+	return nil
+}
+
+// checkFolders refuses folders in which others may replace the file: the one that the path names, the one where a link leads, and those above it.
+func checkFolders(path string) error {
+	target, err := filepath.EvalSymlinks(path)
+	if err != nil {
 		return err
 	}
-	if info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
-		return fmt.Errorf("%s can be changed by everybody: chmod o-w", dir)
+	folders := []string{filepath.Dir(path)}
+	for dir := filepath.Dir(target); ; dir = filepath.Dir(dir) {
+		folders = append(folders, dir)
+		if dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	for _, dir := range folders {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return err
+		}
+		if err := CheckMode(info); err != nil {
+			return fmt.Errorf("%s, where the program lies, %w", dir, err)
+		}
 	}
 	return nil
 }

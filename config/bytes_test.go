@@ -1,4 +1,4 @@
-package config
+package config_test
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Bytes is a size: "1MiB", "64KB", "512" (bytes). KB, MB, GB, TB count in thousands, KiB, MiB, GiB, TiB
+// Bytes is a type with its own text form, as sections may have them, a size: "1MiB", "64KB", "512" (bytes). KB, MB, GB, TB count in thousands, KiB, MiB, GiB, TiB
 // in 1024; the unit may be written in any case and after a space.
 type Bytes int64
 
