@@ -67,18 +67,25 @@ func (h *Hub) prepare(events []*event.Event) error {
 	return errors.Join(errs...)
 }
 
-// know makes sure that the event's instance exists.
+// know makes sure that the event's instance exists, and notes which one of that name it is.
 func (h *Hub) know(ctx context.Context, e *event.Event) error {
-	if _, ok := h.opts.Instances.Get(e.Instance); ok {
+	in, ok := h.opts.Instances.Get(e.Instance)
+	if ok {
+		e.InstanceID = in.ID
 		return nil
 	}
 	if h.opts.OnlyKnown {
 		return fmt.Errorf("instance %q: %w", e.Instance, instances.ErrUnknown)
 	}
-	_, err := h.opts.Instances.Create(ctx, instances.Instance{Name: e.Instance, ByEvent: true}, "")
-	if err != nil && !errors.Is(err, instances.ErrExists) {
+	in, err := h.opts.Instances.Create(ctx, instances.Instance{Name: e.Instance, ByEvent: true}, "")
+	if errors.Is(err, instances.ErrExists) {
+		in, _ = h.opts.Instances.Get(e.Instance)
+		err = nil
+	}
+	if err != nil {
 		return fmt.Errorf("create instance %q for its first event: %w", e.Instance, err)
 	}
+	e.InstanceID = in.ID
 	return nil
 }
 

@@ -56,13 +56,13 @@ func TestCreateTakesOverWhatAnEventMadeOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const body = `{"instanceName":"early","token":"MINE","integration":"WHATSAPP-BAILEYS","websocket":{"events":["CALL"]}}`
+	const body = `{"instanceName":"early","token":"MINE-0123456789ABC","integration":"WHATSAPP-BAILEYS","websocket":{"events":["CALL"]}}`
 	s.do("POST", "/instance/create", body, "apikey", salesKey).says(t, 401, "Unauthorized")
 	got := s.admin("POST", "/instance/create", body).created(t)
-	if got.Instance.InstanceID != made.ID || got.Instance.Integration != "WHATSAPP-BAILEYS" || got.Hash != "MINE" {
+	if got.Instance.InstanceID != made.ID || got.Instance.Integration != "WHATSAPP-BAILEYS" || got.Hash != "MINE-0123456789ABC" {
 		t.Errorf("%+v", got)
 	}
-	s.do("GET", "/websocket/find/early", "", "apikey", "MINE").says(t, 200, `"enabled":true,"events":["CALL"]`)
+	s.do("GET", "/websocket/find/early", "", "apikey", "MINE-0123456789ABC").says(t, 200, `"enabled":true,"events":["CALL"]`)
 	if s.hub.names() != "instance.create" {
 		t.Errorf("emitted %s", s.hub.names())
 	}

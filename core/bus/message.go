@@ -16,6 +16,7 @@ import (
 const (
 	metaName      = "event"
 	metaInstance  = "instance"
+	metaRecord    = "instance_id"
 	metaTime      = "time"
 	metaSender    = "sender"
 	metaServerURL = "server_url"
@@ -34,6 +35,7 @@ func Message(e *event.Event) *message.Message {
 	m.Metadata[metaName] = e.Name
 	m.Metadata[metaInstance] = e.Instance
 	m.Metadata[metaTime] = e.Time.UTC().Format(time.RFC3339Nano)
+	set(m, metaRecord, e.InstanceID)
 	set(m, metaSender, e.Sender)
 	set(m, metaServerURL, e.ServerURL)
 	set(m, metaOrigin, e.Origin)
@@ -56,7 +58,7 @@ func Event(m *message.Message) (*event.Event, error) {
 		return nil, fmt.Errorf("%w: time: %w", ErrUndecodable, err)
 	}
 	e := &event.Event{
-		ID: m.UUID, Name: m.Metadata[metaName], Instance: m.Metadata[metaInstance], Time: at,
+		ID: m.UUID, Name: m.Metadata[metaName], Instance: m.Metadata[metaInstance], InstanceID: m.Metadata[metaRecord], Time: at,
 		Sender: m.Metadata[metaSender], ServerURL: m.Metadata[metaServerURL], Origin: m.Metadata[metaOrigin],
 		APIKey: m.Metadata[metaAPIKey], Data: []byte(m.Payload),
 	}

@@ -26,17 +26,20 @@ const (
 // An Event is something that happened to an instance of the API. It is immutable once
 // emitted: sinks share it, so nobody may change it or the bytes of Data.
 type Event struct {
-	ID        string          // UUIDv7 unless the producer chose one; the first half of every idempotency key
-	Name      string          // wire name, "messages.upsert"; names outside the catalogue pass through
-	Instance  string          // name of the instance
-	Time      time.Time       // when it happened, millisecond precision
-	Sender    string          // own JID of the instance, "" before its first connection
-	ServerURL string          // public address of the API, "" if unset
-	Origin    string          // who emitted it: "api", "evolution", "evosink", ...; informative
-	APIKey    string          // the instance's token as the producer gave it; leaves only where configured
-	Sinks     []string        // only these sinks; empty means all ("integration" in Evolution API)
-	Data      json.RawMessage // the producer's bytes, never re-marshalled; empty means null
-	Extras    json.RawMessage // further keys of the producer's envelope, a JSON object: {"isLatest":true}; empty means none
+	ID       string // UUIDv7 unless the producer chose one; the first half of every idempotency key
+	Name     string // wire name, "messages.upsert"; names outside the catalogue pass through
+	Instance string // name of the instance
+	// InstanceID is the id of the instance's record when the event was accepted, so that a later instance of that name
+	// inherits nothing. The hub sets it; "" if the instance has no record, and for events of former versions of evosink.
+	InstanceID string
+	Time       time.Time       // when it happened, millisecond precision
+	Sender     string          // own JID of the instance, "" before its first connection
+	ServerURL  string          // public address of the API, "" if unset
+	Origin     string          // who emitted it: "api", "evolution", "evosink", ...; informative
+	APIKey     string          // the instance's token as the producer gave it; leaves only where configured
+	Sinks      []string        // only these sinks; empty means all ("integration" in Evolution API)
+	Data       json.RawMessage // the producer's bytes, never re-marshalled; empty means null
+	Extras     json.RawMessage // further keys of the producer's envelope, a JSON object: {"isLatest":true}; empty means none
 
 	checked json.RawMessage // Data as it was when it was found to be valid
 }
