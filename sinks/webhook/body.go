@@ -57,8 +57,8 @@ func (h *hook) envelope(c event.Codec, e *event.Event, destination string) []byt
 }
 
 // appendCloudEvent writes the event as a CloudEvent: type is the wire name, source the instance at its API, and
-// sender, instance and apikey (if shown) are extension attributes. So is extra: the keys of the producer's envelope that evosink does not
-// know, as a text that holds a JSON object, for the names and values of attributes are restricted.
+// sender, instance and apikey (if shown) are extension attributes. So is extra: the keys of the producer's envelope that
+// evosink does not know, as a text that holds a JSON object, for the names and values of attributes are restricted.
 func appendCloudEvent(dst []byte, c event.Codec, e *event.Event) []byte {
 	attribute := func(name, value string) {
 		if value != "" {
