@@ -21,8 +21,7 @@ type CommandHandler func(ctx context.Context, c Command) (any, error)
 
 // Handle has commands of that name done by f, whichever client they come from: socket.emit("send.message", {...}, ack). The caller's
 // key has been checked by then, and that it may act on the instance. Without any handler commands are answered with
-// [sink.CodeUnavailable]. A name that is handled
-// already is handled by f from now on; a nil f ends that.
+// [sink.CodeUnavailable]. A name that is handled already is handled by f from now on; a nil f ends that.
 func (h *Hub) Handle(name string, f CommandHandler) { h.commands.set(name, f) }
 
 // commands implements [sink.Commander].

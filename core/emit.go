@@ -17,8 +17,9 @@ import (
 // before the first is published. Those of one instance stay in order, also across calls that follow each other, and
 // are published together or not at all.
 //
-// An event that comes with an ID is published once: if the engine's log holds an event of its instance with that ID, Emit returns nil and
-// nothing happens, also when both are emitted at once and also after a restart. An engine whose log forgets, forgets that too.
+// An event that comes with an ID is published once: if the engine's log holds an event of its instance with that ID, Emit
+// returns nil and nothing happens, also when both are emitted at once, and also after a restart. What the log's retention has
+// removed is published again.
 //
 // Emit fills in what an event lacks (ID, Time, ServerURL) and puts its name into wire form; afterwards the event belongs to the hub
 // and must not be changed.

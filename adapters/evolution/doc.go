@@ -7,10 +7,9 @@
 // # Identity
 //
 // Neither product sends an event id, and both post the same bytes again after a timeout (evolution.md 3.2, 6.4). So an
-// event's id is derived from what it says: a UUID of version 8 (RFC 9562) over the SHA-256 of name, instance, time, data and
-// the envelope's further keys. The second post of an event then has the id of the first, and everybody downstream who knows events by
-// their id (the delivery queue, consumers) drops it. It also joins the copies that one
-// Evolution API sends by its global and its instance's webhook.
+// event's id is derived from what it says: a UUID of version 8 (RFC 9562) over the SHA-256 of name, instance, time, data
+// and the envelope's further keys. The second post of an event then has the id of the first and is not published again.
+// That also joins the copies that one Evolution API sends by its global and its instance's webhook.
 //
 // That is right only where the time is part of what is said: two equal events without a time may well be two events ("composing",
 // "paused", "composing"). Without one the id is left empty, and the hub makes a new one.

@@ -15,7 +15,8 @@ import (
 // the one that the data gives ("Timestamp" or "Info.Timestamp"); the envelope has none.
 //
 // "state", which stands beside the data of Receipt and Presence, moves into the data as its last
-// key; the bytes before it stay as they are. Further keys become [event.Event.Extras]. Keys are exact, and none may be given twice.
+// key; the bytes before it stay as they are. Further keys become [event.Event.Extras]. Keys are exact, and none may be
+// given twice.
 //
 // The event still needs [event.Event.Validate]. Errors wrap [event.ErrInvalid].
 func DecodeGo(body []byte) (*event.Event, error) {

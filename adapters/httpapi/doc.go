@@ -56,14 +56,15 @@
 //
 // POST /events/{instance} is all or nothing: every event is checked, and the answer 201 {"ids":[...]} comes when the engine has
 // all of them for good. An answer other than 201 may mean that they are there nevertheless (the line broke); an
-// event posted again with the same id is the same event: it is answered as accepted, and published once, while the log holds the first.
+// event posted again with the same id is the same event: it is answered as accepted, and published once, while the log
+// holds the first.
 //
-// What the holder of an instance's token says of an event is a tenant's word. Its data, further keys, sender, sinks (which only choose among
-// those that would get it), id and date_time, up to a day ahead, are taken over. Its server_url is replaced by the configured one, or left out
-// if there is none: flows call that address back with the API's key. Names by which the API itself tells of instances, their keys and its
-// errors ([event.System]) are refused with 403, also from a webhook of Evolution that comes by an instance's token. The
-// holder of the global key may say all of that; a server_url that is no http or https address is a 400 there, but for
-// webhooks of Evolution, where it is left out.
+// What the holder of an instance's token says of an event is a tenant's word. Its data, further keys, sender, sinks (which
+// only choose among those that would get it), id and date_time, up to a day ahead, are taken over. Its server_url is
+// replaced by the configured one, or left out if there is none: flows call that address back with the API's key. Names by
+// which the API itself tells of instances, their keys and its errors ([event.System]) are refused with 403, also from a
+// webhook of Evolution that comes by an instance's token. The holder of the global key may say all of that; a server_url
+// that is no http or https address is a 400 there, but for webhooks of Evolution, where it is left out.
 //
 // Status codes beyond Evolution API's: 413 for an event or body over the limit, 429 with Retry-After when the engine
 // does not take events fast enough or the caller meets one of its limits, 503 with Retry-After when the engine cannot

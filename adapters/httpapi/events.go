@@ -81,15 +81,15 @@ func (a *API) emit(ctx context.Context, events ...*event.Event) error {
 	return a.opts.Emitter.Emit(ctx, events...)
 }
 
-// errSystem is what the holder of an instance's token hears who emits what only the API itself may say.
+// errSystem refuses a name of the API itself, by an instance's token.
 type errSystem string
 
 func (e errSystem) Error() string {
 	return fmt.Sprintf("%s is emitted by the API itself; an instance's token may not emit it, the global key may", string(e))
 }
 
-// maxAhead is how far ahead of now an instance's token may date an event. Evolution API writes its local clock as UTC, which is up to 14
-// hours ahead; a record of Kafka with a date far ahead would keep everybody's records of its topic from being cleaned up.
+// maxAhead is how far ahead of now an instance's token may date an event. Evolution API writes its local clock as UTC,
+// which is up to 14 hours ahead; a Kafka record dated far ahead would keep the other records of its topic from being deleted.
 const maxAhead = 24 * time.Hour
 
 // may reports why the caller must not emit an event. Consumers take what these say for the operator's word.
@@ -105,7 +105,7 @@ func (a *API) may(e *event.Event, who caller) error {
 	return nil
 }
 
-// complete fills in what the server knows. To the holder of an instance's token the server's address is the server's, whatever the event says:
+// complete fills in what the server knows. By an instance's token server_url is the configured one, whatever the event says:
 // consumers call it back with the API's key. And it sees to it that no key is in the event that must not be: a token only if
 // consumers may see it, the global key and other instances' tokens never.
 func (a *API) complete(e *event.Event, who caller) {

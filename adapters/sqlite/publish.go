@@ -103,33 +103,37 @@ func (db *DB) publication(rows []row) *write {
 	return w
 }
 
-const (
-	insertEntry = "INSERT INTO log (position, shard, time, start, id, instance, metadata, payload) "
-	insertOnce  = insertEntry + "SELECT ?1, ?3, ?4, ?5, ?6, ?2, ?7, ?8 WHERE NOT EXISTS (SELECT 1 FROM log WHERE id = ?6" + ofOwner + ")"
-)
-
 // insert returns false if the row is of an event that the log holds.
 func insert(t *tx, r *row, now int64) (ok bool, err error) {
-	r.entry.Position = t.head.position + 1
 	m := r.entry.Message
+	if r.once {
+		if known, err := holds(t, m.UUID, r.instance); known || err != nil {
+			return false, err
+		}
+	}
+	r.entry.Position = t.head.position + 1
 	payload := m.Payload
 	if payload == nil {
 		payload = message.Payload{} // nil would be NULL
 	}
-	query := insertEntry + "VALUES (?1, ?3, ?4, ?5, ?6, ?2, ?7, ?8)"
-	if r.once {
-		query = insertOnce
-	}
-	done, err := t.exec(query, r.entry.Position, r.instance, r.entry.Shard, now, t.head.end, m.UUID, r.metadata, []byte(payload))
+	_, err = t.exec("INSERT INTO log (position, shard, time, start, id, instance, metadata, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+		r.entry.Position, r.entry.Shard, now, t.head.end, m.UUID, r.instance, r.metadata, []byte(payload))
 	if err != nil {
-		return false, err
-	}
-	if n, err := done.RowsAffected(); err != nil || n == 0 {
 		return false, err
 	}
 	t.head.position++
 	t.head.end += r.bytes()
 	return true, nil
+}
+
+// holds reports whether the log has an event of that id and instance. The first query, which mostly finds nothing, is answered by
+// the index that the insert needs next.
+func holds(t *tx, id, instance string) (bool, error) {
+	var position int64
+	if found, err := t.row("SELECT position FROM log WHERE id = ?1 LIMIT 1", []any{id}, &position); !found || err != nil {
+		return false, err
+	}
+	return t.row("SELECT position FROM log WHERE id = ?1"+ofOwner+" LIMIT 1", []any{id, instance}, &position)
 }
 
 // published shows committed rows to subscriptions. first marks the first of them.

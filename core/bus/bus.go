@@ -91,9 +91,9 @@ type Cursor struct {
 
 type onceKey struct{}
 
-// Once marks the messages that ctx is the context of. Publish leaves such a message out, and succeeds, if the log holds one of the same id
-// and instance: one that was taken before it in the same call, or at the same time, too. What belonged to a former instance of that
-// name does not count. An engine whose log cannot be asked takes the message again.
+// Once marks the messages that ctx is the context of. Publish leaves such a message out, and succeeds, if the log holds one
+// of the same id and instance: also one of the same call, and one that another call publishes meanwhile. What belonged to a
+// former instance of that name does not count. An engine whose log cannot be asked takes the message again.
 func Once(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
 
 // IsOnce reports whether [Once] has marked a message's context.

@@ -163,8 +163,8 @@ func AppendString(dst []byte, s string) []byte {
 // form whatever its spelling. It checks syntax and types only, see [Event.Validate]; what it
 // does not find stays zero. Other keys become [Event.Extras], see [Event.AddExtra]. Errors wrap [ErrInvalid].
 //
-// Keys are exact. One that differs from a key above in capitals only is an error if that key is missing, for its value would be lost;
-// beside that key it is left out. A key that is given twice is an error. b may begin with a byte order mark.
+// Keys are exact. One that differs from a key above in capitals only is an error if that key is missing, for its value would
+// be lost; beside that key it is left out. A key that is given twice is an error. b may begin with a byte order mark.
 func Decode(b []byte) (*Event, error) {
 	e := &Event{}
 	var named bool

@@ -104,11 +104,11 @@ func (e *Event) validateData() error {
 	return nil
 }
 
-// reserved are keys of Evolution API's envelopes that are never carried: where a webhook was sent, which may hold a key, and the
-// server's global key.
+// reserved are keys of Evolution API's envelopes that are never carried: where a webhook was sent, which may hold a key, and
+// the server's global key.
 var reserved = []string{"destination", "api_key"}
 
-// shadows returns the key of ours that a reader may mistake key for: the same, or the same in other letters; "" if there is none.
+// shadows returns the key of ours that a reader may mistake key for: the same in whatever capitals; "" if there is none.
 func shadows(key string, ours ...[]string) string {
 	for _, list := range append(ours, Keys, []string{"sinks"}, reserved) {
 		for _, own := range list {
@@ -120,8 +120,8 @@ func shadows(key string, ours ...[]string) string {
 	return ""
 }
 
-// AddExtra adds a key of the producer's envelope, and its value, to Extras. Keys that the envelope has itself, in whatever letters, are
-// left out, and so are those that must not travel: "destination" and "api_key" of Evolution API.
+// AddExtra adds a key of the producer's envelope, and its value, to Extras. Keys that the envelope has itself, in whatever
+// capitals, are left out, and so are those that must not travel: "destination" and "api_key" of Evolution API.
 func (e *Event) AddExtra(key string, value json.RawMessage) {
 	if shadows(key) != "" {
 		return

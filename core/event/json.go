@@ -22,8 +22,8 @@ func WithoutBOM(b []byte) []byte { return bytes.TrimPrefix(b, byteOrderMark) }
 // Members calls visit for each key of a JSON object, in order, with the bytes of its value, which share b's memory.
 // Keys are exact: "Data" is not "data". b may begin with a byte order mark; null is an object without keys.
 //
-// Its own errors are for the producer: b is not valid JSON, is no object, has more than [MaxKeys] keys, or has a key twice,
-// of which another reader may take the other one.
+// Its own errors are for the producer: b is not valid JSON, is no object, has more than [MaxKeys] keys, or has a key twice:
+// another reader might take the other value.
 func Members(b []byte, visit func(key string, value json.RawMessage) error) error {
 	b = WithoutBOM(b)
 	if !json.Valid(b) {
@@ -51,8 +51,8 @@ func Members(b []byte, visit func(key string, value json.RawMessage) error) erro
 	})
 }
 
-// CheckSpelling reports a key among those given that differs from a known one in capitals only, if that one is not given: its value
-// would be lost without a word.
+// CheckSpelling reports a key among those given that differs from a known one in capitals only, if that one is not given:
+// its value would be lost without a word.
 func CheckSpelling(given []string, known ...string) error {
 	for _, want := range known {
 		if slices.Contains(given, want) {
@@ -67,8 +67,8 @@ func CheckSpelling(given []string, known ...string) error {
 	return nil
 }
 
-// Unmarshal is [json.Unmarshal] but for two things: keys match the fields of structs by their exact names ("Data" is not "data"), and
-// b may begin with a byte order mark. Of a key that is given twice the last one counts.
+// Unmarshal is [json.Unmarshal] but for two things: keys match the fields of structs by their exact names ("Data" is not
+// "data"), and b may begin with a byte order mark. Of a key that is given twice the last one counts.
 func Unmarshal(b []byte, v any) error {
 	b = WithoutBOM(b)
 	if t := reflect.TypeOf(v); t != nil && json.Valid(b) && blank(b, t, false) {
@@ -78,8 +78,8 @@ func Unmarshal(b []byte, v any) error {
 	return json.Unmarshal(b, v)
 }
 
-// blank finds the keys of valid JSON that encoding/json would take for a field of t although they are written otherwise. It reports
-// whether there are any, and if asked to, overwrites them with spaces, which are no field's name.
+// blank finds the keys of valid JSON that encoding/json would take for a field of t although they are written otherwise. It
+// reports whether there are any, and if asked to, overwrites them with spaces, which are no field's name.
 func blank(b []byte, t reflect.Type, overwrite bool) (found bool) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -158,8 +158,8 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	return fields
 }
 
-// walk calls visit for each value of the object or array that b is, with its key as it is written, nil in an array. b must be
-// valid JSON without white space around it. It returns visit's first error.
+// walk calls visit for each value of the object or array that b is, with its key as it is written, nil in an array. b must
+// be valid JSON without white space around it. It returns visit's first error.
 func walk(b []byte, visit func(quoted, value []byte) error) error {
 	object := b[0] == '{'
 	for rest := trim(b[1:]); rest[0] != '}' && rest[0] != ']'; {
@@ -193,8 +193,8 @@ func IsJSONValue(b []byte) bool {
 	return n > 0 && len(trim(b[n:])) == 0
 }
 
-// valueLen returns the length of the JSON value that b begins with, 0 if it has no end. It looks at brackets and quotes only, and so
-// is much faster than a decoder.
+// valueLen returns the length of the JSON value that b begins with, 0 if it has no end. It looks at brackets and quotes only,
+// and so is much faster than a decoder.
 func valueLen(b []byte) int {
 	depth := 0
 	for i := 0; i < len(b); i++ {
@@ -284,8 +284,8 @@ func JSONText(value json.RawMessage) (s string, ok bool) {
 	return "", false
 }
 
-// AppendJSON appends valid JSON as it is, but for halves of UTF-16 surrogate pairs that stand alone in an escape (\ud800): these
-// are no character, many languages refuse them, and they become \ufffd. Nothing, which is null, is appended as null.
+// AppendJSON appends valid JSON as it is, but for halves of UTF-16 surrogate pairs that stand alone in an escape (\ud800):
+// these are no character, many languages refuse them, and they become \ufffd. Nothing, which is null, is appended as null.
 func AppendJSON(dst []byte, raw json.RawMessage) []byte {
 	if len(raw) == 0 {
 		return append(dst, "null"...)
@@ -318,8 +318,8 @@ func pairSurrogates(b []byte) {
 	}
 }
 
-// surrogate returns the lower-case digit behind the d of an escape \udXxx that b begins with if that is a surrogate: '8' to 'b' of the
-// first of a pair, 'c' to 'f' of the second; 0 if b begins otherwise.
+// surrogate returns the lower-case digit behind the d of an escape \udXxx that b begins with if that is a surrogate: '8' to
+// 'b' of the first of a pair, 'c' to 'f' of the second; 0 if b begins otherwise.
 func surrogate(b []byte) byte {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' || b[2]|0x20 != 'd' {
 		return 0

@@ -79,8 +79,8 @@ var system = []string{
 	"creds.update", "error",
 }
 
-// System reports whether name, in any spelling, is one that only the API itself may use: consumers act on what it says about instances
-// and their keys.
+// System reports whether name, in any spelling, is one that only the API itself may use: consumers act on what it says about
+// instances and their keys.
 func System(name string) bool { return slices.Contains(system, Canonical(name)) }
 
 var toConfig = strings.NewReplacer(".", "_", "-", "_")

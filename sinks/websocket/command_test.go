@@ -118,6 +118,20 @@ func TestCommandsAreLimitedByRate(t *testing.T) {
 	}
 }
 
+func TestKeysOfAuthAndOfCommandsAreExact(t *testing.T) {
+	h, c := commanding(t, "&apikey=token-of-a", "/a", noHosts)
+	if answer := h.dial("&apikey=token-of-a").join("/a", `{"events":["call"],"Events":["no such","event"],"APIKEY":"wrong"}`); !strings.HasPrefix(answer, "40/a") {
+		t.Errorf("keys that are none of ours are answered with %s", answer)
+	}
+	h.hub.Handle("send.message", echo)
+	c = h.dial("&apikey=" + key)
+	c.join("/", "")
+	c.emit(`421["send.message",{"instance":"a","Instance":"b"}]`)
+	if got := c.frame(); !strings.Contains(got, `"instance":"a","key"`) {
+		t.Errorf("the command is done on %s", got)
+	}
+}
+
 func TestWithoutHandlersACommandIsAnsweredAsUnavailable(t *testing.T) {
 	h, c := commanding(t, "&apikey=token-of-a", "/a", func(c *evosocket.Config) { c.AllowedHosts, c.CommandRate = nil, 2 })
 	c.emit(`42/a,["send.message",{"message":"Hello, World!"}]`)

@@ -16,12 +16,14 @@
 //
 // "extra" has the keys of the producer's envelope that evosink does not know; without any it is left out.
 //
-// Both sides ignore keys that they do not know, and keys are exact. Of ready only type and protocol are required; of nack only type and id. Acknowledgements come in any order.
+// Both sides ignore keys that they do not know, and keys are exact. Of ready only type and protocol are required; of nack
+// only type and id. Acknowledgements come in any order.
 //
 // # What a line never holds
 //
-// The host writes what every reader of lines reads alike: valid UTF-8, no escape of half a surrogate pair (\ud800), and no line separator
-// of any language inside of it. A producer's data may be JSON over several lines, and may hold U+2028, which ends a line in JavaScript; neither reaches a plugin as it is.
+// The host writes what every reader of lines reads alike: valid UTF-8, no escape of half a surrogate pair (\ud800), and no
+// line separator of any language inside of it. A producer's data may be JSON over several lines, and may hold U+2028, which
+// ends a line in JavaScript; neither reaches a plugin as it is.
 package wire
 
 // Protocol is the version that this package speaks.
