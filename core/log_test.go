@@ -44,7 +44,8 @@ func (j *journal) await(t *testing.T, message string) (line map[string]any) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		for text := range strings.Lines(j.String()) {
-			if err := json.Unmarshal([]byte(text), &line); err == nil && strings.HasPrefix(line["message"].(string), message) {
+			if err := json.Unmarshal([]byte(text), &line); err == nil &&
+				strings.HasPrefix(line["message"].(string), message) {
 				return line
 			}
 		}
@@ -53,8 +54,8 @@ func (j *journal) await(t *testing.T, message string) (line map[string]any) {
 	return nil
 }
 
-// An operator who reads nothing but the log learns that a target is down, that it is back, and of every dead letter. The breaker
-// stays open for an hour: it is the sink that says when its target is back.
+// An operator who reads nothing but the log learns that a target is down, that it is back, and of every dead letter.
+// The breaker stays open for an hour: it is the sink that says when its target is back.
 func TestTheLogTellsHowTargetsFare(t *testing.T) {
 	engine, err := memory.New(memory.DefaultConfig())
 	if err != nil {
@@ -95,8 +96,8 @@ func TestTheLogTellsHowTargetsFare(t *testing.T) {
 	delivery := queue.DefaultConfig()
 	delivery.BreakerWait, delivery.BreakerMax = time.Hour, time.Hour
 	hub, err := core.New(core.Options{
-		Bus: engine.Bus(), Instances: registry, Queue: engine.Queue(), Sinks: []*sink.Factory{hook}, Delivery: &delivery,
-		Logger: zerolog.New(&log).Level(zerolog.InfoLevel),
+		Bus: engine.Bus(), Instances: registry, Queue: engine.Queue(), Sinks: []*sink.Factory{hook},
+		Delivery: &delivery, Logger: zerolog.New(&log).Level(zerolog.InfoLevel),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +113,9 @@ func TestTheLogTellsHowTargetsFare(t *testing.T) {
 	})
 	emit := func(instance string) {
 		t.Helper()
-		e := &event.Event{Name: "messages.upsert", Instance: instance, APIKey: "s3cret-key", Data: []byte(`{"text":"s3cret-text"}`)}
+		e := &event.Event{
+			Name: "messages.upsert", Instance: instance, APIKey: "s3cret-key", Data: []byte(`{"text":"s3cret-text"}`),
+		}
 		if err := hub.Emit(t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
@@ -120,18 +123,21 @@ func TestTheLogTellsHowTargetsFare(t *testing.T) {
 	emit("sales")
 	emit("sales")
 	line := log.await(t, "target down")
-	if line["level"] != "warn" || line["sink"] != "hook" || line["instance"] != "sales" || line["target"] != "instance" ||
+	if line["level"] != "warn" || line["sink"] != "hook" || line["instance"] != "sales" ||
+		line["target"] != "instance" ||
 		!strings.Contains(line["error"].(string), "connection refused") {
 		t.Errorf("down: %v", line)
 	}
 	down.Store(false)
 	host.Available()
-	if line := log.await(t, "target back"); line["level"] != "info" || line["instance"] != "sales" || line["waiting"].(float64) < 1 || line["down"] == "" {
+	if line := log.await(t, "target back"); line["level"] != "info" || line["instance"] != "sales" ||
+		line["waiting"].(float64) < 1 || line["down"] == "" {
 		t.Errorf("back: %v", line)
 	}
 	emit("support")
 	line = log.await(t, "dead letters")
-	if line["level"] != "warn" || line["instance"] != "support" || line["count"] != 1.0 || line["reason"] != "permanent" || line["error"] != "410 Gone" {
+	if line["level"] != "warn" || line["instance"] != "support" || line["count"] != 1.0 ||
+		line["reason"] != "permanent" || line["error"] != "410 Gone" {
 		t.Errorf("dead letter: %v", line)
 	}
 	if strings.Contains(log.String(), "s3cret") {

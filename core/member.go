@@ -33,7 +33,8 @@ type member struct {
 	end      context.CancelFunc        // ends the life of a sink that restart has made; nil before
 	settings sync.Map                  // instance name -> *parsed
 	progress progress
-	// available tells the queue that the sink's target is there again; nil for a live sink. Set before the sink is started.
+	// available tells the queue that the sink's target is there again; nil for a live sink. Set before the sink is
+	// started.
 	available func()
 
 	delivered, failed atomic.Uint64 // by a live sink

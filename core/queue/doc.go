@@ -14,9 +14,10 @@
 // was delivered or has become a dead letter, so a target sees an instance's events in order. Lanes do not wait for each other, and
 // a lane that waits holds no worker: it is an entry in a heap of alarms. A lane about which there is nothing to know is forgotten.
 //
-// A sink that takes batches gets several deliveries of a lane at once, and its target may refuse one and take those behind it. What is
-// behind the first failure is sent again whatever was said of it, so the order is restored: a consumer sees some events early and
-// then again at their place, and never an older one last. The one that failed is tried alone first, and batches double behind it.
+// A sink that takes batches gets several deliveries of a lane at once, and its target may refuse one and take those
+// behind it. What is behind the first failure is sent again whatever was said of it, so the order is restored: a
+// consumer sees some events early and then again at their place, and never an older one last. The one that failed is
+// tried alone first, and batches double behind it.
 //
 // Memory holds of a lane where it stands and, while it is worked on, a window of its first events, all windows together within Config.CacheBytes.
 // Everything else is in the [Store]. A million events that wait in a few lanes cost nothing; a lane costs half a kilobyte.
@@ -28,7 +29,7 @@
 //	nil           removed from the lane
 //	Permanent     dead letter
 //	RetryAfter    again after the longer of the two waits (an hour at most); the address is left alone for as long as it asked
-//	Unavailable   again when the address is probed; uses up no attempt; opens the breaker, until the sink says that it is back
+//	Unavailable   again when the address is probed; uses up no attempt; opens the breaker until the sink says it is back
 //	a panic       as any other error; the sink is restarted, its other lanes wait for that
 //	any other     again after Policy.Delay; several in a row, of whichever lanes, open the breaker
 //
@@ -59,9 +60,9 @@
 //	events dropped     info  how many, to make room
 //	no room            warn  a shard waits, Config.WhenFull being "block"
 //
-// A target has one line of a kind in a minute at most; sums hold what came meanwhile. All lines together are at most ten a second for the
-// operator's targets and ten for those of instances, and what was left out is counted in a line of its own. Lines hold no payload and
-// no key, and of addresses no more than scheme and host.
+// A target has one line of a kind in a minute at most; sums hold what came meanwhile. All lines together are at most
+// ten a second for the operator's targets and ten for those of instances, and what was left out is counted in a line of
+// its own. Lines hold no payload and no key, and of addresses no more than scheme and host.
 //
 // # Never lost, seldom twice
 //

@@ -21,7 +21,7 @@ type gate struct {
 	queued      bool // it stands in its outlet's line
 	breaker     breaker
 	fails       int       // in a row
-	unavailable bool      // the breaker is open because the target is unavailable, not because it refuses or asks for a pause
+	unavailable bool      // the breaker is open because the target cannot be reached
 	trips       int       // without a success between them
 	failing     bool      // an attempt has failed since the last success
 	downAt      time.Time // when the breaker opened because of failures; zero if it did not since the last success
@@ -116,7 +116,8 @@ func (g *gate) failed() {
 	}
 }
 
-// trip opens the breaker, for longer each time until there is a success.
+// trip opens the breaker, for longer each time until there is a success, or if it is because the target is unavailable
+// until the sink says that it can be reached.
 func (g *gate) trip(unavailable bool) {
 	if g.breaker == open {
 		return
@@ -151,17 +152,19 @@ func (g *gate) probe() {
 }
 
 // tellFailure tells the log of a failure after which the delivery stays in its lane, if it is news.
-func (g *gate) tellFailure(l *lane, item Item, err error) {
+func (g *gate) tellFailure(l *lane, item Item) {
 	switch {
 	case g.downAt.IsZero() && g.breaker == open && g.trips > 0:
 		g.failing, g.downAt, g.toldAt = true, time.Now(), time.Now()
-		g.tell(l, noticeDown, err.Error())
+		g.tell(l, noticeDown, l.head.Error)
 	case !g.downAt.IsZero() && time.Since(g.toldAt) >= stillDownEvery:
 		g.toldAt = time.Now()
-		g.tell(l, noticeStillDown, err.Error())
+		g.tell(l, noticeStillDown, l.head.Error)
 	case !g.failing:
 		g.failing = true
-		g.queue.notices.add(notice{noticeKey: l.keyOf(noticeFailed), event: item.Event.ID, err: err.Error()}, nil)
+		g.queue.notices.add(notice{
+			noticeKey: l.keyOf(noticeFailed), of: l.Instance, event: item.Event.ID, err: l.head.Error,
+		}, nil)
 	}
 }
 

@@ -104,14 +104,15 @@ func (q *Queue) failed(ctx context.Context, o *outlet, t *trial, i int, a *Attem
 		return p, false
 	case reason != "":
 		p, paused = q.pauseFor(l, reason, now), true
-		q.notices.add(notice{noticeKey: l.keyOf(noticePaused), event: item.Event.ID, err: p.Reason}, nil)
+		line := notice{noticeKey: l.keyOf(noticePaused), of: l.Instance, event: item.Event.ID, err: p.Reason}
+		q.notices.add(line, nil)
 		q.park(l)
 	case delay > 0:
 		head.Next = now.Add(delay)
 		q.sleep(l, delay)
 	}
 	o.count.Retried++
-	t.gate.tellFailure(l, item, err)
+	t.gate.tellFailure(l, item)
 	q.record(l, Outcome{Seq: item.Seq, Result: Again, Progress: *head, Attempt: entry})
 	return p, paused
 }
@@ -132,8 +133,9 @@ func exhausted(p sink.Policy, head Progress, item Item, err error, now time.Time
 // longestWait bounds what a target may ask for with Retry-After, and what a lane waits after a restart.
 const longestWait = time.Hour
 
-// shut tells the gate of a failure and returns how long the lane waits for its own part: a lane whose target is unavailable waits
-// at the gate, with all others. The attempt is old if it began before the sink said that its target can be reached again.
+// shut tells the gate of a failure and returns how long the lane waits for its own part: a lane whose target is
+// unavailable waits at the gate, with all others. The attempt is old if it began before the sink said that its target
+// can be reached again.
 func (t *trial) shut(err error, reason Reason, old bool) (delay time.Duration) {
 	after, asked := sink.AfterOf(err)
 	switch {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"regexp"
 	"sync"
@@ -11,10 +12,11 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// Notices tell operators in the log how targets fare: the first failure, down, back, dead letters. They are gathered while Queue.mu is
-// held and written by a goroutine of their own, because a log may be slow. However many targets there are and whatever they do,
-// memory and lines are bounded: a target has one line of a kind in a minute, tenants' targets together linesPerSecond, and the operator's
-// as many. What was not written is counted, and a line says how much that was.
+// Notices tell operators in the log how targets fare: the first failure, down, back, dead letters. They are gathered
+// while Queue.mu is held and written by a goroutine of their own, because a log may be slow. However many targets there
+// are and whatever they do, memory and lines are bounded: a target has one line of a kind in a minute, tenants' targets
+// together linesPerSecond, and the operator's as many. What was not written is counted, and a line says how much that
+// was.
 type notices struct {
 	wake chan struct{} // there is something to write
 
@@ -77,6 +79,7 @@ type noticeKey struct {
 type notice struct {
 	noticeKey
 	err     string
+	of      string        // the instance of the event, where the target is not its own
 	event   string        // id
 	down    time.Duration // how long it was
 	waiting int           // deliveries for the target
@@ -92,7 +95,8 @@ type sum struct {
 
 func newNotices() *notices {
 	return &notices{
-		wake: make(chan struct{}, 1), recent: map[noticeKey]time.Time{}, sums: map[noticeKey]*sum{}, leftOut: map[noticeKey]int{},
+		wake: make(chan struct{}, 1), recent: map[noticeKey]time.Time{},
+		sums: map[noticeKey]*sum{}, leftOut: map[noticeKey]int{},
 	}
 }
 
@@ -223,13 +227,14 @@ func (n *notices) write(log zerolog.Logger, end bool) (tick bool) {
 		line.write(log)
 	}
 	for k, count := range left {
-		log.WithLevel(k.kind.level()).Str("sink", k.sink).Int("lines", count).Str("about", string(k.kind)).Msg("more of the same was left out of the log")
+		log.WithLevel(k.kind.level()).Str("sink", k.sink).Int("lines", count).Str("about", string(k.kind)).
+			Msg("more of the same was left out of the log")
 	}
 	return tick
 }
 
-// dueSums returns a line for each sum of dead letters that had none within the last minute. Sums for which there is no room are added to
-// that of the sink's other targets.
+// dueSums returns a line for each sum of dead letters that had none within the last minute. Sums for which there is no
+// room are added to that of the sink's other targets.
 func (n *notices) dueSums(now time.Time, end bool) (lines []notice) {
 	due := func(k noticeKey, d *sum) bool {
 		switch {
@@ -273,8 +278,8 @@ func (l notice) write(log zerolog.Logger) {
 	case l.target != "":
 		e.Str("target", redact(string(l.target)))
 	}
-	if l.instance != "" {
-		e.Str("instance", l.instance)
+	if instance := cmp.Or(l.instance, l.of); instance != "" {
+		e.Str("instance", instance)
 	}
 	if l.event != "" {
 		e.Str("id", l.event)
@@ -312,13 +317,17 @@ func (b *budget) take(now time.Time) bool {
 }
 
 var (
-	addressForm = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#\s"']*@)?([^/?#\s"'@]*)([/?#][^\s"']*)?`)
-	secretForm  = regexp.MustCompile(`(?i)\b([a-z_-]*(?:key|token|secret|password|passwd|signature|authorization))(["']?\s*[:=]\s*)(?:(?:bearer|basic)\s+)?["']?[^\s"'&,;]+`)
+	addressForm = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#\s"']*@)?([^/?#\s"'@]*)(?:[/?#][^\s"']*)?`)
+	userForm    = regexp.MustCompile(`[^\s/:@"'=,;]+:[^\s/@"']+@`)
+	secretForm  = regexp.MustCompile(`(?i)\b([a-z_-]*(?:key|token|secret|password|passwd|signature|authorization))` +
+		`(["']?\s*[:=]\s*)(?:(?:bearer|basic)\s+)?["']?[^\s"'&,;]+`)
 )
 
-// redact takes out of a text what may be secret: of addresses all but scheme and host, and what stands behind the name of a secret.
+// redact takes out of a text what may be secret: of addresses all but scheme and host, and what stands behind the name
+// of a secret.
 func redact(s string) string {
 	s = addressForm.ReplaceAllString(s, "$1$2")
+	s = userForm.ReplaceAllString(s, "***@")
 	s = secretForm.ReplaceAllString(s, "$1$2***")
 	return clipTo(s, maxErrorText)
 }

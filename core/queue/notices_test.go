@@ -62,7 +62,8 @@ func (b *logbook) all() []line { return b.with("") }
 func startLogged(t *testing.T, c queue.Config, outlets ...queue.Outlet) (*rig, *logbook) {
 	t.Helper()
 	b := &logbook{}
-	q, err := queue.New(queue.Options{Store: newStore(t), Config: c, Outlets: outlets, Logger: zerolog.New(b).Level(zerolog.InfoLevel)})
+	q, err := queue.New(queue.Options{Store: newStore(t), Config: c, Outlets: outlets,
+		Logger: zerolog.New(b).Level(zerolog.InfoLevel)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,16 +91,19 @@ func TestTheLogTellsWhenATargetGoesDownAndComesBack(t *testing.T) {
 		after(time.Second)
 		want(t, "lines in good weather", len(log.all()), 0)
 		up.Store(false)
-		r.fill(own("b"), 5)
+		r.fill(to("b"), 5)
 		after(time.Second)
 		first := log.all()
-		if len(first) != 1 || first[0].Level != "info" || !strings.HasPrefix(first[0].Message, "delivery failed") || first[0].Sink != "hook" ||
-			first[0].Target != "instance" || first[0].Instance != "b" || first[0].ID != "0000" || first[0].Error != "post to hook.example: 503" {
+		if len(first) != 1 || first[0].Level != "info" || !strings.HasPrefix(first[0].Message, "delivery failed") ||
+			first[0].Sink != "hook" ||
+			first[0].Target != "global" || first[0].Instance != "b" || first[0].ID != "0000" ||
+			first[0].Error != "post to hook.example: 503" {
 			t.Fatalf("at the first failure the log has %+v", first)
 		}
 		after(10 * time.Minute)
 		down := log.with("target down")
-		if len(down) != 1 || len(log.all()) != 2 || down[0].Level != "warn" || down[0].Waiting != 5 || down[0].Instance != "b" || down[0].Error == "" {
+		if len(down) != 1 || len(log.all()) != 2 || down[0].Level != "warn" || down[0].Waiting != 5 ||
+			down[0].Instance != "" || down[0].Error == "" {
 			t.Fatalf("while the target is down the log has %+v", log.all())
 		}
 		after(5 * time.Hour)
@@ -151,7 +155,8 @@ func TestTheLogCountsDeadLettersOncePerTargetAndMinute(t *testing.T) {
 			got[key] += l.Count
 			lines[key]++
 		}
-		want(t, "dead letters", got, map[string]int{"instance a permanent": each * minutes, "global  permanent": each * minutes, "instance full full": 15})
+		want(t, "dead letters", got, map[string]int{"instance a permanent": each * minutes,
+			"global  permanent": each * minutes, "instance full full": 15})
 		for key, n := range lines {
 			if n > minutes+2 {
 				t.Errorf("in %d minutes there are %d lines about %s", minutes+2, n, key)
@@ -179,7 +184,8 @@ func TestADropTellsTheLog(t *testing.T) {
 	})
 }
 
-// However many targets fail at once, lines are few, every target is counted, and tenants' targets do not hide the operator's.
+// However many targets fail at once, lines are few, every target is counted, and tenants' targets do not hide the
+// operator's.
 func TestAStormOfFailuresIsFewLinesAndCountsEveryTarget(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var up atomic.Bool
@@ -263,10 +269,11 @@ func TestNoSecretGetsIntoTheLog(t *testing.T) {
 		s := &target{}
 		s.deliver = func(context.Context, *sink.Delivery) error {
 			return errors.New(`Post "https://user:hunter2@hook.example:8443/services/T0/SECRET1?token=SECRET2#SECRET3": 401, Authorization: Bearer SECRET4, ` +
-				`api_key=SECRET5 amqp://guest:SECRET6@mq/vhost "apikey":"SECRET7"` + strings.Repeat("x", 5000))
+				`api_key=SECRET5 user:SECRET12@host:99 amqp://guest:SECRET6@mq/vhost "apikey":"SECRET7"` + strings.Repeat("x", 5000))
 		}
 		log := &bytes.Buffer{}
-		q, err := queue.New(queue.Options{Store: newStore(t), Config: queue.DefaultConfig(), Outlets: []queue.Outlet{outlet("hook", s)}, Logger: zerolog.New(log)})
+		q, err := queue.New(queue.Options{Store: newStore(t), Config: queue.DefaultConfig(),
+			Outlets: []queue.Outlet{outlet("hook", s)}, Logger: zerolog.New(log)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -282,7 +289,8 @@ func TestNoSecretGetsIntoTheLog(t *testing.T) {
 		after(time.Minute)
 		r.close()
 		got := log.String()
-		if strings.Contains(got, "SECRET") || strings.Contains(got, "hunter2") || !strings.Contains(got, "https://hook.example:8443") || len(got) > 2000 {
+		if strings.Contains(got, "SECRET") || strings.Contains(got, "hunter2") ||
+			!strings.Contains(got, "https://hook.example:8443") || len(got) > 2000 {
 			t.Errorf("the log: %s", got)
 		}
 	})

@@ -59,7 +59,8 @@ type outlet struct {
 	failure   string // of the last attempt that failed
 	failedAt  time.Time
 
-	availableAt time.Time // when the sink said last that its target can be reached; attempts begun before say nothing about it
+	// availableAt is when the sink said last that its target can be reached; attempts begun before say nothing of that.
+	availableAt time.Time
 }
 
 func newOutlet(o Outlet, mu *sync.Mutex, log zerolog.Logger) *outlet {

@@ -75,8 +75,8 @@ func New(o Options) (*Queue, error) {
 	}
 	q := &Queue{
 		store: o.Store, config: o.Config, log: o.Logger, droppable: map[string]bool{}, seed: maphash.MakeSeed(),
-		earlier: make(chan struct{}, 1), dirty: make(chan struct{}, 1), stopping: make(chan struct{}), settling: make(chan struct{}), notices: newNotices(),
-		lanes: map[Lane]*lane{}, outlets: map[string]*outlet{}, pauses: map[Selector]Pause{},
+		earlier: make(chan struct{}, 1), dirty: make(chan struct{}, 1), stopping: make(chan struct{}), settling: make(chan struct{}),
+		notices: newNotices(), lanes: map[Lane]*lane{}, outlets: map[string]*outlet{}, pauses: map[Selector]Pause{},
 	}
 	q.ledger.changed = sync.NewCond(&q.mu)
 	for _, name := range o.Config.DropOldest {

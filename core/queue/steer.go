@@ -89,8 +89,8 @@ func (q *Queue) Refresh(instance string) {
 	}
 }
 
-// Available says that what a sink delivers to can be reached again: what waits because it was unavailable is tried at once, each address
-// by one delivery first. If that fails, the address waits for as long as it would have.
+// Available says that what a sink delivers to can be reached again: what waits because it was unavailable is tried at
+// once, each address by one delivery first. If that fails, the address waits for as long as it would have.
 func (q *Queue) Available(sink string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -91,7 +91,7 @@ func (q *Queue) prepare(ctx context.Context, o *outlet, l *lane, room int) *tria
 		return nil
 	case err != nil || standing == Discard:
 		if err != nil && ctx.Err() == nil {
-			q.notices.add(notice{noticeKey: noticeKey{sink: l.Sink, kind: noticeUnread}, err: err.Error()}, nil)
+			q.notices.add(notice{noticeKey: noticeKey{sink: l.Sink, kind: noticeUnread}, err: clip(err.Error())}, nil)
 		}
 		q.sleep(l, storePause)
 		return nil

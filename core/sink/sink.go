@@ -116,11 +116,11 @@ type (
 		Retry(d *Delivery) Policy
 	}
 
-	// A Batcher takes several deliveries to one address at once: consecutive events of a lane, and those of other lanes beside
-	// them, in order per lane. The answer has an error or nil for each. Where one of a target and instance has
+	// A Batcher takes several deliveries to one address at once: consecutive events of a lane, and those of other lanes
+	// beside them, in order per lane. The answer has an error or nil for each. Where one of a target and instance has
 	// failed, those behind it are delivered again whatever their answers, because they were to come after it; so a
-	// Batcher that can stop there should. If it cannot, the target must take again what it took too early: one that drops what it
-	// has seen, by an id for deduplication, has to get it under another id. Deliver is then not called.
+	// Batcher that can stop there should. If it cannot, the target must take again what it took too early: one that
+	// drops what it has seen, by an id for deduplication, has to get it under another id. Deliver is then not called.
 	Batcher interface {
 		DeliverBatch(ctx context.Context, d []*Delivery) []error
 	}

@@ -82,9 +82,10 @@ type Host struct {
 	// Reached returns when every event of the log up to a position has been handed to the sink, or was not for it, or when
 	// ctx ends. With it a sink of mode [Live] knows that what it has replayed will not come again. nil without a Log.
 	Reached func(ctx context.Context, position int64) error
-	// Available tells the core that what the sink delivers to can be reached again, as a broker can after a reconnect: what waits because
-	// it was [Unavailable] is tried at once, and not when its pause is over. It may be called at any time from [Sink.Start]
-	// on, by any number of goroutines at once, but not from within Retry and Address; it returns promptly. nil where nothing waits.
+	// Available tells the core that what the sink delivers to can be reached again, as a broker can after a reconnect:
+	// what waits because it was [Unavailable] is tried at once, and not when its pause is over. It may be called at any
+	// time from [Sink.Start] on, by any number of goroutines at once, but not from within Retry and Address; it returns
+	// promptly. nil where nothing waits.
 	Available func()
 }
 

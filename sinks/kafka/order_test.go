@@ -40,7 +40,9 @@ func TestAConsumerOfATopicThatRefusesIsLeftWithTheRightOrder(t *testing.T) {
 	got := consume(t, c, "evolution.sales.messages.upsert")
 	o := queuetest.Order{
 		Store: engine.Queue(), Sink: start(t, conf), N: all,
-		To: queue.Destination{Lane: queue.Lane{Sink: "kafka", Target: "instance", Instance: "sales"}, Scope: sink.Instance},
+		To: queue.Destination{
+			Lane: queue.Lane{Sink: "kafka", Target: "instance", Instance: "sales"}, Scope: sink.Instance,
+		},
 	}
 	o.Arrived = func() []string {
 		sinktest.Eventually(t, "the last event arrives", func() bool {

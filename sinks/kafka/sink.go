@@ -22,8 +22,9 @@
 //	no such topic, no right, batch refused          failed: tried again
 //	larger than max_message_bytes, name too long    permanent
 //
-// A delivery that is given up while a broker has it may be there twice, with the same key; it is never behind its successors. If brokers refuse one
-// event of a batch and take some behind it, those are produced again behind it: a consumer sees them twice, the second time in their order.
+// A delivery that is given up while a broker has it may be there twice, with the same key; it is never behind its
+// successors. If brokers refuse one event of a batch and take some behind it, those are produced again behind it: a
+// consumer sees them twice, the second time in their order.
 //
 // # Connection
 //

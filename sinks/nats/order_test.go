@@ -17,8 +17,8 @@ import (
 	"github.com/evosink/evosink/sinks/nats"
 )
 
-// A stream that is full for one subject refuses its message and takes the next one of another; and it does not take again, within its
-// duplicate window, what it has taken before, unless it has another id.
+// A stream that is full for one subject refuses its message and takes the next one of another; and it does not take
+// again, within its duplicate window, what it has taken before, unless it has another id.
 func TestAConsumerOfAFullStreamIsLeftWithTheRightOrder(t *testing.T) {
 	t.Run("the server of the machine", func(t *testing.T) {
 		uri, conn := service(t)
@@ -40,13 +40,15 @@ func testOrder(t *testing.T, uri string, conn *natsgo.Conn, restart bool) {
 	name := strings.ReplaceAll(c.PrefixKey, ".", "-")
 	js := stream(t, conn, name)
 	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
-		Name: name, Subjects: []string{c.PrefixKey + ".>"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
-		MaxMsgsPerSubject: 5, DiscardNewPerSubject: true,
+		Name: name, Subjects: []string{c.PrefixKey + ".>"}, Retention: jetstream.WorkQueuePolicy,
+		Discard: jetstream.DiscardNew, MaxMsgsPerSubject: 5, DiscardNewPerSubject: true,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	consumer, err := js.CreateOrUpdateConsumer(t.Context(), name, jetstream.ConsumerConfig{Durable: "reader", AckPolicy: jetstream.AckExplicitPolicy})
+	consumer, err := js.CreateOrUpdateConsumer(t.Context(), name, jetstream.ConsumerConfig{
+		Durable: "reader", AckPolicy: jetstream.AckExplicitPolicy,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +68,8 @@ func testOrder(t *testing.T, uri string, conn *natsgo.Conn, restart bool) {
 	}
 	go func() {
 		<-restarted
-		// Of a first batch five are taken, the next ones refused, and those of the other subject taken again: then the reader comes.
+		// Of a first batch five are taken, the next ones refused, and those of the other subject taken again: then the
+		// reader comes.
 		for held() <= 5 && t.Context().Err() == nil {
 			time.Sleep(time.Millisecond)
 		}
@@ -93,7 +96,9 @@ func testOrder(t *testing.T, uri string, conn *natsgo.Conn, restart bool) {
 	names := [2]string{"messages.upsert", "call"}
 	o := queuetest.Order{
 		Store: engine.Queue(), Sink: start(t, c), N: all,
-		To:   queue.Destination{Lane: queue.Lane{Sink: "nats", Target: "global", Instance: "sales"}, Scope: sink.Global},
+		To: queue.Destination{
+			Lane: queue.Lane{Sink: "nats", Target: "global", Instance: "sales"}, Scope: sink.Global,
+		},
 		Name: func(n int) string { return names[n%10/9] },
 		Arrived: func() []string {
 			sinktest.Eventually(t, "the stream is empty", func() bool { return held() == 0 })

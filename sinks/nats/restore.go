@@ -24,10 +24,10 @@ type lane struct {
 	instance string
 }
 
-// restore publishes again what a stream holds before an event that it was to come after. Such an event was published behind one that the
-// stream refused (it was full), and is dropped as a double when the queue sends it again: the acknowledgement says so, with the
-// sequence of the first. It gets another id, one that is the same if this has to be repeated. Behind the first failure of a lane nothing is
-// looked at, because the queue sends it again.
+// restore publishes again what a stream holds before an event that it was to come after. Such an event was published
+// behind one that the stream refused (it was full), and is dropped as a double when the queue sends it again: the
+// acknowledgement says so, with the sequence of the first. It gets another id, one that is the same if this has to be
+// repeated. Behind the first failure of a lane nothing is looked at, because the queue sends it again.
 func (s *session) restore(ctx context.Context, messages []message, acks []*jetstream.PubAck, errs []error) {
 	failed, again := map[lane]bool{}, map[position]bool{}
 	for i, m := range messages {
@@ -68,7 +68,8 @@ type position struct {
 // maxPositions bounds how many positions each of the two generations of [positions] holds.
 const maxPositions = 1 << 13
 
-// positions are the sequences of the last events that were delivered, of the lanes that were used last. They outlive sessions.
+// positions are the sequences of the last events that were delivered, of the lanes that were used last. They outlive
+// sessions.
 type positions struct {
 	mu sync.Mutex
 	// mu guards the fields below.

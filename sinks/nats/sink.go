@@ -4,9 +4,9 @@
 //	instance    <instance>.<event>                 sales.group-participants.update
 //	global      [<NATS_PREFIX_KEY>.]<event>        messages.upsert
 //
-// Events have their wire names in lower case. The message is the envelope; its header Nats-Msg-Id is the delivery's key, the same in every
-// attempt: a subscriber that has seen a key has seen the delivery, and JetStream drops doubles by it. (For what happens when a stream is full
-// see Order.)
+// Events have their wire names in lower case. The message is the envelope; its header Nats-Msg-Id is the delivery's
+// key, the same in every attempt: a subscriber that has seen a key has seen the delivery, and JetStream drops doubles
+// by it. (For what happens when a stream is full see Order.)
 //
 // # Names that would break subjects
 //
@@ -31,10 +31,11 @@
 //
 // # Order
 //
-// A batch is published at once. If a stream refuses one event of it (it is full, and discards new messages), it may have taken some behind it. They
-// are published again behind the refused one: a consumer sees them twice, the second time in their order. JetStream would drop that repeat within
-// its duplicate window; so where an acknowledgement says that an event is there already, before one that it was to come after, it
-// is published under another id: the delivery's key, a slash and a number. The id in the envelope is the same.
+// A batch is published at once. If a stream refuses one event of it (it is full, and discards new messages), it may
+// have taken some behind it. They are published again behind the refused one: a consumer sees them twice, the second
+// time in their order. JetStream would drop that repeat within its duplicate window; so where an acknowledgement says
+// that an event is there already, before one that it was to come after, it is published under another id: the
+// delivery's key, a slash and a number. The id in the envelope is the same.
 //
 // # Connection
 //

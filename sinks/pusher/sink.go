@@ -16,10 +16,10 @@
 //
 // # Delivery
 //
-// Deliver returns nil when Pusher has answered 2xx: it has the event then, and sends it to whoever listens at that moment. A batch
-// becomes requests of up to ten events; one that is refused is sent again event by event, so the others of it arrive; behind an event that fails nothing
-// of its channel is sent. Pusher
-// knows no ids: an event that is sent again arrives again, with the same "id" in its envelope.
+// Deliver returns nil when Pusher has answered 2xx: it has the event then, and sends it to whoever listens at that
+// moment. A batch becomes requests of up to ten events; one that is refused is sent again event by event, so the others
+// of it arrive; behind an event that fails nothing of its channel is sent. Pusher knows no ids: an event that is sent
+// again arrives again, with the same "id" in its envelope.
 //
 //	what happened                              outcome
 //	nobody answers, 401, 403, 429, 5xx         unavailable

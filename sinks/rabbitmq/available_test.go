@@ -18,7 +18,8 @@ import (
 	"github.com/evosink/evosink/sinks/rabbitmq"
 )
 
-// Each instance has a queue of its own, and so a circuit breaker: here they stay open for an hour unless the sink's reconnecting ends that.
+// Each instance has a queue of its own, and so a circuit breaker: here they stay open for an hour unless the sink's
+// reconnecting ends that.
 func TestWhatWaitsForABrokerGoesOnWhenItIsBack(t *testing.T) {
 	b := newBroker(t)
 	p, uri := b.proxied()
@@ -46,7 +47,8 @@ func TestWhatWaitsForABrokerGoesOnWhenItIsBack(t *testing.T) {
 	delivery := queue.DefaultConfig()
 	delivery.BreakerWait, delivery.BreakerMax = time.Hour, time.Hour
 	hub, err := core.New(core.Options{
-		Bus: engine.Bus(), Instances: registry, Queue: engine.Queue(), Sinks: []*sink.Factory{f}, Delivery: &delivery, Logger: zerolog.Nop(),
+		Bus: engine.Bus(), Instances: registry, Queue: engine.Queue(), Sinks: []*sink.Factory{f},
+		Delivery: &delivery, Logger: zerolog.Nop(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +71,8 @@ func TestWhatWaitsForABrokerGoesOnWhenItIsBack(t *testing.T) {
 	}
 	stats := func() queue.Stats { return hub.Queue().Stats()[0] }
 	emit()
-	sinktest.Eventually(t, "all is delivered in good weather", func() bool { return stats().Delivered == int64(len(names)) })
+	sinktest.Eventually(t, "all is delivered in good weather",
+		func() bool { return stats().Delivered == int64(len(names)) })
 	p.Down()
 	emit()
 	sinktest.Eventually(t, "every lane has failed", func() bool { return stats().Open == len(names) })

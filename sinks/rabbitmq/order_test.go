@@ -18,7 +18,9 @@ func TestAConsumerOfAFullQueueIsLeftWithTheRightOrder(t *testing.T) {
 	name := b.name + ".messages.upsert"
 	b.owns(b.name, name)
 	b.must(func(ch *amqp.Channel) error {
-		_, err := ch.QueueDeclare(name, true, false, false, false, amqp.Table{"x-max-length": 20, "x-overflow": "reject-publish"})
+		_, err := ch.QueueDeclare(name, true, false, false, false, amqp.Table{
+			"x-max-length": 20, "x-overflow": "reject-publish",
+		})
 		return err
 	})
 	engine, err := memory.New(memory.DefaultConfig())
@@ -49,7 +51,9 @@ func TestAConsumerOfAFullQueueIsLeftWithTheRightOrder(t *testing.T) {
 	const all = 3000
 	got := queuetest.Order{
 		Store: engine.Queue(), Sink: start(t, b.config()), N: all,
-		To: queue.Destination{Lane: queue.Lane{Sink: "rabbitmq", Target: "global", Instance: b.name}, Scope: sink.Global},
+		To: queue.Destination{
+			Lane: queue.Lane{Sink: "rabbitmq", Target: "global", Instance: b.name}, Scope: sink.Global,
+		},
 		Arrived: func() []string {
 			sinktest.Eventually(t, "the queue is empty", func() bool { return b.waiting(name) == 0 })
 			if err := ch.Cancel("reader", false); err != nil {

@@ -25,9 +25,9 @@
 //
 // # Order
 //
-// A batch is published at once. If the broker refuses one event of it (a classic queue with x-max-length and x-overflow reject-publish nacks while it
-// is full), it may have taken some behind it. They are published again behind the refused one: a consumer sees them twice, the second
-// time in their order, and knows them by the header key.
+// A batch is published at once. If the broker refuses one event of it (a classic queue with x-max-length and x-overflow
+// reject-publish nacks while it is full), it may have taken some behind it. They are published again behind the refused
+// one: a consumer sees them twice, the second time in their order, and knows them by the header key.
 //
 // # Connection
 //

@@ -157,7 +157,8 @@ func TestABrokerThatBlocksPublishersIsUnavailableUntilItUnblocks(t *testing.T) {
 	var log bytes.Buffer
 	available := make(chan struct{}, 2)
 	s := start(t, c, sink.Host{
-		Logger: zerolog.New(zerolog.SyncWriter(&log)), Directory: sinktest.Directory{}, Available: func() { available <- struct{}{} },
+		Logger: zerolog.New(zerolog.SyncWriter(&log)), Directory: sinktest.Directory{},
+		Available: func() { available <- struct{}{} },
 	})
 	<-available // connected
 	ctx, cancel := context.WithCancel(t.Context())

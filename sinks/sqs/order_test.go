@@ -14,8 +14,8 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// SQS refuses entries of a request one by one, and a FIFO queue drops what it has taken within five minutes, by its deduplication id. So
-// nothing may be taken too early in the first place.
+// SQS refuses entries of a request one by one, and a FIFO queue drops what it has taken within five minutes, by its
+// deduplication id. So nothing may be taken too early in the first place.
 func TestAConsumerOfAFIFOQueueThatRefusesSeesEveryEventOnceAndInOrder(t *testing.T) {
 	const all = 200
 	var mu sync.Mutex
@@ -44,7 +44,9 @@ func TestAConsumerOfAFIFOQueueThatRefusesSeesEveryEventOnceAndInOrder(t *testing
 	}
 	got := queuetest.Order{
 		Store: engine.Queue(), Sink: start(t, s.config()), N: all, Arrived: func() []string { return arrived },
-		To: queue.Destination{Lane: queue.Lane{Sink: "sqs", Target: "instance", Instance: "sales"}, Scope: sink.Instance},
+		To: queue.Destination{
+			Lane: queue.Lane{Sink: "sqs", Target: "instance", Instance: "sales"}, Scope: sink.Instance,
+		},
 	}.Run(t)
 	if got.Overtook != 0 || got.Repeats != 0 || len(refused) != all/10 {
 		t.Errorf("%d events were refused; %+v", len(refused), got)

@@ -18,9 +18,10 @@
 //
 // # Delivery
 //
-// Deliver returns nil when SQS has taken the message. A batch becomes requests of up to ten messages, each with one message of a group at most:
-// if SQS refuses one, nothing may have overtaken it. So in a FIFO queue the order of a group holds without repeats, and that the
-// deduplication id drops what is sent again does no harm. Between queues, and in standard queues, there is no order.
+// Deliver returns nil when SQS has taken the message. A batch becomes requests of up to ten messages, each with one
+// message of a group at most: if SQS refuses one, nothing may have overtaken it. So in a FIFO queue the order of a
+// group holds without repeats, and that the deduplication id drops what is sent again does no harm. Between queues, and
+// in standard queues, there is no order.
 //
 //	what happened                                          outcome
 //	nobody answers, 5xx, throttled, key unknown, expired   unavailable

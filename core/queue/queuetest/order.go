@@ -25,8 +25,8 @@ type Order struct {
 	N     int // events
 	// Name names the n-th event, for sinks that tell events apart by name; nil means "messages.upsert".
 	Name func(n int) string
-	// Again, if not nil, makes the sink once more, started, for a queue that is started in the place of the first when something was refused a few times:
-	// all that memory held is gone then.
+	// Again, if not nil, makes the sink once more, started, for a queue that is started in the place of the first when
+	// something was refused a few times: all that memory held is gone then.
 	Again func() sink.Sink
 	// Arrived returns the ids of what has arrived, in order. It is called when everything is delivered.
 	Arrived func() []string
@@ -42,9 +42,9 @@ type Arrivals struct {
 // ID is the id of the n-th event.
 func (o Order) ID(n int) string { return fmt.Sprintf("%06d", n) }
 
-// Run delivers the lane's events through a queue and fails unless each arrives, and the last arrivals are in order: what was taken before
-// an event that it was to come after has to arrive again behind that one. A consumer sees repeats then, and never an older state
-// last.
+// Run delivers the lane's events through a queue and fails unless each arrives, and the last arrivals are in order:
+// what was taken before an event that it was to come after has to arrive again behind that one. A consumer sees repeats
+// then, and never an older state last.
 func (o Order) Run(t testing.TB) Arrivals {
 	t.Helper()
 	for n := range o.N { // before the start, so that they are sent in batches
@@ -52,8 +52,11 @@ func (o Order) Run(t testing.TB) Arrivals {
 		if o.Name != nil {
 			name = o.Name(n)
 		}
-		e := &event.Event{ID: o.ID(n), Name: name, Instance: o.To.Lane.Instance, Time: time.Now(), Data: json.RawMessage(fmt.Sprint(n))}
-		if _, err := o.Store.Put(t.Context(), queue.Entry{Event: e, At: time.Now(), To: []queue.Destination{o.To}}); err != nil {
+		e := &event.Event{
+			ID: o.ID(n), Name: name, Instance: o.To.Lane.Instance, Time: time.Now(), Data: json.RawMessage(fmt.Sprint(n)),
+		}
+		entry := queue.Entry{Event: e, At: time.Now(), To: []queue.Destination{o.To}}
+		if _, err := o.Store.Put(t.Context(), entry); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -119,7 +122,8 @@ func (o Order) check(t testing.TB, arrived []string) (a Arrivals) {
 		}
 		if n > 0 && at < last[o.ID(n-1)] {
 			if silent++; silent == 1 {
-				t.Errorf("event %s arrived before %s and not again behind it: a consumer is left with the older state", o.ID(n), o.ID(n-1))
+				t.Errorf("event %s arrived before %s and not again behind it: a consumer is left with the older state",
+					o.ID(n), o.ID(n-1))
 			}
 		}
 	}

@@ -21,7 +21,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var errFull = errors.New("full")
 
-// A target takes batches and refuses one event of each, the first time. What a fault does with what comes again is its own affair.
+// A target takes batches and refuses one event of each, the first time. What a fault does with what comes again is its
+// own affair.
 type target struct {
 	again func(taken bool) bool // whether it takes an event, given whether it has taken it before
 
@@ -80,7 +81,8 @@ func TestALaneIsLeftInOrderAndFewOfItsEventsComeTwice(t *testing.T) {
 	if got.Overtook == 0 {
 		t.Error("nothing was refused in the middle of a batch: this test shows nothing")
 	}
-	// After a refusal the lane's batches are of one event, of two, of four: of the thirty refusals each has few behind it.
+	// After a refusal the lane's batches are of one event, of two, of four: of the thirty refusals each has few behind
+	// it.
 	if got.Repeats > 300 {
 		t.Errorf("%d of 300 events came again: what is behind a refused one is sent too eagerly", got.Repeats)
 	}
@@ -95,7 +97,8 @@ func TestNothingIsSentBehindADeliveryThatGoesOnFailing(t *testing.T) {
 	o.Sink = stubborn
 	o.Run(t)
 	if fails < 4 || stubborn.behind > 64 {
-		t.Errorf("in %d failed attempts %d deliveries were sent behind the one that failed, want those of the first batch only", fails, stubborn.behind)
+		t.Errorf("in %d failed attempts %d deliveries were sent behind the one that failed, want those of the first batch only",
+			fails, stubborn.behind)
 	}
 }
 

@@ -47,7 +47,7 @@ type Link[S Session] struct {
 	o     Options[S]
 	slots chan struct{} // one for each use
 	stop  func()        // ends the owner goroutine and waits for it; nil before Start
-	lost  time.Time     // when the log was told that there is no session; zero if it was not. For the owner goroutine alone
+	lost  time.Time     // when the log was told that there is no session, else zero; for the owner goroutine
 
 	mu sync.Mutex
 	// mu guards the fields below.

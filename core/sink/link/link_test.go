@@ -173,11 +173,13 @@ func TestAnOutageIsOneLineAndItsEndTellsHowLongItWas(t *testing.T) {
 				t.Fatal(err)
 			}
 			messages = append(messages, line.Message)
-			if away, _ := time.ParseDuration(line.Away); len(messages) == 3 && (away < 4*time.Second || away > time.Minute) {
+			if away, _ := time.ParseDuration(line.Away); len(messages) == 3 && (away < 4*time.Second ||
+				away > time.Minute) {
 				t.Errorf("after four attempts of a second each the line is %s", text)
 			}
 		}
-		if len(messages) != 3 || messages[0] != "connected" || !strings.HasPrefix(messages[1], "not connected") || messages[2] != "connected" {
+		if len(messages) != 3 || messages[0] != "connected" || !strings.HasPrefix(messages[1], "not connected") ||
+			messages[2] != "connected" {
 			t.Errorf("the log has %q", messages)
 		}
 	})

@@ -156,7 +156,8 @@ func (s Subject) deliversBatches(t *testing.T) {
 	}
 	errs := batcher.DeliverBatch(t.Context(), batch)
 	if len(errs) != len(batch) {
-		t.Fatalf("%d answers to %d deliveries: the queue takes the whole batch for failed, again and again", len(errs), len(batch))
+		t.Fatalf("%d answers to %d deliveries: the queue takes the whole batch for failed, again and again",
+			len(errs), len(batch))
 	}
 	if err := errors.Join(errs...); err != nil {
 		t.Fatalf("DeliverBatch: %v", err)

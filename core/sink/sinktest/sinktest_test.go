@@ -107,7 +107,8 @@ func TestEveryFaultIsFound(t *testing.T) {
 			cmd := exec.Command(self, "-test.run=^TestFaulty$", "-test.timeout=60s")
 			cmd.Env = append(os.Environ(), faultVariable+"="+name)
 			out, err := cmd.CombinedOutput()
-			if err == nil || !strings.Contains(string(out), "--- FAIL: TestFaulty/a_batch_has_an_answer_for_each_delivery_and_keeps_their_order") {
+			if err == nil ||
+				!strings.Contains(string(out), "--- FAIL: TestFaulty/a_batch_has_an_answer_for_each_delivery_and_keeps_their_order") {
 				t.Errorf("a sink that %s passes: %v\n%s", name, err, out)
 			}
 		})
