@@ -174,7 +174,8 @@ func (s *settings) serve(ctx context.Context, loaded *config.Config) error {
 		}
 		level.Set(next.log)
 		live, restart := config.Changes(loaded, now)
-		log.Info().Strs("taken_over", live).Strs("needs_restart", restart).Msg("SIGHUP: the configuration was read again; these keys differ from the start's. The certificate was read again too")
+		log.Info().Strs("taken_over", live).Strs("needs_restart", restart).
+			Msg("SIGHUP: configuration and certificate were read again; these keys differ from those of the start")
 	}
 	return httpapi.Process{
 		Hub: hub, API: api, Server: s.http.Server, Certificate: certificate, Engine: db.Close, Logger: log, Hangup: hangup, Reload: reload,

@@ -144,7 +144,8 @@ func (s Server) Local() string {
 	return s.Type + "://" + net.JoinHostPort(host, strconv.Itoa(s.Port))
 }
 
-// DrainTimeout is the share of ShutdownTimeout that requests and deliveries under way have; see core.Options.DrainTimeout.
+// DrainTimeout is the share of ShutdownTimeout that requests and deliveries under way have; see
+// core.Options.DrainTimeout.
 func (s Server) DrainTimeout() time.Duration { return s.ShutdownTimeout / 2 }
 
 // TLS reports whether the listener speaks https.

@@ -31,7 +31,8 @@ type Certificate struct {
 	current atomic.Pointer[tls.Certificate]
 }
 
-// Load reads the files that s names, again if they were read before. After an error the certificate is what it was. For http it does nothing.
+// Load reads the files that s names, again if they were read before. After an error the certificate is what it was. For
+// http it does nothing.
 func (c *Certificate) Load(s Server) error {
 	if !s.TLS() {
 		return nil
@@ -52,8 +53,8 @@ func (c *Certificate) config() *tls.Config {
 	}
 }
 
-// Serve answers what comes in through l, over TLS if s says so, until the server is shut down; then it returns nil. Without a TLSConfig in
-// server it reads the certificate's files itself.
+// Serve answers what comes in through l, over TLS if s says so, until the server is shut down; then it returns nil.
+// Without a TLSConfig in server it reads the certificate's files itself.
 func Serve(server *http.Server, l net.Listener, s Server) error {
 	var err error
 	if s.TLS() {

@@ -102,7 +102,8 @@ func (l *listener) goodbye() bool {
 	}
 }
 
-// The end takes at most as long as docker waits, whatever hangs; it is told, and socket.io clients are told goodbye at once.
+// The end takes at most as long as docker waits, whatever hangs; it is told, and socket.io clients are told goodbye at
+// once.
 func TestTheEndHasOneBudgetWhateverHangs(t *testing.T) {
 	for name, c := range map[string]struct {
 		receiver       func(*testing.T) (string, <-chan struct{})
