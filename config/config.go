@@ -86,7 +86,8 @@ func Diff(before, after *Config) []string {
 	return changed
 }
 
-// Changes divides the keys that differ into those that can change while the program runs ([Key.Live]) and those that need a restart.
+// Changes divides the keys that differ into those that can change while the program runs ([Key.Live]) and those that
+// need a restart.
 func Changes(before, after *Config) (live, restart []string) {
 	for _, name := range Diff(before, after) {
 		key, ok := after.Key(name)

@@ -49,6 +49,7 @@
 //
 // # Reload
 //
-// Build fresh sections, [Load] again, compare with [Diff], and take over the keys whose fields have the tag reload:"true" ([Key.Live]); the others need a
-// restart. Nothing here keeps a goroutine, a global or a handle to the sections after Load returns.
+// Build fresh sections, [Load] again, compare with [Diff], and take over the keys whose fields have the tag
+// reload:"true" ([Key.Live]); the others need a restart. Nothing here keeps a goroutine, a global or a handle to the
+// sections after Load returns.
 package config

@@ -22,7 +22,8 @@ type Section struct {
 	//
 	//	koanf:"uri" env:"RABBITMQ_URI,AMQP_URL" help:"where the broker listens" unit:"ms"
 	//
-	// and secret:"true" for text whose struct cannot know the type [Secret], reload:"true" for what can change while the program runs; of these only koanf is required ("-" leaves the field out, ",squash" lifts an embedded struct).
+	// and secret:"true" for text whose struct cannot know the type [Secret], reload:"true" for what can change while
+	// the program runs; of these only koanf is required ("-" leaves the field out, ",squash" lifts an embedded struct).
 	// A method Validate() error is called after decoding; its errors speak keys relative to Path.
 	Into any
 }

@@ -37,8 +37,8 @@ type Options struct {
 	// OnlyKnown refuses events for instances that do not exist with [instances.ErrUnknown]; otherwise
 	// such an event creates its instance, without a token.
 	OnlyKnown bool
-	// DrainTimeout is how long deliveries that are under way may go on once the hub is stopped: one deadline for all sinks, which close at the
-	// same time. Then they are cancelled, and Run returns within 2 s more. Default 10 s.
+	// DrainTimeout is how long deliveries that are under way may go on once the hub is stopped: one deadline for all
+	// sinks, which close at the same time. Then they are cancelled, and Run returns within 2 s more. Default 10 s.
 	DrainTimeout time.Duration
 }
 

@@ -18,8 +18,8 @@ import (
 // ErrClosed is returned by what is called on a hub after its end.
 var ErrClosed = errors.New("the hub is closed")
 
-// Unfinished is the error of a [Hub.Run] that was stopped and had to cut something off: which deliveries, which sinks, one per entry. Nothing that was
-// accepted is lost by that: what was cut off is delivered again at the next start.
+// Unfinished is the error of a [Hub.Run] that was stopped and had to cut something off: which deliveries, which sinks,
+// one per entry. Nothing that was accepted is lost by that: what was cut off is delivered again at the next start.
 type Unfinished struct{ What []error }
 
 func (u *Unfinished) Error() string {
@@ -29,9 +29,9 @@ func (u *Unfinished) Error() string {
 // Unwrap returns the parts.
 func (u *Unfinished) Unwrap() []error { return u.What }
 
-// Run starts the sinks and delivers events until ctx ends, or [Hub.Stop] or [Hub.Close] is called; then it stops taking events from the
-// engine, lets the sinks end what is under way (see Options.DrainTimeout), and returns nil, or [*Unfinished]. It
-// returns another error if it cannot start, or when delivery ends by itself. A hub runs once.
+// Run starts the sinks and delivers events until ctx ends, or [Hub.Stop] or [Hub.Close] is called; then it stops taking
+// events from the engine, lets the sinks end what is under way (see Options.DrainTimeout), and returns nil, or
+// [*Unfinished]. It returns another error if it cannot start, or when delivery ends by itself. A hub runs once.
 func (h *Hub) Run(ctx context.Context) error {
 	if err := h.claim(); err != nil {
 		return err
@@ -86,8 +86,9 @@ func (h *Hub) run(ctx context.Context) error {
 	return errors.Join(err, h.drain(life, router, ended, stopHost))
 }
 
-// drain ends all deliveries before one deadline. The router goes first, so that nothing is delivered to a closed sink; but a handler that is
-// stuck does not take the sinks' time: after a quarter of it they close anyway. The host's router closes meanwhile.
+// drain ends all deliveries before one deadline. The router goes first, so that nothing is delivered to a closed sink;
+// but a handler that is stuck does not take the sinks' time: after a quarter of it they close anyway. The host's router
+// closes meanwhile.
 func (h *Hub) drain(ctx context.Context, router *message.Router, ended <-chan error, stopHost func()) error {
 	ctx, cancel := context.WithTimeout(ctx, h.opts.DrainTimeout)
 	defer cancel()
@@ -156,8 +157,9 @@ func (h *Hub) watchInstances() (stop func()) {
 // graceSinks is how long a sink may take to notice that its time is over.
 const graceSinks = 2 * time.Second
 
-// closeSinks closes the queue and all sinks at the same time, a queued sink as soon as its own deliveries have ended: none takes the time of another.
-// When ctx ends they cut off what they still do; one that does not return even so is left behind. It returns what has not ended well.
+// closeSinks closes the queue and all sinks at the same time, a queued sink as soon as its own deliveries have ended:
+// none takes the time of another. When ctx ends they cut off what they still do; one that does not return even so is
+// left behind. It returns what has not ended well.
 func (h *Hub) closeSinks(ctx context.Context) (what []error) {
 	ctx, cancel := context.WithTimeout(ctx, h.opts.DrainTimeout)
 	defer cancel()
@@ -218,8 +220,9 @@ func (h *Hub) closeSinks(ctx context.Context) (what []error) {
 	return what
 }
 
-// Stop begins the end: [Hub.Run] ends its deliveries and returns. Events are taken until [Hub.Close], and delivered after the next start, so that
-// requests which are under way can still end well. It does not wait, and may be called again.
+// Stop begins the end: [Hub.Run] ends its deliveries and returns. Events are taken until [Hub.Close], and delivered
+// after the next start, so that requests which are under way can still end well. It does not wait, and may be called
+// again.
 func (h *Hub) Stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -233,8 +236,8 @@ func (h *Hub) stopLocked() {
 	}
 }
 
-// Close stops [Hub.Run], refuses events from now on, and waits until Run has returned or ctx ends. Closing a hub that never ran is safe, and
-// closes its sinks.
+// Close stops [Hub.Run], refuses events from now on, and waits until Run has returned or ctx ends. Closing a hub that
+// never ran is safe, and closes its sinks.
 func (h *Hub) Close(ctx context.Context) error {
 	if h.markClosed() {
 		return unfinished(h.closeSinks(ctx))

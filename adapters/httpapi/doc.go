@@ -17,8 +17,9 @@
 //	GET    /admin/replays/{id}            DELETE /admin/replays/{id}
 //	GET    /healthz  /readyz  /  /openapi.yaml
 //
-// [API] is an [http.Handler]; whoever makes it owns the listener ([NewServer] has the time limits that a public one needs) and
-// hangs further handlers beside the routes with [API.Mount]. [Process.Run] runs listener, hub and engine together and ends them within one limit of time.
+// [API] is an [http.Handler]; whoever makes it owns the listener ([NewServer] has the time limits that a public one
+// needs) and hangs further handlers beside the routes with [API.Mount]. [Process.Run] runs listener, hub and engine
+// together and ends them within one limit of time.
 //
 // # Keys
 //

@@ -28,16 +28,18 @@ type Process struct {
 	Reload func()
 }
 
-// Run serves HTTP while the hub runs, until ctx ends or one of the two ends by itself. Then everything ends within Server.ShutdownTimeout:
+// Run serves HTTP while the hub runs, until ctx ends or one of the two ends by itself. Then everything ends within
+// Server.ShutdownTimeout:
 //
-//	at once          the listener closes, no delivery begins, no event is read from the engine, socket.io clients are told
+//	at once          the listener closes, nothing is read from the engine, no delivery begins, socket.io clients are told
 //	until 1/2 of it  requests and deliveries under way may end, all beside each other
 //	until 4/5        what has not ended is cut off: connections are closed, attempts cancelled, plugins killed
 //	the rest         is the engine's; it begins as soon as everything else has ended
 //
-// An event that was accepted is never lost by that: it is in the engine, and what was cut off is delivered again after the next start. So Run returns
-// nil, and one line of the log tells what has not ended in time. It returns an error when it could not listen, when hub or listener ended by
-// themselves, or when the engine did not close properly. A Process runs once.
+// An event that was accepted is never lost by that: it is in the engine, and what was cut off is delivered again after
+// the next start. So Run returns nil, and one line of the log tells what has not ended in time. It returns an error
+// when it could not listen, when hub or listener ended by themselves, or when the engine did not close properly. A
+// Process runs once.
 func (p Process) Run(ctx context.Context) error {
 	listener, err := net.Listen("tcp", p.Server.Address())
 	if err != nil {
@@ -132,8 +134,8 @@ func (p Process) end(ctx context.Context, server *http.Server, hub <-chan error)
 	return failed
 }
 
-// drainRequests lets requests end until drain does, then closes their connections, and waits for their handlers until cut ends. It returns
-// an error that says how many were cut off.
+// drainRequests lets requests end until drain does, then closes their connections, and waits for their handlers until
+// cut ends. It returns an error that says how many were cut off.
 func (p Process) drainRequests(drain, cut context.Context, server *http.Server) error {
 	drained := make(chan error, 1)
 	go func() { drained <- p.API.Drain(drain) }()

@@ -31,7 +31,8 @@ type Certificate struct {
 	current atomic.Pointer[tls.Certificate]
 }
 
-// Load reads the files that s names, again if they were read before. After an error the certificate is what it was. For http it does nothing.
+// Load reads the files that s names, again if they were read before. After an error the certificate is what it was. For
+// http it does nothing.
 func (c *Certificate) Load(s Server) error {
 	if !s.TLS() {
 		return nil

@@ -60,7 +60,8 @@ func (l *Level) Set(c Config) {
 // Sample implements [zerolog.Sampler], which is asked before a line is made.
 func (l *Level) Sample(level zerolog.Level) bool { return level >= zerolog.Level(l.lowest.Load()) }
 
-// New returns a logger that writes to w, with the time of every line, and its level, which may be changed while it is in use.
+// New returns a logger that writes to w, with the time of every line, and its level, which may be changed while it is
+// in use.
 func New(w io.Writer, terminal bool, c Config) (zerolog.Logger, *Level) {
 	if c.Format == "console" || c.Format == "auto" && terminal {
 		w = zerolog.ConsoleWriter{Out: w, NoColor: !c.Color, TimeFormat: time.TimeOnly}

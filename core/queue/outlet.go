@@ -22,8 +22,9 @@ type Outlet struct {
 	// Standing tells, before each attempt, what the settings of an instance say about its deliveries of that scope. Settings are
 	// what [sink.Delivery] carries. It must return promptly. nil means [Deliver], without settings.
 	Standing func(instance string, s sink.Scope) (Standing, json.RawMessage)
-	// Idle is called once while the queue is closed, when the last attempt of this sink has ended and none will begin: its owner may
-	// close the sink from then on, whatever the other sinks still do. It must return promptly. nil tells nothing.
+	// Idle is called once while the queue is closed, when the last attempt of this sink has ended and none will begin:
+	// its owner may close the sink from then on, whatever the other sinks still do. It must return promptly. nil tells
+	// nothing.
 	Idle func()
 }
 

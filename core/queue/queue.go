@@ -167,7 +167,8 @@ const (
 	graceOutcomes = 500 * time.Millisecond
 )
 
-// A CutOff tells which attempts [Queue.Close] had to cancel. Their deliveries are tried again at the next start, so nothing is lost.
+// A CutOff tells which attempts [Queue.Close] had to cancel. Their deliveries are tried again at the next start, so
+// nothing is lost.
 type CutOff struct {
 	Attempts int    // how many were under way when the time was over
 	Lanes    []Lane // what they were for, at most 5
@@ -206,9 +207,10 @@ func (q *Queue) noteCutOff() {
 	}
 }
 
-// Close begins no attempt any more, waits for those under way until ctx ends, cancels them then ([Queue.CutOff] tells which), and writes down
-// their outcomes. What waits goes on when the queue is started again. Close returns when nothing is left running, a moment after ctx has ended at
-// the latest; an error tells what had to be left: a sink that does not return, or a store that does not write.
+// Close begins no attempt any more, waits for those under way until ctx ends, cancels them then ([Queue.CutOff] tells
+// which), and writes down their outcomes. What waits goes on when the queue is started again. Close returns when
+// nothing is left running, a moment after ctx has ended at the latest; an error tells what had to be left: a sink that
+// does not return, or a store that does not write.
 func (q *Queue) Close(ctx context.Context) error {
 	q.mu.Lock()
 	if q.stage != runs {

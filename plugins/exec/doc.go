@@ -4,9 +4,10 @@
 //
 // # Where plugins come from
 //
-// [Config] names them under plugins.<name>, or they lie in plugin_dir: an executable with a [Manifest] <name>.json beside it. Both can be said of
-// one plugin; the configuration wins. [Config.Factories] runs nothing, so a plugin that cannot run does not stop evosink: its routes exist, its
-// health says why, and its lanes wait. A manifest that is broken does stop it, with the file and the key: an instance would set a sink that does not exist.
+// [Config] names them under plugins.<name>, or they lie in plugin_dir: an executable with a [Manifest] <name>.json
+// beside it. Both can be said of one plugin; the configuration wins. [Config.Factories] runs nothing, so a plugin that
+// cannot run does not stop evosink: its routes exist, its health says why, and its lanes wait. A manifest that is
+// broken does stop it, with the file and the key: an instance would set a sink that does not exist.
 //
 // # Schemas
 //
@@ -35,9 +36,11 @@
 //
 // # What ends a process
 //
-// Its own exit; a line above [wire.MaxReply]; more than a hundred lines within a minute that mean nothing (an acknowledgement of what is not in flight is one); a
-// closed standard input or output; a ping that nothing follows for as long as an event may take; a window full of events that nobody waits for any more. What it has
-// started ends with it, in whatever group or session, and also when evosink itself is killed (package child has the limits). The next process starts after 1 s, and twice that each time up to 60 s, with jitter; after five ends within five minutes the
+// Its own exit; a line above [wire.MaxReply]; more than a hundred lines within a minute that mean nothing (an
+// acknowledgement of what is not in flight is one); a closed standard input or output; a ping that nothing follows for
+// as long as an event may take; a window full of events that nobody waits for any more. What it has started ends with
+// it, in whatever group or session, and also when evosink itself is killed (package child has the limits). The next
+// process starts after 1 s, and twice that each time up to 60 s, with jitter; after five ends within five minutes the
 // health says failing, and restarts go on.
 //
 // Standard error and log lines become lines of evosink's log, bounded in rate and length, without control characters.

@@ -141,6 +141,7 @@ func (p *Plugin) program() child.Command {
 	return child.Command{Path: p.Command, Args: p.Args, Env: p.Env, SHA256: p.SHA256}
 }
 
-// Guard makes what plugins have started end even when this process is killed by SIGKILL, see [child.Guard]. A main function that calls it does so
-// before anything else; a program that cannot still ends all of it whenever it ends a plugin itself.
+// Guard makes what plugins have started end even when this process is killed by SIGKILL, see [child.Guard]. A main
+// function that calls it does so before anything else; a program that cannot still ends all of it whenever it ends a
+// plugin itself.
 func Guard() { child.Guard() }

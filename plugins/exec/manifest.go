@@ -79,7 +79,8 @@ func readManifest(path string) (*Manifest, error) {
 // own are the keys by which a manifest is known, also when it is broken.
 var own = []string{"protocol", "command", "mode", "global", "events", "settings_schema", "config_schema"}
 
-// parseManifest returns errOther for what has none of a manifest's own keys: other JSON files may lie in the plugins' folder (package.json).
+// parseManifest returns errOther for what has none of a manifest's own keys: other JSON files may lie in the plugins'
+// folder (package.json).
 func parseManifest(b []byte) (*Manifest, error) {
 	var keys map[string]json.RawMessage
 	if err := json.Unmarshal(b, &keys); err != nil {
@@ -175,7 +176,8 @@ func dropped(dir string) (map[string]*Manifest, error) {
 	return found, errors.Join(errs...)
 }
 
-// hasExecutable reports whether beside a manifest there is what it would be about: a file of its name, or of its name and another ending.
+// hasExecutable reports whether beside a manifest there is what it would be about: a file of its name, or of its name
+// and another ending.
 func hasExecutable(manifest string) bool {
 	name := strings.TrimSuffix(filepath.Base(manifest), ".json")
 	files, _ := os.ReadDir(filepath.Dir(manifest))

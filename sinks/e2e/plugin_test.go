@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// forkingPlugin starts a process in its group, one in a session of its own and one that it does not know any more, notes their ids and its own, and
-// what it can read of evosink's environment.
+// forkingPlugin starts a process in its group, one in a session of its own and one that it does not know any more,
+// notes their ids and its own, and what it can read of evosink's environment.
 const forkingPlugin = `#!/bin/sh
 read init
 sleep 600 </dev/null >/dev/null 2>&1 &
@@ -31,7 +31,8 @@ while read line; do
 done
 `
 
-// launchForking starts evosink with the plugin, as another user if this is root, and returns the ids of what the plugin has started.
+// launchForking starts evosink with the plugin, as another user if this is root, and returns the ids of what the plugin
+// has started.
 func launchForking(t *testing.T, dir string) (*process, []string) {
 	t.Helper()
 	note := filepath.Join(dir, "pids")

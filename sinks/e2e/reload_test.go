@@ -24,7 +24,8 @@ import (
 	"time"
 )
 
-// A certificate that was renewed, and the level of the log, are taken over at SIGHUP; the rest is told, and a mistake changes nothing.
+// A certificate that was renewed, and the level of the log, are taken over at SIGHUP; the rest is told, and a mistake
+// changes nothing.
 func TestSighupTakesOverWhatItCan(t *testing.T) {
 	dir := t.TempDir()
 	certificate := func(name string) []byte {

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A host is a process that starts children, as it is written into their mark: its id alone may be another's later, and means something else in
-// another container.
+// A host is a process that starts children, as it is written into their mark: its id alone may be another's later, and
+// means something else in another container.
 type host struct{ namespace, pid, since string }
 
 func (h host) String() string { return h.namespace + ":" + h.pid + ":" + h.since }
@@ -63,8 +63,9 @@ const (
 	killWait   = time.Second // for one round to end
 )
 
-// killMarked kills every process whose mark condition accepts, until there is none. It finds them by their environment, so they are found in any
-// group and session and under any parent; what has removed the mark from its environment is not.
+// killMarked kills every process whose mark condition accepts, until there is none. It finds them by their environment,
+// so they are found in any group and session and under any parent; what has removed the mark from its environment is
+// not.
 func killMarked(condition func(mark string) bool) {
 	var all []int
 	for range maxRounds {
@@ -87,8 +88,8 @@ func killMarked(condition func(mark string) bool) {
 	}
 }
 
-// killRound kills what it finds and returns a descriptor of each. The descriptor is taken before the environment is read, so that what is
-// killed is what was looked at.
+// killRound kills what it finds and returns a descriptor of each. The descriptor is taken before the environment is
+// read, so that what is killed is what was looked at.
 func killRound(condition func(mark string) bool) map[int]int {
 	all, _ := os.ReadDir("/proc")
 	killed := map[int]int{}
@@ -142,8 +143,9 @@ func markOf(pid string) string {
 // endDescendants kills what a child has started and what its group did not hold.
 func endDescendants(mark string) { killMarked(func(m string) bool { return m == mark }) }
 
-// prepare is done once, before the first child: no other process may read this one's environment and memory, where the secrets of the
-// configuration are, through /proc (a child of root with CAP_SYS_PTRACE can), and what a host that was killed has left behind ends.
+// prepare is done once, before the first child: no other process may read this one's environment and memory, where the
+// secrets of the configuration are, through /proc (a child of root with CAP_SYS_PTRACE can), and what a host that was
+// killed has left behind ends.
 var prepare = sync.OnceFunc(func() {
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // never fails for 0
 	killMarked(orphaned)

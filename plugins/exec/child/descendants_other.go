@@ -2,7 +2,8 @@
 
 package child
 
-// This system has no way to find the descendants of a process that has ended. What stays in its group is killed with it.
+// This system has no way to find the descendants of a process that has ended. What stays in its group is killed with
+// it.
 
 const guardName = "evosink-plugin-guard"
 

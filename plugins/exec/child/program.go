@@ -61,8 +61,8 @@ func (p *program) checkMode() error {
 	return nil
 }
 
-// CheckMode refuses a file or folder that others than its owner can change. Members of its group count as others. In a sticky folder (/tmp)
-// only a file's owner may replace it.
+// CheckMode refuses a file or folder that others than its owner can change. Members of its group count as others. In a
+// sticky folder (/tmp) only a file's owner may replace it.
 func CheckMode(info fs.FileInfo) error {
 	mode := info.Mode()
 	switch {
@@ -76,7 +76,8 @@ func CheckMode(info fs.FileInfo) error {
 	return nil
 }
 
-// checkFolders refuses folders in which others may replace the file: the one that the path names, the one where a link leads, and those above it.
+// checkFolders refuses folders in which others may replace the file: the one that the path names, the one where a link
+// leads, and those above it.
 func checkFolders(path string) error {
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
