@@ -50,7 +50,7 @@ func (limits Events) array(body []byte) ([]json.RawMessage, error) {
 		return nil, err
 	}
 	var items []json.RawMessage
-	for rest := bytes.TrimSpace(body[1 : len(body)-1]); len(rest) > 0; {
+	for rest := bytes.Trim(body[1:len(body)-1], " \t\r\n"); len(rest) > 0; {
 		if len(items) == limits.MaxBatch {
 			return nil, tooLarge("The body holds more than %d events", limits.MaxBatch)
 		}

@@ -31,8 +31,9 @@ type wrongKeys struct {
 	limiter remote.Limiter
 
 	mu sync.Mutex
-	// mu guards the field below.
+	// mu guards the fields below.
 	tallies map[netip.Prefix]*tally
+	swept   time.Time // when addresses were last forgotten
 }
 
 // A tally is what one address did since its last line in the log.
@@ -68,7 +69,7 @@ func (w *wrongKeys) record(client remote.Client) {
 	now := time.Now()
 	t := w.tallies[client.Bucket()]
 	if t == nil {
-		if len(w.tallies) >= maxTallies {
+		if len(w.tallies) >= maxTallies && now.Sub(w.swept) >= time.Second {
 			w.forget(now)
 		}
 		if len(w.tallies) >= maxTallies {
@@ -86,6 +87,7 @@ func (w *wrongKeys) record(client remote.Client) {
 
 // forget removes the addresses that were logged more than a minute ago. Held: mu.
 func (w *wrongKeys) forget(now time.Time) {
+	w.swept = now
 	for address, t := range w.tallies {
 		if now.Sub(t.logged) >= logEvery {
 			delete(w.tallies, address)

@@ -397,11 +397,12 @@ func TestOffersOfDeflateThatCannotBeKeptAreDeclined(t *testing.T) {
 // gorilla's read limit counts bytes on the wire.
 func TestTheLimitHoldsForInflatedMessages(t *testing.T) {
 	s := open(t, join(deflating, func(c *engineio.Config) { c.MaxPayload = 10_000 }))
+	bomb := deflated("4" + strings.Repeat("x", 100_000_000)) // takes its time, which the heartbeat would not wait
 	p, app := s.connectAs(t, "EIO=4&transport=websocket", "Sec-WebSocket-Extensions", "permessage-deflate")
 	fits := strings.Repeat("x", 9_999)
 	p.send(t, frame{opcode: opText, data: deflated("4" + fits), rsv: 4})
 	app.wantText(t, fits)
-	p.send(t, frame{opcode: opText, data: deflated("4" + strings.Repeat("x", 100_000_000)), rsv: 4})
+	p.send(t, frame{opcode: opText, data: bomb, rsv: 4})
 	if code := p.wantClosed(t); code != 1009 {
 		t.Errorf("close code is %d", code)
 	}
