@@ -38,6 +38,7 @@ func between(t *testing.T, address string, cmd *exec.Cmd) {
 	t.Helper()
 	var output strings.Builder
 	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func between(t *testing.T, address string, cmd *exec.Cmd) {
 		cmd.Wait()
 	}()
 	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM) // which ends its workers too
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) // its workers too
 		<-ended
 	})
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
