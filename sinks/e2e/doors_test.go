@@ -313,7 +313,7 @@ func TestPagesOfOriginsThatAreNotAllowedAreRefusedAndThoseThatAreMayHaveCredenti
 			t.Errorf("%s: %+v", c.why, got)
 		}
 	}
-	if !strings.Contains(strict.output(), "add the page's origin to CORS_ORIGIN") {
+	if !strings.Contains(strict.output(), "to CORS_ORIGIN") {
 		t.Error("the log does not say what to do about the origin")
 	}
 	cmd := command(t, t.TempDir())
