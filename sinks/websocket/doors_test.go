@@ -230,6 +230,8 @@ func TestARefusedClientIsALineAtInfoThatSaysWhatToDo(t *testing.T) {
 		{"wrong key", "", "/", `{"apikey":"wrong-key"}`, "POST /instance/token/{instance}", noHosts, nil},
 		{"wrong key at the handshake", "&apikey=wrong-key", "", "", "POST /instance/token/{instance}", noHosts, nil},
 		{"unknown instance", "&apikey=" + key, "/ghost", "", "names are case-sensitive", noHosts, nil},
+		{"a name that no instance has", "&apikey=" + key, "/a?b", "", "names are case-sensitive", noHosts, nil},
+		{"too large auth", "&apikey=" + key, "/", `{"since":"` + strings.Repeat("x", 20_000) + `"}`, "", noHosts, nil},
 		{"origin", "&apikey=" + key, "", "", "CORS_ORIGIN", func(c *websocket.Config) { c.Origins = []string{"https://a.example"} }, headers("Origin", "https://evil.example")},
 		{"version 2", "&EIO=3&apikey=" + key, "", "", "WEBSOCKET_ALLOW_EIO3=true", noHosts, nil},
 	} {
@@ -262,6 +264,21 @@ func TestARefusedClientIsALineAtInfoThatSaysWhatToDo(t *testing.T) {
 		if strings.Contains(log.String(), "wrong-key") || strings.Contains(log.String(), key) {
 			t.Errorf("%s: the log shows a key", c.why)
 		}
+	}
+}
+
+func TestAVersion2ClientThatIsRefusedIsALineToo(t *testing.T) {
+	var log bytes.Buffer
+	h := buildLogging(t, func(c *websocket.Config) { c.EIO3 = true }, zerolog.New(zerolog.SyncWriter(&log)).Level(zerolog.InfoLevel))
+	k, err := dial(t, h.server, "&EIO=3", nil) // joins / by itself
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer := k.frame(); answer != `44"apiKey is required"` {
+		t.Errorf("answered %s", answer)
+	}
+	if lines := told(&log); len(lines) != 1 || lines[0]["level"] != "info" || lines[0]["namespace"] != "/" || lines[0]["help"] == "" {
+		t.Errorf("%s", log.String())
 	}
 }
 

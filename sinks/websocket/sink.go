@@ -141,6 +141,7 @@ func (s *Sink) serverConfig(c Config) socketio.Config {
 	o.Recovery.Window, o.Recovery.MaxBytes = c.Recovery, c.RecoveryBytes
 	o.Recovery.TakeOver = true // a client notices sooner than the heartbeat that its connection is dead
 	o.Attach = s.access.visit
+	o.Refused = s.refused
 	e := &o.Engine
 	e.PingInterval, e.PingTimeout = c.PingInterval, c.PingTimeout
 	e.MaxPayload, e.MaxQueueBytes = c.MaxPayload, c.QueueBytes

@@ -32,6 +32,11 @@ type Config struct {
 	// all of both.
 	Attach func(*http.Request) any
 
+	// Refused, if not nil, is told of every CONNECT that is refused without
+	// asking the Authorize hook of a namespace: there is no such namespace, or
+	// the client sends along more than MaxAuth. It must be fast.
+	Refused func(c *Client, namespace string, err error)
+
 	// MaxAuth is how many bytes a client may send along with a CONNECT. One
 	// with more is refused before anything looks at them. 0, the default, leaves
 	// it to Engine.MaxPayload.

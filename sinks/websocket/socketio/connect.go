@@ -20,17 +20,25 @@ type knock struct {
 func (c *Client) knock(name string, auth json.RawMessage) {
 	hooks := c.server.hooksOf(name)
 	if hooks == nil {
-		c.refuse(name, &invalidNamespace)
+		c.turnAway(name, &invalidNamespace)
 		return
 	}
 	if max := c.server.config.MaxAuth; max > 0 && len(auth) > max {
-		c.refuse(name, fmt.Errorf("auth has %d bytes, at most %d are allowed", len(auth), max))
+		c.turnAway(name, fmt.Errorf("auth has %d bytes, at most %d are allowed", len(auth), max))
 		return
 	}
 	k := &knock{request: &ConnectRequest{Client: c, Namespace: name, Auth: auth}, hooks: hooks}
 	if t := c.server.ticket(auth); t == nil || !c.comeBack(k, t) {
 		c.ask(k)
 	}
+}
+
+// turnAway refuses a CONNECT without asking any namespace.
+func (c *Client) turnAway(name string, err error) {
+	if c.server.config.Refused != nil {
+		c.server.config.Refused(c, name, err)
+	}
+	c.refuse(name, err)
 }
 
 // comeBack handles a CONNECT with a ticket. It returns false if the ticket is
