@@ -139,6 +139,8 @@ func TestWhoNeedsNoKey(t *testing.T) {
 		{"a trusted proxy, allowed client with a port", trusted, headers("X-Forwarded-For", "10.1.2.3:4711"), true},
 		{"a trusted proxy, called by another name", trusted, headers("X-Forwarded-For", "10.1.2.3", "Host", "api.example"), false},
 		{"what the client wrote itself does not count", trusted, headers("X-Forwarded-For", "10.1.2.3, 6.6.6.6"), false},
+		{"a trusted proxy, a private client of *", behind("127.0.0.1", "*"), headers("X-Forwarded-For", "192.168.1.7"), true},
+		{"a trusted proxy, a public client of *", behind("127.0.0.1", "*"), headers("X-Forwarded-For", "8.8.8.8"), false},
 		{"a trusted proxy that does not tell", trusted, headers("Via", "1.1 x"), false},
 		{"a trusted proxy that says nothing at all", trusted, nil, false},
 		{"a trusted proxy that hands on the client's own ::1", trusted, headers("X-Forwarded-For", "::1"), false},
