@@ -38,6 +38,7 @@ func between(t *testing.T, address string, cmd *exec.Cmd) {
 	t.Helper()
 	var output strings.Builder
 	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func between(t *testing.T, address string, cmd *exec.Cmd) {
 		cmd.Wait()
 	}()
 	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM) // which ends its workers too
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) // its workers too
 		<-ended
 	})
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
@@ -222,26 +223,39 @@ func TestLocalClientsNeedNoKeyWhileThereIsNone(t *testing.T) {
 	}
 }
 
-// An outcome is what a page in the browser made of a connection.
+// A visit is a connection from a page in the browser.
+type visit struct {
+	Page    string         `json:"page"`
+	Library string         `json:"library"` // file of the client
+	Address string         `json:"address"`
+	Options map[string]any `json:"options"`
+}
+
+// An outcome is what became of it.
 type outcome struct {
 	Connected bool
 	Error     string
 }
 
-// fromPage connects to an address from a page in the browser, with a client and options, and names resolved by rules.
-func fromPage(t *testing.T, page, library, address, options, rules string) (o outcome) {
+// fromPages connects from pages, one after the other, with names resolved by rules.
+func fromPages(t *testing.T, rules string, visits []visit) []outcome {
 	t.Helper()
-	cmd := exec.Command("node", "clients/page.mjs", page, library, address, options, rules)
+	all, err := json.Marshal(visits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("node", "clients/page.mjs", rules, string(all))
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
+	var outcomes []outcome
 	if err == nil {
-		err = json.Unmarshal(out, &o)
+		err = json.Unmarshal(out, &outcomes)
 	}
-	if err != nil {
+	if err != nil || len(outcomes) != len(visits) {
 		t.Fatalf("%v\n%s%s", err, out, stderr.String())
 	}
-	return o
+	return outcomes
 }
 
 // The clients' files for pages.
@@ -262,19 +276,23 @@ func TestPagesInALocalBrowserAreNotLocalClients(t *testing.T) {
 	_, sitePort, _ := net.SplitHostPort(site.Listener.Addr().String())
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(p.url, "http://"))
 	const rules = "MAP evil.example 127.0.0.1, MAP rebind.evil 127.0.0.1"
-	for _, c := range []struct {
-		why, page, address string
-		want               outcome
-	}{
-		{"a page of another site", "http://evil.example:" + sitePort, "http://127.0.0.1:" + port, outcome{Error: "apiKey is required"}},
-		{"a page whose name was made to point here", "http://rebind.evil:" + port, "http://rebind.evil:" + port, outcome{Error: "apiKey is required"}},
-		{"a page of this machine", "http://localhost:" + sitePort, "http://localhost:" + port, outcome{Connected: true}},
-	} {
-		for _, transport := range []string{"websocket", "polling"} {
-			got := fromPage(t, c.page, newest, c.address, `{"transports":["`+transport+`"]}`, rules)
-			if got != c.want {
-				t.Errorf("%s, by %s: %+v, want %+v", c.why, transport, got, c.want)
-			}
+	localhost, rebound := "http://localhost:"+port, "http://rebind.evil:"+port
+	var visits []visit
+	for _, transport := range []string{"websocket", "polling"} {
+		options := map[string]any{"transports": []string{transport}}
+		visits = append(visits,
+			visit{"http://evil.example:" + sitePort, newest, "http://127.0.0.1:" + port, options},
+			visit{rebound, newest, rebound, options}, // a name that was made to point here
+			visit{"http://localhost:" + sitePort, newest, localhost, options},
+		)
+	}
+	for i, got := range fromPages(t, rules, visits) {
+		want := outcome{Error: "apiKey is required"}
+		if visits[i].Address == localhost {
+			want = outcome{Connected: true}
+		}
+		if got != want {
+			t.Errorf("%+v: %+v, want %+v", visits[i], got, want)
 		}
 	}
 }
@@ -291,10 +309,7 @@ func TestPagesOfOriginsThatAreNotAllowedAreRefusedAndThoseThatAreMayHaveCredenti
 	const rules = "MAP app.example 127.0.0.1, MAP evil.example 127.0.0.1"
 	env := []string{"WEBSOCKET_ENABLED=true", "WEBSOCKET_GLOBAL_EVENTS=true", "WEBSOCKET_ALLOW_EIO3=true", "CORS_ORIGIN=" + app, "CORS_CREDENTIALS=true"}
 	strict, open := launch(t, t.TempDir(), env...), launch(t, t.TempDir(), append(env, "WEBSOCKET_CHECK_ORIGIN=false")...)
-	options := func(transport string) string {
-		return `{"transports":["` + transport + `"],"withCredentials":true,"query":{"apikey":"` + key + `"}}`
-	}
-	for _, c := range []struct {
+	cases := []struct {
 		why, page, library, transport string
 		p                             *process
 		ok                            bool
@@ -307,12 +322,19 @@ func TestPagesOfOriginsThatAreNotAllowedAreRefusedAndThoseThatAreMayHaveCredenti
 		{"another origin by websocket, with the key", evil, newest, "websocket", strict, false},
 		{"another origin by websocket, version 2", evil, oldest, "websocket", strict, false},
 		{"another origin by websocket, not checked", evil, newest, "websocket", open, true},
-	} {
-		if got := fromPage(t, c.page, c.library, c.p.url, options(c.transport), rules); got.Connected != c.ok {
-			t.Errorf("%s: %+v", c.why, got)
+	}
+	var visits []visit
+	for _, c := range cases {
+		visits = append(visits, visit{c.page, c.library, c.p.url, map[string]any{
+			"transports": []string{c.transport}, "withCredentials": true, "query": map[string]string{"apikey": key},
+		}})
+	}
+	for i, got := range fromPages(t, rules, visits) {
+		if got.Connected != cases[i].ok {
+			t.Errorf("%s: %+v", cases[i].why, got)
 		}
 	}
-	if !strings.Contains(strict.output(), "add the page's origin to CORS_ORIGIN") {
+	if !strings.Contains(strict.output(), "to CORS_ORIGIN") {
 		t.Error("the log does not say what to do about the origin")
 	}
 	cmd := command(t, t.TempDir())

@@ -20,7 +20,6 @@ import (
 var (
 	errKeyInvalid   = errors.New("Invalid global token") //nolint:staticcheck // clients compare this text
 	errTooManyWrong = errors.New("too many wrong keys came from this address; a right one is still taken")
-	errOrigin       = errors.New("pages of this origin are not allowed here")
 )
 
 // A visitor is what is kept of a connection's first request: enough to decide, at every CONNECT,
@@ -87,8 +86,8 @@ func (a *access) admit(r *http.Request) error {
 }
 
 func (a *access) handshake(r *http.Request, client remote.Client) error {
-	if !a.allowsOrigin(r) {
-		return errOrigin
+	if origin := a.foreignOrigin(r); origin != "" {
+		return originError(origin)
 	}
 	key := requestKey(r)
 	if key == "" {
@@ -100,18 +99,19 @@ func (a *access) handshake(r *http.Request, client remote.Client) error {
 	return nil
 }
 
-// allowsOrigin reports whether the request comes from no page, from one of this server, or from one that is allowed.
-func (a *access) allowsOrigin(r *http.Request) bool {
+// foreignOrigin returns the origin of a page that may not connect. It is "" if the request comes from no page, from one of this
+// server, or from one that is allowed.
+func (a *access) foreignOrigin(r *http.Request) string {
 	if a.anyOrigin {
-		return true
+		return ""
 	}
 	for _, origin := range r.Header["Origin"] {
 		_, host, _ := strings.Cut(origin, "://")
 		if !slices.Contains(a.origins, origin) && !strings.EqualFold(host, r.Host) {
-			return false
+			return origin
 		}
 	}
-	return true
+	return ""
 }
 
 // requestKey returns the key of a request: header apikey, Authorization: Bearer, or query apikey.

@@ -3,6 +3,7 @@ package websocket
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -82,13 +83,14 @@ var errRevision = errors.New("the client speaks an old revision of the protocol 
 // helpAbout says what an operator can do about a refusal, "" where the refusal itself says it.
 func helpAbout(err error) string {
 	var keyless *keylessError
+	var origin originError
 	switch {
 	case errors.As(err, &keyless):
 		return "connect with auth {apikey: …}, or the query or header apikey; this client is not let in without a key because " + keyless.why.Error()
 	case errors.Is(err, errKeyInvalid), errors.Is(err, errTooManyWrong):
 		return "the key is neither AUTHENTICATION_API_KEY nor the token of an instance: compare it, or set a new token by POST /instance/token/{instance}"
-	case errors.Is(err, errOrigin):
-		return "add the page's origin to CORS_ORIGIN, or set WEBSOCKET_CHECK_ORIGIN=false"
+	case errors.As(err, &origin):
+		return fmt.Sprintf("add the page's origin, %.128q, to CORS_ORIGIN, or set WEBSOCKET_CHECK_ORIGIN=false", string(origin))
 	case errors.Is(err, errRevision):
 		return "set WEBSOCKET_ALLOW_EIO3=true to let clients of version 2 in, or update the client"
 	}
@@ -98,6 +100,11 @@ func helpAbout(err error) string {
 	}
 	return ""
 }
+
+// An originError refuses a page of that origin. Its text is for the client.
+type originError string
+
+func (originError) Error() string { return "pages of this origin are not allowed here" }
 
 // A keylessError refuses a client without a key. Its text is for the client, why for the log.
 type keylessError struct{ why error }

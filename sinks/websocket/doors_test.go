@@ -139,6 +139,8 @@ func TestWhoNeedsNoKey(t *testing.T) {
 		{"a trusted proxy, allowed client with a port", trusted, headers("X-Forwarded-For", "10.1.2.3:4711"), true},
 		{"a trusted proxy, called by another name", trusted, headers("X-Forwarded-For", "10.1.2.3", "Host", "api.example"), false},
 		{"what the client wrote itself does not count", trusted, headers("X-Forwarded-For", "10.1.2.3, 6.6.6.6"), false},
+		{"a trusted proxy, a private client of *", behind("127.0.0.1", "*"), headers("X-Forwarded-For", "192.168.1.7"), true},
+		{"a trusted proxy, a public client of *", behind("127.0.0.1", "*"), headers("X-Forwarded-For", "8.8.8.8"), false},
 		{"a trusted proxy that does not tell", trusted, headers("Via", "1.1 x"), false},
 		{"a trusted proxy that says nothing at all", trusted, nil, false},
 		{"a trusted proxy that hands on the client's own ::1", trusted, headers("X-Forwarded-For", "::1"), false},
@@ -230,6 +232,8 @@ func TestARefusedClientIsALineAtInfoThatSaysWhatToDo(t *testing.T) {
 		{"wrong key", "", "/", `{"apikey":"wrong-key"}`, "POST /instance/token/{instance}", noHosts, nil},
 		{"wrong key at the handshake", "&apikey=wrong-key", "", "", "POST /instance/token/{instance}", noHosts, nil},
 		{"unknown instance", "&apikey=" + key, "/ghost", "", "names are case-sensitive", noHosts, nil},
+		{"a name that no instance has", "&apikey=" + key, "/a?b", "", "names are case-sensitive", noHosts, nil},
+		{"too large auth", "&apikey=" + key, "/", `{"since":"` + strings.Repeat("x", 20_000) + `"}`, "", noHosts, nil},
 		{"origin", "&apikey=" + key, "", "", "CORS_ORIGIN", func(c *websocket.Config) { c.Origins = []string{"https://a.example"} }, headers("Origin", "https://evil.example")},
 		{"version 2", "&EIO=3&apikey=" + key, "", "", "WEBSOCKET_ALLOW_EIO3=true", noHosts, nil},
 	} {
@@ -262,6 +266,21 @@ func TestARefusedClientIsALineAtInfoThatSaysWhatToDo(t *testing.T) {
 		if strings.Contains(log.String(), "wrong-key") || strings.Contains(log.String(), key) {
 			t.Errorf("%s: the log shows a key", c.why)
 		}
+	}
+}
+
+func TestAVersion2ClientThatIsRefusedIsALineToo(t *testing.T) {
+	var log bytes.Buffer
+	h := buildLogging(t, func(c *websocket.Config) { c.EIO3 = true }, zerolog.New(zerolog.SyncWriter(&log)).Level(zerolog.InfoLevel))
+	k, err := dial(t, h.server, "&EIO=3", nil) // joins / by itself
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer := k.frame(); answer != `44"apiKey is required"` {
+		t.Errorf("answered %s", answer)
+	}
+	if lines := told(&log); len(lines) != 1 || lines[0]["level"] != "info" || lines[0]["namespace"] != "/" || lines[0]["help"] == "" {
+		t.Errorf("%s", log.String())
 	}
 }
 

@@ -44,10 +44,15 @@ func (s *Sink) hooks() socketio.Hooks {
 func (s *Sink) authorize(ctx context.Context, r *socketio.ConnectRequest) error {
 	err := s.admit(ctx, r)
 	if err != nil {
-		s.counts.refused.Add(1)
-		s.access.door.refused(r.Client.Value.(*visitor).client, r.Namespace, err)
+		s.refused(r.Client, r.Namespace, err)
 	}
 	return err
+}
+
+// refused counts a CONNECT that was refused, and tells of it.
+func (s *Sink) refused(c *socketio.Client, namespace string, err error) {
+	s.counts.refused.Add(1)
+	s.access.door.refused(c.Value.(*visitor).client, namespace, err)
 }
 
 // admit sets up the socket of who may join.

@@ -47,9 +47,9 @@ func parseHosts(entries []string) (keyless, error) {
 	var k keyless
 	for _, entry := range entries {
 		switch {
-		case entry == noHosts && len(entries) > 1:
+		case strings.EqualFold(entry, noHosts) && len(entries) > 1:
 			return k, errors.New(`"none" stands alone: remove it, or everything else`)
-		case entry == noHosts:
+		case strings.EqualFold(entry, noHosts):
 		case entry == anyHost:
 			k.networks = append(k.networks, private...)
 		default:
@@ -79,7 +79,7 @@ func isHostname(s string) bool {
 		}
 	}
 	last := labels[len(labels)-1]
-	return s != loopback && len(s) <= 253 && strings.Trim(last, "0123456789") != ""
+	return !strings.EqualFold(s, loopback) && len(s) <= 253 && strings.Trim(last, "0123456789") != ""
 }
 
 // check returns nil if the client of the request needs no key, else why it needs one. Not being at one of the addresses

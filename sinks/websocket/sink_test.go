@@ -327,6 +327,26 @@ func TestAClientMayAskForSomeEventsOnly(t *testing.T) {
 	}
 }
 
+func TestAllowedHostsThatAreNoneAreRefused(t *testing.T) {
+	for _, hosts := range [][]string{
+		{"10.0.0"}, {"Localhost"}, {"none", "127.0.0.1"}, {"evosink"}, {"127.0.0.1", "http://a"}, {"127.0.0.1", "a:80"}, {"127.0.0.1", "*.a.example"},
+		{"10.0.0.0/33"}, {""},
+	} {
+		c := websocket.DefaultConfig()
+		c.AllowedHosts = hosts
+		if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), "allowed_hosts: ") {
+			t.Errorf("%q: %v", hosts, err)
+		}
+	}
+	for _, hosts := range [][]string{nil, {"none"}, {"None"}, {"*"}, {"*", "evosink"}, {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, {"172.18.0.0/16", "events.internal"}} {
+		c := websocket.DefaultConfig()
+		c.AllowedHosts = hosts
+		if err := c.Validate(); err != nil {
+			t.Errorf("%q: %v", hosts, err)
+		}
+	}
+}
+
 func TestConfigurationSaysWhatIsWrong(t *testing.T) {
 	c := websocket.DefaultConfig()
 	c.PingInterval, c.AllowedHosts, c.Recovery = 0, []string{"localhost"}, -1

@@ -83,7 +83,7 @@ func (c Client) String() string {
 // forwarding are the headers that proxies add, beside all that begin with X-Forwarded-.
 var forwarding = []string{
 	"Forwarded", "Via", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Original-Forwarded-For", "X-Original-Host", "X-Scheme",
-	"Cf-Connecting-Ip", "Cf-Ray", "True-Client-Ip", "Fastly-Client-Ip", "Fly-Client-Ip", "X-Azure-Clientip", "X-Amzn-Trace-Id",
+	"Cf-Connecting-Ip", "Cf-Ray", "True-Client-Ip", "Fastly-Client-Ip", "Fly-Client-Ip", "X-Azure-Clientip",
 	"X-Envoy-External-Address", "X-Proxyuser-Ip", "Proxy-Connection",
 }
 

@@ -32,6 +32,7 @@ func TestTheClientOfARequest(t *testing.T) {
 		{"direct over mapped IPv6", request("[::ffff:203.0.113.7]:1"), "203.0.113.7", false},
 		{"a stranger that names a client", request("203.0.113.7:1", "X-Forwarded-For", "127.0.0.1"), "", true},
 		{"a stranger with a sign of a proxy", request("[::1]:1", "Via", "1.1 x"), "", true},
+		{"a stranger with a header that only proxies add", request("[::1]:1", "X-Forwarded-Ssl", "on"), "", true},
 		{"a trusted proxy that names no client", request("127.0.0.1:1"), "", true},
 		{"a trusted proxy with an empty header", request("10.0.0.1:1", "X-Forwarded-For", " , "), "", true},
 		{"a trusted proxy", request("10.0.0.1:1", "X-Forwarded-For", "203.0.113.7"), "203.0.113.7", true},

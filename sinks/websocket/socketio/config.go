@@ -36,6 +36,12 @@ type Config struct {
 	// send in all before it has joined its first namespace, in bytes; above that
 	// the connection ends. Default 64 KiB.
 	MaxConnect int
+
+	// Refused, if not nil, is told of every CONNECT that is refused without
+	// asking the Authorize hook of a namespace: there is no such namespace, or
+	// the client sends along more than MaxConnect. It must be fast.
+	Refused func(c *Client, namespace string, err error)
+
 	// MaxNamespaces is how many namespaces one client may be in, or knock at,
 	// at a time. Default 1024.
 	MaxNamespaces int

@@ -20,18 +20,26 @@ type knock struct {
 // knock answers a CONNECT to the namespace called name (section B2).
 func (c *Client) knock(name string, auth json.RawMessage) {
 	if most := c.server.config.MaxConnect; len(auth) > most {
-		c.refuse(name, fmt.Errorf("auth has %d bytes, at most %d are allowed", len(auth), most))
+		c.turnAway(name, fmt.Errorf("auth has %d bytes, at most %d are allowed", len(auth), most))
 		return
 	}
 	hooks := c.server.hooksOf(name)
 	if hooks == nil {
-		c.refuse(name, &invalidNamespace)
+		c.turnAway(name, &invalidNamespace)
 		return
 	}
 	k := &knock{request: &ConnectRequest{Client: c, Namespace: name, Auth: auth}, hooks: hooks}
 	if t := c.server.ticket(auth); t == nil || !c.comeBack(k, t) {
 		c.ask(k)
 	}
+}
+
+// turnAway refuses a CONNECT without asking any namespace.
+func (c *Client) turnAway(name string, err error) {
+	if c.server.config.Refused != nil {
+		c.server.config.Refused(c, name, err)
+	}
+	c.refuse(name, err)
 }
 
 // comeBack handles a CONNECT with a ticket. It returns false if the ticket is
