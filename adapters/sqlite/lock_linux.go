@@ -46,7 +46,7 @@ func diskSize(dir string) int64 {
 	if unix.Statfs(dir, &s) != nil {
 		return 0
 	}
-	return int64(s.Blocks) * int64(s.Bsize)
+	return int64(s.Blocks) * int64(s.Bsize) //nolint:unconvert // Bsize is an int32 on some systems
 }
 
 // allocate gives a file so many bytes that no other file can take. It fails with [unix.ENOSPC] if there are not so
