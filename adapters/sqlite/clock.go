@@ -10,19 +10,20 @@ import (
 )
 
 const (
-	// clockStep is by how much the wall clock may be ahead of what has passed and still be followed at once, and clockJump by how
-	// much it must be ahead to be told of.
+	// clockStep is by how much the wall clock may be ahead of what has passed and still be followed at once, and
+	// clockJump by how much it must be ahead to be told of.
 	clockStep = 10 * time.Millisecond
 	clockJump = time.Minute
-	// clockGrace is for how long a wall clock that has jumped ahead must stay there to be believed: long enough for somebody to see the warning.
+	// clockGrace is for how long a wall clock that has jumped ahead must stay there to be believed: long enough for
+	// the warning to be seen.
 	clockGrace = 6 * time.Hour
 )
 
-// A clock tells the time by which things grow old enough to be removed. The wall clock alone does not decide that: a time server
-// that is wrong for a moment would remove everything. A clock follows the wall clock back at once, and ahead as fast as time has
-// really passed, which the monotonic clock tells. When the wall clock has jumped further ahead it is believed after [clockGrace]; so is
-// one that is ahead of everything in the file at the start, be it because it is wrong or because the file was closed for long.
-// Any number of goroutines may use it at once.
+// A clock tells the time by which things grow old enough to be removed. The wall clock alone does not decide that: a
+// time server that is wrong for a moment would remove everything. A clock follows the wall clock back at once, and
+// ahead as fast as time has really passed, which the monotonic clock tells. When the wall clock has jumped further
+// ahead it is believed after [clockGrace]; so is one that is ahead of everything in the file at the start, be it
+// because it is wrong or because the file was closed for long. Any number of goroutines may use it at once.
 type clock struct {
 	wall func() time.Time
 	mono func() time.Duration // since any moment
@@ -37,8 +38,8 @@ type clock struct {
 	base     time.Time     // a moment with the readings of both clocks, see reader
 }
 
-// newClock returns a clock that begins with the last time that is known, the zero time if none is, or with the wall clock if
-// that is behind.
+// newClock returns a clock that begins with the last time that is known, the zero time if none is, or with the wall
+// clock if that is behind.
 func newClock(last time.Time, log zerolog.Logger) *clock {
 	begin := time.Now()
 	return startClock(last, time.Now, func() time.Duration { return time.Since(begin) }, log)
@@ -59,8 +60,8 @@ func startClock(last time.Time, wall func() time.Time, mono func() time.Duration
 	return c
 }
 
-// now returns the time. It is never further ahead of an earlier answer than time has passed since, with a thousandth for clocks that are
-// slowly corrected, except at the end of the grace.
+// now returns the time. It is never further ahead of an earlier answer than time has passed since, with a thousandth
+// for clocks that are slowly corrected, except at the end of the grace.
 func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -91,8 +92,9 @@ func (c *clock) now() time.Time {
 	return c.told
 }
 
-// reader returns a function that gives times which were read from the file a monotonic reading, so that their age is told by what
-// has passed, whatever becomes of the wall clock. As long as the clocks agree it gives the same time the same reading.
+// reader returns a function that gives times which were read from the file a monotonic reading, so that their age is
+// told by what has passed, whatever becomes of the wall clock. As long as the clocks agree it gives the same time the
+// same reading.
 func (c *clock) reader() func(stored time.Time) time.Time {
 	told, now := c.now(), time.Now()
 	c.mu.Lock()
@@ -107,8 +109,8 @@ func (c *clock) reader() func(stored time.Time) time.Time {
 	return func(stored time.Time) time.Time { return base.Add(stored.Sub(base.Round(0))) }
 }
 
-// clockKey is the key of the time that the clock told last, and clockSaves is how often that is stored, with whatever is
-// stored then.
+// clockKey is the key of the time that the clock told last, and clockSaves is how often that is stored, with whatever
+// is stored then.
 const (
 	clockKey   = "clock"
 	clockSaves = 10 * time.Minute

@@ -18,8 +18,8 @@ type Config struct {
 	// MaxQueueBytes bounds the writes that wait for the disk; when it is reached, Publish waits until its context
 	// ends. Default 64 MiB.
 	MaxQueueBytes int64 `koanf:"max_queue_bytes" help:"bytes of writes that may wait for the disk; then producers wait"`
-	// ReserveBytes is disk space that is kept for writing down what was delivered, and for removing it, when the disk is
-	// full; at most a sixteenth of the disk is taken. 0 keeps none. Default 32 MiB.
+	// ReserveBytes is disk space that is kept for writing down what was delivered, and for removing it, when the disk
+	// is full; at most a sixteenth of the disk is taken. 0 keeps none. Default 32 MiB.
 	ReserveBytes int64 `koanf:"reserve_bytes" help:"bytes of disk kept for the time when the disk is full, at most a sixteenth of it; 0 for none"`
 	// AcceptDamage goes on with a damaged file, after a copy of it was made. Default false.
 	AcceptDamage bool `koanf:"accept_damage" help:"go on with a damaged file and without what it has lost; a copy is made first"`

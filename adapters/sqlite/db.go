@@ -217,9 +217,9 @@ func (db *DB) shutdown() {
 	db.result = db.closeFile()
 }
 
-// rescue saves what the open files hold when others, or none, are in their places. It empties the WAL into the database, wherever that
-// is, because SQLite leaves the WAL of a database that was moved as it is: frames beside another database would do harm. A WAL that
-// is another database's stays, which SQLite would remove by its name.
+// rescue saves what the open files hold when others, or none, are in their places. It empties the WAL into the
+// database, wherever that is, because SQLite leaves the WAL of a database that was moved as it is: frames beside
+// another database would do harm. A WAL that is another database's stays, which SQLite would remove by its name.
 func (db *DB) rescue(why error) {
 	to := aside(db.config.Path, "rescued")
 	_, err := db.conn.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)")
@@ -283,8 +283,9 @@ const probeBytes = 64 << 10
 // stalledAfter is how long a commit may take before the disk counts as one that does not answer.
 const stalledAfter = 10 * time.Second
 
-// Check implements [bus.Bus]. It costs little while writing works; after a failure it tries a write, so that
-// the engine is found well again also when nobody publishes because it was not. Errors: [ErrMoved], [ErrStalled], or why writing fails.
+// Check implements [bus.Bus]. It costs little while writing works; after a failure it tries a write, so that the
+// engine is found well again also when nobody publishes because it was not. Errors: [ErrMoved], [ErrStalled], or why
+// writing fails.
 func (db *DB) Check(ctx context.Context) error {
 	select {
 	case <-db.stop:

@@ -41,7 +41,8 @@ func mountDisk(t *testing.T, options string) string {
 // childLocks is the variable that says which system call knows no locks in a child process.
 const childLocks = "EVOSINK_SQLITE_TEST_LOCKS"
 
-// openWithoutLocks opens a file in a process for which the system has no locks, as on some network file systems, and returns what it says.
+// openWithoutLocks opens a file in a process for which the system has no locks, as on some network file systems, and
+// returns what it says.
 func openWithoutLocks(t *testing.T, path, call string) string {
 	t.Helper()
 	self, err := os.Executable()

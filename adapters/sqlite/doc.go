@@ -24,20 +24,23 @@
 // subscriptions hold nothing back: one that is further behind than retention misses what is gone. Order is by
 // position and nothing else, so a clock that is set back neither reorders nor removes anything; entries stay longer then.
 //
-// Age. What is removed for its age is old by a clock that follows the wall clock only as fast as time passes: one that jumps ahead, or is
-// ahead of the file at the start, is believed after six hours, and until then only removes less. What is stored bears the wall clock's time.
+// Age. What is removed for its age is old by a clock that follows the wall clock only as fast as time passes: one
+// that jumps ahead, or is ahead of the file at the start, is believed after six hours, and until then only removes
+// less. What is stored bears the wall clock's time.
 //
-// Replays. They take turns of a page each, so many clients that come back at once hold up those who publish no more than a few do.
+// Replays. They take turns of a page each, so many clients that come back at once delay publishing no more than a few
+// do.
 //
-// Trouble. The file belongs to one process, held by locks that die with the process: on a file beside it, found through all symbolic links, and
-// on Linux on the file itself. A file with several names (hard links) is refused. A file that is damaged, empty, newer
-// than this program or somebody else's is an error that says what to do, never a reason to begin a new one; before SQLite opens the
-// files they are searched for damage that it passes over without a word, and AcceptDamage goes on with such files after copying them.
-// A file that is removed, moved or replaced while it is open is found before a commit is acknowledged: Publish fails with
-// [ErrMoved] until the file is back, and what only the open file still holds is saved beside it at the end. A commit that does not end
-// makes Check [ErrStalled].
+// Trouble. The file belongs to one process, held by locks that die with the process: on a file beside it, found
+// through all symbolic links, and on Linux on the file itself. A file with several names (hard links) is refused. A
+// file that is damaged, empty, newer than this program or not ours is an error that says what to do, never a reason
+// to begin a new one; before SQLite opens the files they are searched for damage that it passes over without a word,
+// and AcceptDamage goes on with such files after copying them. A file that is removed, moved or replaced while it is
+// open is found before a commit is acknowledged: Publish fails with [ErrMoved] until the file is back, and what only
+// the open file still holds is saved beside it at the end. A commit that does not end makes Check [ErrStalled].
 //
-// When the disk is full Publish fails with [ErrFull] and Check is red; what was acknowledged stays. A reserve of disk space is then given
-// free to what frees space: outcomes of deliveries are stored (attempts are not logged), what was delivered is removed at once and is no
-// longer absorbed when it comes again, and free pages go back to the disk. When the reserve fits again, events are taken again.
+// When the disk is full Publish fails with [ErrFull] and Check is red; what was acknowledged stays. A reserve of disk
+// space is then given free to what frees space: outcomes of deliveries are stored (attempts are not logged), what was
+// delivered is removed at once and is no longer absorbed when it comes again, and free pages go back to the disk.
+// When the reserve fits again, events are taken again.
 package sqlite

@@ -44,8 +44,9 @@ func environmental(err error) bool {
 	return errors.Is(err, ErrMoved)
 }
 
-// explain adds to an error of SQLite what it means for the file and what can be done. SQLite does not tell what the system said when a
-// file beside the database could not be made or locked (it may call both "busy"), so the system is asked again.
+// explain adds to an error of SQLite what it means for the file and what can be done. SQLite does not tell what the
+// system said when a file beside the database could not be made or locked (it may call both "busy"), so the system is
+// asked again.
 func explain(path string, err error) error {
 	switch code(err) {
 	case codes.SQLITE_FULL:

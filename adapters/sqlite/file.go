@@ -14,8 +14,8 @@ import (
 	driver "modernc.org/sqlite"
 )
 
-// The pragmas of every connection, and of the two kinds; the writer's wal_autocheckpoint is that of [reserve.walPages]. The cache keeps
-// the inner pages of the indexes.
+// The pragmas of every connection, and of the two kinds; the writer's wal_autocheckpoint is that of
+// [reserve.walPages]. The cache keeps the inner pages of the indexes.
 var (
 	pragmas       = []string{"busy_timeout(5000)", "synchronous(FULL)", "trusted_schema(OFF)"}
 	writerPragmas = []string{"journal_size_limit(67108864)", "cache_size(-8192)"}

@@ -184,7 +184,7 @@ func TestErrorsOfOpeningSayWhatIsWrongAndWhatToDo(t *testing.T) {
 	}
 }
 
-// Readers of the past take turns, so that one that reads slowly holds up no other and many do not hold up those who publish.
+// Readers of the past take turns, so that one that reads slowly holds up no other and many do not delay publishing.
 func TestReplaysTakeTurns(t *testing.T) {
 	db := open(t, newConfig(t))
 	publishMany(t, db, "a", 0, 300, more[:4<<10]...)

@@ -15,7 +15,8 @@ import (
 // errHeld says that somebody else has a lock.
 var errHeld = errors.New("held")
 
-// A fileLock makes a database file this DB's alone. It consists of three locks, which all end with the process, however that ends:
+// A fileLock makes a database file this DB's alone. It consists of three locks, which all end with the process,
+// however that ends:
 //
 //   - one on a file beside the database, path.lock. It stays when the process ends and holds the pid for the error that others get;
 //   - one on the database file itself where the system keeps such a lock apart from SQLite's own (Linux), so that another name of the
@@ -36,8 +37,8 @@ var claims struct {
 	held []*fileLock
 }
 
-// resolve returns the path of the file that a path leads to, which need not exist: a lock must be found beside the file, whatever
-// symbolic links lead to it.
+// resolve returns the path of the file that a path leads to, which need not exist: a lock must be found beside the
+// file, whatever symbolic links lead to it.
 func resolve(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -77,8 +78,8 @@ func acquire(path string) (*fileLock, error) {
 	return c, nil
 }
 
-// lockLine is the length of the first line of a lock file, the pid; the boot id follows in a second one. Lines of a fixed length
-// are written in place, which works on a full disk too.
+// lockLine is the length of the first line of a lock file, the pid; the boot id follows in a second one. Lines of a
+// fixed length are written in place, which works on a full disk too.
 const lockLine = 20
 
 func (c *fileLock) lockBeside() error {
@@ -157,8 +158,8 @@ func (c *fileLock) opened() {
 	_, _ = c.beside.WriteAt(fmt.Appendf(nil, "%-36s\n", bootID()), lockLine) // see sameBoot: without it less is known, which is safe
 }
 
-// sameBoot reports whether the system has run without interruption since the database was last open: what was written then is
-// there, synced or not.
+// sameBoot reports whether the system has run without interruption since the database was last open: what was written
+// then is there, synced or not.
 func (c *fileLock) sameBoot() bool {
 	boot := bootID()
 	return boot != "" && c.boot == boot

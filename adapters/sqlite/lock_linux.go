@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockDatabase locks a database file itself. A lock of flock is apart from the POSIX locks by which SQLite's connections
-// agree, but not on NFS, where the server makes both the same: there the lock beside the file has to do.
+// lockDatabase locks a database file itself. A lock of flock is apart from the POSIX locks by which SQLite's
+// connections agree, but not on NFS, where the server makes both the same: there the lock beside the file has to do.
 func lockDatabase(path string) (*os.File, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(path, &s); err != nil || s.Type == unix.NFS_SUPER_MAGIC {
@@ -46,10 +46,11 @@ func diskSize(dir string) int64 {
 	if unix.Statfs(dir, &s) != nil {
 		return 0
 	}
-	return int64(s.Blocks) * int64(s.Bsize)
+	return int64(s.Blocks) * int64(s.Bsize) //nolint:unconvert // Bsize is an int32 on some systems
 }
 
-// allocate gives a file so many bytes that no other file can take. It fails with [unix.ENOSPC] if there are not so many.
+// allocate gives a file so many bytes that no other file can take. It fails with [unix.ENOSPC] if there are not so
+// many.
 func allocate(f *os.File, bytes int64) error {
 	err := unix.Fallocate(int(f.Fd()), 0, 0, bytes)
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {

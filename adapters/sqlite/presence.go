@@ -7,9 +7,9 @@ import (
 	"os"
 )
 
-// A presence tells whether the files of the open database are still the ones that their names lead to. A file that is removed,
-// moved or replaced can be written for as long as it is open, and all that is lost at the next start. Any number of goroutines may
-// use it at once.
+// A presence tells whether the files of the open database are still the ones that their names lead to. A file that is
+// removed, moved or replaced can be written for as long as it is open, and all that is lost at the next start. Any
+// number of goroutines may use it at once.
 type presence struct {
 	names [3]string // the database as configured, -wal, -shm
 	files [3]fs.FileInfo
@@ -29,7 +29,8 @@ func newPresence(configured, path string) (*presence, error) {
 	return p, nil
 }
 
-// walFile is the index of the WAL, and committed how many files a commit writes to. The third file is SQLite's shared memory.
+// walFile is the index of the WAL, and committed how many files a commit writes to. The third file is SQLite's shared
+// memory.
 const (
 	walFile   = 1
 	committed = 2

@@ -61,7 +61,8 @@ func (q *Queue) settle(t *tx, o queue.Outcome) error {
 	return q.release(t, o.Seq)
 }
 
-// release removes an event that nothing waits for any more, if it need not be absorbed either; on a full disk it is not.
+// release removes an event that nothing waits for any more, if it need not be absorbed either; on a full disk it is
+// not.
 func (q *Queue) release(t *tx, seq int64) error {
 	if seq > q.swept && !t.writer.low.Load() {
 		return nil

@@ -10,9 +10,10 @@ import (
 	"path/filepath"
 )
 
-// A reserve is disk space that is kept for the time when the disk is full: to write down that something was delivered, or to remove
-// it, takes space first. It is a file beside the database, path.reserve, which is removed in order to use it. It stays there while
-// the database is closed, so that a start on a full disk has it too. Only one goroutine may use it at once.
+// A reserve is disk space that is kept for the time when the disk is full: to write down that something was
+// delivered, or to remove it, takes space first. It is a file beside the database, path.reserve, which is removed in
+// order to use it. It stays there while the database is closed, so that a start on a full disk has it too. Only one
+// goroutine may use it at once.
 type reserve struct {
 	path  string
 	bytes int64 // 0: none is kept
@@ -27,8 +28,8 @@ func newReserve(c Config, path string) *reserve {
 	return r
 }
 
-// walPages is how many pages may gather in the WAL before they are moved into the database: 4,000 of 4 KiB halve what is written
-// twice. On a full disk the reserve must do for moving them, so a small reserve makes them fewer.
+// walPages is how many pages may gather in the WAL before they are moved into the database: 4,000 of 4 KiB halve what
+// is written twice. On a full disk the reserve must do for moving them, so a small reserve makes them fewer.
 func (r *reserve) walPages() int64 {
 	if r.bytes == 0 {
 		return 4000
@@ -36,7 +37,8 @@ func (r *reserve) walPages() int64 {
 	return min(4000, max(16, r.bytes/2/4096))
 }
 
-// fill takes the space. With more than that free by so many bytes it succeeds, else it takes nothing and fails with [ErrFull].
+// fill takes the space. With more than that free by so many bytes it succeeds, else it takes nothing and fails with
+// [ErrFull].
 func (r *reserve) fill(more int64) error {
 	if r.bytes == 0 {
 		return nil
@@ -63,14 +65,14 @@ func (r *reserve) fill(more int64) error {
 	return nil
 }
 
-// release gives the space to whoever writes next. It is false if there was none.
+// release gives the space to the next write. It is false if there was none.
 func (r *reserve) release() bool {
 	info, err := os.Lstat(r.path)
 	return err == nil && os.Remove(r.path) == nil && info.Size() > 0
 }
 
-// writeRandom makes a file take so many bytes where the system cannot allocate them: no file system compresses these. What a file
-// has is left as it is.
+// writeRandom makes a file take so many bytes where the system cannot allocate them: no file system compresses these.
+// What a file has is left as it is.
 func writeRandom(f *os.File, bytes int64) error {
 	have, err := f.Seek(0, io.SeekEnd)
 	if err != nil || have >= bytes {

@@ -49,7 +49,8 @@ func (m *mortal) count() (events, deliveries int) {
 	return events, deliveries
 }
 
-// A disk that is full of what waits for a dead receiver, on a real file system: the log fills it together with the queue.
+// A disk that is full of what waits for a dead receiver, on a real file system: the log fills it together with the
+// queue.
 func TestADiskFullOfABacklogEmptiesItselfWhenTheReceiverIsBack(t *testing.T) {
 	c := newConfig(t)
 	c.Path = filepath.Join(smallDisk(t, 12<<20), "evosink.db")
@@ -79,7 +80,7 @@ func TestADiskFullOfABacklogEmptiesItselfWhenTheReceiverIsBack(t *testing.T) {
 		n, _ := s.count()
 		return err == nil && len(lanes) == 0 && n >= put
 	})
-	waitFor(t, "the database is well again, though nobody has done anything", func() bool { return db.Check(t.Context()) == nil })
+	waitFor(t, "the database is well again by itself", func() bool { return db.Check(t.Context()) == nil })
 	if err := publishOne(db, "a", put); err != nil {
 		t.Errorf("publish: %v", err)
 	}
@@ -157,6 +158,6 @@ func TestTheReserveIsForItsOwnerOnlyAndNoMoreThanConfigured(t *testing.T) {
 	c.ReserveBytes = 0
 	open(t, c)
 	if _, err := os.Stat(c.Path + ".reserve"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a reserve was made that nobody wanted: %v", err)
+		t.Errorf("a reserve was made though none was configured: %v", err)
 	}
 }

@@ -10,19 +10,20 @@ import (
 )
 
 const (
-	// replayTurns is how many replays read, or hand over what they have read, at once; the others wait in line. The rest of the read
-	// pool is left to subscriptions that are behind.
+	// replayTurns is how many replays read, or hand over what they have read, at once; the others wait in line. The
+	// rest of the read pool is left to subscriptions that are behind.
 	replayTurns = 1
 	// replayBytes is about how much a replay reads in its turn, and so holds in memory.
 	replayBytes = 128 << 10
-	// replayTurn is how long handing over may take before the turn passes on: the reader is slow then, and waits without one.
-	// A turn that was shorter passes on after twice its time, so that replays leave half of one processor to everything else.
+	// replayTurn is how long handing over may take before the turn passes on: the reader is slow then, and waits
+	// without one. A turn that was shorter passes on after twice its time, so that replays leave half of one
+	// processor to everything else.
 	replayTurn = 50 * time.Millisecond
 )
 
-// turns shares the database between replays: each gets a page, then all others that wait get one. So however many clients come back
-// at once, they take no more from those who publish than a few would, and a client that reads slowly holds up no other. Any number
-// of goroutines may use it at once.
+// turns shares the database between replays: each gets a page, then all others that wait get one. So however many
+// clients come back at once, they delay publishing no more than a few would, and a client that reads slowly holds up
+// no other. Any number of goroutines may use it at once.
 type turns struct {
 	room          *semaphore.Weighted // first come, first served
 	reading, most atomic.Int64        // how many read now, and did at most

@@ -14,10 +14,10 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// verify looks for damage that SQLite passes over without a word, before SQLite opens the files: to SQLite the WAL ends in front of the
-// first frame that is not as it should be, and a database that is too short is one whose end is in the WAL. It reads the WAL
-// once and nothing of the database but its first bytes. sameBoot says that nothing was lost by a power cut since the files were
-// last written. With AcceptDamage the files are copied and it goes on.
+// verify looks for damage that SQLite passes over without a word, before SQLite opens the files: to SQLite the WAL
+// ends in front of the first frame that is not as it should be, and a database that is too short is one whose end is
+// in the WAL. It reads the WAL once and nothing of the database but its first bytes. sameBoot says that nothing was
+// lost by a power cut since the files were last written. With AcceptDamage the files are copied and it goes on.
 func verify(c Config, sameBoot bool, log zerolog.Logger) error {
 	err := findDamage(c.Path, sameBoot)
 	if err == nil || !errors.Is(err, ErrDamaged) || !c.AcceptDamage {
@@ -52,8 +52,9 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Sync(), out.Close())
 }
 
-// findDamage compares what database, WAL and shared memory tell of each other. The shared memory, a file that outlives its processes, tells
-// how many frames of the WAL were committed. It is written after the WAL was synced, so it never tells of more than there was.
+// findDamage compares what database, WAL and shared memory tell of each other. The shared memory, a file that
+// outlives its processes, tells how many frames of the WAL were committed. It is written after the WAL was synced, so
+// it never tells of more than there was.
 func findDamage(path string, sameBoot bool) error {
 	wal, err := readWAL(path + "-wal")
 	if err != nil {
@@ -139,10 +140,10 @@ const (
 
 // readWAL reads a WAL, one that does not exist as an empty one.
 //
-// A commit is synced before the next one is written, so a power cut leaves a tail of the last commit only, of which anything may be
-// missing: at most one frame, the last, says that it commits. Frames that go on behind such a one were written when what is in front of
-// them was safe on the disk; if that cannot be read, it was damaged later. Frames of an earlier generation, which have other salts, are
-// behind the last commit anyway.
+// A commit is synced before the next one is written, so a power cut leaves a tail of the last commit only, of which
+// anything may be missing: at most one frame, the last, says that it commits. Frames that go on behind such a one
+// were written when what is in front of them was safe on the disk; if that cannot be read, it was damaged later.
+// Frames of an earlier generation, which have other salts, are behind the last commit anyway.
 func readWAL(name string) (w walContent, err error) {
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -265,7 +266,7 @@ func readIndex(name string) (walIndex, error) {
 	const size = 48
 	b := make([]byte, 2*size+4)
 	if _, err := f.ReadAt(b, 0); err != nil {
-		return walIndex{}, nil //nolint:nilerr // it is too short, so it tells nothing
+		return walIndex{}, nil // it is too short, so it tells nothing
 	}
 	native := binary.NativeEndian
 	sum := checksum{}

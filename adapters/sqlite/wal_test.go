@@ -26,7 +26,8 @@ func killed(t *testing.T, c sqlite.Config) sqlite.Config {
 	return after
 }
 
-// powerCut takes from a copy what the disk need not have after a power cut: the shared memory, and that the system still runs.
+// powerCut takes from a copy what the disk need not have after a power cut: the shared memory, and that the system
+// still runs.
 func powerCut(t *testing.T, c sqlite.Config) {
 	t.Helper()
 	if err := errors.Join(os.Remove(c.Path+"-shm"), os.Remove(c.Path+".lock")); err != nil {
@@ -124,7 +125,7 @@ func TestFramesBehindADamagedOneAreFoundWithoutTheSharedMemory(t *testing.T) {
 		after := killed(t, c)
 		powerCut(t, after)
 		change(t, after.Path+"-wal", func(b []byte) []byte { b[at+frame/2] ^= 4; return b })
-		// The last commit is as a power cut may leave one; nobody can tell.
+		// The last commit is as a power cut may leave one; the two cannot be told apart.
 		if n, err := holds(t, after); !errors.Is(err, sqlite.ErrDamaged) && n < events-1 {
 			t.Errorf("frame %d damaged: started with %d of %d events, %v", (at-head)/frame+1, n, events, err)
 		}
@@ -140,8 +141,8 @@ func sizeOf(t *testing.T, name string) int64 {
 	return info.Size()
 }
 
-// What a power cut leaves of the last commit, which was not synced, is any selection of its blocks; the others have what they had before:
-// nothing, zeros or frames of an earlier generation. All commits before are there.
+// What a power cut leaves of the last commit, which was not synced, is any selection of its blocks; the others have
+// what they had before: nothing, zeros or frames of an earlier generation. All commits before are there.
 func TestWhateverAPowerCutLeavesOfTheLastCommitStarts(t *testing.T) {
 	for name, earlier := range map[string]bool{"in a new WAL": false, "over an earlier generation": true} {
 		t.Run(name, func(t *testing.T) {

@@ -10,9 +10,9 @@ import (
 // watchPeriod is the time from one look at files, disk and clock to the next.
 const watchPeriod = time.Second
 
-// A watch looks once a second at what nobody may ask for: that the files are in their places, that the commit under way comes to an
-// end, that a full disk has space again, and that the clock goes on as it should. Nothing is read or written for that while all is
-// well. It owns one goroutine.
+// A watch looks once a second at what no caller may ask for: that the files are in their places, that the commit
+// under way comes to an end, that a full disk has space again, and that the clock goes on as it should. Nothing is
+// read or written for that while all is well. It owns one goroutine.
 type watch struct {
 	db     *DB
 	cancel context.CancelFunc
@@ -95,8 +95,8 @@ func (db *DB) relieve(ctx context.Context) error {
 // reliefPages is how many free pages are given back in one go; it must fit into a small reserve.
 const reliefPages = 32
 
-// giveBack empties the WAL and gives a few free pages of the database back to the disk, then tries to fill the reserve. more is
-// true while there are further free pages and the disk is full.
+// giveBack empties the WAL and gives a few free pages of the database back to the disk, then tries to fill the
+// reserve. more is true while there are further free pages and the disk is full.
 func (w *writer) giveBack() (more bool, err error) {
 	ctx := context.Background()
 	exec := func(query string) error {

@@ -32,7 +32,8 @@ type write struct {
 	apply func(*tx) error
 	// after is called by the writer after the commit, in the order of the commits. It must not block. May be nil.
 	after func()
-	// frees says that the write makes space, or is small and needed for that: it may use the reserve when the disk is full.
+	// frees says that the write makes space, or is small and needed for that: it may use the reserve when the disk is
+	// full.
 	frees bool
 
 	state  atomic.Int32
@@ -52,8 +53,8 @@ const (
 // damaged, not writable), every member fails with it: the next one would meet the same. Otherwise a single member is to blame, and
 // each is tried again in a transaction of its own, so that only the culprit fails.
 //
-// When the disk is full the reserve is given free, and until there is space for it again only writes that free space are tried; the
-// others fail with [ErrFull]. When the files are not in their places any more, nothing is tried.
+// When the disk is full the reserve is given free, and until there is space for it again only writes that free space
+// are tried; the others fail with [ErrFull]. When the files are not in their places any more, nothing is tried.
 type writer struct {
 	path     string
 	conn     *sql.Conn
@@ -102,8 +103,8 @@ func (w *writer) busy() time.Duration {
 	return time.Since(w.born) - time.Duration(since)
 }
 
-// between runs a function that uses the connection outside of the commits, and returns when it has ended, or false if the
-// writer ends first.
+// between runs a function that uses the connection outside of the commits, and returns when it has ended, or false if
+// the writer ends first.
 func (w *writer) between(f func()) bool {
 	ran := make(chan struct{})
 	select {
@@ -298,8 +299,9 @@ func refuse(batch []*write, err error) {
 	}
 }
 
-// try runs the writes in one transaction, and gives them their results unless it returns an error. A commit to files that were
-// not in their places when it was over has happened, but nobody may rely on it: everything follows it, and the writes fail.
+// try runs the writes in one transaction, and gives them their results unless it returns an error. A commit to files
+// that were not in their places when it was over has happened, but must not be relied on: the memory follows it, and
+// the writes fail.
 func (w *writer) try(batch []*write) error {
 	begin := time.Now()
 	results := make([]error, len(batch))
