@@ -45,12 +45,12 @@ func (a *API) replayLetters(w http.ResponseWriter, r *http.Request, q *queue.Que
 	if err := p.check(); err != nil {
 		return err
 	}
-	j := &replay{ids: ids, filter: f, rate: int(rate)}
+	j := newReplay(ids, f, int(rate))
+	steps, stop, _ := j.follow() // the first one is never too many
+	defer stop()
 	if err := a.replays.add(j); err != nil {
 		return err
 	}
-	steps, stop, _ := j.follow() // the first one is never too many
-	defer stop()
 	line := a.audit(r, "replay.start").Str("replay", j.id)
 	if ids != nil {
 		line.Int("ids", len(ids))

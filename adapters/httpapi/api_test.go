@@ -114,7 +114,7 @@ func newServer(t testing.TB, change ...func(*httpapi.Options)) *server {
 	s := &server{hub: &hub{}, registry: registry, log: &strings.Builder{}}
 	o := httpapi.Options{
 		Config: httpapi.Default(), Emitter: s.hub, Registry: registry, Version: "1.2.3",
-		Logger:  zerolog.New(s.log).Level(zerolog.WarnLevel),
+		Logger:  zerolog.New(zerolog.SyncWriter(s.log)).Level(zerolog.WarnLevel),
 		Metrics: prometheus.NewRegistry(),
 		Ingest:  map[string]httpapi.Decoder{"evolution": evolution.DecodeAPI, "evolution-go": evolution.DecodeGo},
 		Sinks: []*sink.Factory{

@@ -154,5 +154,11 @@ func (s Server) Local() string {
 	return s.Type + "://" + net.JoinHostPort(host, strconv.Itoa(s.Port))
 }
 
+// Loopback reports whether only clients on the same machine reach the listener.
+func (s Server) Loopback() bool {
+	ip, err := netip.ParseAddr(s.Host)
+	return s.Host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}
+
 // TLS reports whether the listener speaks https.
 func (s Server) TLS() bool { return s.Type == "https" }

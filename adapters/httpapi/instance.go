@@ -35,7 +35,7 @@ func (a *API) createInstance(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	in, token, err := a.readInstance(body)
+	in, token, err := a.readInstance(w, body)
 	if err != nil {
 		return err
 	}
@@ -52,8 +52,9 @@ func (a *API) createInstance(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusCreated, a.created(in, token))
 }
 
-// readInstance reads the body of POST /instance/create: the new instance and its token, a random one if none is given.
-func (a *API) readInstance(body []byte) (in instances.Instance, token string, err error) {
+// readInstance reads the body of POST /instance/create: the new instance and its token, a random one if none is given. Properties that only
+// Evolution API knows are ignored; one that nearly names a sink gets a notice.
+func (a *API) readInstance(w http.ResponseWriter, body []byte) (in instances.Instance, token string, err error) {
 	doc, err := parse(body)
 	if err != nil {
 		return in, "", err
@@ -67,6 +68,14 @@ func (a *API) readInstance(body []byte) (in instances.Instance, token string, er
 	in.Integration, _ = keys["integration"].(string)
 	if err := event.ValidateInstance(in.Name); err != nil {
 		return in, "", badRequest(err.Error())
+	}
+	for name, block := range keys {
+		if _, object := block.(map[string]any); !object || len(name) > 32 || slices.Contains(a.sinkNames(), name) {
+			continue
+		}
+		if near := a.didYouMean(name, a.sinkNames()); near != "" {
+			a.hint(w, fmt.Sprintf("no sink is called %+.80q, so its block is ignored%s", name, near))
+		}
 	}
 	in.Settings = map[string]instances.Settings{}
 	for _, s := range a.sinks {

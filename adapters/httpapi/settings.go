@@ -60,9 +60,7 @@ func (a *API) noticeEvents(w http.ResponseWriter, s *settings, stored json.RawMe
 			continue
 		}
 		if near := a.didYouMean(name, event.Names()); near != "" {
-			why := fmt.Sprintf("%s: %+.80q is an event of your own, not one that is known%s", s.Name, name, near)
-			a.opts.Logger.Warn().Msg(why)
-			w.Header().Set("Evosink-Notice", why)
+			a.hint(w, fmt.Sprintf("%s: %+.80q is an event of your own, not one that is known%s", s.Name, name, near))
 			return // one is enough to look
 		}
 	}
@@ -96,9 +94,14 @@ func (s *settings) idle() string {
 // silence answers as Evolution API does for a sink that is switched off, with an empty body; the reason is in the
 // log and a header.
 func (a *API) silence(w http.ResponseWriter, status int, why string) error {
+	a.hint(w, why)
+	return writeBody(w, status, nil)
+}
+
+// hint says in the log and in a header what is no error and probably not meant.
+func (a *API) hint(w http.ResponseWriter, why string) {
 	a.opts.Logger.Warn().Msg(why)
 	w.Header().Set("Evosink-Notice", why)
-	return writeBody(w, status, nil)
 }
 
 // read turns a body into settings to store for in.

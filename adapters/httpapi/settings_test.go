@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/evosink/evosink/adapters/httpapi"
+	"github.com/evosink/evosink/config"
+	"github.com/evosink/evosink/core"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
 )
@@ -230,4 +232,33 @@ func FuzzSet(f *testing.F) {
 			t.Errorf("%q answered %d %s", body, a.Code, a.text)
 		}
 	})
+}
+
+func TestANameThatIsNearlyAnEventIsStoredWithANotice(t *testing.T) {
+	s := newServer(t, func(o *httpapi.Options) { o.Nearest = config.Nearest })
+	for events, notice := range map[string]string{
+		`["messages.upsrt"]`: `websocket: "messages.upsrt" is an event of your own, not one that is known, did you mean messages.upsert?`,
+		`["my.own.event","CALL","messages.upsert","Message"]`: "",
+		`["GROUP","QRCODE"]`: "",
+	} {
+		a := s.admin("POST", "/websocket/set/sales", `{"websocket":{"enabled":true,"events":`+events+`}}`)
+		a.says(t, 201, events)
+		if got := a.Header().Get("Evosink-Notice"); got != notice {
+			t.Errorf("%s: %q, want %q", events, got, notice)
+		}
+	}
+	if n := strings.Count(s.log.String(), "messages.upsrt"); n != 1 {
+		t.Errorf("the log tells it %d times", n)
+	}
+	for body, notice := range map[string]string{
+		`{"instanceName":"a","websockt":{"enabled":true}}`:                           `no sink is called "websockt", so its block is ignored, did you mean websocket?`,
+		`{"instanceName":"b","chatwootUrl":"x","proxy":{"host":"h"},"websocket":{}}`: "",
+	} {
+		a := s.admin("POST", "/instance/create", body)
+		if got := a.Header().Get("Evosink-Notice"); a.Code != 201 || got != notice {
+			t.Errorf("%s: %d %q, want %q", body, a.Code, got, notice)
+		}
+	}
+	r := newRig(t, func(_ *core.Options, o *httpapi.Options) { o.Nearest = config.Nearest })
+	r.admin("GET", "/admin/dead?sink=hok", "").says(t, 400, `No sink is called \"hok\"; there are: hook, live, off, did you mean hook?`)
 }
