@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -190,8 +191,8 @@ func (l *loading) variables(source string, vars map[string]string) {
 		next.found, next.outside = true, !inside(l.Dir, dotenvName)
 		l.warnExposed(dotenvName, l.table.secretsIn(next.values)...)
 	}
-	for key, name := range v.names {
-		if strings.HasSuffix(name, fileSuffix) && v.vars[name] != "" {
+	for _, key := range slices.Sorted(maps.Keys(v.names)) {
+		if name := v.names[key]; strings.HasSuffix(name, fileSuffix) {
 			l.warnExposed(v.vars[name], key)
 		}
 	}
