@@ -30,6 +30,11 @@ func (fake) Schema(w io.Writer) error     { _, err := io.WriteString(w, "{schema
 func (fake) EnvExample(w io.Writer) error { _, err := io.WriteString(w, "# example"); return err }
 func (f fake) Warnings() []string         { return f.warnings }
 
+// crossCheck is what a start would check beyond the configuration itself.
+func crossCheck(context.Context) ([]string, error) {
+	return []string{"two settings together do nothing"}, nil
+}
+
 // run gives args to a frame with all commands there are, and some of the test's own.
 func run(c cli.Config, loaded error, args ...string) result {
 	commands := append([]cli.Command{
@@ -48,7 +53,7 @@ func run(c cli.Config, loaded error, args ...string) result {
 			return err
 		}},
 		cli.Version("v1.2.3"),
-	}, cli.ConfigCommands(c, loaded)...)
+	}, cli.ConfigCommands(c, loaded, crossCheck)...)
 	var out, errout bytes.Buffer
 	env := &cli.Env{
 		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errout, Args: args,
@@ -80,7 +85,7 @@ func TestACommandLineRunsItsCommand(t *testing.T) {
 		{"config print --origin", cli.ExitOK, "printed origins"},
 		{"config schema", cli.ExitOK, "{schema}"},
 		{"config env", cli.ExitOK, "# example"},
-		{"config check", cli.ExitOK, "warning: w1\nthe configuration is valid (warnings: 1)\n"},
+		{"config check", cli.ExitOK, "warning: w1\nwarning: two settings together do nothing\nthe configuration is valid (warnings: 2)\n"},
 		{"queue", cli.ExitOK, `queue 0 []`},
 		{"queue a -n 3 b -- -n 4", cli.ExitOK, `queue 3 ["a" "b" "-n" "4"]`},
 		{"queue -- --help", cli.ExitOK, `queue 0 ["--help"]`},
@@ -165,7 +170,7 @@ func TestALostOutputIsAFailure(t *testing.T) {
 	for _, args := range []string{"--help", "version", "config print", "config check", "config schema", "config print --help"} {
 		var errout bytes.Buffer
 		env := &cli.Env{Stdout: failing{}, Stderr: &errout, Args: strings.Fields(args)}
-		commands := append(cli.ConfigCommands(fake{}, nil), cli.Version(""))
+		commands := append(cli.ConfigCommands(fake{}, nil, crossCheck), cli.Version(""))
 		if code := cli.Main(context.Background(), env, commands); code != cli.ExitFail || !strings.Contains(errout.String(), "pipe closed") {
 			t.Errorf("%q: code %d, %q", args, code, errout.String())
 		}

@@ -30,6 +30,7 @@ type Command struct {
 type Env struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	Terminal       bool     // Stderr is a terminal: progress may be drawn on it
 	Args           []string // without the program's name and without the configuration's flags
 	// Flags, if set, writes the list of the configuration's flags below the help.
 	Flags func(io.Writer) error

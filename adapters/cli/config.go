@@ -20,8 +20,9 @@ type Config interface {
 }
 
 // ConfigCommands returns the config commands over what main loaded, and the error it got with it: print and check
-// report the error, schema and env need no valid configuration.
-func ConfigCommands(c Config, loaded error) []Command {
+// report the error, schema and env need no valid configuration. check runs what a start would check beyond c; it returns
+// what the user should know, and what would end the start.
+func ConfigCommands(c Config, loaded error, check func(context.Context) (warnings []string, err error)) []Command {
 	return []Command{
 		{
 			Name: "config print", Usage: "[--json | --yaml | --origin]",
@@ -33,7 +34,18 @@ func ConfigCommands(c Config, loaded error) []Command {
 		{
 			Name:    "config check",
 			Summary: "Check the configuration: exit 0 when evosink would start with it",
-			Run:     func(_ context.Context, env *Env, args []string) error { return checkConfig(env, args, c, loaded) },
+			Run: func(ctx context.Context, env *Env, args []string) error {
+				if err := NoWords(args); err != nil {
+					return err
+				}
+				warnings := c.Warnings()
+				if loaded == nil {
+					var more []string
+					more, loaded = check(ctx)
+					warnings = append(warnings, more...)
+				}
+				return tellConfig(env, warnings, loaded)
+			},
 		},
 		writer("config schema", "Print the JSON schema of the configuration file", c.Schema),
 		writer("config env", "Print an .env.example: every variable with its help and default", c.EnvExample),
@@ -82,18 +94,14 @@ func printConfig(env *Env, args []string, c Config, loaded error) error {
 	return c.Print(env.Stdout, format)
 }
 
-func checkConfig(env *Env, args []string, c Config, loaded error) error {
-	if err := NoWords(args); err != nil {
-		return err
-	}
-	warnings := c.Warnings()
+func tellConfig(env *Env, warnings []string, wrong error) error {
 	for _, w := range warnings {
 		if _, err := fmt.Fprintf(env.Stdout, "warning: %s\n", w); err != nil {
 			return err
 		}
 	}
-	if loaded != nil {
-		return fmt.Errorf("the configuration has errors:\n%w", loaded)
+	if wrong != nil {
+		return fmt.Errorf("the configuration has errors:\n%w", wrong)
 	}
 	_, err := fmt.Fprintf(env.Stdout, "the configuration is valid (warnings: %d)\n", len(warnings))
 	return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,12 +25,24 @@ func deadCommands(s Server) []Command {
 			Run: func(ctx context.Context, env *Env, args []string) error { return showDead(ctx, env, s, args) },
 		},
 		{
-			Name: "dead replay", Summary: "Deliver dead letters again", Usage: "(ID... | " + letterSelection + " | --yes)" + everywhere,
+			Name: "dead replay", Summary: "Deliver dead letters again, by a job of the server", Usage: "(ID... | " + letterSelection + " | --all) [--rate PER-SECOND] [--yes]" + everywhere,
 			Run: func(ctx context.Context, env *Env, args []string) error { return replayDead(ctx, env, s, args) },
 		},
 		{
-			Name: "dead purge", Summary: "Remove dead letters for good", Usage: "(ID... | " + letterSelection + " | --yes)" + everywhere,
+			Name: "dead purge", Summary: "Remove dead letters for good", Usage: "(ID... | " + letterSelection + " | --all) [--yes]" + everywhere,
 			Run: func(ctx context.Context, env *Env, args []string) error { return purgeDead(ctx, env, s, args) },
+		},
+		{
+			Name: "dead replays", Summary: "List the replays under way, and the last ones", Usage: everywhere[1:],
+			Run: func(ctx context.Context, env *Env, args []string) error { return listReplays(ctx, env, s, args) },
+		},
+		{
+			Name: "dead watch", Summary: "Follow a replay to its end", Usage: "REPLAY" + everywhere,
+			Run: func(ctx context.Context, env *Env, args []string) error { return watchReplay(ctx, env, s, args) },
+		},
+		{
+			Name: "dead cancel", Summary: "End a replay early; what was put back stays so", Usage: "REPLAY" + everywhere,
+			Run: func(ctx context.Context, env *Env, args []string) error { return cancelReplay(ctx, env, s, args) },
 		},
 	}
 }
@@ -125,41 +138,65 @@ func (l letter) print(w io.Writer) error {
 	return err
 }
 
-// chosenDead reads which dead letters a command is about: ids, or a filter, or with --yes all of them.
-func chosenDead(q *question, args []string, what string) (ids []int64, all bool, err error) {
-	q.takes(letterFlags...).BoolVar(&all, "yes", false, "")
+// A choice is which dead letters a command is about: ids, or a filter, or all of them.
+type choice struct {
+	ids      []int64
+	all, yes bool
+}
+
+// chosenDead reads it. --yes says not to ask.
+func chosenDead(q *question, args []string, what string) (c choice, err error) {
+	q.takes(letterFlags...)
+	q.BoolVar(&c.all, "all", false, "")
+	q.BoolVar(&c.yes, "yes", false, "")
 	if err := q.read(args); err != nil {
-		return nil, false, err
+		return c, err
 	}
-	if ids, err = q.ids(); err != nil {
-		return nil, false, err
+	if c.ids, err = q.ids(); err != nil {
+		return c, err
 	}
-	filtered := len(q.parameters()) > 0
+	filtered := q.filtered()
 	switch {
-	case ids != nil && filtered:
-		return nil, false, Usagef("give ids or a selection, not both")
-	case ids == nil && !filtered && !all:
-		return nil, false, Usagef("say which dead letters to %s: ids, or --sink, --target, --instance, --event, --reason, --error; or give --yes for all of them", what)
+	case c.ids != nil && (filtered || c.all):
+		return c, Usagef("give ids or a selection, not both")
+	case c.ids == nil && !filtered && !c.all:
+		return c, Usagef("say which dead letters to %s: ids, or --sink, --target, --instance, --event, --reason, --error; or give --all for all of them", what)
 	}
-	return ids, all && ids == nil, nil
+	return c, nil
+}
+
+// filtered reports whether any flag selects dead letters.
+func (q *question) filtered() bool {
+	return slices.ContainsFunc(letterFlags, func(name string) bool { return *q.texts[name] != "" })
 }
 
 func purgeDead(ctx context.Context, env *Env, s Server, args []string) error {
 	q := newQuestion("dead purge", s)
-	ids, all, err := chosenDead(q, args, "remove")
+	c, err := chosenDead(q, args, "remove")
 	if err != nil {
 		return err
 	}
-	for _, id := range ids {
+	n, what := len(c.ids), q.selection()
+	if c.ids != nil {
+		what = clean(strings.Trim(fmt.Sprint(c.ids), "[]"), 200)
+	} else if !c.yes {
+		if n, err = q.counted(ctx, "/admin/dead", "total"); err != nil {
+			return err
+		}
+	}
+	if err := q.sure(ctx, env, c.yes || n == 0, "Remove %s for good (%s)?", count(n, "dead letter", "dead letters"), what); err != nil {
+		return err
+	}
+	for _, id := range c.ids {
 		if err := q.purge(ctx, env, fmt.Sprint("/admin/dead/", id), nil, "dead letter", "dead letters"); err != nil {
 			return fmt.Errorf("dead letter %d: %w", id, err)
 		}
 	}
-	if ids != nil {
+	if c.ids != nil {
 		return nil
 	}
 	query := q.parameters()
-	if all {
+	if c.all {
 		query.Set("all", "true")
 	}
 	return q.purge(ctx, env, "/admin/dead", query, "dead letter", "dead letters")

@@ -19,15 +19,15 @@ func queueCommands(s Server) []Command {
 		{Name: "queue", Summary: "List what waits, by sink, target and instance (as queue list does)", Usage: listUsage, Run: list},
 		{Name: "queue list", Summary: "List what waits, by sink, target and instance", Usage: listUsage, Run: list},
 		{
-			Name: "queue pause", Summary: "Keep deliveries waiting until they are resumed", Usage: selection + " [--reason TEXT] [--yes]" + everywhere,
+			Name: "queue pause", Summary: "Keep deliveries waiting until they are resumed", Usage: "(" + selection + " | --all) [--reason TEXT]" + everywhere,
 			Run: func(ctx context.Context, env *Env, args []string) error { return pauseQueue(ctx, env, s, args) },
 		},
 		{
-			Name: "queue resume", Summary: "End the pause of exactly that selection", Usage: selection + " [--yes]" + everywhere,
+			Name: "queue resume", Summary: "End the pause of exactly that selection", Usage: "(" + selection + " | --all)" + everywhere,
 			Run: func(ctx context.Context, env *Env, args []string) error { return resumeQueue(ctx, env, s, args) },
 		},
 		{
-			Name: "queue purge", Summary: "Remove deliveries that wait, for good", Usage: selection + " [--yes]" + everywhere,
+			Name: "queue purge", Summary: "Remove deliveries that wait, for good", Usage: "(" + selection + " | --all) [--yes]" + everywhere,
 			Run: func(ctx context.Context, env *Env, args []string) error { return purgeQueue(ctx, env, s, args) },
 		},
 		{
@@ -126,24 +126,25 @@ func (l lanes) print(w io.Writer) error {
 	return err
 }
 
-// selected reads the flags of a command that changes what is selected; without a selection it needs --yes.
-func selected(q *question, args []string, what string) (all bool, err error) {
-	q.BoolVar(&all, "yes", false, "")
+// selected reads the flags of a command that changes what is selected; without a selection it needs --all. --yes says not to ask.
+func selected(q *question, args []string, what string) (all, yes bool, err error) {
+	q.BoolVar(&all, "all", false, "")
+	q.BoolVar(&yes, "yes", false, "")
 	if err := q.read(args); err != nil {
-		return false, err
+		return false, false, err
 	}
 	if err := NoWords(q.words); err != nil {
-		return false, err
+		return false, false, err
 	}
 	if *q.texts["sink"] == "" && *q.texts["target"] == "" && *q.texts["instance"] == "" && !all {
-		return false, Usagef("say what to %s with --sink, --target or --instance, or give --yes for everything", what)
+		return false, false, Usagef("say what to %s with --sink, --target or --instance, or give --all for everything", what)
 	}
-	return all, nil
+	return all, yes, nil
 }
 
 func pauseQueue(ctx context.Context, env *Env, s Server, args []string) error {
 	q := newQuestion("queue pause", s).takes("sink", "target", "instance", "reason")
-	all, err := selected(q, args, "pause")
+	all, _, err := selected(q, args, "pause")
 	if err != nil {
 		return err
 	}
@@ -162,7 +163,7 @@ func pauseQueue(ctx context.Context, env *Env, s Server, args []string) error {
 
 func resumeQueue(ctx context.Context, env *Env, s Server, args []string) error {
 	q := newQuestion("queue resume", s).takes("sink", "target", "instance")
-	all, err := selected(q, args, "resume")
+	all, _, err := selected(q, args, "resume")
 	if err != nil {
 		return err
 	}
@@ -187,8 +188,20 @@ func resumeQueue(ctx context.Context, env *Env, s Server, args []string) error {
 
 func purgeQueue(ctx context.Context, env *Env, s Server, args []string) error {
 	q := newQuestion("queue purge", s).takes("sink", "target", "instance")
-	all, err := selected(q, args, "remove")
+	all, yes, err := selected(q, args, "remove")
 	if err != nil {
+		return err
+	}
+	if *q.texts["sink"] == "" && !all {
+		return Usagef("say of which sink with --sink, or give --all for the deliveries of all sinks")
+	}
+	waiting := 0
+	if !yes {
+		if waiting, err = q.counted(ctx, "/admin/queue", "waiting"); err != nil {
+			return err
+		}
+	}
+	if err := q.sure(ctx, env, yes || waiting == 0, "Remove %s for good (%s)?", count(waiting, "delivery", "deliveries"), q.selection()); err != nil {
 		return err
 	}
 	query := q.parameters()

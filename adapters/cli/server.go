@@ -2,14 +2,20 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 )
@@ -18,6 +24,19 @@ import (
 type Server struct {
 	URL string // "http://127.0.0.1:8080"; --url names another
 	Key string // the global key, "" if the configuration has none; --key gives another
+	// Certificate is a PEM file that begins with the certificate which the server at URL shows. "" if it speaks http.
+	Certificate string
+	// CA is a PEM file of authorities to trust beside the system's, for any server. --ca names one.
+	CA string
+	// URLFrom and KeyFrom say where these come from.
+	URLFrom, KeyFrom Origin
+}
+
+// An Origin is where a value of the configuration comes from.
+type Origin struct {
+	Text    string // ".env", "environment AUTHENTICATION_API_KEY"
+	Found   bool   // a file of the working directory says so, and not the user
+	Outside bool   // such a file names another one outside of the directory, which holds the value
 }
 
 // A client asks one server.
@@ -27,7 +46,7 @@ type client struct {
 	http *http.Client
 }
 
-// newClient checks the address. close ends the client's connections.
+// newClient checks the address, and that the key may go there. close ends the client's connections.
 func newClient(s Server) (*client, error) {
 	u, err := url.Parse(s.URL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
@@ -36,13 +55,66 @@ func newClient(s Server) (*client, error) {
 	if s.Key == "" {
 		return nil, errors.New("no key: give the global key as AUTHENTICATION_API_KEY (or --key, which others on this machine can see)")
 	}
+	if s.URLFrom.Found && (!s.KeyFrom.Found || s.KeyFrom.Outside) && !isLoopback(u.Hostname()) {
+		return nil, fmt.Errorf("the address %s comes from this directory (%s), but the key does not (%s), so it is not sent there. If that is your server: --url %s",
+			s.URL, s.URLFrom.Text, s.KeyFrom.Text, s.URL)
+	}
+	trust, err := s.trust()
+	if err != nil {
+		return nil, err
+	}
 	dialer := net.Dialer{Timeout: 10 * time.Second}
 	return &client{
 		base: strings.TrimSuffix(s.URL, "/"), key: s.Key,
 		http: &http.Client{
-			Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, TLSHandshakeTimeout: 10 * time.Second},
+			Transport: &http.Transport{
+				Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, TLSHandshakeTimeout: 10 * time.Second, TLSClientConfig: trust,
+			},
 			// A redirect would take the key elsewhere, and may turn a DELETE into a GET.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}, nil
+}
+
+// isLoopback reports whether a host is this machine by its name or address.
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}
+
+// trust says which certificates are taken: those of the system's authorities and of CA; or of the server of this configuration the very one that it
+// was given, whatever name is in it, because its address here is this machine's and the certificate names the public one.
+func (s Server) trust() (*tls.Config, error) {
+	file := cmp.Or(s.CA, s.Certificate)
+	if file == "" || !strings.HasPrefix(s.URL, "https://") {
+		return nil, nil
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the certificate: %w", err)
+	}
+	if s.CA != "" {
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool() // there is none on some systems
+		}
+		if !pool.AppendCertsFromPEM(raw) {
+			return nil, fmt.Errorf("--ca: no certificate is in %s", file)
+		}
+		return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
+	}
+	block, _ := pem.Decode(raw)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return nil, fmt.Errorf("server.certificate: %s does not begin with a certificate in PEM", file)
+	}
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: true, // of names and authorities: the certificate itself is compared instead
+		VerifyConnection: func(c tls.ConnectionState) error {
+			if len(c.PeerCertificates) == 0 || !bytes.Equal(c.PeerCertificates[0].Raw, block.Bytes) {
+				return fmt.Errorf("it shows another certificate than %s holds (was the file replaced since the server has started?)", file)
+			}
+			return nil
 		},
 	}, nil
 }
@@ -58,8 +130,8 @@ func (c *client) ask(ctx context.Context, method, path string, query url.Values,
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Close()
-	raw, err := io.ReadAll(io.LimitReader(answer, maxAnswer))
+	defer answer.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if err != nil {
 		return nil, fmt.Errorf("read the answer of %s: %w", c.base, err)
 	}
@@ -69,8 +141,8 @@ func (c *client) ask(ctx context.Context, method, path string, query url.Values,
 	return raw, nil
 }
 
-// open sends a request and returns the body of its answer, which is a success; the caller closes it.
-func (c *client) open(ctx context.Context, method, path string, query url.Values, body any) (io.ReadCloser, error) {
+// open sends a request and returns its answer, which is a success; the caller closes its body.
+func (c *client) open(ctx context.Context, method, path string, query url.Values, body any) (*http.Response, error) {
 	address := c.base + path
 	if len(query) > 0 {
 		address += "?" + query.Encode()
@@ -96,7 +168,7 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 		return nil, c.unreachable(ctx, err)
 	}
 	if answer.StatusCode == http.StatusOK {
-		return answer.Body, nil
+		return answer, nil
 	}
 	defer func() { _ = answer.Body.Close() }() // the error says more
 	return nil, c.refusal(answer)
@@ -110,6 +182,10 @@ func (c *client) unreachable(ctx context.Context, err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err // without the address, which is said here
+	}
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) {
+		return fmt.Errorf("%s shows a certificate that is not trusted here: %w; --ca names a PEM file with the authority that issued it", c.base, untrusted.Err)
 	}
 	return fmt.Errorf("no evosink answers at %s: %w; is it running? --url names another address", c.base, err)
 }

@@ -3,12 +3,21 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"log"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -233,24 +242,24 @@ func TestATableShowsAgesForPeopleAndCutsWhatIsLong(t *testing.T) {
 
 func TestAPauseHoldsDeliveriesUntilItIsResumed(t *testing.T) {
 	r := newRig(t, 1000)
-	r.run(t, "queue pause --yes").is(t, 0, "paused: everything; it holds 0 deliveries in 0 lanes\n", "")
+	r.run(t, "queue pause --all").is(t, 0, "paused: everything; it holds 0 deliveries in 0 lanes\n", "")
 	r.emit(t, "sales", "well-1")
 	r.waits(t, "sales", 1)
 	r.run(t, "queue resume --sink hook").is(t, 1, "", "evosink: nothing is paused by exactly that selection\nstill paused: everything (since 2")
-	r.run(t, "queue resume --yes").is(t, 0, "resumed\n", "")
+	r.run(t, "queue resume --all").is(t, 0, "resumed\n", "")
 	r.waits(t, "sales", 0)
 	r.run(t, "queue pause --sink hok").is(t, 1, "", `evosink: No sink is called "hok"; there are: hook`+"\n")
 }
 
-func TestAPurgeNeedsASelectionOrAYes(t *testing.T) {
+func TestAPurgeNeedsASelectionOrAll(t *testing.T) {
 	r := newRig(t, 1000)
 	r.emit(t, "sales", "busy-1", "busy-2")
 	r.waits(t, "sales", 2)
-	r.run(t, "queue purge").is(t, 2, "", "evosink: say what to remove with --sink, --target or --instance, or give --yes for everything\nUsage: evosink queue purge [--sink NAME]")
-	r.run(t, "queue purge --instance sales").is(t, 1, "", "evosink: Say whose deliveries to remove for good")
+	r.run(t, "queue purge").is(t, 2, "", "evosink: say what to remove with --sink, --target or --instance, or give --all for everything\nUsage: evosink queue purge ([--sink NAME]")
+	r.run(t, "queue purge --instance sales").is(t, 2, "", "evosink: say of which sink with --sink, or give --all for the deliveries of all sinks\n")
 	ask(t.Context(), cli.Server{URL: r.url, Key: key}, "queue", "purge", "--sink", "hook", "--instance", "").is(t, 2, "", "evosink: --instance is empty\n")
 	r.run(t, "queue purge --sink hook --target global --instance other").is(t, 0, "removed 0 deliveries\n", "")
-	r.run(t, "queue purge --instance sales --yes --json").is(t, 0, `{"purged":2}`+"\n", "")
+	r.run(t, "queue purge --instance sales --all --yes --json").is(t, 0, `{"purged":2}`+"\n", "")
 }
 
 func TestAttemptsAreListedByEvent(t *testing.T) {
@@ -272,7 +281,7 @@ func TestDeadLettersAreListedAndShown(t *testing.T) {
 	r.run(t, "dead show 9").is(t, 1, "", "evosink: There is no such dead letter (any more)\n")
 	r.run(t, "dead show x").is(t, 2, "", `evosink: "x" is not the id of a dead letter; evosink dead list shows them`)
 	r.run(t, "dead list --reason old").is(t, 1, "", `evosink: "reason" must be one of permanent, attempts, age, full, instance deleted, not "old"`)
-	r.run(t, "dead").is(t, 2, "", "evosink: dead needs one of: dead list, dead show, dead replay, dead purge")
+	r.run(t, "dead").is(t, 2, "", "evosink: dead needs one of: dead list, dead show, dead replay, dead purge, dead replays, dead watch, dead cancel")
 }
 
 func TestAReplayShowsItsProgress(t *testing.T) {
@@ -282,24 +291,40 @@ func TestAReplayShowsItsProgress(t *testing.T) {
 	r.run(t, "dead replay").is(t, 2, "", "evosink: say which dead letters to replay: ids, or --sink,")
 	r.run(t, "dead replay 1 --sink hook").is(t, 2, "", "evosink: give ids or a selection, not both")
 	r.run(t, "dead replay 1 2 999").is(t, 1, "replayed 2 dead letters\n", "evosink: no dead letter has these ids (any more): 999\n")
-	r.run(t, "dead replay --event bad-002 --json").is(t, 0, `{"done":1,"total":1,"finished":false}`+"\n"+`{"done":1,"total":1,"finished":true}`+"\n", "")
-	r.run(t, "dead replay --yes").is(t, 0, "replayed 117 dead letters\n", "50 of 117\n")
+	r.run(t, "dead replay --event bad-002 --json --yes").is(t, 0, `{"done":1,"total":1,"finished":false}`+"\n"+`{"done":1,"total":1,"finished":true}`+"\n", "")
+	r.run(t, "dead replay --all --yes").is(t, 0, "replayed 117 dead letters\n", "50 of 117\n")
 	r.run(t, "dead replay --sink hook").is(t, 0, "replayed 0 dead letters\n", "")
 }
 
-func TestAnInterruptedReplaySaysHowFarItCame(t *testing.T) {
+func TestAnInterruptedReplayGoesOnAndIsWatchedAndCancelled(t *testing.T) {
 	r := newRig(t, 1)
 	r.bury(t, 60)
 	r.hook.well.Store(true)
 	ctx, interrupt := context.WithCancel(t.Context())
 	go func() {
-		r.waitFor(t, "ten to be left", func() bool { return r.letters(t) <= 10 })
+		r.waitFor(t, "a step", func() bool { return r.letters(t) < 59 }) // the second, so that the first was answered
 		interrupt()
 	}()
-	got := ask(ctx, cli.Server{URL: r.url, Key: key}, "dead", "replay", "--yes")
-	if got.code != 1 || !strings.Contains(got.errout, "evosink: interrupted") {
+	got := ask(ctx, cli.Server{URL: r.url, Key: key}, "dead", "replay", "--all", "--yes")
+	id := regexp.MustCompile(`goes on in the server. evosink dead watch ([0-9a-f]{8}) follows it, evosink dead cancel ([0-9a-f]{8}) ends it`).FindStringSubmatch(got.errout)
+	if got.code != 1 || id == nil || id[1] != id[2] || !strings.Contains(got.errout, "evosink: interrupted: ") {
+		t.Fatalf("%+v", got)
+	}
+	left := r.letters(t)
+	r.waitFor(t, "it to go on", func() bool { return r.letters(t) < left })
+	if got := r.run(t, "dead replays"); got.code != 0 || !strings.Contains(got.out, id[1]) || !strings.Contains(got.out, "running") || !strings.Contains(got.out, "everything") {
 		t.Errorf("%+v", got)
 	}
+	watched := make(chan result)
+	go func() { watched <- r.run(t, "dead watch "+id[1]) }()
+	if got := r.run(t, "dead cancel "+id[1]); got.code != 0 || !regexp.MustCompile(`^cancelled: \d+ of 60 dead letters were replayed\n$`).MatchString(got.out) {
+		t.Errorf("%+v", got)
+	}
+	if got := <-watched; got.code != 1 || !strings.Contains(got.errout, "of 60 dead letters were replayed: It was cancelled; replay again for the rest\n") {
+		t.Errorf("%+v", got)
+	}
+	r.run(t, "dead watch 0123").is(t, 1, "", "evosink: There is no replay 0123 (any more)")
+	r.run(t, "dead watch X").is(t, 2, "", "evosink: give the id of one replay; evosink dead replays lists them\n")
 }
 
 func TestAReplayThatTheServerEndsIsAFailure(t *testing.T) {
@@ -307,12 +332,70 @@ func TestAReplayThatTheServerEndsIsAFailure(t *testing.T) {
 	r.bury(t, 60)
 	r.hook.well.Store(true)
 	go func() {
-		r.waitFor(t, "ten to be left", func() bool { return r.letters(t) <= 10 })
+		r.waitFor(t, "a step", func() bool { return r.letters(t) < 60 })
 		r.api.Drain(context.Background())
 	}()
-	got := r.run(t, "dead replay --yes")
-	if got.code != 1 || !strings.Contains(got.errout, "evosink: 50 of 60 dead letters were replayed: The server is shutting down; replay again for the rest\n") {
+	got := r.run(t, "dead replay --all --yes")
+	if got.code != 1 || !regexp.MustCompile(`evosink: \d+ of 60 dead letters were replayed: The server is shutting down; replay again for the rest\n`).MatchString(got.errout) {
 		t.Errorf("%+v", got)
+	}
+}
+
+func TestAReplayHasItsRateAndDrawsABarOnATerminalOnly(t *testing.T) {
+	r := newRig(t, 1)
+	r.bury(t, 60)
+	r.hook.well.Store(true)
+	var out, bar bytes.Buffer
+	env := &cli.Env{Stdout: &out, Stderr: &bar, Terminal: true, Args: strings.Fields("dead replay --all --yes --rate 20")}
+	if code := cli.Main(t.Context(), env, cli.ServerCommands(cli.Server{URL: r.url, Key: key})); code != 0 || out.String() != "replayed 60 dead letters\n" {
+		t.Fatalf("code %d, %q, %q", code, out.String(), bar.String())
+	}
+	if !regexp.MustCompile(`\r\[#+\.+\] 40 of 60, \d+/s, \S+ left\x1b\[K`).MatchString(bar.String()) || strings.Contains(bar.String(), "\n") || !strings.HasSuffix(bar.String(), "\r\x1b[K") {
+		t.Errorf("the bar is %q", bar.String())
+	}
+	r.run(t, "dead replay --all --yes --rate x").is(t, 2, "", `evosink: --rate must be a number of dead letters per second, not "x"`)
+}
+
+func TestWithoutAYesNothingIsChanged(t *testing.T) {
+	r := newRig(t, 1000)
+	r.bury(t, 2)
+	r.emit(t, "sales", "busy-1")
+	r.waits(t, "sales", 1)
+	says := func(answer, line string) result {
+		var out, errout bytes.Buffer
+		env := &cli.Env{Stdin: strings.NewReader(answer), Stdout: &out, Stderr: &errout, Args: strings.Fields(line)}
+		code := cli.Main(t.Context(), env, cli.ServerCommands(cli.Server{URL: r.url, Key: key}))
+		return result{code, out.String(), errout.String()}
+	}
+	for line, question := range map[string]string{
+		"queue purge --sink hook":          "Remove 1 delivery for good (sink hook)? [y/N] ",
+		"queue purge --all":                "Remove 1 delivery for good (all there are)? [y/N] ",
+		"dead purge --instance sales":      "Remove 2 dead letters for good (instance sales)? [y/N] ",
+		"dead purge 1 2":                   "Remove 2 dead letters for good (1 2)? [y/N] ",
+		"dead replay --all":                "Deliver 2 dead letters again (all there are)? [y/N] ",
+		"dead replay --sink hook --rate 9": "Deliver 2 dead letters again (sink hook)? [y/N] ",
+	} {
+		for _, answer := range []string{"n\n", "", "\n", "yes please\n", "no\ny\n"} {
+			says(answer, line).is(t, 1, "", question+"evosink: nothing was changed: the answer was not yes. --yes does not ask\n")
+		}
+	}
+	for _, line := range []string{"queue purge --yes", "dead purge --yes", "dead replay --yes", "queue pause --yes", "queue resume --yes"} {
+		if got := says("y\n", line); got.code != 2 || !strings.Contains(got.errout, "--all for") {
+			t.Errorf("%s: %+v", line, got)
+		}
+	}
+	if r.letters(t) != 2 {
+		t.Errorf("%d dead letters are left", r.letters(t))
+	}
+	says("y\n", "queue purge --sink hook").is(t, 0, "removed 1 delivery\n", "Remove 1 delivery")
+	says("YES", "dead purge --all").is(t, 0, "removed 2 dead letters\n", "Remove 2 dead letters")
+	says("", "dead purge --all").is(t, 0, "removed 0 dead letters\n", "")
+}
+
+func TestAnUnknownSinkInASelectionIsAnError(t *testing.T) {
+	r := newRig(t, 1000)
+	for _, line := range []string{"queue --sink hok", "queue pause --sink hok", "queue resume --sink hok", "queue purge --sink hok --yes", "dead list --sink hok", "dead purge --sink hok --yes", "dead replay --sink hok --yes"} {
+		r.run(t, line).is(t, 1, "", `evosink: No sink is called "hok"; there are: hook`+"\n")
 	}
 }
 
@@ -320,9 +403,9 @@ func TestDeadLettersArePurged(t *testing.T) {
 	r := newRig(t, 1000)
 	r.bury(t, 4)
 	r.run(t, "dead purge").is(t, 2, "", "evosink: say which dead letters to remove")
-	r.run(t, "dead purge 1 99").is(t, 1, "removed 1 dead letter\n", "evosink: dead letter 99: There is no such dead letter")
-	r.run(t, "dead purge --event bad-001").is(t, 0, "removed 1 dead letter\n", "")
-	r.run(t, "dead purge --yes").is(t, 0, "removed 2 dead letters\n", "")
+	r.run(t, "dead purge 1 99 --yes").is(t, 1, "removed 1 dead letter\n", "evosink: dead letter 99: There is no such dead letter")
+	r.run(t, "dead purge --event bad-001 --yes").is(t, 0, "removed 1 dead letter\n", "")
+	r.run(t, "dead purge --all --yes").is(t, 0, "removed 2 dead letters\n", "")
 }
 
 func TestSinksAreListed(t *testing.T) {
@@ -366,9 +449,9 @@ func TestWhatIsWrongWithTheServerIsSaidInWords(t *testing.T) {
 		}
 	}
 	broken := answers(200, "application/x-ndjson", `{"done":50,"total":60}`+"\n"+`{"done":`)
-	ask(t.Context(), cli.Server{URL: broken, Key: key}, "dead", "replay", "--yes").is(t, 1, "", "50 of 60\nevosink: the answer is not understood")
+	ask(t.Context(), cli.Server{URL: broken, Key: key}, "dead", "replay", "--all", "--yes").is(t, 1, "", "50 of 60\nevosink: the answer is not understood")
 	short := answers(200, "application/x-ndjson", `{"done":50,"total":60}`+"\n")
-	ask(t.Context(), cli.Server{URL: short, Key: key}, "dead", "replay", "--yes").is(t, 1, "", "50 of 60\nevosink: the answer broke off; what was replayed stays so")
+	ask(t.Context(), cli.Server{URL: short, Key: key}, "dead", "replay", "--all", "--yes").is(t, 1, "", "50 of 60\nevosink: the answer broke off; what was replayed stays so")
 }
 
 func TestFlagsNameAnotherServerAndKey(t *testing.T) {
@@ -376,4 +459,100 @@ func TestFlagsNameAnotherServerAndKey(t *testing.T) {
 	nowhere := cli.Server{URL: "http://127.0.0.1:1"}
 	got := ask(t.Context(), nowhere, "queue", "--url", r.url+"/", "--key", key)
 	got.is(t, 0, "0 deliveries wait in 0 lanes\n", "")
+}
+
+func TestTheKeyIsNotSentToAHostThatOnlyTheDirectoryNames(t *testing.T) {
+	var asked atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.Write([]byte(`{"sinks":[]}`))
+	}))
+	defer s.Close()
+	evil := strings.Replace(s.URL, "127.0.0.1", "0.0.0.0", 1) // leads here, but is no loopback address
+	typed, here := cli.Origin{Text: "environment AUTHENTICATION_API_KEY"}, cli.Origin{Text: ".env", Found: true}
+	link := cli.Origin{Text: ".env", Found: true, Outside: true}
+	for name, c := range map[string]struct {
+		server cli.Server
+		args   []string
+		sent   bool
+	}{
+		"the user's key, the directory's host":         {server: cli.Server{URL: evil, URLFrom: here, KeyFrom: typed}},
+		"a key that the directory only points to":      {server: cli.Server{URL: evil, URLFrom: here, KeyFrom: link}},
+		"a key that is typed, the directory's host":    {server: cli.Server{URL: evil, URLFrom: here, KeyFrom: here}, args: []string{"--key", "typed"}},
+		"both are the directory's":                     {server: cli.Server{URL: evil, URLFrom: here, KeyFrom: here}, sent: true},
+		"both are the user's":                          {server: cli.Server{URL: evil, URLFrom: typed, KeyFrom: typed}, sent: true},
+		"the user says which host":                     {server: cli.Server{URL: evil, URLFrom: here, KeyFrom: typed}, args: []string{"--url", evil}, sent: true},
+		"the user's key, the directory's local server": {server: cli.Server{URL: s.URL, URLFrom: here, KeyFrom: typed}, sent: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := asked.Load()
+			c.server.Key = key
+			got := ask(t.Context(), c.server, append([]string{"sinks"}, c.args...)...)
+			if sent := asked.Load() > before; sent != c.sent || (got.code == 0) != c.sent || !c.sent && !strings.Contains(got.errout, "so it is not sent there. If that is your server: --url "+evil) {
+				t.Errorf("sent %t, %+v", sent, got)
+			}
+		})
+	}
+}
+
+func TestOverHTTPSTheServersOwnCertificateIsTrustedAndNoOther(t *testing.T) {
+	pemOf := func(s *httptest.Server) string {
+		file := filepath.Join(t.TempDir(), "cert.pem")
+		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	answer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`{"sinks":[]}`)) })
+	mine := httptest.NewTLSServer(answer)
+	defer mine.Close()
+	mine.Config.ErrorLog = log.New(io.Discard, "", 0)
+	own, other := pemOf(mine), writeCertificate(t)
+	u, _ := url.Parse(mine.URL)
+	named := "https://localhost:" + u.Port() // the certificate has no such name
+	for name, c := range map[string]struct {
+		server cli.Server
+		args   []string
+		want   string // "" is success
+	}{
+		"its own":                         {server: cli.Server{URL: mine.URL, Certificate: own}},
+		"its own, by another name":        {server: cli.Server{URL: named, Certificate: own}},
+		"another one":                     {server: cli.Server{URL: mine.URL, Certificate: other}, want: "it shows another certificate than " + other + " holds"},
+		"none":                            {server: cli.Server{URL: mine.URL}, want: "shows a certificate that is not trusted here: "},
+		"its own for another server":      {server: cli.Server{URL: "https://127.0.0.1:1", Certificate: own}, args: []string{"--url", mine.URL}, want: "--ca names a PEM file"},
+		"--ca":                            {server: cli.Server{URL: "https://127.0.0.1:1", Certificate: other}, args: []string{"--url", mine.URL, "--ca", own}},
+		"--ca, but another name":          {server: cli.Server{URL: named}, args: []string{"--ca", own}, want: "localhost"},
+		"--ca, but another authority":     {server: cli.Server{URL: mine.URL}, args: []string{"--ca", other}, want: "not trusted here"},
+		"a file that is not there":        {server: cli.Server{URL: mine.URL, Certificate: "/nowhere"}, want: "read the certificate: open /nowhere"},
+		"a file without one":              {server: cli.Server{URL: mine.URL, Certificate: "server_test.go"}, want: "does not begin with a certificate in PEM"},
+		"--ca with a file without one":    {server: cli.Server{URL: mine.URL}, args: []string{"--ca", "server_test.go"}, want: "--ca: no certificate is in server_test.go"},
+		"its own, but the server is http": {server: cli.Server{URL: "http://" + u.Host, Certificate: own}, want: "400"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.server.Key = key
+			got := ask(t.Context(), c.server, append([]string{"sinks"}, c.args...)...)
+			if (got.code == 0) != (c.want == "") || !strings.Contains(got.errout, c.want) {
+				t.Errorf("%+v, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// writeCertificate returns a PEM file with a certificate that no server shows.
+func writeCertificate(t *testing.T) string {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	raw, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "other.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
