@@ -6,13 +6,17 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
@@ -23,9 +27,11 @@ import (
 	"github.com/evosink/evosink/adapters/evolution"
 	"github.com/evosink/evosink/adapters/httpapi"
 	"github.com/evosink/evosink/adapters/logs"
+	"github.com/evosink/evosink/adapters/memory"
 	"github.com/evosink/evosink/adapters/sqlite"
 	"github.com/evosink/evosink/config"
 	"github.com/evosink/evosink/core"
+	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
@@ -46,11 +52,8 @@ var version string
 
 // settings is the whole configuration, a section per room.
 type settings struct {
-	http httpapi.Config
-	auth struct {
-		APIKey       config.Secret `koanf:"api_key" env:"AUTHENTICATION_API_KEY,GLOBAL_API_KEY" help:"the global key; without one, one is generated at the first start and shown once, and the server listens on loopback only"`
-		httpapi.Auth `koanf:",squash"`
-	}
+	http      httpapi.Config
+	auth      auth
 	log       logs.Config
 	envelope  evolution.Envelope
 	engine    sqlite.Config
@@ -59,6 +62,26 @@ type settings struct {
 	plugins   exec.Config
 	websocket *websocket.Config
 	sinks     []*sink.Factory
+}
+
+// auth is the section of all keys.
+type auth struct {
+	APIKey         config.Secret `koanf:"api_key" env:"AUTHENTICATION_API_KEY,GLOBAL_API_KEY" help:"the global key, 16 characters or more; without one, one is generated at the first start and shown once, and the server listens on loopback only"`
+	PreviousAPIKey config.Secret `koanf:"previous_api_key" env:"AUTHENTICATION_API_KEY_PREVIOUS" help:"a second global key, which opens everything too: the one that api_key replaces, until everything that uses it has the new one"`
+	httpapi.Auth   `koanf:",squash"`
+}
+
+// Validate speaks keys relative to the section.
+func (a *auth) Validate() error {
+	switch {
+	case a.PreviousAPIKey == "":
+		return nil
+	case a.APIKey == "":
+		return errors.New("previous_api_key is set without api_key (AUTHENTICATION_API_KEY), the key that replaces it")
+	case a.APIKey == a.PreviousAPIKey:
+		return errors.New("previous_api_key is the same as api_key; leave it out")
+	}
+	return nil
 }
 
 // defaults returns the settings before any layer, and the table of sinks of this build.
@@ -134,13 +157,109 @@ func main() {
 		if err != nil {
 			return err
 		}
-		return s.serve(ctx, loaded.Warnings())
+		return s.serve(ctx, append(loaded.Warnings(), s.warnings(loaded)...))
 	}}
-	all := append([]cli.Command{serve, cli.Version(version)}, cli.ConfigCommands(loaded, err)...)
-	all = append(all, cli.ServerCommands(cli.Server{URL: s.http.Server.Local(), Key: s.auth.APIKey.Reveal()})...)
+	check := func(ctx context.Context) ([]string, error) { return s.check(ctx, loaded) }
+	all := append([]cli.Command{serve, cli.Version(version)}, cli.ConfigCommands(loaded, err, check)...)
+	all = append(all, cli.ServerCommands(s.server(loaded))...)
 	all = append(all, cli.PluginCommands(cli.Plugins{New: newPlugin, Test: testPlugin})...)
-	env := &cli.Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Args: loaded.Rest(), Flags: loaded.Usage, Nearest: config.Nearest}
+	env := &cli.Env{
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Terminal: terminal(os.Stderr),
+		Args: loaded.Rest(), Flags: loaded.Usage, Nearest: config.Nearest,
+	}
 	os.Exit(cli.Main(ctx, env, all))
+}
+
+// server is what the commands know of the server of this configuration.
+func (s *settings) server(c *config.Config) cli.Server {
+	out := cli.Server{URL: s.http.Server.Local(), Key: s.auth.APIKey.Reveal()}
+	if s.http.Server.TLS() {
+		out.Certificate = s.http.Server.Certificate
+	}
+	for _, name := range []string{"server.host", "server.port", "server.type"} {
+		if k, _ := c.Key(name); k.Found {
+			out.URLFrom = cli.Origin{Text: k.Origin, Found: true}
+		}
+	}
+	if k, _ := c.Key("auth.api_key"); s.auth.APIKey != "" {
+		out.KeyFrom = cli.Origin{Text: k.Origin, Found: k.Found, Outside: k.Outside}
+	}
+	return out
+}
+
+// warnings are about settings that are valid by themselves, and together do nothing, or not what they say.
+func (s *settings) warnings(c *config.Config) (out []string) {
+	warn := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	for i, key := range []config.Secret{s.auth.APIKey, s.auth.PreviousAPIKey} {
+		if n := utf8.RuneCountInString(key.Reveal()); n > 0 && n < httpapi.MinKey && !s.http.Server.Loopback() {
+			warn("auth.%s has %d characters and can be guessed by whatever reaches %s: take %d or more, for example from: openssl rand -hex 16",
+				[]string{"api_key", "previous_api_key"}[i], n, s.http.Server.Address(), httpapi.MinKey)
+		}
+	}
+	if s.http.Events.MaxBytes > int64(s.engine.MaxEventBytes) {
+		warn("events.max_bytes (%d) is above sqlite.max_event_bytes (%d): events between the two are answered with 413", s.http.Events.MaxBytes, s.engine.MaxEventBytes)
+	}
+	for _, f := range s.sinks {
+		for _, name := range []string{"global_enabled", "global_events"} {
+			k, _ := c.Key("sinks." + f.Name + "." + name)
+			switch {
+			case k.Value != "true":
+			case !f.Enabled():
+				warn("%s delivers nothing (%s): sinks.%s.enabled is off", k.Name, k.Origin, f.Name)
+			case !f.Rule().Global || !slices.ContainsFunc(event.Names(), f.Rule().Events.Has):
+				warn("%s delivers nothing (%s): no event is switched on in sinks.%s.events; ALL stands for all of them", k.Name, k.Origin, f.Name)
+			}
+		}
+	}
+	for _, k := range c.Keys() {
+		for _, name := range eventsOf(k) {
+			known := event.CheckSubscription(name)
+			if event.Known(name) || known && name == strings.ToUpper(name) {
+				continue
+			}
+			if near := config.Nearest(event.ConfigName(name), event.Settable()); near != "" {
+				warn("%s: %q is no event that is known, did you mean %s? (%s)", k.Name, name, near, k.Origin)
+			} else if !known {
+				warn("%s: %q is no event that is known (%s)", k.Name, name, k.Origin)
+			}
+		}
+	}
+	return out
+}
+
+// eventsOf returns the names of events that a key lists or switches on.
+func eventsOf(k config.Key) []string {
+	switch path := strings.Split(k.Name, "."); {
+	case k.Origin == "default":
+		return nil
+	case slices.Contains([]string{"events", "global_events", "drop_oldest"}, path[len(path)-1]) && k.Value != "true" && k.Value != "false" && k.Value != "{}":
+		return strings.FieldsFunc(k.Value, func(r rune) bool { return r == ',' })
+	case k.Value == "true":
+		if _, name, ok := strings.Cut(k.Name, ".events."); ok {
+			return []string{name}
+		}
+	}
+	return nil
+}
+
+// check makes what a start makes, on an engine in memory, and starts nothing of it. It returns what the start would warn of, and what would end it.
+func (s *settings) check(ctx context.Context, c *config.Config) (warnings []string, err error) {
+	warnings = s.warnings(c)
+	engine, err := memory.New(memory.DefaultConfig())
+	if err != nil {
+		return warnings, err
+	}
+	bus := engine.Bus()
+	defer func() { err = errors.Join(err, bus.Close(ctx)) }()
+	registry, err := instances.Open(ctx, engine)
+	if err != nil {
+		return warnings, err
+	}
+	hub, _, err := s.build(core.Options{Bus: bus, Instances: registry, Log: engine, Queue: engine.Queue(), Logger: zerolog.Nop()})
+	if err != nil {
+		return warnings, err
+	}
+	return warnings, hub.Close(ctx)
 }
 
 // serve runs until ctx ends, then drains.
@@ -158,32 +277,44 @@ func (s *settings) serve(ctx context.Context, warnings []string) (err error) {
 	if err != nil {
 		return err
 	}
-	hub, err := core.New(core.Options{
-		Bus: db, Instances: registry, Log: db, Queue: db.Queue(), Delivery: &s.delivery, Sinks: s.sinks, Logger: log,
-		Envelope:  s.envelope.Codec(s.auth.ExposeInFetchInstances),
-		ServerURL: s.http.Server.URL, OnlyKnown: !s.http.Events.CreateUnknownInstances,
-	})
+	hub, api, err := s.build(core.Options{Bus: db, Instances: registry, Log: db, Queue: db.Queue(), Logger: log})
 	if err != nil {
 		return err
 	}
+	return s.listen(ctx, hub, api, log)
+}
+
+// build makes the hub with its sinks and the API before it, on the engine that o holds. It starts nothing.
+func (s *settings) build(o core.Options) (*core.Hub, *httpapi.API, error) {
+	o.Delivery, o.Sinks, o.Envelope = &s.delivery, s.sinks, s.envelope.Codec(s.auth.ExposeInFetchInstances)
+	o.ServerURL, o.OnlyKnown = s.http.Server.URL, !s.http.Events.CreateUnknownInstances
+	if server := s.http.Server; server.TLS() {
+		if _, err := tls.LoadX509KeyPair(server.Certificate, server.PrivateKey); err != nil {
+			return nil, nil, fmt.Errorf("server.certificate and server.private_key: %w", err)
+		}
+	}
+	hub, err := core.New(o)
+	if err != nil {
+		return nil, nil, err
+	}
 	api, err := httpapi.New(httpapi.Options{
-		Config: s.http, Emitter: hub, Registry: registry, Sinks: s.sinks, Version: version, Logger: log,
+		Config: s.http, Emitter: hub, Registry: o.Instances, Sinks: s.sinks, Version: version, Logger: o.Logger, Nearest: config.Nearest,
 		Ingest: map[string]httpapi.Decoder{"evolution": s.envelope.DecodeAPI, "evolution-go": evolution.DecodeGo},
 		Ready:  hub.Check, SinkHealth: hub.SinkHealth, Settle: hub.Settle,
 		Queue: hub.Queue(), Stats: hub.Stats, Metrics: httpapi.NewMetrics(),
 	})
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	relay, err := commands.New(s.commands)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	relay.Handle(hub)
 	for _, m := range hub.Mounts() {
 		api.Mount(m.Pattern(), m)
 	}
-	return s.listen(ctx, hub, api, log)
+	return hub, api, nil
 }
 
 // registry opens the instances, and shows a global key that was generated.
@@ -195,7 +326,11 @@ func (s *settings) registry(ctx context.Context, store instances.Store) (*instan
 	if generated != "" {
 		fmt.Fprintf(os.Stderr, "\nNo AUTHENTICATION_API_KEY is set. This key was generated and is shown only now:\n\n    %s\n\n", generated)
 	}
-	return instances.Open(ctx, store, digest)
+	open := []instances.Digest{digest}
+	if s.auth.PreviousAPIKey != "" {
+		open = append(open, instances.Sum(s.auth.PreviousAPIKey.Reveal()))
+	}
+	return instances.Open(ctx, store, open...)
 }
 
 // listen serves HTTP while the hub runs. When ctx ends, or one of them does, both end: the API answers what it is

@@ -83,17 +83,17 @@ func TestClientsCommandTheMainAPIThroughTheBinary(t *testing.T) {
 	}))
 	defer main.Close()
 	p := launch(t, t.TempDir(), "WEBSOCKET_ENABLED=true", "COMMANDS_URL="+main.URL, "COMMANDS_TIMEOUT=2s")
-	p.must(201, "POST", "/instance/create", `{"instanceName":"sales","token":"sales-token","websocket":{"enabled":true}}`)
+	p.must(201, "POST", "/instance/create", `{"instanceName":"sales","token":"sales-token-0123","websocket":{"enabled":true}}`)
 	everywhere(t, func(t *testing.T, where string) {
 		mu.Lock()
 		asked = nil
 		mu.Unlock()
-		got := talk(t, where, p.ws("/sales"), "sales-token")
+		got := talk(t, where, p.ws("/sales"), "sales-token-0123")
 		codes(t, got)
 		if string(got["done"].Result) != `{"key":{"id":"3EB0"},"status":"PENDING"}` {
 			t.Errorf("the main API's answer came back as %s", got["done"].Result)
 		}
-		const want = `POST /message/sendText/sales sales-token {"number":"5511","text":"Hello, World!"}`
+		const want = `POST /message/sendText/sales sales-token-0123 {"number":"5511","text":"Hello, World!"}`
 		mu.Lock()
 		defer mu.Unlock()
 		if len(asked) != 2 || asked[0] != want {
@@ -101,7 +101,7 @@ func TestClientsCommandTheMainAPIThroughTheBinary(t *testing.T) {
 		}
 	})
 	main.Close()
-	if got := talk(t, "node", p.ws("/sales"), "sales-token"); got["done"].Error.Code != "unavailable" {
+	if got := talk(t, "node", p.ws("/sales"), "sales-token-0123"); got["done"].Error.Code != "unavailable" {
 		t.Errorf("while the main API is down: %+v", got["done"])
 	}
 }
