@@ -31,7 +31,7 @@ func newAuditor(log zerolog.Logger, s Server) (auditor, error) {
 //	from    the client's address
 func (a *API) audit(r *http.Request, action string) *zerolog.Event {
 	line := a.auditor.log.Info().Str("action", action).Stringer("from", remote.Resolve(r, a.auditor.proxies))
-	for _, key := range headerKeys(r) {
+	for _, key := range ingestKeys(r) { // those of the header first; the query counts for ingest routes only
 		c, ok := a.authenticate(key)
 		switch {
 		case !ok:
