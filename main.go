@@ -242,7 +242,8 @@ func eventsOf(k config.Key) []string {
 	return nil
 }
 
-// check makes what a start makes, on an engine in memory, and starts nothing of it. It returns what the start would warn of, and what would end it.
+// check makes what a start makes, on an engine in memory, and starts nothing of it. It returns what the start would
+// warn of, and what would end it.
 func (s *settings) check(ctx context.Context, c *config.Config) (warnings []string, err error) {
 	warnings = s.warnings(c)
 	engine, err := memory.New(memory.DefaultConfig())

@@ -121,7 +121,8 @@ func (l *loading) read(name string) ([]byte, error) {
 	return content, err
 }
 
-// warnExposed warns of a file with secrets that every user of the machine may read. Docker mounts its secrets so, and knows no other way.
+// warnExposed warns of a file with secrets that every user of the machine may read. Docker mounts its secrets so, and
+// knows no other way.
 func (l *loading) warnExposed(file string, secrets ...string) {
 	if len(secrets) == 0 || !l.exposed[file] || strings.HasPrefix(within(l.Dir, file), "/run/secrets/") {
 		return

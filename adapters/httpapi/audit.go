@@ -10,8 +10,8 @@ import (
 	"github.com/evosink/evosink/core/sink/remote"
 )
 
-// An auditor writes a line for every change that somebody asks for: what was changed, by which key, from where. Values are not among it: no
-// settings, tokens or texts that came with the request.
+// An auditor writes a line for every change that a request makes: what was changed, by which key, from where. Values
+// are not in it: no settings, no tokens, no reasons.
 type auditor struct {
 	log     zerolog.Logger
 	proxies remote.Networks // whose word about the client's address is taken
@@ -22,8 +22,8 @@ func newAuditor(log zerolog.Logger, s Server) (auditor, error) {
 	return auditor{log.With().Str("component", "audit").Logger(), proxies}, err
 }
 
-// audit begins the line of a change; the caller adds what was changed and sends it with Msg once that has happened. Begin it before the change:
-// afterwards the key may be gone.
+// audit begins the line of a change; the caller adds what was changed and sends it with Msg once that has happened.
+// Begin it before the change: afterwards the key may be gone.
 //
 //	action  what was done: "instance.create", "settings.set", "queue.purge"
 //	key     which key allowed it: "global", "previous" (the second global key), or "token", an instance's

@@ -11,8 +11,8 @@ import (
 	"github.com/evosink/evosink/core/queue"
 )
 
-// replays are the jobs that put dead letters back, those under way and the last ones that have ended. They live as long as the process: a restart
-// ends them, and leaves what was not put back among the dead letters.
+// replays are the jobs that put dead letters back, those under way and the last ones that have ended. They live as long
+// as the process: a restart ends them, and leaves what was not put back among the dead letters.
 type replays struct {
 	mu sync.Mutex
 	// mu guards the field below.
