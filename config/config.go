@@ -23,8 +23,9 @@ type Key struct {
 	Value  string // as a variable would hold it; secrets read "***"
 	Origin string // "default", "config.yaml", ".env", "environment WEBSOCKET_ENABLED", "flag --server.port"
 	Help   string
-	// Found tells that the value stands in a file of the working directory (.env, config.yaml), or in one that .env there names: what the
-	// directory says, not what its user has typed or set. Outside tells that it was read from a file outside of that directory nevertheless.
+	// Found tells that the value stands in a file of the working directory (.env, config.yaml), or in one that .env
+	// there names: what the directory says, not what its user has typed or set. Outside tells that it was read from a
+	// file outside of that directory nevertheless.
 	Found, Outside bool
 
 	Live bool // it can change while the program runs: its field has the tag reload:"true"

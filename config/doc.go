@@ -21,8 +21,9 @@
 // claim one name are an error. Names with a star fill maps: WEBHOOK_EVENTS_* one entry each, PLUGIN_*__* the free-form
 // map of the entry that the first star names. Exact names come first. Entries keep the spelling that follows the prefix.
 //
-// An empty variable is one that is not set, as in Evolution API's example files; a flag can set a text to empty (--key=). A variable that Kubernetes
-// has set for a service (SERVER_PORT=tcp://10.96.3.4:8080) is not used, with a warning.
+// An empty variable is one that is not set, as in Evolution API's example files; a flag can set a text to empty
+// (--key=). A variable that Kubernetes has set for a service (SERVER_PORT=tcp://10.96.3.4:8080) is not used, with a
+// warning.
 //
 // # Values
 //
@@ -42,10 +43,11 @@
 //
 // # Secrets
 //
-// [Config] holds no secret in a form that prints: it keeps the redacted text and a fingerprint. Fields of type Secret, entries
-// of free maps with a name like key, token, secret, password or dsn, and whatever stands before the last @ of a URL are
-// shown as ***, and so are all headers, segments of a URL's path that are no plain words, and arguments with a name like a secret's. What was
-// printed that way is not read back as a value. A file with a secret that every user of the machine may read is a warning.
+// [Config] holds no secret in a form that prints: it keeps the redacted text and a fingerprint. Fields of type Secret,
+// entries of free maps with a name like key, token, secret, password or dsn, and whatever stands before the last @ of a
+// URL are shown as ***, and so are all headers, segments of a URL's path that are no plain words, and arguments with a
+// name like a secret's. What was printed that way is not read back as a value. A file with a secret that every user of
+// the machine may read is a warning.
 //
 // # Reload
 //

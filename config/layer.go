@@ -12,8 +12,8 @@ type layer struct {
 	source string // "config.yaml", ".env", "environment", "flag", "default"
 	values *koanf.Koanf
 	names  map[string]string // key -> the variable or flag that set it; a file has none
-	// found tells that no flag and no variable of the user's names the file of this layer: it lies in the working directory, or .env
-	// there names it. outside tells that such a file stands for one outside of that directory.
+	// found tells that no flag and no variable of the user's names the file of this layer: it lies in the working
+	// directory, or .env there names it. outside tells that such a file stands for one outside of that directory.
 	found, outside bool
 }
 

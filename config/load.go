@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -118,7 +119,8 @@ func (l *loading) read(name string) ([]byte, error) {
 	return content, err
 }
 
-// warnExposed warns of a file with secrets that every user of the machine may read. Docker mounts its secrets so, and knows no other way.
+// warnExposed warns of a file with secrets that every user of the machine may read. Docker mounts its secrets so, and
+// knows no other way.
 func (l *loading) warnExposed(file string, secrets ...string) {
 	if len(secrets) == 0 || !l.exposed[file] || strings.HasPrefix(within(l.Dir, file), "/run/secrets/") {
 		return
@@ -183,8 +185,8 @@ func (l *loading) variables(source string, vars map[string]string) {
 		next.found, next.outside = true, !inside(l.Dir, dotenvName)
 		l.warnExposed(dotenvName, l.table.secretsIn(next.values)...)
 	}
-	for key, name := range v.names {
-		if strings.HasSuffix(name, fileSuffix) && v.vars[name] != "" {
+	for _, key := range slices.Sorted(maps.Keys(v.names)) {
+		if name := v.names[key]; strings.HasSuffix(name, fileSuffix) {
 			l.warnExposed(v.vars[name], key)
 		}
 	}

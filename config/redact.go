@@ -29,8 +29,8 @@ var (
 	redactedPath = regexp.MustCompile(`://[^?#\s]*/\*\*\*`)
 )
 
-// redactText takes the secrets out of a URL: user and password, parameters with a name like a secret's, and what is no word in its path.
-// Other text is left as it is.
+// redactText takes the secrets out of a URL: user and password, parameters with a name like a secret's, and what is no
+// word in its path. Other text is left as it is.
 func redactText(s string) string {
 	return urlPath.ReplaceAllStringFunc(redactCredentials(s), func(u string) string {
 		parts := urlPath.FindStringSubmatch(u)
@@ -44,7 +44,8 @@ func redactText(s string) string {
 	})
 }
 
-// redactCredentials takes out of a URL only what is surely a secret: user and password, and parameters with a name like a secret's.
+// redactCredentials takes out of a URL only what is surely a secret: user and password, and parameters with a name like
+// a secret's.
 func redactCredentials(s string) string {
 	if !strings.Contains(s, "://") {
 		return s

@@ -153,8 +153,9 @@ func (v *variables) entry(p *pattern, at []string, name string) {
 	v.set(n, at, name, v.vars[name])
 }
 
-// serviceLinks are the variables by which Kubernetes tells a pod of each service of its namespace, name and value together: a service
-// called server sets SERVER_PORT=tcp://10.96.3.4:8080, one called webhook-events sets WEBHOOK_EVENTS_SERVICE_HOST=10.96.3.4.
+// serviceLinks are the variables by which Kubernetes tells a pod of each service of its namespace, name and value
+// together: a service called server sets SERVER_PORT=tcp://10.96.3.4:8080, one called webhook-events sets
+// WEBHOOK_EVENTS_SERVICE_HOST=10.96.3.4.
 var serviceLinks = []struct{ name, value *regexp.Regexp }{
 	{regexp.MustCompile(`_PORT(_\d+_(TCP|UDP|SCTP))?$`), regexp.MustCompile(`^(tcp|udp|sctp)://[^/@\s]+:\d+$`)},
 	{regexp.MustCompile(`_PORT_\d+_(TCP|UDP|SCTP)_PROTO$`), regexp.MustCompile(`^(tcp|udp|sctp)$`)},
@@ -162,7 +163,8 @@ var serviceLinks = []struct{ name, value *regexp.Regexp }{
 	{regexp.MustCompile(`_PORT_\d+_(TCP|UDP|SCTP)_ADDR$|_SERVICE_HOST$`), regexp.MustCompile(`^[0-9a-fA-F.:]+$`)},
 }
 
-// serviceLink reports a variable that Kubernetes has set and no user has. One with a name of ours is worth a warning, once.
+// serviceLink reports a variable that Kubernetes has set and no user has. One with a name of ours is worth a warning,
+// once.
 func (v *variables) serviceLink(name string) bool {
 	for _, link := range serviceLinks {
 		if !link.name.MatchString(name) || !link.value.MatchString(v.vars[name]) {

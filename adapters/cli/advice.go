@@ -54,7 +54,7 @@ func eventsOf(s Setting) []string {
 		return nil
 	case single && s.Value == "true":
 		return []string{name}
-	case (last == "events" || last == "global_events" || last == "drop_oldest") && s.Value != "true" && s.Value != "false":
+	case (last == "events" || last == "global_events" || last == "drop_oldest") && s.Value != "true" && s.Value != "false" && s.Value != "{}":
 		return strings.FieldsFunc(s.Value, func(r rune) bool { return r == ',' })
 	}
 	return nil

@@ -20,8 +20,8 @@ type Config interface {
 }
 
 // ConfigCommands returns the config commands over what main loaded, and the error it got with it: print and check
-// report the error, schema and env need no valid configuration. check runs what a start would check beyond c; it returns
-// what the user should know, and what would end the start.
+// report the error, schema and env need no valid configuration. check runs what a start would check beyond c; it
+// returns what the user should know, and what would end the start.
 func ConfigCommands(c Config, loaded error, check func(context.Context) (warnings []string, err error)) []Command {
 	return []Command{
 		{

@@ -126,7 +126,8 @@ func (l lanes) print(w io.Writer) error {
 	return err
 }
 
-// selected reads the flags of a command that changes what is selected; without a selection it needs --all. --yes says not to ask.
+// selected reads the flags of a command that changes what is selected; without a selection it needs --all. --yes says
+// not to ask.
 func selected(q *question, args []string, what string) (all, yes bool, err error) {
 	q.BoolVar(&all, "all", false, "")
 	q.BoolVar(&yes, "yes", false, "")

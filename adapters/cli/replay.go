@@ -75,8 +75,8 @@ func (q *question) replayID(args []string) (string, error) {
 	return q.words[0], nil
 }
 
-// follow sends a request whose answer is a line for each step of a replay, and shows them to the end of the replay, which does not depend on that:
-// it is the server's. With --json lines are printed as they come.
+// follow sends a request whose answer is a line for each step of a replay, and shows them to the end of the replay,
+// which does not depend on that: it is the server's. With --json lines are printed as they come.
 func (q *question) follow(ctx context.Context, env *Env, method, address string, body any, id string) error {
 	c, err := newClient(q.server)
 	if err != nil {
@@ -111,8 +111,8 @@ func (q *question) follow(ctx context.Context, env *Env, method, address string,
 	return q.finished(env, last)
 }
 
-// show reads lines until there are no more, and returns the last. Without --json progress goes to where it is no part of the output: a bar on a
-// terminal, else a line now and then.
+// show reads lines until there are no more, and returns the last. Without --json progress goes to where it is no part
+// of the output: a bar on a terminal, else a line now and then.
 func (q *question) show(env *Env, answer io.Reader) (last progress, err error) {
 	lines := bufio.NewScanner(answer)
 	lines.Buffer(nil, 1<<20)

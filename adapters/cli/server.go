@@ -82,8 +82,9 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
-// trust says which certificates are taken: those of the system's authorities and of CA; or of the server of this configuration the very one that it
-// was given, whatever name is in it, because its address here is this machine's and the certificate names the public one.
+// trust says which certificates are taken: those of the system's authorities and of CA; or of the server of this
+// configuration the very one that it was given, whatever name is in it, because its address here is this machine's and
+// the certificate names the public one.
 func (s Server) trust() (*tls.Config, error) {
 	file := cmp.Or(s.CA, s.Certificate)
 	if file == "" || !strings.HasPrefix(s.URL, "https://") {

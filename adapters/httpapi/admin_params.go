@@ -151,7 +151,8 @@ func (p *params) ids(name string) (ids []int64) {
 // maxIDs bounds a list of ids.
 const maxIDs = 1000
 
-// selector returns which lanes are meant. A sink that is not in the build, and of which nothing waits or is dead, is a typing error.
+// selector returns which lanes are meant. A sink that is not in the build, and of which nothing waits or is dead, is a
+// typing error.
 func (a *API) selector(r *http.Request, p *params, q *queue.Queue) queue.Selector {
 	s := queue.Selector{Sink: p.text("sink"), Target: sink.Target(p.text("target")), Instance: p.text("instance")}
 	names := a.sinkNames()

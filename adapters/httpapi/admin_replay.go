@@ -26,8 +26,8 @@ func (a *API) replayLetter(w http.ResponseWriter, r *http.Request, q *queue.Queu
 	return writeJSON(w, http.StatusOK, replayed{Done: 1, Total: 1, Finished: true})
 }
 
-// replayLetters is POST /admin/dead/replay. It starts a job that goes on when the request ends, and answers with a line after each step, or with
-// wait=false with 202 and the job at once. Location names the job in either case.
+// replayLetters is POST /admin/dead/replay. It starts a job that goes on when the request ends, and answers with a line
+// after each step, or with wait=false with 202 and the job at once. Location names the job in either case.
 func (a *API) replayLetters(w http.ResponseWriter, r *http.Request, q *queue.Queue) error {
 	p, err := a.bodyParams(w, r)
 	if err != nil {
@@ -44,12 +44,12 @@ func (a *API) replayLetters(w http.ResponseWriter, r *http.Request, q *queue.Que
 	if err := p.check(); err != nil {
 		return err
 	}
-	j := &replay{ids: ids, filter: f, rate: int(rate)}
+	j := newReplay(ids, f, int(rate))
+	steps, stop, _ := j.follow() // the first one is never too many
+	defer stop()
 	if err := a.replays.add(j); err != nil {
 		return err
 	}
-	steps, stop, _ := j.follow() // the first one is never too many
-	defer stop()
 	line := a.audit(r, "replay.start").Str("replay", j.id)
 	if ids != nil {
 		line.Int("ids", len(ids))

@@ -20,7 +20,7 @@ import (
 //	from    the client's address
 func (a *API) audit(r *http.Request, action string) *zerolog.Event {
 	line := a.changes.Info().Str("action", action).Stringer("from", remote.Resolve(r, a.proxies))
-	for _, key := range headerKeys(r) {
+	for _, key := range ingestKeys(r) { // those of the header first; the query counts for ingest routes only
 		c, ok := a.authenticate(key)
 		switch {
 		case !ok:

@@ -23,14 +23,16 @@
 //
 // # Keys
 //
-// A key comes in the header "apikey" or as "Authorization: Bearer". It is the global key, which opens everything, or an instance's
-// token, which opens that instance. The order is always: who asks, may they, does the instance exist, and only then the body; so
-// without a key nobody learns which names exist (evolution.md 5.3 has it the other way round), and whoever
-// may not act on an instance hears the same 401 whether it exists or not. The instance comes from the path and nowhere
-// else: a query parameter never overrides it (evolution.md 5.3, 4). There may be two global keys at once, while the first one replaces the second.
-// New tokens have at least 16 characters, unless auth.allow_short_tokens is on; older ones go on to open their instance.
+// A key comes in the header "apikey" or as "Authorization: Bearer". It is the global key, which opens everything, or an
+// instance's token, which opens that instance. The order is always: who asks, may they, does the instance exist, and
+// only then the body; so without a key nobody learns which names exist (evolution.md 5.3 has it the other way round),
+// and whoever may not act on an instance hears the same 401 whether it exists or not. The instance comes from the path
+// and nowhere else: a query parameter never overrides it (evolution.md 5.3, 4). There may be two global keys at once,
+// while the first one replaces the second. New tokens have at least 16 characters, unless auth.allow_short_tokens is
+// on; older ones go on to open their instance.
 //
-// GET /readyz tells without a key whether all is well and how many parts are not; which and why is for the holder of a global key.
+// GET /readyz tells without a key whether all is well and how many parts are not; which and why is for the holder of a
+// global key.
 //
 // Webhooks of Evolution cannot always set a header, so the ingest routes also take the query parameter "apikey", and as
 // a last resort the token in the body if it is the token of the very instance that the body names. No address, loopback
@@ -81,14 +83,16 @@
 // and DELETE, in a JSON object of POST: one that is misspelt, empty or given twice is a 400, because "everything" is what a selection
 // means that selects nothing. A purge needs a sink or a filter, or all=true.
 //
-// A replay of many dead letters is a job of the server: its request may follow it, by a line of NDJSON after each step, but it goes on when the
-// request ends. Jobs live as long as the process. When the server drains they end; what was put back stays so, the rest stays among the dead letters.
+// A replay of many dead letters is a job of the server: its request may follow it, by a line of NDJSON after each step,
+// but it goes on when the request ends. Jobs live as long as the process. When the server drains they end; what was put
+// back stays so, the rest stays among the dead letters.
 //
 // # Audit
 //
-// Every change that comes in over HTTP is a line of the log at level info, with component=audit: instances, tokens, settings, pauses, purges and
-// replays. It says what was changed, by which key (global, previous, or a token, by the first digits of its digest) and from which address, and
-// never what the values are. Behind a proxy the address is the client's only if server.trusted_proxies names the proxy.
+// Every change that comes in over HTTP is a line of the log at level info, with component=audit: instances, tokens,
+// settings, pauses, purges and replays. It says what was changed, by which key (global, previous, or a token, by the
+// first digits of its digest) and from which address, and never what the values are. Behind a proxy the address is the
+// client's only if server.trusted_proxies names the proxy.
 //
 // GET /metrics shows the registry that it was given (Options.Metrics), and in it what hub, queue, sinks and engine count, by sink. It
 // counts nothing itself, and registers nothing globally. It needs the global key unless metrics.open is set: figures

@@ -58,7 +58,12 @@ func (a *API) postEvents(w http.ResponseWriter, r *http.Request) error {
 
 // accept emits events and answers with their ids.
 func (a *API) accept(w http.ResponseWriter, r *http.Request, single bool, events []*event.Event) error {
+	name := events[0].Instance // of all of them
+	_, known := a.opts.Registry.Get(name)
 	err := a.emit(r.Context(), events...)
+	if _, made := a.opts.Registry.Get(name); made && !known {
+		a.audit(r, "instance.create").Str("instance", name).Str("by", "event").Msg("an event has created its instance")
+	}
 	if errors.Is(err, instances.ErrUnknown) {
 		return noInstance(events[0].Instance)
 	}

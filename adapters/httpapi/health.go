@@ -24,8 +24,8 @@ type readiness struct {
 // readyTimeout bounds the checks of /readyz.
 const readyTimeout = 2 * time.Second
 
-// readyz is GET /readyz: 200 while events are accepted and delivered, else 503. Which parts fail and why is for holders of a global key: names of
-// sinks, brokers and files are none of a stranger's business.
+// readyz is GET /readyz: 200 while events are accepted and delivered, else 503. Which parts fail and why is for holders
+// of a global key: names of sinks, brokers and files are none of a stranger's business.
 func (a *API) readyz(w http.ResponseWriter, r *http.Request) error {
 	select {
 	case <-a.draining:

@@ -51,8 +51,8 @@ func (a *API) createInstance(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusCreated, a.created(in, token))
 }
 
-// readInstance reads the body of POST /instance/create: the new instance and its token, a random one if none is given. Properties that only
-// Evolution API knows are ignored; one that nearly names a sink gets a notice.
+// readInstance reads the body of POST /instance/create: the new instance and its token, a random one if none is given.
+// Properties that only Evolution API knows are ignored; one that nearly names a sink gets a notice.
 func (a *API) readInstance(w http.ResponseWriter, body []byte) (in instances.Instance, token string, err error) {
 	doc, err := parse(body)
 	if err != nil {
@@ -198,7 +198,8 @@ const MinKey = 16
 // maxToken is the length that Evolution API's database allows.
 const maxToken = 255
 
-// tokenOr returns the token given, or a random one. It refuses one that could be guessed, and what no header could carry.
+// tokenOr returns the token given, or a random one. It refuses one that could be guessed, and what no header could
+// carry.
 func (a *API) tokenOr(given string) (string, error) {
 	switch n := utf8.RuneCountInString(given); {
 	case given == "":

@@ -11,8 +11,8 @@ import (
 	"github.com/evosink/evosink/core/queue"
 )
 
-// replays are the jobs that put dead letters back, those under way and the last ones that have ended. They live as long as the process: a restart
-// ends them, and leaves what was not put back among the dead letters.
+// replays are the jobs that put dead letters back, those under way and the last ones that have ended. They live as long
+// as the process: a restart ends them, and leaves what was not put back among the dead letters.
 type replays struct {
 	mu sync.Mutex
 	// mu guards the field below.
@@ -25,7 +25,7 @@ const (
 	maxFollowers   = 16 // of one
 )
 
-// add makes a job. It is under way from now on; the caller runs it and calls end. Too many of them are 429.
+// add takes a job. It is under way from now on; the caller runs it and calls end. Too many of them are 429.
 func (rs *replays) add(j *replay) error {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
@@ -43,10 +43,6 @@ func (rs *replays) add(j *replay) error {
 	if len(rs.all) >= maxKeptReplays {
 		rs.all = append(rs.all[:oldest], rs.all[oldest+1:]...)
 	}
-	var id [4]byte
-	rand.Read(id[:]) // never fails: crypto/rand crashes the process instead
-	j.id, j.started, j.done, j.cancelled = hex.EncodeToString(id[:]), time.Now(), make(chan struct{}), make(chan struct{})
-	j.followers = map[chan replayed]struct{}{}
 	rs.all = append(rs.all, j)
 	return nil
 }
@@ -99,8 +95,18 @@ type replay struct {
 	progress  replayed
 	ended     time.Time
 	err       error
-	stopping  bool // cancelled is closed
-	followers map[chan replayed]struct{}
+	stopping  bool                       // cancelled is closed
+	followers map[chan replayed]struct{} // nil when it has ended
+}
+
+// newReplay makes a job of ids, or of filter if there are none.
+func newReplay(ids []int64, filter queue.LetterFilter, rate int) *replay {
+	var id [4]byte
+	rand.Read(id[:]) // never fails: crypto/rand crashes the process instead
+	return &replay{
+		id: hex.EncodeToString(id[:]), ids: ids, filter: filter, rate: rate, started: time.Now(),
+		done: make(chan struct{}), cancelled: make(chan struct{}), followers: map[chan replayed]struct{}{},
+	}
 }
 
 func (j *replay) running() bool {

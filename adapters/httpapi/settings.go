@@ -49,7 +49,8 @@ func (a *API) set(s *settings) handler {
 	}
 }
 
-// noticeEvents tells of events in stored settings that are in no catalogue but nearly are. Names of an API's own are allowed, so it is no error.
+// noticeEvents tells of events in stored settings that are in no catalogue but nearly are. Names of an API's own are
+// allowed, so it is no error.
 func (a *API) noticeEvents(w http.ResponseWriter, s *settings, stored json.RawMessage) {
 	sub, err := sink.ParseSubscription(stored)
 	if err != nil {

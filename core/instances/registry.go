@@ -36,8 +36,8 @@ type state struct {
 	byToken map[Digest]string
 }
 
-// Open returns a registry of what the store holds. global are the digests of the keys that open every instance: the global key and, while
-// it is being replaced, the previous one. "" opens none.
+// Open returns a registry of what the store holds. global are the digests of the keys that open every instance: the
+// global key and, while it is being replaced, the previous one. "" opens none.
 func Open(ctx context.Context, store Store, global ...Digest) (*Registry, error) {
 	r := &Registry{store: store, now: time.Now, watchers: map[int]func(Change){}}
 	for _, d := range global {

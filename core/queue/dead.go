@@ -47,9 +47,10 @@ func (q *Queue) Replay(ctx context.Context, f LetterFilter, progress func(done, 
 	return q.ReplayAt(ctx, f, q.config.ReplayRate, progress)
 }
 
-// ReplayAt puts dead letters back at the ends of their lanes, oldest first, with their old event ids and fresh attempts. It takes those that
-// are there when it begins, rate of them per second (0 means Config.ReplayRate), so that live events go on beside it, in steps of what a second
-// takes, 50 at most; progress, if not nil, is called after each step. What was replayed when ctx ends stays replayed, and is counted.
+// ReplayAt puts dead letters back at the ends of their lanes, oldest first, with their old event ids and fresh
+// attempts. It takes those that are there when it begins, rate of them per second (0 means Config.ReplayRate), so that
+// live events go on beside it, in steps of what a second takes, 50 at most; progress, if not nil, is called after each
+// step. What was replayed when ctx ends stays replayed, and is counted.
 func (q *Queue) ReplayAt(ctx context.Context, f LetterFilter, rate int, progress func(done, total int)) (done int, err error) {
 	if err := q.running(); err != nil {
 		return 0, err

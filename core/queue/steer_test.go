@@ -164,6 +164,30 @@ func TestReplayGoesAtItsRateTellsOfItsProgressAndKeepsOrder(t *testing.T) {
 	})
 }
 
+func TestAReplayKeepsTheRateItIsGivenInStepsOfASecond(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var up atomic.Bool
+		s := &target{}
+		s.deliver = func(context.Context, *sink.Delivery) error {
+			if up.Load() {
+				return nil
+			}
+			return sink.Permanent(errBusy)
+		}
+		r := start(t, newStore(t), queue.DefaultConfig(), outlet("hook", s))
+		r.fill(to("a"), 30)
+		after(time.Second)
+		up.Store(true)
+		began := time.Now()
+		var steps []int
+		n, err := r.ReplayAt(t.Context(), queue.LetterFilter{}, 10, func(done, _ int) { steps = append(steps, done) })
+		want(t, "replayed", []any{n, err, fmt.Sprint(steps), time.Since(began)}, []any{30, nil, "[10 20 30]", 2 * time.Second})
+		if n, err := r.ReplayAt(t.Context(), queue.LetterFilter{}, 0, nil); n != 0 || err != nil {
+			t.Errorf("without letters and at the configured rate: %d, %v", n, err)
+		}
+	})
+}
+
 func TestReplayOneTakesOneLetterOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := &target{}

@@ -25,7 +25,7 @@ import (
 	"time"
 )
 
-// run runs evosink in dir with exactly the variables of env, and returns what it printed and its code.
+// runIn runs evosink in dir with exactly the variables of env, and returns what it printed and its code.
 func runIn(t *testing.T, dir string, env []string, args ...string) (string, int) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary, args...)
