@@ -10,5 +10,5 @@ func openFiles() int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return fewFiles
 	}
-	return int(min(uint64(limit.Cur), manyFiles))
+	return int(min(uint64(limit.Cur), manyFiles)) //nolint:unconvert // it is signed on some systems
 }

@@ -119,12 +119,12 @@ func TestCommandsAreLimitedByRate(t *testing.T) {
 }
 
 func TestKeysOfAuthAndOfCommandsAreExact(t *testing.T) {
-	h, c := commanding(t, "&apikey=token-of-a", "/a", noHosts)
+	h, _ := commanding(t, "&apikey=token-of-a", "/a", noHosts)
 	if answer := h.dial("&apikey=token-of-a").join("/a", `{"events":["call"],"Events":["no such","event"],"APIKEY":"wrong"}`); !strings.HasPrefix(answer, "40/a") {
 		t.Errorf("keys that are none of ours are answered with %s", answer)
 	}
 	h.hub.Handle("send.message", echo)
-	c = h.dial("&apikey=" + key)
+	c := h.dial("&apikey=" + key)
 	c.join("/", "")
 	c.emit(`421["send.message",{"instance":"a","Instance":"b"}]`)
 	if got := c.frame(); !strings.Contains(got, `"instance":"a","key"`) {
