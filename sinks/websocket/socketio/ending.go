@@ -1,6 +1,7 @@
 package socketio
 
 import (
+	"errors"
 	"sync/atomic"
 
 	"github.com/evosink/evosink/sinks/websocket/engineio"
@@ -55,7 +56,15 @@ func (c *Client) end(why Reason) {
 // Closed lets the end of the sockets follow what is left to handle: what the
 // client did before it left counts, also for what it comes back to unless it comes
 // before that is done. Nobody waits for the client from now on.
-func (c handler) Closed(reason engineio.Reason, _ error) {
+func (c handler) Closed(reason engineio.Reason, err error) {
+	if tell := c.server.config.Refused; tell != nil && !c.joined.Load() {
+		if c.early > c.server.config.MaxConnect {
+			err = errEarly
+		}
+		if err != nil && (errors.Is(err, errEarly) || reason == engineio.ReasonTransportError || reason == engineio.ReasonParseError) {
+			tell(c.Client, "", err)
+		}
+	}
 	c.mu.Lock()
 	c.closed = true
 	if c.why == "" {
