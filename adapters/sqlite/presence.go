@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 )
 
 // A presence tells whether the files of the open database are still the ones that their names lead to. A file that is
@@ -12,19 +11,18 @@ import (
 // number of goroutines may use it at once.
 type presence struct {
 	names [3]string // the database as configured, -wal, -shm
-	files [3]fs.FileInfo
+	files [3]identity
 }
 
 // newPresence takes the files as they are now, which must be right after they were opened.
 func newPresence(configured, path string) (*presence, error) {
 	p := &presence{names: [3]string{configured, path + "-wal", path + "-shm"}}
 	for i, name := range p.names {
-		info, err := os.Stat(name)
+		id, err := identify(name)
 		if err != nil {
 			return nil, err
 		}
-		os.SameFile(info, info) // has Windows look at the file now, and not when it is compared
-		p.files[i] = info
+		p.files[i] = id
 	}
 	return p, nil
 }
@@ -38,15 +36,15 @@ const (
 
 // has reports whether a file is in its place.
 func (p *presence) has(i int) bool {
-	info, err := os.Stat(p.names[i])
-	return err == nil && os.SameFile(info, p.files[i])
+	id, err := identify(p.names[i])
+	return err == nil && id.same(p.files[i])
 }
 
 // check looks at the first n files and returns nil or an error that is [ErrMoved].
 func (p *presence) check(n int) error {
 	for i, name := range p.names[:n] {
-		info, err := os.Stat(name)
-		if err == nil && os.SameFile(info, p.files[i]) {
+		id, err := identify(name)
+		if err == nil && id.same(p.files[i]) {
 			continue
 		}
 		what := "is another file than the one that was opened"
