@@ -244,12 +244,14 @@ func TestAReplayHoldsUpNothingElseThatItsClientWants(t *testing.T) {
 	}
 }
 
-// history is a log that holds nothing.
+// history is a log that has only one event, at 1, and lost what came behind it.
 type history func()
 
-func (read history) Replay(context.Context, string, string, func(*event.Event) error) (int64, error) {
+func (history) Find(context.Context, string, string) (int64, error) { return 1, nil }
+
+func (read history) Replay(context.Context, int64, string, func(int64, *event.Event) error) (int64, error) {
 	read()
-	return 0, sink.ErrExpired
+	return 1, sink.ErrExpired
 }
 
 func TestWhatIsLostIsToldOnceWhateverComesMeanwhile(t *testing.T) {
@@ -301,7 +303,9 @@ type gate struct {
 	pass    chan struct{} // closed to let all go on
 }
 
-func (g *gate) Replay(ctx context.Context, _, instance string, _ func(*event.Event) error) (int64, error) {
+func (g *gate) Find(context.Context, string, string) (int64, error) { return 1, nil }
+
+func (g *gate) Replay(ctx context.Context, _ int64, instance string, _ func(int64, *event.Event) error) (int64, error) {
 	g.arrived <- instance
 	select {
 	case <-g.pass:

@@ -189,13 +189,14 @@ func (s *Sink) changed(c sink.Change) {
 	}
 }
 
-// Deliver emits the event on the namespace of the delivery's scope. It returns at once if nobody is there.
+// Deliver emits the event on the namespace of the delivery's scope. It returns at once if no client is there. Whose the event is
+// is asked once the namespace is known: if a later instance has the name by now, then before that namespace came to be.
 func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
 	n := s.server.Namespace(namespaceOf(d))
-	if n == nil || !n.Listening() {
+	if n == nil || !n.Listening() || d.Scope == sink.Instance && !s.directory.Owns(d.Event) {
 		return nil
 	}
-	return unlessReserved(n.WithKey(d.Event.ID).Emit(ctx, d.Event.Name, s.envelope(d.Event)))
+	return unlessReserved(n.At(d.Position).Emit(ctx, d.Event.Name, s.envelope(d.Event)))
 }
 
 // unlessReserved leaves out events with a name that means something else to socket.io, such as "disconnect". Other sinks take them.
