@@ -31,26 +31,30 @@ func (s *Sink) catchUp(ctx context.Context, k *socketio.Socket, m *member) {
 
 // present brings a socket to the present. If that takes so long that not all of what is emitted meanwhile could be kept
 // aside, the log has it: what is missing becomes less with each round, or the client is slower than what is emitted, and is given all
-// of that from the log. A position of 0 stands for an event that the log does not hold.
+// of that from the log.
 func (s *Sink) present(ctx context.Context, k *socketio.Socket, m *member) error {
 	position, err := s.find(ctx, k, m.since)
-	told := int64(-1)
+	if err != nil {
+		return err
+	}
+	told := int64(-1) // the position behind which the client knows that events are missing
 	for {
-		if position > 0 && err == nil {
+		complete := position > 0
+		if complete {
 			position, err = s.replay(ctx, k, m, position)
-		}
-		if position == 0 && err == nil || errors.Is(err, sink.ErrExpired) {
-			if err = nil; told != position {
-				told, err = position, k.Emit(ctx, expired, socketio.String(m.since))
+			if complete = !errors.Is(err, sink.ErrExpired); complete && err != nil {
+				return err
 			}
 		}
-		if err == nil {
-			position, err = k.Release(ctx, position)
+		if !complete && told != position {
+			told = position
+			if err := k.Emit(ctx, expired, socketio.String(m.since)); err != nil {
+				return err
+			}
 		}
-		if !errors.Is(err, socketio.ErrOverflow) {
+		if position, err = k.Release(ctx, position); !errors.Is(err, socketio.ErrOverflow) {
 			return err
 		}
-		err = nil
 	}
 }
 

@@ -43,7 +43,7 @@
 // Clients of version 4.6 and newer that lose their connection for less than WEBSOCKET_RECOVERY get what they missed without asking,
 // filtered by what they ask for when they come back. If that is not kept any more, because it took too long or was more
 // than WEBSOCKET_RECOVERY_BYTES, the event recovery.expired says so to clients that ask for no replay. What belongs to an
-// instance goes with it: a later instance of the same name inherits nothing.
+// instance goes with it: a later instance of the same name inherits nothing, nor an event that was accepted before and comes late.
 //
 // # Bounds
 //
