@@ -101,6 +101,15 @@ func onEachEngine(t *testing.T, configure func(*websocket.Config), test func(t *
 	})
 }
 
+// roomy is global mode with room for all that a test emits, however slow the machine lets its clients be.
+func roomy(c *websocket.Config) {
+	global(c)
+	c.QueueBytes, c.RecoveryBytes = 64<<20, 64<<20
+}
+
+// most is how many batches of at most ten events a test emits at full speed, so that the log holds all of them.
+const most = 5000
+
 // emitAll emits events of one name in one call.
 func (h *house) emitAll(instance, name string, data ...string) (ids []string) {
 	h.t.Helper()
@@ -282,4 +291,70 @@ func TestTheSinkItselfLooksWhoseAnEventIs(t *testing.T) {
 	if got := fmt.Sprint(k.data()); got != `["present"]` {
 		t.Errorf("got %s", got)
 	}
+}
+
+// Connections are lost and recovered again and again while events come as fast as the engine takes them, after a replay of the past.
+func TestRecoveryAtFullSpeedLeavesNoGapAndRepeatsNothing(t *testing.T) {
+	onEachEngine(t, roomy, func(t *testing.T, h *house) {
+		h.create("sales", "tok")
+		h.set("sales", `{"enabled":true,"events":["MESSAGES_UPSERT","CALL"]}`)
+		since := h.emit("sales", "messages.upsert", `0`)
+		var mu sync.Mutex
+		var want []string // guarded by mu, while some emit
+		emit := func() {
+			mu.Lock()
+			defer mu.Unlock()
+			want = append(want, h.emitAll("sales", "messages.upsert", "1", "2", "3")...)
+			h.emitAll("sales", "call", `"the client does not ask for it"`)
+		}
+		for range 100 {
+			emit()
+		}
+		stop, emitted := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(emitted)
+			for range most {
+				select {
+				case <-stop:
+					return
+				default:
+					emit()
+				}
+			}
+		}()
+		const asked = `"events":["MESSAGES_UPSERT"]`
+		c := h.dial("&apikey=tok")
+		answer := c.join("/sales", `{"since":"`+since+`",`+asked+`}`)
+		for !c.recoverable() { // until it has the past, and something of the present
+			emit()
+			c.await(len(c.ids()) + 1)
+		}
+		var got []string
+		for range 20 {
+			c.conn.Close()
+			for range c.frames { // until it has read all that had come
+			}
+			got = append(got, c.ids()...)
+			ticket := c.ticket(answer, asked)
+			c = h.dial("&apikey=tok")
+			if again := c.join("/sales", ticket); again != answer {
+				t.Fatalf("was %s, is %s", answer, again)
+			}
+			emit()
+			c.await(3)
+		}
+		close(stop)
+		<-emitted
+		c.await(len(want) - len(got))
+		if got = append(got, c.ids()...); !slices.Equal(got, want) {
+			t.Errorf("%d events arrived, %d were emitted, and they are not the same in the same order", len(got), len(want))
+		}
+	})
+}
+
+// recoverable reports whether an event with an offset has come.
+func (c *client) recoverable() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.offset != ""
 }

@@ -78,7 +78,7 @@ func TestNamesThatSocketIOKeepsForItselfAreLeftOut(t *testing.T) {
 }
 
 func TestSinceReplaysThenGoesLiveWithoutGapOrDouble(t *testing.T) {
-	onEachEngine(t, global, func(t *testing.T, h *house) {
+	onEachEngine(t, roomy, func(t *testing.T, h *house) {
 		h.create("sales", "tok")
 		h.set("sales", `{"enabled":true,"events":["MESSAGES_UPSERT"]}`)
 		first := h.emit("sales", "messages.upsert", `0`)
@@ -94,7 +94,7 @@ func TestSinceReplaysThenGoesLiveWithoutGapOrDouble(t *testing.T) {
 		stop, emitted := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(emitted)
-			for {
+			for range most {
 				select {
 				case <-stop:
 					return
