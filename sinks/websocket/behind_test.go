@@ -107,8 +107,26 @@ func roomy(c *websocket.Config) {
 	c.QueueBytes, c.RecoveryBytes = 64<<20, 64<<20
 }
 
-// most is how many batches of at most ten events a test emits at full speed, so that the log holds all of them.
-const most = 5000
+// stream calls emit, of at most ten events, again and again until stop is called, which waits for its end and may be called again. It
+// ends by itself before the log could have dropped something.
+func stream(emit func()) (stop func()) {
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range 5000 {
+			select {
+			case <-end:
+				return
+			default:
+				emit()
+			}
+		}
+	}()
+	return sync.OnceFunc(func() {
+		close(end)
+		<-ended
+	})
+}
 
 // emitAll emits events of one name in one call.
 func (h *house) emitAll(instance, name string, data ...string) (ids []string) {
@@ -310,27 +328,18 @@ func TestRecoveryAtFullSpeedLeavesNoGapAndRepeatsNothing(t *testing.T) {
 		for range 100 {
 			emit()
 		}
-		stop, emitted := make(chan struct{}), make(chan struct{})
-		go func() {
-			defer close(emitted)
-			for range most {
-				select {
-				case <-stop:
-					return
-				default:
-					emit()
-				}
-			}
-		}()
 		const asked = `"events":["MESSAGES_UPSERT"]`
 		c := h.dial("&apikey=tok")
 		answer := c.join("/sales", `{"since":"`+since+`",`+asked+`}`)
-		for !c.recoverable() { // until it has the past, and something of the present
+		for !c.recoverable() { // until it has got the past and is live: while it is not, it cannot be recovered
+			before := len(c.ids())
 			emit()
-			c.await(len(c.ids()) + 1)
+			c.await(before + 1)
 		}
+		stop := stream(emit)
+		defer stop()
 		var got []string
-		for range 20 {
+		for round := range 20 {
 			c.conn.Close()
 			for range c.frames { // until it has read all that had come
 			}
@@ -338,13 +347,12 @@ func TestRecoveryAtFullSpeedLeavesNoGapAndRepeatsNothing(t *testing.T) {
 			ticket := c.ticket(answer, asked)
 			c = h.dial("&apikey=tok")
 			if again := c.join("/sales", ticket); again != answer {
-				t.Fatalf("was %s, is %s", answer, again)
+				t.Fatalf("time %d: was %s, is %s", round, answer, again)
 			}
 			emit()
 			c.await(3)
 		}
-		close(stop)
-		<-emitted
+		stop()
 		c.await(len(want) - len(got))
 		if got = append(got, c.ids()...); !slices.Equal(got, want) {
 			t.Errorf("%d events arrived, %d were emitted, and they are not the same in the same order", len(got), len(want))

@@ -91,18 +91,8 @@ func TestSinceReplaysThenGoesLiveWithoutGapOrDouble(t *testing.T) {
 		for range 100 {
 			emit()
 		}
-		stop, emitted := make(chan struct{}), make(chan struct{})
-		go func() {
-			defer close(emitted)
-			for range most {
-				select {
-				case <-stop:
-					return
-				default:
-					emit()
-				}
-			}
-		}()
+		stop := stream(emit)
+		defer stop()
 		var clients []*client
 		for _, auth := range []string{"", `,"events":["MESSAGES_UPSERT"]`} {
 			c := h.dial("&apikey=tok")
@@ -114,8 +104,7 @@ func TestSinceReplaysThenGoesLiveWithoutGapOrDouble(t *testing.T) {
 		for _, c := range clients {
 			c.await(1500)
 		}
-		close(stop)
-		<-emitted
+		stop()
 		for _, c := range clients {
 			c.await(len(want))
 			if ids := c.ids(); !slices.Equal(ids, want) {

@@ -10,16 +10,18 @@ import (
 type hold struct {
 	outs       []*outgoing
 	bytes      int
-	overflowed bool // it was too much: nothing is kept any more
+	overflowed bool   // it was too much: nothing is kept any more
+	number     uint64 // in the journal, of the last that came, kept or not
 }
 
 // keep puts out aside. Held: the namespace's mu.
 func (s *Socket) keep(out *outgoing) {
 	h := s.held
+	h.number = max(h.number, out.number)
 	switch {
 	case h.overflowed:
 	case h.bytes > 0 && h.bytes+out.size > s.namespace.server.config.MaxHeld:
-		*h = hold{overflowed: true}
+		*h = hold{overflowed: true, number: h.number}
 	default:
 		h.outs = append(h.outs, out)
 		h.bytes += out.size + deliveryOverhead
@@ -123,7 +125,7 @@ func (s *Socket) takeKept(last int64) (outs []*outgoing, released <-chan error) 
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if s.held != nil && (len(s.held.outs) > releaseAtOnce || s.held.bytes > s.pace()) {
-		outs, *s.held = s.held.outs, hold{}
+		outs, *s.held = s.held.outs, hold{number: s.held.number}
 		return outs, nil
 	}
 	result := make(chan error, 1)
@@ -140,8 +142,8 @@ func (s *Socket) release(last int64) error {
 	case h == nil || !s.live:
 		return nil // it has been released, or has left
 	case h.overflowed:
-		*h = hold{}
-		s.namespace.setFloor(s)
+		s.floor = h.number + 1 // what is emitted already, and comes behind this place, is kept aside anew
+		*h = hold{number: h.number}
 		return ErrOverflow
 	}
 	var msgs []engineio.Message

@@ -258,6 +258,68 @@ func TestASocketForWhichTooMuchIsKeptAsideIsHeldAnew(t *testing.T) {
 	}
 }
 
+// What was emitted when a socket is held anew, and is behind that in the order, is kept aside with its offset.
+func TestASocketThatIsHeldAnewIsRecoveredFromTheFirstThatItGetsThen(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	sockets := make(chan *socketio.Socket, 8)
+	n, url := recovering(t, func(c *socketio.Config) { c.MaxHeld, c.Recovery.SkipAuthorize = 10_000, false }, socketio.Hooks{
+		Authorize: func(_ context.Context, r *socketio.ConnectRequest) error {
+			r.Hold = !r.Recovering && strings.Contains(string(r.Auth), `"hold":true`)
+			if strings.Contains(string(r.Auth), `"slow":true`) {
+				r.Filter = func(event string) bool {
+					if event == "stop" {
+						entered <- struct{}{}
+						<-leave
+					}
+					return true
+				}
+			}
+			return nil
+		},
+		Connect: func(_ context.Context, s *socketio.Socket) { sockets <- s },
+	})
+	dial(t, url).joinWith("/", `{"slow":true}`)
+	within(t, sockets)
+	p := dial(t, url)
+	g := p.joinWith("/", `{"hold":true}`)
+	s := within(t, sockets)
+	waiting := func(want int) {
+		for n.Waiting() != want {
+			runtime.Gosched()
+		}
+	}
+	for i := range 100 {
+		n.At(int64(1+i)).Emit(ctx, "x", socketio.String(strings.Repeat("x", 500)))
+	}
+	n.At(101).Emit(ctx, "stop")
+	<-entered
+	released := make(chan error)
+	go func() {
+		_, err := s.Release(ctx, 101)
+		released <- err
+	}()
+	waiting(1) // Release waits for what is before it
+	n.At(102).Emit(ctx, "stop")
+	leave <- struct{}{}
+	<-entered
+	waiting(1) // now it has its place behind the second one
+	n.At(103).Emit(ctx, "y")
+	leave <- struct{}{}
+	if err := within(t, released); !errors.Is(err, socketio.ErrOverflow) {
+		t.Fatal(err)
+	}
+	s.Emit(ctx, "past")
+	if _, err := s.Release(ctx, 102); err != nil {
+		t.Fatal(err)
+	}
+	p.expect(`2["past"]`)
+	off := p.expectEvent(`2["y"]`)
+	p.lose(n, g.SID)
+	if again := dial(t, url).joinWith("/", ticket(g.PID, off)); again != g {
+		t.Error("was not recovered")
+	}
+}
+
 func TestWhatIsKeptAsideGoesAtTheClientsSpeed(t *testing.T) {
 	for _, count := range []int{60, 80} { // no matter how many it is
 		n, url, held := holding(t, func(c *socketio.Config) { c.Engine.MaxQueueBytes = 200_000 })
