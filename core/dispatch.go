@@ -122,7 +122,7 @@ func (d *dispatcher) drained(ctx context.Context, ids []string) error {
 // destinations returns the lanes of all targets that receive the event.
 func (d *dispatcher) destinations(e *event.Event) (out []queue.Destination) {
 	for _, m := range d.members {
-		settings := m.settingsOf(e.Instance)
+		settings := m.settingsFor(e)
 		for _, to := range m.targets(e, scope.Of(e, m.name, m.rule, settings), settings.Raw) {
 			out = append(out, queue.Destination{
 				Lane: queue.Lane{Sink: m.name, Target: to.Target, Instance: e.Instance}, Scope: to.Scope,

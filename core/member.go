@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/scope"
 	"github.com/evosink/evosink/core/sink"
@@ -96,12 +97,12 @@ func (m *member) live(msg *message.Message) error {
 		m.log.Warn().Err(err).Str("message", msg.UUID).Msg("message on the bus skipped")
 		return nil
 	}
-	settings := m.settingsOf(e.Instance)
+	settings := m.settingsFor(e)
 	scopes := scope.Of(e, m.name, m.rule, settings)
 	for _, to := range scope.Targets(m.get(), e, scopes, settings.Raw) {
 		d := &sink.Delivery{
 			Event: e, Scope: to.Scope, Target: to.Target, Settings: settings.Raw,
-			Attempt: 1, Key: e.ID + "/" + string(to.Target),
+			Attempt: 1, Key: e.ID + "/" + string(to.Target), Position: cursor.Position,
 		}
 		if err := m.deliver(msg.Context(), d); err == nil {
 			m.delivered.Add(1)
@@ -123,22 +124,37 @@ func (m *member) deliver(ctx context.Context, d *sink.Delivery) (err error) {
 	return m.get().Deliver(ctx, d)
 }
 
+// settingsFor returns the settings by which the event is delivered: those of its instance. An event of a former instance of
+// that name has none, and so reaches global targets only.
+func (m *member) settingsFor(e *event.Event) scope.Settings {
+	p := m.settingsOf(e.Instance)
+	if !owns(p.id, e) {
+		return scope.Settings{}
+	}
+	return p.Settings
+}
+
+// owns reports whether the instance with that id, "" for none, is the one that the event was accepted for, as far as the
+// event tells.
+func owns(id string, e *event.Event) bool { return e.InstanceID == "" || e.InstanceID == id }
+
 // settingsOf returns the instance's settings of this sink, read anew when the instance has changed.
-func (m *member) settingsOf(instance string) scope.Settings {
+func (m *member) settingsOf(instance string) *parsed {
 	in, ok := m.registry.Get(instance)
 	if !ok {
 		m.settings.Delete(instance)
-		return scope.Settings{}
+		return &parsed{}
 	}
 	if p, ok := m.settings.Load(instance); ok && p.(*parsed).id == in.ID && p.(*parsed).version == in.Version {
-		return p.(*parsed).Settings
+		return p.(*parsed)
 	}
 	s, err := scope.Parse(in.Settings[m.name].Value)
 	if err != nil {
 		m.log.Error().Err(err).Str("instance", instance).Msg("stored settings are unreadable and taken for disabled")
 	}
-	m.settings.Store(instance, &parsed{in.ID, in.Version, s})
-	return s
+	p := &parsed{in.ID, in.Version, s}
+	m.settings.Store(instance, p)
+	return p
 }
 
 // directory shows one sink the registry.
@@ -150,6 +166,11 @@ type directory struct {
 func (d *directory) Lookup(instance string) (json.RawMessage, bool) {
 	in, ok := d.registry.Get(instance)
 	return in.Settings[d.sink].Value, ok
+}
+
+func (d *directory) Owns(e *event.Event) bool {
+	in, _ := d.registry.Get(e.Instance)
+	return owns(in.ID, e)
 }
 
 func (d *directory) Authenticate(key string) (sink.Principal, bool) {

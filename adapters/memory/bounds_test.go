@@ -72,11 +72,22 @@ func bubble(t *testing.T, f func(t *testing.T, e *memory.Engine, b *memory.Bus))
 	})
 }
 
+// replay calls f for the events behind the one with the id.
+func replay(t *testing.T, e *memory.Engine, after string, f func(*event.Event) error) error {
+	t.Helper()
+	position, err := e.Find(t.Context(), after, "")
+	if err != nil {
+		return err
+	}
+	_, err = e.Replay(t.Context(), position, "", func(_ int64, ev *event.Event) error { return f(ev) })
+	return err
+}
+
 func TestALogThatNobodyReadsDropsItsOldestEvents(t *testing.T) {
 	bubble(t, func(t *testing.T, e *memory.Engine, b *memory.Bus) {
 		mustPublish(t, b, 0, 100)
 		take(t, subscribe(t, b.Group("late"), bus.Topic(0)), 90, 100)
-		if _, err := e.Replay(t.Context(), "89", "", func(*event.Event) error { return nil }); !errors.Is(err, sink.ErrExpired) {
+		if err := replay(t, e, "89", func(*event.Event) error { return nil }); !errors.Is(err, sink.ErrExpired) {
 			t.Fatalf("replay after a dropped event: %v, want ErrExpired", err)
 		}
 	})
@@ -163,11 +174,11 @@ func TestTheLogIsBoundedInBytesToo(t *testing.T) {
 	n := 0
 	one := bus.Size(bus.Message(numbered(50)))
 	first := 100 - 1000/one
-	_, err := e.Replay(t.Context(), fmt.Sprint(first), "", func(*event.Event) error { n++; return nil })
+	err := replay(t, e, fmt.Sprint(first), func(*event.Event) error { n++; return nil })
 	if err != nil || n != 99-first {
 		t.Fatalf("replay after %d gave %d events, %v", first, n, err)
 	}
-	if _, err := e.Replay(t.Context(), fmt.Sprint(first-1), "", func(*event.Event) error { return nil }); !errors.Is(err, sink.ErrExpired) {
+	if err := replay(t, e, fmt.Sprint(first-1), func(*event.Event) error { return nil }); !errors.Is(err, sink.ErrExpired) {
 		t.Fatalf("an event beyond 1000 bytes is still there: %v", err)
 	}
 	if err := publish(b, t.Context(), 0, 0); err != nil {
@@ -197,7 +208,7 @@ func TestReplayTellsWhenItWasOvertaken(t *testing.T) {
 	b := e.Bus()
 	defer b.Close(context.Background())
 	mustPublish(t, b, 0, 100)
-	_, err := e.Replay(t.Context(), "0", "", func(ev *event.Event) error {
+	err := replay(t, e, "0", func(ev *event.Event) error {
 		if ev.ID == "10" {
 			return publish(b, t.Context(), 100, 250)
 		}

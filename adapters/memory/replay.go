@@ -9,12 +9,14 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// Replay implements [sink.Log]. An event whose id was published twice counts where it came first.
-func (e *Engine) Replay(ctx context.Context, after, instance string, f func(*event.Event) error) (end int64, err error) {
-	position, ok := e.find(after, instance)
-	if !ok {
-		return 0, sink.ErrExpired
+// Replay implements [sink.Log].
+func (e *Engine) Replay(
+	ctx context.Context, after int64, instance string, f func(position int64, e *event.Event) error,
+) (end int64, err error) {
+	if after < e.bornAt(instance) {
+		return after, sink.ErrExpired
 	}
+	position := after
 	for ctx.Err() == nil {
 		entries, _, floor := e.log.After(tail.All, position)
 		if position < floor {
@@ -31,29 +33,30 @@ func (e *Engine) Replay(ctx context.Context, after, instance string, f func(*eve
 	return position, ctx.Err()
 }
 
-// find returns the position of the event with that id.
-func (e *Engine) find(id, instance string) (position int64, ok bool) {
-	for position = e.bornAt(instance); ; {
+// Find implements [sink.Log].
+func (e *Engine) Find(ctx context.Context, id, instance string) (position int64, err error) {
+	for position = e.bornAt(instance); ctx.Err() == nil; {
 		entries, _, _ := e.log.After(tail.All, position)
 		if len(entries) == 0 {
-			return 0, false
+			return 0, sink.ErrExpired
 		}
 		for _, entry := range entries {
 			position = entry.Position
 			if entry.Message.UUID == id && (instance == "" || bus.InstanceOf(entry.Message) == instance) {
-				return position, true
+				return position, nil
 			}
 		}
 	}
+	return 0, ctx.Err()
 }
 
-func visit(entries []tail.Entry, instance string, f func(*event.Event) error) error {
+func visit(entries []tail.Entry, instance string, f func(int64, *event.Event) error) error {
 	for _, entry := range entries {
 		ev, err := bus.Event(entry.Message)
 		if err != nil || instance != "" && ev.Instance != instance {
 			continue // what carries no event is nobody's to replay
 		}
-		if err := f(ev); err != nil {
+		if err := f(entry.Position, ev); err != nil {
 			return err
 		}
 	}

@@ -170,7 +170,7 @@ func BenchmarkPublishBesideReplays(b *testing.B) {
 	for range 50 {
 		replaying.Go(func() {
 			for ctx.Err() == nil {
-				_, _ = db.Replay(ctx, "a#0", "a", func(e *event.Event) error { _, err := json.Marshal(e.Data); return err })
+				_ = replay(ctx, db, "a#0", "a", func(e *event.Event) error { _, err := json.Marshal(e.Data); return err })
 			}
 		})
 	}

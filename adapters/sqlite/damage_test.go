@@ -52,11 +52,20 @@ func publishOne(b bus.Bus, instance string, n int) error {
 func replayed(t testing.TB, db *sqlite.DB, after, instance string) []string {
 	t.Helper()
 	var ids []string
-	_, err := db.Replay(t.Context(), after, instance, func(e *event.Event) error { ids = append(ids, e.ID); return nil })
-	if err != nil {
+	if err := replay(t.Context(), db, after, instance, func(e *event.Event) error { ids = append(ids, e.ID); return nil }); err != nil {
 		t.Fatalf("replay after %s: %v", after, err)
 	}
 	return ids
+}
+
+// replay calls f for the instance's events behind the one with the id.
+func replay(ctx context.Context, db *sqlite.DB, after, instance string, f func(*event.Event) error) error {
+	position, err := db.Find(ctx, after, instance)
+	if err != nil {
+		return err
+	}
+	_, err = db.Replay(ctx, position, instance, func(_ int64, e *event.Event) error { return f(e) })
+	return err
 }
 
 func refuses(t *testing.T, c sqlite.Config, want error, words ...string) {
@@ -228,7 +237,7 @@ func TestPagesDamagedInPlaceAreAnErrorAndNoPanic(t *testing.T) {
 	db, err := sqlite.Open(t.Context(), c, nop)
 	if err == nil {
 		defer closeDB(t, db)
-		_, err = db.Replay(t.Context(), "a#0", "", func(*event.Event) error { return nil })
+		err = replay(t.Context(), db, "a#0", "", func(*event.Event) error { return nil })
 	}
 	if !errors.Is(err, sqlite.ErrDamaged) {
 		t.Fatalf("got %v, want ErrDamaged", err)

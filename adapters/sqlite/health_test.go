@@ -193,7 +193,7 @@ func TestReplaysTakeTurns(t *testing.T) {
 	for range 8 { // they stop in the middle, until release
 		go func() {
 			first := true
-			_, err := db.Replay(t.Context(), "a#0", "a", func(*event.Event) error {
+			ended <- replay(t.Context(), db, "a#0", "a", func(*event.Event) error {
 				if first {
 					first = false
 					stuck <- struct{}{}
@@ -201,7 +201,6 @@ func TestReplaysTakeTurns(t *testing.T) {
 				}
 				return nil
 			})
-			ended <- err
 		}()
 	}
 	for range 8 {

@@ -75,10 +75,19 @@ func scan(rows *sql.Rows) (tail.Entry, error) {
 	return e, nil
 }
 
-// Replay implements [sink.Log]. An event whose id was published twice counts where it came first.
-func (db *DB) Replay(ctx context.Context, after, instance string, f func(*event.Event) error) (end int64, err error) {
-	if end, err = db.find(ctx, after, instance); err != nil {
-		return 0, err
+// Replay implements [sink.Log].
+func (db *DB) Replay(
+	ctx context.Context, after int64, instance string, f func(position int64, e *event.Event) error,
+) (end int64, err error) {
+	if end = after; instance != "" {
+		var born sql.NullInt64
+		err := db.reading.QueryRowContext(ctx, "SELECT max(position) FROM beginnings WHERE instance = ?", instance).Scan(&born)
+		if err != nil {
+			return end, db.readError(ctx, err)
+		}
+		if after < born.Int64 {
+			return end, sink.ErrExpired
+		}
 	}
 	for {
 		var at head
@@ -108,8 +117,8 @@ const (
 	ofOwner   = " AND instance = ?2 AND position > coalesce((SELECT position FROM beginnings WHERE instance = ?2), 0)"
 )
 
-// find returns the position of the event with that id, or [sink.ErrExpired].
-func (db *DB) find(ctx context.Context, id, instance string) (int64, error) {
+// Find implements [sink.Log].
+func (db *DB) Find(ctx context.Context, id, instance string) (int64, error) {
 	query, args := findEntry, []any{id}
 	if instance != "" {
 		query, args = findEntry+ofOwner, []any{id, instance}
@@ -134,13 +143,13 @@ func (db *DB) page(ctx context.Context, after int64, instance string) ([]tail.En
 	return db.query(ctx, replayBytes, selectEntries+" AND shard = ? AND instance = ? ORDER BY position LIMIT ?", after, shard, instance, pageEntries)
 }
 
-func visit(entries []tail.Entry, f func(*event.Event) error) error {
+func visit(entries []tail.Entry, f func(int64, *event.Event) error) error {
 	for _, entry := range entries {
 		e, err := bus.Event(entry.Message)
 		if err != nil {
 			continue // what carries no event is nobody's to replay
 		}
-		if err := f(e); err != nil {
+		if err := f(entry.Position, e); err != nil {
 			return err
 		}
 	}

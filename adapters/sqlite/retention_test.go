@@ -48,7 +48,7 @@ func TestEventsGoWhenTheyAreOldButTheNewestStays(t *testing.T) {
 	wantEvents(t, db, 1000)
 	retain(t, db, time.Now().Add(week+time.Minute))
 	wantEvents(t, db, 1)
-	if _, err := db.Replay(t.Context(), "a#500", "a", func(*event.Event) error { return nil }); !errors.Is(err, sink.ErrExpired) {
+	if err := replay(t.Context(), db, "a#500", "a", func(*event.Event) error { return nil }); !errors.Is(err, sink.ErrExpired) {
 		t.Fatalf("replay after a removed event: %v, want ErrExpired", err)
 	}
 	position := db.Stats().Position

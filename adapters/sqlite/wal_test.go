@@ -58,7 +58,7 @@ func holds(t *testing.T, c sqlite.Config) (n int, err error) {
 		return 0, nil
 	}
 	n = 1
-	_, err = db.Replay(t.Context(), "a#0", "a", func(e *event.Event) error {
+	err = replay(t.Context(), db, "a#0", "a", func(e *event.Event) error {
 		if e.ID != fmt.Sprint("a#", n) {
 			return fmt.Errorf("%s comes behind number %d", e.ID, n-1)
 		}

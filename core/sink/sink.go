@@ -40,6 +40,7 @@ type Delivery struct {
 	Settings json.RawMessage // the instance's settings of this sink, as stored; nil if it has none
 	Attempt  int             // counts from 1
 	Key      string          // idempotency key: event id and target, the same in every attempt
+	Position int64           // where the engine's log has the event; 0 for a queued sink, and where there is no log
 }
 
 // Scope says why a target receives an event.

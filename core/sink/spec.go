@@ -94,6 +94,9 @@ type Directory interface {
 	// Lookup returns the stored settings of this sink for an instance, nil if it
 	// has none, and whether the instance exists.
 	Lookup(instance string) (settings json.RawMessage, exists bool)
+	// Owns reports whether the event is one of the instance that has its name now. An event that was accepted for a former
+	// instance of that name is not, however late it comes, and must not reach a target of the instance's own.
+	Owns(e *event.Event) bool
 	// Authenticate tells whose key it is. It compares in constant time.
 	Authenticate(key string) (Principal, bool)
 	// Watch calls f for every change from now on, one at a time and in order, until stop is called.

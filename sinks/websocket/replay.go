@@ -1,9 +1,10 @@
 package websocket
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
-	"hash/maphash"
 	"slices"
 	"time"
 
@@ -16,9 +17,9 @@ import (
 // that id. The client is live nevertheless.
 const expired = "replay.expired"
 
-// catchUp gives a client what it asked for of the past, then lets it go live. What was emitted before the client joined is
-// in the log by now, and what is emitted meanwhile is kept aside (see [socketio.Socket.Release]): no gap, no double. It ends with ctx,
-// the socket's; until then the client can do anything else.
+// catchUp gives a client what it asked for of the past, then lets it go live. What was emitted before the client joined is in the log
+// by now, and what is emitted meanwhile, or was and has not come to this sink yet, is kept aside (see [socketio.Socket.Release]): no
+// gap, no double. It ends with ctx, the socket's; until then the client can do anything else.
 func (s *Sink) catchUp(ctx context.Context, k *socketio.Socket, m *member) {
 	err := s.present(ctx, k, m)
 	if err == nil || ctx.Err() != nil || errors.Is(err, socketio.ErrDisconnected) {
@@ -32,28 +33,46 @@ func (s *Sink) catchUp(ctx context.Context, k *socketio.Socket, m *member) {
 // aside, the log has it: what is missing becomes less with each round, or the client is slower than what is emitted, and is given all
 // of that from the log.
 func (s *Sink) present(ctx context.Context, k *socketio.Socket, m *member) error {
-	last, told := m.since, ""
+	position, err := s.find(ctx, k, m.since)
+	if err != nil {
+		return err
+	}
+	told := int64(-1) // the position behind which the client knows that events are missing
 	for {
-		sent := newLately()
-		err := s.replay(ctx, k, m, last, func(id string) { sent.add(id); last = id })
-		if errors.Is(err, sink.ErrExpired) {
-			if err = nil; told != last {
-				told, err = last, k.Emit(ctx, expired, socketio.String(last))
+		complete := position > 0
+		if complete {
+			position, err = s.replay(ctx, k, m, position)
+			if complete = !errors.Is(err, sink.ErrExpired); complete && err != nil {
+				return err
 			}
 		}
-		if err == nil {
-			err = k.Release(ctx, func(id string) bool {
-				if sent.has(id) {
-					return true
-				}
-				last = id
-				return false
-			})
+		if !complete && told != position {
+			told = position
+			if err := k.Emit(ctx, expired, socketio.String(m.since)); err != nil {
+				return err
+			}
 		}
-		if !errors.Is(err, socketio.ErrOverflow) {
+		if position, err = k.Release(ctx, position); !errors.Is(err, socketio.ErrOverflow) {
 			return err
 		}
 	}
+}
+
+// find returns where the log has the event that the socket wants what came after of, 0 if nowhere.
+func (s *Sink) find(ctx context.Context, k *socketio.Socket, id string) (int64, error) {
+	if s.history == nil {
+		return 0, nil
+	}
+	done, err := s.turns.take(ctx, k.Namespace().Name())
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	position, err := s.history.Find(ctx, id, instanceOf(k.Namespace().Name()))
+	if errors.Is(err, sink.ErrExpired) {
+		return 0, nil
+	}
+	return position, err
 }
 
 const (
@@ -66,45 +85,40 @@ const (
 // errSlow ends the turn of a client that others should not wait for.
 var errSlow = errors.New("the client is slower than its turn")
 
-// replay sends the socket every event for it after the one with the id given, calls sent for each, and returns when live events
-// are as far as the log was. It reads the log in turns (see [turns]).
-func (s *Sink) replay(ctx context.Context, k *socketio.Socket, m *member, after string, sent func(id string)) error {
-	if s.history == nil {
-		return sink.ErrExpired
-	}
-	for {
-		end, err := s.read(ctx, k, m, after, func(id string) { sent(id); after = id })
+// replay sends the socket every event for it behind a position, and returns how far that was, once live events are as far. It reads the
+// log in turns (see [turns]).
+func (s *Sink) replay(ctx context.Context, k *socketio.Socket, m *member, after int64) (end int64, err error) {
+	for end = after; ; {
+		end, err = s.read(ctx, k, m, end)
 		if errors.Is(err, errSlow) {
-			err = k.Await(ctx)
-			if err == nil {
+			if err = k.Await(ctx); err == nil {
 				continue
 			}
 		}
 		if err != nil && !errors.Is(err, sink.ErrExpired) {
-			return err
+			return end, err
 		}
 		if err := s.reached(ctx, end); err != nil {
-			return err
+			return end, err
 		}
-		return err
+		return end, err
 	}
 }
 
 // read is one turn of a replay. It returns errSlow if there is more to read.
-func (s *Sink) read(ctx context.Context, k *socketio.Socket, m *member, after string, sent func(id string)) (end int64, err error) {
+func (s *Sink) read(ctx context.Context, k *socketio.Socket, m *member, after int64) (end int64, err error) {
 	done, err := s.turns.take(ctx, k.Namespace().Name())
 	if err != nil {
-		return 0, err
+		return after, err
 	}
 	defer done()
 	instance := instanceOf(k.Namespace().Name())
 	wanted := s.wanted(instance)
-	ahead := 0
-	return s.history.Replay(ctx, after, instance, func(e *event.Event) error {
-		if !m.events.Has(e.Name) || !wanted(e) {
+	at, ahead := after, 0
+	end, err = s.history.Replay(ctx, after, instance, func(position int64, e *event.Event) error {
+		if at = position; !m.events.Has(e.Name) || !wanted(e) {
 			return nil
 		}
-		sent(e.ID)
 		s.counts.replayed.Add(1)
 		if err := unlessReserved(k.Emit(ctx, e.Name, s.envelope(e))); err != nil {
 			return err
@@ -121,48 +135,28 @@ func (s *Sink) read(ctx context.Context, k *socketio.Socket, m *member, after st
 		}
 		return err
 	})
+	return max(end, at), err
 }
 
-// wanted returns whether a live event would reach the namespace of the instance, "" for the global one.
+// wanted returns whether a live event would reach the namespace of the instance, "" for the global one, by the settings that the
+// instance has when it is asked.
 func (s *Sink) wanted(instance string) func(*event.Event) bool {
 	if instance == "" {
 		return func(e *event.Event) bool { return s.global && forUs(e) }
 	}
-	settings, _ := s.directory.Lookup(instance)
-	sub, err := sink.ParseSubscription(settings)
-	if err != nil || !sub.Enabled {
-		return func(*event.Event) bool { return false }
+	var (
+		last    json.RawMessage // the settings that filter is of
+		enabled bool
+		filter  event.Filter
+	)
+	return func(e *event.Event) bool {
+		if settings, _ := s.directory.Lookup(instance); !bytes.Equal(settings, last) {
+			sub, err := sink.ParseSubscription(settings)
+			last, enabled, filter = settings, err == nil && sub.Enabled, event.NewFilter(sub.Events...)
+		}
+		return enabled && filter.Has(e.Name) && forUs(e) && s.directory.Owns(e)
 	}
-	filter := event.NewFilter(sub.Events...)
-	return func(e *event.Event) bool { return filter.Has(e.Name) && forUs(e) }
 }
 
 // forUs reports whether an event that names its sinks names this one.
 func forUs(e *event.Event) bool { return len(e.Sinks) == 0 || slices.Contains(e.Sinks, Name) }
-
-// generation is at least how many events can be kept aside for a socket, or be about to: [socketio.Config.MaxHeld] and MaxPending count
-// no fewer than 256 bytes for each.
-const generation = 8 << 20 / 256
-
-// lately is a set that remembers at least the last ids added, [generation] of them, by their hashes: those that replay and
-// live have in common are among the last of a replay.
-type lately struct {
-	seed       maphash.Seed
-	old, young map[uint64]struct{}
-}
-
-func newLately() *lately { return &lately{seed: maphash.MakeSeed()} }
-
-func (l *lately) add(id string) {
-	if l.young == nil || len(l.young) == generation {
-		l.old, l.young = l.young, make(map[uint64]struct{})
-	}
-	l.young[maphash.String(l.seed, id)] = struct{}{}
-}
-
-func (l *lately) has(id string) bool {
-	hash := maphash.String(l.seed, id)
-	_, young := l.young[hash]
-	_, old := l.old[hash]
-	return young || old
-}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/evosink/evosink/adapters/memory"
 	"github.com/evosink/evosink/core"
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/sink"
@@ -56,9 +57,10 @@ func TestContract(t *testing.T) {
 	}
 }
 
-// house is a hub with the websocket sink on the memory engine, served over HTTP.
+// house is a hub with the websocket sink, served over HTTP.
 type house struct {
 	t        *testing.T
+	bus      *lagging
 	hub      *core.Hub
 	registry *instances.Registry
 	server   *httptest.Server
@@ -77,11 +79,22 @@ func buildLogging(t *testing.T, configure func(*websocket.Config), log zerolog.L
 	if err != nil {
 		t.Fatal(err)
 	}
+	return buildOn(t, engine, engine.Bus(), configure, log)
+}
+
+// An engine is a log and a store of instances.
+type engine interface {
+	sink.Log
+	instances.Store
+}
+
+func buildOn(t *testing.T, engine engine, of bus.Bus, configure func(*websocket.Config), log zerolog.Logger) *house {
+	t.Helper()
 	registry, err := instances.Open(t.Context(), engine, instances.Sum(key))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := engine.Bus()
+	b := &lagging{Bus: of}
 	hub, err := core.New(core.Options{
 		Bus: b, Instances: registry, Log: engine,
 		Logger: log,
@@ -106,7 +119,7 @@ func buildLogging(t *testing.T, configure func(*websocket.Config), log zerolog.L
 		server.Close()
 		b.Close(ctx)
 	})
-	return &house{t, hub, registry, server}
+	return &house{t, b, hub, registry, server}
 }
 
 func (h *house) create(name, token string) {

@@ -79,6 +79,13 @@ var replayRules = []rule{
 			create()
 			t.expired(log, "a#0", "a")
 			t.expired(log, "a#4", "a")
+			_, err := log.Replay(t.ctx, t.found(log, "a#3"), "a", func(_ int64, e *event.Event) error {
+				t.failf("Replay of the new instance gave %s of the former one", e.ID)
+				return nil
+			})
+			if !errors.Is(err, sink.ErrExpired) {
+				t.failf("Replay behind an event of the former instance returned %v, want ErrExpired", err)
+			}
 			t.publish(b, "a", 5, 8)
 			t.replayed(log, "a#5", "a", []string{"a#6", "a#7"})
 			t.replayed(log, "a#3", "", []string{"a#4", "a#5", "a#6", "a#7"})
@@ -91,13 +98,14 @@ var replayRules = []rule{
 			b, log := t.replayable()
 			t.publish(b, "a", 0, 10)
 			calls, boom := 0, errors.New("boom")
-			_, err := log.Replay(t.ctx, "a#0", "a", func(*event.Event) error { calls++; return boom })
+			first := t.found(log, "a#0")
+			_, err := log.Replay(t.ctx, first, "a", func(int64, *event.Event) error { calls++; return boom })
 			if !errors.Is(err, boom) || calls != 1 {
 				t.failf("Replay returned %v after %d calls, want the function's error after one", err, calls)
 			}
 			ctx, cancel := context.WithCancel(t.ctx)
 			cancel()
-			_, err = log.Replay(ctx, "a#0", "a", func(*event.Event) error { return nil })
+			_, err = log.Replay(ctx, first, "a", func(int64, *event.Event) error { return nil })
 			if !errors.Is(err, context.Canceled) {
 				t.failf("Replay with an ended context returned %v, want context.Canceled", err)
 			}
@@ -121,9 +129,19 @@ var replayRules = []rule{
 				positions = append(positions, cursor.Position)
 				m.Ack()
 			}
-			end, err := log.Replay(t.ctx, "a#0", "a", func(*event.Event) error { return nil })
+			if first := t.found(log, "a#0"); first != positions[0] {
+				t.failf("Find gave the position %d, the broadcast %d", first, positions[0])
+			}
+			var replayed []int64
+			end, err := log.Replay(t.ctx, positions[0], "a", func(at int64, _ *event.Event) error {
+				replayed = append(replayed, at)
+				return nil
+			})
 			if err != nil || end < positions[3] || end > positions[5] {
 				t.failf("Replay ended at %d, %v; the instance's last event is at %d, the newest at %d", end, err, positions[3], positions[5])
+			}
+			if !slices.Equal(replayed, positions[1:4]) {
+				t.failf("Replay gave the positions %v, the broadcast %v", replayed, positions[1:4])
 			}
 		},
 	},
@@ -158,10 +176,17 @@ func (t *trial) replayable() (bus.Bus, sink.Log) {
 func (t *trial) replayed(log sink.Log, after, instance string, want []string) {
 	t.Helper()
 	var got []string
-	_, err := log.Replay(t.ctx, after, instance, func(e *event.Event) error {
-		got = append(got, e.ID)
-		return nil
-	})
+	position, err := log.Find(t.ctx, after, instance)
+	if err == nil {
+		_, err = log.Replay(t.ctx, position, instance, func(at int64, e *event.Event) error {
+			if at <= position {
+				t.failf("Replay gave %s at %d behind %d", e.ID, at, position)
+			}
+			position = at
+			got = append(got, e.ID)
+			return nil
+		})
+	}
 	if err != nil || !slices.Equal(got, want) {
 		t.failf("Replay after %s of instance %q gave %v, %v\nwant %v", after, instance, got, err, want)
 	}
@@ -169,11 +194,17 @@ func (t *trial) replayed(log sink.Log, after, instance string, want []string) {
 
 func (t *trial) expired(log sink.Log, after, instance string) {
 	t.Helper()
-	_, err := log.Replay(t.ctx, after, instance, func(e *event.Event) error {
-		t.failf("Replay after %q of instance %q gave %s, want none", after, instance, e.ID)
-		return nil
-	})
-	if !errors.Is(err, sink.ErrExpired) {
-		t.failf("Replay after %q of instance %q returned %v, want ErrExpired", after, instance, err)
+	if _, err := log.Find(t.ctx, after, instance); !errors.Is(err, sink.ErrExpired) {
+		t.failf("Find of %q of instance %q returned %v, want ErrExpired", after, instance, err)
 	}
+}
+
+// found returns where the log has an event of that id.
+func (t *trial) found(log sink.Log, id string) int64 {
+	t.Helper()
+	position, err := log.Find(t.ctx, id, "")
+	if err != nil {
+		t.failf("Find of %q: %v", id, err)
+	}
+	return position
 }

@@ -3,6 +3,7 @@ package sinktest
 import (
 	"encoding/json"
 
+	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -18,6 +19,9 @@ func (d Directory) Lookup(instance string) (json.RawMessage, bool) {
 	s, ok := d.Settings[instance]
 	return s, ok
 }
+
+// Owns takes every event for one of the present instance: none was ever deleted.
+func (d Directory) Owns(*event.Event) bool { return true }
 
 // Authenticate knows Key and Tokens.
 func (d Directory) Authenticate(key string) (sink.Principal, bool) {

@@ -193,7 +193,7 @@ func (sel Selection) request(ctx context.Context, out *outgoing, id uint64, p *p
 	if len(asked) == 0 {
 		return nil, nil
 	}
-	out.key = sel.key
+	out.position = sel.position
 	out.seal()
 	return asked, n.publish(delivery{out: out, some: asked, volatile: sel.volatile})
 }

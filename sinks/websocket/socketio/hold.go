@@ -10,16 +10,18 @@ import (
 type hold struct {
 	outs       []*outgoing
 	bytes      int
-	overflowed bool // it was too much: nothing is kept any more
+	overflowed bool   // it was too much: nothing is kept any more
+	number     uint64 // in the journal, of the last that came, kept or not
 }
 
 // keep puts out aside. Held: the namespace's mu.
 func (s *Socket) keep(out *outgoing) {
 	h := s.held
+	h.number = max(h.number, out.number)
 	switch {
 	case h.overflowed:
 	case h.bytes > 0 && h.bytes+out.size > s.namespace.server.config.MaxHeld:
-		*h = hold{overflowed: true}
+		*h = hold{overflowed: true, number: h.number}
 	default:
 		h.outs = append(h.outs, out)
 		h.bytes += out.size + deliveryOverhead
@@ -27,38 +29,36 @@ func (s *Socket) keep(out *outgoing) {
 }
 
 // Release sends what was kept aside for a socket that joined held (see
-// ConnectRequest.Hold), at the client's speed, then lets it take part like any
-// other. It returns ErrDisconnected if the client has gone, or ctx's error.
+// ConnectRequest.Hold) and comes behind a position, at the client's speed, then
+// lets it take part like any other. It returns ErrDisconnected if the client has
+// gone, or ctx's error.
 //
 // With it a socket can be given the past before the present, without a gap
-// and without a double, by whoever keeps a log of what is emitted:
+// and without a double, from a log of what is emitted:
 //
 //  1. Write each event to the log before it is emitted, and emit it with its
-//     key (Selection.WithKey).
+//     position there (Selection.At), in the order of the log. How much later it
+//     is emitted does not matter.
 //  2. Authorize sets Hold. From the CONNECT answer on, broadcasts to the
 //     socket are kept aside.
 //  3. From the Connect hook on, read the log to its end, which holds all that
 //     was emitted before the socket joined, and emit it to the socket: Emit
 //     passes by what is kept aside.
-//  4. Wait until all that was read has been emitted. Some of it is kept aside
-//     now, so Release asks skip about every event that is, in order, and sends
-//     those for which it returns false.
+//  4. Wait until all that is in the log up to that end has been emitted. So
+//     whatever of it is not kept aside now never will be, and Release, which
+//     is told the end, leaves out what is: the socket has got it from the log,
+//     or it is older than what the socket wanted of the past. What has no
+//     position is always sent.
 //
 // If more had to be kept aside than Config.MaxHeld, Release returns
-// ErrOverflow: it has sent what it asked skip about and no more, and from
-// then on broadcasts are kept aside anew. All others are in the log, so go on
-// with step 3 behind the last event that was sent. That ends if the client is
-// faster than what is emitted:
+// ErrOverflow and the position of the last event that it has sent, or the one
+// that it was given; from then on broadcasts are kept aside anew. All others
+// are in the log, so go on with step 3 behind that position. That ends if the
+// client is faster than what is emitted:
 //
 //	for {
-//		last = replay(s, last)
-//		err := s.Release(ctx, func(key string) bool {
-//			if replayed(key) {
-//				return true
-//			}
-//			last = key
-//			return false
-//		})
+//		end := replay(s, position)
+//		position, err = s.Release(ctx, end)
 //		if !errors.Is(err, socketio.ErrOverflow) {
 //			return err
 //		}
@@ -66,46 +66,48 @@ func (s *Socket) keep(out *outgoing) {
 //
 // A socket that is held, and its past, are unknown to Config.Recovery: a client
 // that is lost meanwhile comes back as a new one.
-//
-// skip is called by one goroutine at a time; it must be fast and call nothing
-// of this package. It may be nil.
-func (s *Socket) Release(ctx context.Context, skip func(key string) bool) error {
-	if skip == nil {
-		skip = func(string) bool { return false }
-	}
-	for {
+func (s *Socket) Release(ctx context.Context, position int64) (last int64, err error) {
+	for last = position; ; {
 		if err := s.Await(ctx); err != nil { // so that what is kept aside can be taken
-			return err
+			return last, err
 		}
-		outs, released := s.takeKept(skip)
+		outs, released := s.takeKept(last)
 		if released != nil {
-			return <-released
+			return last, <-released
 		}
-		if err := s.sendKept(ctx, outs, skip); err != nil {
-			return err
+		if last, err = s.sendKept(ctx, outs, last); err != nil {
+			return last, err
 		}
 	}
 }
 
-// sendKept sends what skip does not want to be skipped, at the client's speed.
-func (s *Socket) sendKept(ctx context.Context, outs []*outgoing, skip func(string) bool) error {
+// sendKept sends what comes behind a position, at the client's speed, and
+// returns the position of the last that it has sent, or the one given.
+func (s *Socket) sendKept(ctx context.Context, outs []*outgoing, last int64) (int64, error) {
 	ahead := 0
 	for _, out := range outs {
-		if skip(out.key) {
+		if !out.behind(last) {
 			continue
 		}
 		if err := s.send(ctx, out, direct{}); err != nil {
-			return err
+			return last, err
 		}
+		last = max(last, out.position)
 		if ahead += out.size; ahead < s.pace() {
 			continue
 		}
 		ahead = 0
 		if err := s.Await(ctx); err != nil {
-			return err
+			return last, err
 		}
 	}
-	return nil
+	return last, nil
+}
+
+// behind reports whether the event comes after a position in its log, if it has
+// one.
+func (out *outgoing) behind(position int64) bool {
+	return out.position == 0 || out.position > position
 }
 
 // pace is how many bytes may be sent to a client before it is waited for.
@@ -118,35 +120,35 @@ const releaseAtOnce = 64
 
 // takeKept takes what is kept aside. If that is little, the socket is released
 // at this place in the order, and released tells how that went.
-func (s *Socket) takeKept(skip func(string) bool) (outs []*outgoing, released <-chan error) {
+func (s *Socket) takeKept(last int64) (outs []*outgoing, released <-chan error) {
 	n := s.namespace
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if s.held != nil && (len(s.held.outs) > releaseAtOnce || s.held.bytes > s.pace()) {
-		outs, *s.held = s.held.outs, hold{}
+		outs, *s.held = s.held.outs, hold{number: s.held.number}
 		return outs, nil
 	}
 	result := make(chan error, 1)
-	n.inOrder(func() { result <- s.release(skip) })
+	n.inOrder(func() { result <- s.release(last) })
 	return nil, result
 }
 
-// release sends what is kept aside, all that was emitted until now, and makes
-// the socket one like any other, unless too much was to be kept. Held: the
-// namespace's mu.
-func (s *Socket) release(skip func(string) bool) error {
+// release sends what is kept aside, all that was emitted until now, as far as
+// it comes behind a position, and makes the socket one like any other, unless
+// too much was to be kept. Held: the namespace's mu.
+func (s *Socket) release(last int64) error {
 	h := s.held
 	switch {
 	case h == nil || !s.live:
 		return nil // it has been released, or has left
 	case h.overflowed:
-		*h = hold{}
-		s.namespace.setFloor(s)
+		s.floor = h.number + 1 // what is emitted already, and comes behind this place, is kept aside anew
+		*h = hold{number: h.number}
 		return ErrOverflow
 	}
 	var msgs []engineio.Message
 	for _, out := range h.outs {
-		if !skip(out.key) {
+		if out.behind(last) {
 			msgs = append(msgs, out.msgs...)
 			s.client.server.stats.sent.Add(1)
 		}

@@ -3,8 +3,8 @@ package socketio_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -72,7 +72,7 @@ func TestASocketThatWasHeldIsRecoveredFromWhatItGotAfterwardsOnly(t *testing.T) 
 	g := p.joinWith("/", `{"hold":true}`)
 	s := within(t, held)
 	s.Emit(ctx, "past")
-	if err := s.Release(ctx, nil); err != nil {
+	if _, err := s.Release(ctx, 0); err != nil {
 		t.Fatal(err)
 	}
 	p.expect(`2["past"]`)
@@ -86,7 +86,7 @@ func TestASocketThatWasHeldIsRecoveredFromWhatItGotAfterwardsOnly(t *testing.T) 
 	s = within(t, held)
 	s.Emit(ctx, "past")
 	n.Emit(ctx, "present")
-	s.Release(ctx, nil)
+	s.Release(ctx, 0)
 	p.expect(`2["past"]`)
 	off = p.expectEvent(`2["present"]`)
 	p.lose(n, g.SID)
@@ -117,7 +117,7 @@ func TestWhatASocketIsGivenOfThePastPushesNobodyOut(t *testing.T) {
 	for range 20 {
 		s.Emit(ctx, "past", socketio.String(strings.Repeat("x", 1000)))
 	}
-	s.Release(ctx, nil)
+	s.Release(ctx, 0)
 
 	p = dial(t, url)
 	if again, _ := p.comeBack(ticket(g.PID, off), `2["missed"]`); again != g {
@@ -135,11 +135,11 @@ func (c *chronicle) emit(n *socketio.Namespace, i int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.events = append(c.events, i)
-	n.WithKey(strconv.Itoa(i)).Emit(ctx, "n", num(i))
+	n.At(int64(len(c.events))).Emit(ctx, "n", num(i))
 }
 
 // after returns the events behind position. What it returns has been emitted.
-func (c *chronicle) after(position int) []int {
+func (c *chronicle) after(position int64) []int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.events[position:len(c.events):len(c.events)]
@@ -147,22 +147,16 @@ func (c *chronicle) after(position int) []int {
 
 // present brings s from a position to the present, and returns how often it
 // had to read the log.
-func (c *chronicle) present(s *socketio.Socket, position int, read func()) (rounds int) {
+func (c *chronicle) present(s *socketio.Socket, position int64, read func()) (rounds int) {
 	for {
 		rounds++
-		replayed := make(map[string]bool)
 		for _, i := range c.after(position) {
 			s.Emit(ctx, "n", num(i))
-			replayed[strconv.Itoa(i)] = true
 			position++
 		}
 		read()
-		err := s.Release(ctx, func(key string) bool {
-			if !replayed[key] {
-				position++
-			}
-			return replayed[key]
-		})
+		var err error
+		position, err = s.Release(ctx, position)
 		if !errors.Is(err, socketio.ErrOverflow) {
 			return rounds
 		}
@@ -181,10 +175,10 @@ func TestAPastAndAPresentAreJoinedWithoutGapOrDouble(t *testing.T) {
 			n := srv.Handle("/", socketio.Hooks{
 				Authorize: func(_ context.Context, r *socketio.ConnectRequest) error { r.Hold = true; return nil },
 				Connect: func(_ context.Context, s *socketio.Socket) {
-					start := max(0, len(log.after(0))-200)
+					start := int64(max(0, len(log.after(0))-200))
 					first := true
 					rounds <- log.present(s, start, func() { // the present goes on while the log is read
-						for now := len(log.after(0)); first && len(log.after(now)) < c.meanwhile; {
+						for now := int64(len(log.after(0))); first && len(log.after(now)) < c.meanwhile; {
 							runtime.Gosched()
 						}
 						first = false
@@ -212,33 +206,116 @@ func TestAPastAndAPresentAreJoinedWithoutGapOrDouble(t *testing.T) {
 	}
 }
 
+// The server that a client comes to may be behind the log: what the client has seen elsewhere already, and what it is given
+// from the log, is emitted only now.
+func TestWhatIsEmittedLateIsThePastStill(t *testing.T) {
+	n, url, held := holding(t, nil)
+	p := dial(t, url)
+	p.joinWith("/", `{"hold":true}`)
+	s := within(t, held)
+	s.Emit(ctx, "n", num(3)) // what came behind 2
+	for i := range 5 {
+		n.At(int64(i)).Emit(ctx, "n", num(i)) // the first has no position
+	}
+	if _, err := s.Release(ctx, 3); err != nil {
+		t.Fatal(err)
+	}
+	n.At(5).Emit(ctx, "n", num(5))
+	p.expect(`2["n",3]`)
+	for _, i := range []int{0, 4, 5} {
+		p.expectEvent(fmt.Sprintf(`2["n",%d]`, i))
+	}
+}
+
 func TestASocketForWhichTooMuchIsKeptAsideIsHeldAnew(t *testing.T) {
 	n, url, held := holding(t, func(c *socketio.Config) { c.MaxHeld = 10_000 })
 	off := formerly(t, n, url)
 	p := dial(t, url)
 	g := p.joinWith("/", `{"hold":true}`)
 	s := within(t, held)
-	for range 100 {
-		n.WithKey("dropped").Emit(ctx, "x", socketio.String(strings.Repeat("x", 500)))
+	for i := range 100 {
+		n.At(int64(2+i)).Emit(ctx, "x", socketio.String(strings.Repeat("x", 500)))
 	}
 	s.Emit(ctx, "direct")
 	p.expect(`2["direct"]`)
-	err := s.Release(ctx, func(key string) bool { t.Errorf("asked about %s", key); return false })
-	if !errors.Is(err, socketio.ErrOverflow) {
-		t.Fatal(err)
+	last, err := s.Release(ctx, 1)
+	if !errors.Is(err, socketio.ErrOverflow) || last != 1 {
+		t.Fatalf("position %d, %v", last, err)
 	}
-	n.WithKey("kept").Emit(ctx, "y")
+	n.At(102).Emit(ctx, "y")
 	s.Emit(ctx, "past")
-	if err := s.Release(ctx, func(key string) bool { return key != "kept" }); err != nil {
+	if _, err := s.Release(ctx, 101); err != nil {
 		t.Fatal(err)
 	}
 	p.expect(`2["past"]`)
-	last := p.expectEvent(`2["y"]`)
+	newest := p.expectEvent(`2["y"]`)
 	p.lose(n, g.SID)
 	if again := dial(t, url).joinWith("/", ticket(g.PID, off)); again.SID == g.SID {
 		t.Error("was recovered from what came before")
 	}
-	if again := dial(t, url).joinWith("/", ticket(g.PID, last)); again != g {
+	if again := dial(t, url).joinWith("/", ticket(g.PID, newest)); again != g {
+		t.Error("was not recovered")
+	}
+}
+
+// What was emitted when a socket is held anew, and is behind that in the order, is kept aside with its offset.
+func TestASocketThatIsHeldAnewIsRecoveredFromTheFirstThatItGetsThen(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	sockets := make(chan *socketio.Socket, 8)
+	n, url := recovering(t, func(c *socketio.Config) { c.MaxHeld, c.Recovery.SkipAuthorize = 10_000, false }, socketio.Hooks{
+		Authorize: func(_ context.Context, r *socketio.ConnectRequest) error {
+			r.Hold = !r.Recovering && strings.Contains(string(r.Auth), `"hold":true`)
+			if strings.Contains(string(r.Auth), `"slow":true`) {
+				r.Filter = func(event string) bool {
+					if event == "stop" {
+						entered <- struct{}{}
+						<-leave
+					}
+					return true
+				}
+			}
+			return nil
+		},
+		Connect: func(_ context.Context, s *socketio.Socket) { sockets <- s },
+	})
+	dial(t, url).joinWith("/", `{"slow":true}`)
+	within(t, sockets)
+	p := dial(t, url)
+	g := p.joinWith("/", `{"hold":true}`)
+	s := within(t, sockets)
+	waiting := func(want int) {
+		for n.Waiting() != want {
+			runtime.Gosched()
+		}
+	}
+	for i := range 100 {
+		n.At(int64(1+i)).Emit(ctx, "x", socketio.String(strings.Repeat("x", 500)))
+	}
+	n.At(101).Emit(ctx, "stop")
+	<-entered
+	released := make(chan error)
+	go func() {
+		_, err := s.Release(ctx, 101)
+		released <- err
+	}()
+	waiting(1) // Release waits for what is before it
+	n.At(102).Emit(ctx, "stop")
+	leave <- struct{}{}
+	<-entered
+	waiting(1) // now it has its place behind the second one
+	n.At(103).Emit(ctx, "y")
+	leave <- struct{}{}
+	if err := within(t, released); !errors.Is(err, socketio.ErrOverflow) {
+		t.Fatal(err)
+	}
+	s.Emit(ctx, "past")
+	if _, err := s.Release(ctx, 102); err != nil {
+		t.Fatal(err)
+	}
+	p.expect(`2["past"]`)
+	off := p.expectEvent(`2["y"]`)
+	p.lose(n, g.SID)
+	if again := dial(t, url).joinWith("/", ticket(g.PID, off)); again != g {
 		t.Error("was not recovered")
 	}
 }
@@ -254,7 +331,7 @@ func TestWhatIsKeptAsideGoesAtTheClientsSpeed(t *testing.T) {
 			n.Emit(ctx, "kept", socketio.String(large))
 		}
 		s.Emit(ctx, "past")
-		if err := s.Release(ctx, nil); err != nil {
+		if _, err := s.Release(ctx, 0); err != nil {
 			t.Fatal(err)
 		}
 		p.expect(`2["past"]`)
@@ -270,7 +347,7 @@ func TestASocketThatHasLeftIsNotReleased(t *testing.T) {
 	g := p.joinWith("/", `{"hold":true}`)
 	s := within(t, held)
 	p.lose(n, g.SID)
-	if err := s.Release(ctx, nil); err != socketio.ErrDisconnected {
+	if _, err := s.Release(ctx, 0); err != socketio.ErrDisconnected {
 		t.Error(err)
 	}
 }

@@ -74,6 +74,7 @@ const (
 // add numbers out, appends its offset as the last argument, and keeps it.
 func (j *journal) add(out *outgoing, rooms, except []string) {
 	j.number++
+	out.number = j.number
 	text := out.msgs[0].Data
 	text = append(text[:len(text)-1], `,"`...)
 	text = j.appendOffset(text, j.number)

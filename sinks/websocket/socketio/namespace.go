@@ -77,8 +77,8 @@ func (n *Namespace) To(rooms ...string) Selection { return n.all().To(rooms...) 
 // Except selects the sockets in none of rooms.
 func (n *Namespace) Except(rooms ...string) Selection { return n.all().Except(rooms...) }
 
-// WithKey selects all sockets, for an event with a key; see Selection.WithKey.
-func (n *Namespace) WithKey(key string) Selection { return n.all().WithKey(key) }
+// At selects all sockets, for an event of a log; see Selection.At.
+func (n *Namespace) At(position int64) Selection { return n.all().At(position) }
 
 // Volatile selects all sockets, for an event that may be lost.
 func (n *Namespace) Volatile() Selection { return n.all().Volatile() }

@@ -49,11 +49,12 @@ func (d delivery) forAll() bool { return d.out != nil && d.one == nil && d.some 
 
 // outgoing is an encoded event or acknowledgement.
 type outgoing struct {
-	name  string // of the event
-	key   string
-	msgs  []engineio.Message
-	size  int
-	batch *engineio.Batch // of msgs; nil for what is for one socket
+	name     string // of the event
+	position int64  // in the log it comes from, 0 if it does not come from one
+	number   uint64 // in the journal, 0 if it is not kept there
+	msgs     []engineio.Message
+	size     int
+	batch    *engineio.Batch // of msgs; nil for what is for one socket
 }
 
 // event encodes an event. id, if not nil, asks for an acknowledgement.

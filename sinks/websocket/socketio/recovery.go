@@ -104,9 +104,9 @@ func (n *Namespace) identify(s *Socket, k *knock) (msgs []engineio.Message, evic
 }
 
 // setFloor makes the offsets that clients keep from an earlier life worthless
-// to s, which has just joined, or is held anew: what came before is not what it
-// got. A socket that is held gets its first event with an offset after all that
-// Emit gives it of the past.
+// to s, which has just joined: what came before is not what it got. A socket
+// that is held gets its first event with an offset after all that Emit gives it
+// of the past; see release for one that is held anew.
 func (n *Namespace) setFloor(s *Socket) {
 	if n.journal == nil {
 		return

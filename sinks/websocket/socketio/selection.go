@@ -14,7 +14,7 @@ type Selection struct {
 	namespace *Namespace
 	rooms     []string // nil: all
 	except    []string
-	key       string
+	position  int64
 	volatile  bool
 }
 
@@ -38,10 +38,11 @@ func (sel Selection) Volatile() Selection {
 	return sel
 }
 
-// WithKey gives an event the key that Socket.Release shows to its skip
-// function.
-func (sel Selection) WithKey(key string) Selection {
-	sel.key = key
+// At tells where the log that the events come from has this one, so that
+// Socket.Release can tell the past from the present. Positions are above 0, and
+// those that are emitted one after the other in a namespace grow.
+func (sel Selection) At(position int64) Selection {
+	sel.position = position
 	return sel
 }
 
@@ -72,7 +73,7 @@ func (sel Selection) Emit(ctx context.Context, event string, args ...Arg) error 
 // the namespace's mu, as by pick.
 func (sel Selection) publish(out *outgoing) error {
 	n := sel.namespace
-	out.key = sel.key
+	out.position = sel.position
 	d := delivery{out: out, volatile: sel.volatile}
 	if sel.rooms == nil && len(sel.except) == 0 {
 		if len(n.members) == 0 {
