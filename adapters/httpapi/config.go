@@ -123,8 +123,8 @@ func (c CORS) Validate() error {
 		errs = append(errs, check(o == "*" || isURL(o), `origin %q must be * or like "https://app.example"`, o))
 	}
 	errs = append(errs, check(!c.Credentials || !slices.Contains(c.Origin, "*"),
-		"credentials (CORS_CREDENTIALS) need origins by name, because browsers refuse * with them: set origin (CORS_ORIGIN) to those of your pages, "+
-			"or credentials to false; keys in headers, queries and auth need none"))
+		"credentials: browsers refuse credentials of pages together with the origin *: set CORS_CREDENTIALS=false, with which API keys "+
+			"work as before, or name the origins of your pages, such as CORS_ORIGIN=https://app.example"))
 	return errors.Join(errs...)
 }
 

@@ -60,8 +60,8 @@ func newAccess(c Config, h sink.Host) access {
 	a.keyless.origins = c.Origins
 	a.origins, a.anyOrigin = c.Origins, !c.CheckOrigin || slices.Contains(c.Origins, "*")
 	if !c.LocalKeyless && len(a.keyless.networks) > 0 {
-		h.Logger.Warn().Strs("allowed_hosts", c.AllowedHosts).Msg("clients at WEBSOCKET_ALLOWED_HOSTS need no key; a reverse proxy, " +
-			"tunnel or port forwarding there makes everybody on its other side one of them. WEBSOCKET_ALLOWED_HOSTS=none ends that")
+		h.Logger.Warn().Strs("allowed_hosts", c.AllowedHosts).Msg("clients at WEBSOCKET_ALLOWED_HOSTS need no key; clients of a tunnel, " +
+			"port forwarding or reverse proxy at such an address may look the same. WEBSOCKET_ALLOWED_HOSTS=none asks every client for a key")
 	}
 	return a
 }
