@@ -174,7 +174,8 @@ func (s Server) Loopback() bool {
 	return s.Host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
-// DrainTimeout is the share of ShutdownTimeout that requests and deliveries under way have; see core.Options.DrainTimeout.
+// DrainTimeout is the share of ShutdownTimeout that requests and deliveries under way have; see
+// core.Options.DrainTimeout.
 func (s Server) DrainTimeout() time.Duration { return s.ShutdownTimeout / 2 }
 
 // TLS reports whether the listener speaks https.

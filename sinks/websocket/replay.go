@@ -16,9 +16,9 @@ import (
 // that id. The client is live nevertheless.
 const expired = "replay.expired"
 
-// catchUp gives a client what it asked for of the past, then lets it go live. What was emitted before the client joined is
-// in the log by now, and what is emitted meanwhile is kept aside (see [socketio.Socket.Release]): no gap, no double. It ends with ctx,
-// the socket's; until then the client can do anything else.
+// catchUp gives a client what it asked for of the past, then lets it go live. What was emitted before the client joined
+// is in the log by now, and what is emitted meanwhile is kept aside (see [socketio.Socket.Release]): no gap, no double.
+// It ends with ctx, the socket's; until then the client can do anything else.
 func (s *Sink) catchUp(ctx context.Context, k *socketio.Socket, m *member) {
 	err := s.present(ctx, k, m)
 	if err == nil || ctx.Err() != nil || errors.Is(err, socketio.ErrDisconnected) {
@@ -29,8 +29,8 @@ func (s *Sink) catchUp(ctx context.Context, k *socketio.Socket, m *member) {
 }
 
 // present brings a socket to the present. If that takes so long that not all of what is emitted meanwhile could be kept
-// aside, the log has it: what is missing becomes less with each round, or the client is slower than what is emitted, and is given all
-// of that from the log.
+// aside, the log has it: what is missing becomes less with each round, or the client is slower than what is emitted,
+// and is given all of that from the log.
 func (s *Sink) present(ctx context.Context, k *socketio.Socket, m *member) error {
 	last, told := m.since, ""
 	for {
@@ -57,7 +57,8 @@ func (s *Sink) present(ctx context.Context, k *socketio.Socket, m *member) error
 }
 
 const (
-	// paceBytes is how much of a replay is sent before the client is waited for: one that is slow gets all of it at its own speed.
+	// paceBytes is how much of a replay is sent before the client is waited for: one that is slow gets all of it at its
+	// own speed.
 	paceBytes = 64 << 10
 	// patience is how long a client may take for that much before its turn ends, so that others can have theirs.
 	patience = time.Second
@@ -66,8 +67,8 @@ const (
 // errSlow ends the turn of a client that others should not wait for.
 var errSlow = errors.New("the client is slower than its turn")
 
-// replay sends the socket every event for it after the one with the id given, calls sent for each, and returns when live events
-// are as far as the log was. It reads the log in turns (see [turns]).
+// replay sends the socket every event for it after the one with the id given, calls sent for each, and returns when
+// live events are as far as the log was. It reads the log in turns (see [turns]).
 func (s *Sink) replay(ctx context.Context, k *socketio.Socket, m *member, after string, sent func(id string)) error {
 	if s.history == nil {
 		return sink.ErrExpired
@@ -140,12 +141,12 @@ func (s *Sink) wanted(instance string) func(*event.Event) bool {
 // forUs reports whether an event that names its sinks names this one.
 func forUs(e *event.Event) bool { return len(e.Sinks) == 0 || slices.Contains(e.Sinks, Name) }
 
-// generation is at least how many events can be kept aside for a socket, or be about to: [socketio.Config.MaxHeld] and MaxPending count
-// no fewer than 256 bytes for each.
+// generation is at least how many events can be kept aside for a socket, or be about to: [socketio.Config.MaxHeld] and
+// MaxPending count no fewer than 256 bytes for each.
 const generation = 8 << 20 / 256
 
-// lately is a set that remembers at least the last ids added, [generation] of them, by their hashes: those that replay and
-// live have in common are among the last of a replay.
+// lately is a set that remembers at least the last ids added, [generation] of them, by their hashes: those that replay
+// and live have in common are among the last of a replay.
 type lately struct {
 	seed       maphash.Seed
 	old, young map[uint64]struct{}
