@@ -7,7 +7,8 @@
 //	host    {"type":"init","protocol":1,"name":"slack","config":{…},"node":"n1"}
 //	plugin  {"type":"ready","protocol":1,"scope":"work","max_in_flight":64,"settings_schema":{…},"config_schema":{…}}
 //	host    {"type":"event","id":"d-42","key":"0192…/instance","attempt":1,"instance":"sales",
-//	         "event":"messages.upsert","scope":"instance","event_id":"0192…","date_time":"…","sender":"…","server_url":"…","settings":{…},"data":{…},"extra":{…}}
+//	         "event":"messages.upsert","scope":"instance","event_id":"0192…",
+//	         "date_time":"…","sender":"…","server_url":"…","settings":{…},"data":{…},"extra":{…}}
 //	plugin  {"type":"ack","id":"d-42"}
 //	        {"type":"nack","id":"d-42","error":"503","retry_after_ms":5000,"permanent":false,"unavailable":false}
 //	        {"type":"log","level":"info","msg":"…"}
