@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Bytes is a type with its own text form, as sections may have them, a size: "1MiB", "64KB", "512" (bytes). KB, MB, GB, TB count in thousands, KiB, MiB, GiB, TiB
-// in 1024; the unit may be written in any case and after a space.
+// Bytes is a type with its own text form, as sections may have them, a size: "1MiB", "64KB", "512" (bytes). KB, MB, GB,
+// TB count in thousands, KiB, MiB, GiB, TiB in 1024; the unit may be written in any case and after a space.
 type Bytes int64
 
 // byteUnits is ordered for printing: the first unit that divides the size is used, so the

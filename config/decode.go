@@ -187,7 +187,7 @@ func (d *decoder) validate() {
 	}
 }
 
-// invalid reports each of joined errors by itself.
+// invalid reports each of joined errors by itself, with the place where the key is set, or the variable that sets it.
 func (d *decoder) invalid(path string, err error) {
 	joined, ok := err.(interface{ Unwrap() []error })
 	if ok && errors.Join(joined.Unwrap()...).Error() == err.Error() {
@@ -200,8 +200,11 @@ func (d *decoder) invalid(path string, err error) {
 		err = fmt.Errorf("%s.%w", path, err)
 	}
 	word, _, _ := strings.Cut(err.Error(), " ")
-	if from, set := d.layers.origin(strings.TrimSuffix(word, ":")); set {
+	key := strings.TrimSuffix(word, ":")
+	if from, set := d.layers.origin(key); set {
 		err = fmt.Errorf("%w (%s)", err, from.detail())
+	} else if n, _ := d.table.find(key); n != nil && len(n.names) > 0 && !strings.Contains(err.Error(), n.names[0]) {
+		err = fmt.Errorf("%w (%s)", err, n.names[0])
 	}
 	d.errs = append(d.errs, err)
 }

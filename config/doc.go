@@ -15,11 +15,12 @@
 //
 // # Keys and variables
 //
-// The table of keys comes from the structs by reflection, and the variables from their env tags. Nothing is derived from a
-// variable's underscores: WEBSOCKET_GLOBAL says nothing about WEBSOCKET_GLOBAL_EVENTS. A leaf without a tag has its path in
-// capitals; every name also works with the prefix EVOSINK_, which wins; of several names for one key the first wins; two keys that
-// claim one name are an error. Names with a star fill maps: WEBHOOK_EVENTS_* one entry each, PLUGIN_*__* the free-form
-// map of the entry that the first star names. Exact names come first. Entries keep the spelling that follows the prefix.
+// The table of keys comes from the structs by reflection, and the variables from their env tags. Nothing is derived
+// from a variable's underscores: WEBSOCKET_GLOBAL says nothing about WEBSOCKET_GLOBAL_EVENTS. A leaf without a tag has
+// its path in capitals; every name also works with the prefix EVOSINK_, which wins; of several names for one key the
+// first wins; two keys that claim one name are an error. Names with a star fill maps: WEBHOOK_EVENTS_* one entry each,
+// PLUGIN_*__* the free-form map of the entry that the first star names. Exact names come first. Entries keep the
+// spelling that follows the prefix.
 //
 // An empty variable is one that is not set, as in Evolution API's example files; a flag can set a text to empty
 // (--key=). A variable that Kubernetes has set for a service (SERVER_PORT=tcp://10.96.3.4:8080) is not used, with a
@@ -33,7 +34,8 @@
 //	bool            true, false, 1, 0, yes, no, on, off in any case (Evolution API takes only "true")
 //	integers        decimal, within the field's width
 //	floats          finite
-//	time.Duration   500ms, 30s, 5m; a plain number where the variable or key ends in _MS or _SECONDS, or the tag says unit:"ms" or "s"
+//	time.Duration   500ms, 30s, 5m; a plain number where the variable or key ends in _MS or _SECONDS, or the tag
+//	                says unit:"ms" or "s"
 //	text            as it stands; in a file a number must be in quotes, because YAML reads 0123 as 83
 //	Secret          the same, never printed; NAME_FILE reads it from a file, less one newline at its end
 //	lists           of the above: a list, or text with commas; blanks and empty words dropped

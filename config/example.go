@@ -83,7 +83,7 @@ func (e *exampling) about(n *node, names []string) string {
 	return about
 }
 
-// pattern shows a variable with the user's own name in it. It is no assignment, so that nobody uncomments it as it is.
+// pattern shows a variable with the user's own name in it. It is no assignment, so that it is not uncommented as it is.
 func (e *exampling) pattern(n *node, name string) {
 	word := "text"
 	if n.shape == shapeMap {

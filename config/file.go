@@ -23,7 +23,7 @@ const maxFile = 1 << 20
 // defaultFiles are looked for in Options.Dir when no file is named; the first one there is read.
 var defaultFiles = []string{"config.yaml", "config.yml", "config.toml"}
 
-// readFile reads a bounded file, and returns who may read it; a byte order mark is dropped.
+// readFile reads a bounded file, and returns its mode; a byte order mark is dropped.
 func readFile(path string) ([]byte, fs.FileMode, error) {
 	f, err := os.Open(path)
 	if err != nil {

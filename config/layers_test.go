@@ -145,6 +145,13 @@ func TestValidationSpeaksTheWholeKeyAndItsOrigin(t *testing.T) {
 		"sinks.websocket.allowed_hosts: at most 3 (config.yaml)")
 }
 
+func TestValidationNamesTheVariableOfAKeyThatIsNotSet(t *testing.T) {
+	a := defaults()
+	a.Websocket.PingInterval = 0
+	_, err := config.Load(config.Options{Sections: a.sections(), Dir: t.TempDir()})
+	wantError(t, err, "sinks.websocket.ping_interval must be above 0 (WEBSOCKET_PING_INTERVAL)")
+}
+
 func TestASectionWithABadValueIsNotValidated(t *testing.T) {
 	_, _, err := load(t, source{env: []string{"WEBSOCKET_PING_INTERVAL=0s", "WEBSOCKET_ENABLED=ja"}})
 	wantError(t, err, "is not a bool")

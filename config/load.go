@@ -41,9 +41,9 @@ type loading struct {
 // sections' Validate says. The sections then hold anything. The Config is nil only when the types of the sections are
 // wrong; otherwise its Rest, Warnings, Schema, EnvExample and Usage serve even beside an error.
 //
-// A key belongs to one section, a variable to one key; an empty variable is one that is not set. A value that reads as Print shows
-// a secret ("***") is not used, with a warning, so that printed YAML can be loaded again. With --help in Args
-// nothing but the flags is read.
+// A key belongs to one section, a variable to one key; an empty variable is one that is not set. A value that reads as
+// Print shows a secret ("***") is not used, with a warning, so that printed YAML can be loaded again. With --help in
+// Args nothing but the flags is read.
 func Load(o Options) (*Config, error) {
 	t, err := newTable(o.Sections)
 	if err != nil {

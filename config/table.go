@@ -14,7 +14,7 @@ const prefix = "EVOSINK_"
 // fileSuffix makes a secret's variable name a file that holds it (Docker and Kubernetes secrets).
 const fileSuffix = "_FILE"
 
-// Section is one part of the configuration, handed in by whoever knows what it means.
+// Section is one part of the configuration, handed in by the package that it configures.
 type Section struct {
 	// Path is where the section stands: "sinks.websocket"; empty is the top of the file.
 	Path string

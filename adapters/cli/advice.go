@@ -25,7 +25,7 @@ func Advice(settings []Setting, sinks []*sink.Factory, nearest func(word string,
 			if !f.Enabled() {
 				warn("%s delivers nothing (%s): sinks.%s.enabled is off", s.Key, s.Origin, f.Name)
 			} else if !f.Rule().Global || !slices.ContainsFunc(event.Names(), f.Rule().Events.Has) {
-				warn("%s delivers nothing (%s): no event is switched on in sinks.%s.events; ALL stands for all of them",
+				warn("%s delivers nothing (%s): no event is switched on in sinks.%s.events (ALL switches on all of them)",
 					s.Key, s.Origin, f.Name)
 			}
 		}
@@ -35,9 +35,9 @@ func Advice(settings []Setting, sinks []*sink.Factory, nearest func(word string,
 				continue
 			}
 			if near := nearest(event.ConfigName(name), event.Settable()); near != "" {
-				warn("%s: %q is no event that is known, did you mean %s? (%s)", s.Key, name, near, s.Origin)
+				warn("%s: %q is not a known event, did you mean %s? (%s)", s.Key, name, near, s.Origin)
 			} else if !known {
-				warn("%s: %q is no event that is known (%s)", s.Key, name, s.Origin)
+				warn("%s: %q is not a known event (%s)", s.Key, name, s.Origin)
 			}
 		}
 	}

@@ -135,7 +135,7 @@ func (q *question) sure(ctx context.Context, env *Env, yes bool, format string, 
 		}
 	case <-ctx.Done():
 	}
-	return errors.New("nothing was changed: the answer was not yes. --yes does not ask")
+	return errors.New("nothing was changed: the answer was not yes (--yes answers the question)")
 }
 
 // counted returns how many there are of what a question selects: a field of the answer to a GET of path.

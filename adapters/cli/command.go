@@ -129,7 +129,8 @@ func withoutHelp(args []string) (words []string, help bool) {
 	return words, help
 }
 
-// ParseFlags reads a command's own flags from args and returns the words between and after them. Its errors are UsageErrors.
+// ParseFlags reads a command's own flags from args and returns the words between and after them. Its errors are
+// UsageErrors.
 func ParseFlags(flags *flag.FlagSet, args []string) (words []string, err error) {
 	flags.SetOutput(io.Discard)
 	flags.Usage = func() {}

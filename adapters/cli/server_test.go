@@ -376,7 +376,7 @@ func TestWithoutAYesNothingIsChanged(t *testing.T) {
 		"dead replay --sink hook --rate 9": "Deliver 2 dead letters again (sink hook)? [y/N] ",
 	} {
 		for _, answer := range []string{"n\n", "", "\n", "yes please\n", "no\ny\n"} {
-			says(answer, line).is(t, 1, "", question+"evosink: nothing was changed: the answer was not yes. --yes does not ask\n")
+			says(answer, line).is(t, 1, "", question+"evosink: nothing was changed: the answer was not yes (--yes answers the question)\n")
 		}
 	}
 	for _, line := range []string{"queue purge --yes", "dead purge --yes", "dead replay --yes", "queue pause --yes", "queue resume --yes"} {

@@ -9,8 +9,8 @@ import (
 	"github.com/evosink/evosink/core/queue"
 )
 
-// adminRoutes are those of who runs the installation. They have a prefix of their own, so that no sink, whatever its name, gets in
-// their way, and so that a proxy can keep them from the outside by one rule.
+// adminRoutes are for the operator. They have a prefix of their own, so that no sink, whatever its
+// name, gets in their way, and so that a proxy can keep them from the outside by one rule.
 func (a *API) adminRoutes() []route {
 	return []route{
 		{"GET", "/admin/sinks", a.admin(a.listSinks)},

@@ -40,7 +40,8 @@ func laneRowOf(l queue.Line, now time.Time) laneRow {
 	return row
 }
 
-// explain tells the state of a lane in the words of this API. A pause comes before all else, except for an attempt that runs.
+// explain tells the state of a lane in the words of this API. A pause comes before all else, except for an attempt that
+// runs.
 func (row *laneRow) explain(l queue.Line) {
 	if l.Paused != nil {
 		p := pauseRowOf(*l.Paused)
@@ -100,7 +101,8 @@ func (a *API) listLanes(w http.ResponseWriter, r *http.Request, q *queue.Queue) 
 	return writeJSON(w, http.StatusOK, answer)
 }
 
-// firstBehind returns the index of the first of sorted lines that comes behind l, which need not be among them any more.
+// firstBehind returns the index of the first of sorted lines that comes behind l, which need not be among them any
+// more.
 func firstBehind(lines []queue.Line, l queue.Lane) int {
 	i, found := slices.BinarySearchFunc(lines, l, func(a queue.Line, b queue.Lane) int { return compareLanes(a.Lane, b) })
 	if found {

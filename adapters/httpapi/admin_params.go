@@ -14,8 +14,8 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// params are what an admin request says, in its query or in its body. They are read strictly: what is misspelt, empty or said twice is
-// refused, for a selection that is not understood would be larger than was meant.
+// params are what an admin request says, in its query or in its body. They are read strictly: what is misspelt, empty
+// or said twice is refused, for a selection that is not understood would be larger than was meant.
 type params struct {
 	values url.Values
 	taken  []string

@@ -45,14 +45,15 @@ func (a *API) sinkNames() (names []string) {
 	return names
 }
 
-// resume is POST /admin/queue/resume. It ends the pause of exactly that selection, and tells which others hold a part of it still.
+// resume is POST /admin/queue/resume. It ends the pause of exactly that selection, and tells which others hold a part
+// of it still.
 func (a *API) resume(w http.ResponseWriter, r *http.Request, q *queue.Queue) error {
 	p, err := a.bodyParams(w, r)
 	if err != nil {
 		return err
 	}
 	s, all := a.selector(r, p, q), p.flag("all")
-	p.text("reason") // whoever sends back what was paused need not take it out
+	p.text("reason") // a pause can be sent back as it was answered
 	if s == (queue.Selector{}) && !all {
 		p.refuse(`Say what to resume: "sink", "target", "instance", or "all": true for the pause of everything`)
 	}

@@ -20,14 +20,14 @@ import (
 )
 
 // An Emitter takes events; the hub is one. Emit checks all before it publishes any, fills in the ID and Time of
-// those that lack them, and returns nil when all are durable. Its errors wrap [event.ErrInvalid], [instances.ErrUnknown],
-// [bus.ErrTooLarge], [bus.ErrOverloaded], or say why the engine failed.
+// those that lack them, and returns nil when all are durable. Its errors wrap [event.ErrInvalid],
+// [instances.ErrUnknown], [bus.ErrTooLarge], [bus.ErrOverloaded], or say why the engine failed.
 type Emitter interface {
 	Emit(ctx context.Context, events ...*event.Event) error
 }
 
-// A Decoder reads the body of a webhook of another product. Its errors wrap [event.ErrInvalid]. An event without an instance has
-// nowhere to go; it is dropped.
+// A Decoder reads the body of a webhook of another product. Its errors wrap [event.ErrInvalid]. An event without an
+// instance has nowhere to go; it is dropped.
 type Decoder func(body []byte) (*event.Event, error)
 
 // Options are what an [API] is made of. Emitter and Registry are required.
@@ -43,7 +43,8 @@ type Options struct {
 	// Ready returns nil when events are accepted and delivered, else why not, a line per reason, in words for
 	// an operator and without secrets. nil is always ready.
 	Ready func(context.Context) error
-	// SinkHealth returns, by name, nil or why a sink could not deliver now. It is shown, and makes nothing unready. nil shows nothing.
+	// SinkHealth returns, by name, nil or why a sink could not deliver now. It is shown, and makes nothing unready. nil
+	// shows nothing.
 	SinkHealth func(context.Context) map[string]error
 	// Settle returns when every sink has looked up what it needs to know of the events with these ids and live sinks have
 	// handed them out, or ctx ends. It is called before an instance is removed. nil does not wait.
@@ -55,8 +56,8 @@ type Options struct {
 	Stats func() core.Stats
 	// Nearest returns the known word closest to a mistyped one, or "". nil suggests nothing.
 	Nearest func(word string, known []string) string
-	// Metrics is what GET /metrics shows, see [NewMetrics]. The API adds the figures of hub and queue; whoever has made it may add
-	// others. nil means that there is no such route.
+	// Metrics is what GET /metrics shows, see [NewMetrics]. The API adds the figures of hub and queue; others can
+	// be registered too. nil means that there is no such route.
 	Metrics *prometheus.Registry
 }
 
@@ -159,12 +160,13 @@ func (a *API) routes() []route {
 	return routes
 }
 
-// Mount serves h under a pattern of [http.ServeMux], beside the routes: without their keys, their CORS headers and their log. Call it
-// before serving. It panics, as ServeMux does, when the pattern is malformed or taken.
+// Mount serves h under a pattern of [http.ServeMux], beside the routes: without their keys, their CORS headers and
+// their log. Call it before serving. It panics, as ServeMux does, when the pattern is malformed or taken.
 func (a *API) Mount(pattern string, h http.Handler) { a.mux.Handle(pattern, h) }
 
-// Drain makes /readyz answer 503 from now on, so that no new work is sent here, ends replays of dead letters after their present step, and
-// waits until no request to one of the routes is under way, or ctx ends. What is mounted beside them is not waited for. Stop the listener first.
+// Drain makes /readyz answer 503 from now on, so that no new work is sent here, ends replays of dead letters after
+// their present step, and waits until no request to one of the routes is under way, or ctx ends. What is mounted beside
+// them is not waited for. Stop the listener first.
 func (a *API) Drain(ctx context.Context) error {
 	a.drain.Do(func() { close(a.draining) })
 	return a.inflight.wait(ctx)
@@ -175,8 +177,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mux.ServeHTTP(w, withoutDoubleSlashes(r))
 }
 
-// withoutDoubleSlashes spares webhooks with a URL that ends in a slash ("https://x/ingest/evolution/" + "/messages-upsert") a
-// redirect: many senders turn the POST into a GET on the way.
+// withoutDoubleSlashes spares webhooks with a URL that ends in a slash ("https://x/ingest/evolution/" +
+// "/messages-upsert") a redirect: many senders turn the POST into a GET on the way.
 func withoutDoubleSlashes(r *http.Request) *http.Request {
 	if !strings.Contains(r.URL.Path, "//") {
 		return r

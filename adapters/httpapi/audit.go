@@ -11,8 +11,8 @@ import (
 )
 
 // audit begins the log line of a change that a request asks for: what was changed, by which key, from where. The caller
-// adds what was changed and sends it with Msg once that has happened. Begin it before the change: afterwards the key may
-// be gone. Values are never part of it: no settings, tokens or texts that came with the request.
+// adds what was changed and sends it with Msg once that has happened. Begin it before the change: afterwards the key
+// may be gone. Values are never part of it: no settings, tokens or texts that came with the request.
 //
 //	action  what was done: "instance.create", "settings.set", "queue.purge"
 //	key     which key allowed it: "global", "previous" (the second global key), or "token", an instance's

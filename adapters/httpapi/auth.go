@@ -8,7 +8,7 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// A caller is who sent a request.
+// A caller is the holder of the key of a request.
 type caller struct {
 	sink.Principal
 	token string // the instance's token that the caller came with, "" for the global key
@@ -58,7 +58,7 @@ func (a *API) forGlobal(r *http.Request) error {
 	return err
 }
 
-// forInstance lets in who may act on the instance in the path, whether it exists or not, and returns its name.
+// forInstance lets in callers with a key for the instance in the path, whether it exists or not, and returns its name.
 func (a *API) forInstance(r *http.Request) (c caller, name string, err error) {
 	name = r.PathValue("instance")
 	c, err = a.anyone(r)
@@ -68,7 +68,7 @@ func (a *API) forInstance(r *http.Request) (c caller, name string, err error) {
 	return c, name, err
 }
 
-// onInstance lets in who may act on the instance in the path and returns the instance, which exists.
+// onInstance lets in callers with a key for the instance in the path and returns the instance, which exists.
 func (a *API) onInstance(r *http.Request) (instances.Instance, error) {
 	_, name, err := a.forInstance(r)
 	if err != nil {

@@ -22,7 +22,7 @@ const firstRead = 4 << 10
 // operator is the holder of the global key.
 var operator = caller{Principal: sink.Principal{Global: true}}
 
-// ownerOf is the caller for whom the bodies about an instance count, whoever sends them.
+// ownerOf is the caller to which bodies about an instance are counted, also those with the global key.
 func ownerOf(in instances.Instance) caller {
 	return caller{Principal: sink.Principal{Instance: in.Name}}
 }

@@ -123,8 +123,8 @@ func (c CORS) Validate() error {
 		errs = append(errs, check(o == "*" || isURL(o), `origin %q must be * or like "https://app.example"`, o))
 	}
 	errs = append(errs, check(!c.Credentials || !slices.Contains(c.Origin, "*"),
-		"credentials (CORS_CREDENTIALS) need origins by name, because browsers refuse * with them: set origin (CORS_ORIGIN) to those of your pages, "+
-			"or credentials to false; keys in headers, queries and auth need none"))
+		"credentials: browsers refuse credentials of pages together with the origin *: set CORS_CREDENTIALS=false, with which API keys "+
+			"work as before, or name the origins of your pages, such as CORS_ORIGIN=https://app.example"))
 	return errors.Join(errs...)
 }
 
@@ -174,7 +174,8 @@ func (s Server) Loopback() bool {
 	return s.Host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
-// DrainTimeout is the share of ShutdownTimeout that requests and deliveries under way have; see core.Options.DrainTimeout.
+// DrainTimeout is the share of ShutdownTimeout that requests and deliveries under way have; see
+// core.Options.DrainTimeout.
 func (s Server) DrainTimeout() time.Duration { return s.ShutdownTimeout / 2 }
 
 // TLS reports whether the listener speaks https.

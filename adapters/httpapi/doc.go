@@ -1,5 +1,6 @@
-// Package httpapi is evosink's HTTP side: events in, settings of sinks per instance, instances and their tokens, health. What clients
-// of Evolution API see of these stays as it is (spec: evolution.md, section 5): routes, status codes, bodies, the shape of errors.
+// Package httpapi is evosink's HTTP side: events in, settings of sinks per instance, instances and their tokens,
+// health. What clients of Evolution API see of these stays as it is (spec: evolution.md, section 5): routes, status
+// codes, bodies, the shape of errors.
 //
 //	POST   /events/{instance}             one event, an array, or NDJSON
 //	POST   /ingest/{product}[/...]        webhooks of an unmodified Evolution API or Evolution Go (Options.Ingest)
@@ -17,17 +18,17 @@
 //	GET    /admin/replays/{id}            DELETE /admin/replays/{id}
 //	GET    /healthz  /readyz  /  /openapi.yaml
 //
-// [API] is an [http.Handler]; whoever makes it owns the listener ([NewServer] has the time limits that a public one
+// [API] is an [http.Handler]; its maker owns the listener ([NewServer] has the time limits that a public one
 // needs) and hangs further handlers beside the routes with [API.Mount]. [Process.Run] runs listener, hub and engine
 // together and ends them within one limit of time.
 //
 // # Keys
 //
 // A key comes in the header "apikey" or as "Authorization: Bearer". It is the global key, which opens everything, or an
-// instance's token, which opens that instance. The order is always: who asks, may they, does the instance exist, and
-// only then the body; so without a key nobody learns which names exist (evolution.md 5.3 has it the other way round),
-// and whoever may not act on an instance hears the same 401 whether it exists or not. The instance comes from the path
-// and nowhere else: a query parameter never overrides it (evolution.md 5.3, 4). There may be two global keys at once,
+// instance's token, which opens that instance. The key is checked first, then
+// whether it opens the instance, then whether the instance exists, and only then the body. So names of instances cannot
+// be guessed: a key that does not open an instance gets the same 401 whether it exists or not. The instance comes from
+// the path and nowhere else: a query parameter never overrides it. There may be two global keys at once,
 // while the first one replaces the second. New tokens have at least 16 characters, unless auth.allow_short_tokens is
 // on; older ones go on to open their instance.
 //
@@ -57,31 +58,33 @@
 //
 // # Events
 //
-// POST /events/{instance} is all or nothing: every event is checked, and the answer 201 {"ids":[...]} comes when the engine has
-// all of them for good. An answer other than 201 may mean that they are there nevertheless (the line broke); an
-// event posted again with the same id is the same event: it is answered as accepted, and published once, while the log
-// holds the first.
+// POST /events/{instance} is all or nothing: every event is checked, and the answer 201 {"ids":[...]} comes when the
+// engine has all of them for good. An answer other than 201 may mean that they are there nevertheless (the line broke);
+// an event posted again with the same id is the same event: it is answered as accepted, and published once, while the
+// log holds the first.
 //
-// What the holder of an instance's token says of an event is a tenant's word. Its data, further keys, sender, sinks (which
-// only choose among those that would get it), id and date_time, up to a day ahead, are taken over. Its server_url is
-// replaced by the configured one, or left out if there is none: flows call that address back with the API's key. Names by
-// which the API itself tells of instances, their keys and its errors ([event.System]) are refused with 403, also from a
-// webhook of Evolution that comes by an instance's token. The holder of the global key may say all of that; a server_url
-// that is no http or https address is a 400 there, but for webhooks of Evolution, where it is left out.
+// What the holder of an instance's token says of an event is a tenant's word. Its data, further keys, sender, sinks
+// (which only choose among those that would get it), id and date_time, up to a day ahead, are taken over. Its
+// server_url is replaced by the configured one, or left out if there is none: flows call that address back with the
+// API's key. Names by which the API itself tells of instances, their keys and its errors ([event.System]) are refused
+// with 403, also from a webhook of Evolution that comes by an instance's token. The holder of the global key may say
+// all of that; a server_url that is no http or https address is a 400 there, but for webhooks of Evolution, where it is
+// left out.
 //
 // Status codes beyond Evolution API's: 413 for an event or body over the limit, 429 with Retry-After when the engine
 // does not take events fast enough or the caller meets one of its limits, 503 with Retry-After when the engine cannot
 // take any or the server's limits are met.
 //
-// The instance's token travels with its events only if auth.expose_in_fetch_instances says that consumers may see it. Otherwise it is
-// dropped here, before it reaches any disk. The global key is never taken over from a body.
+// The instance's token travels with its events only if auth.expose_in_fetch_instances says that consumers may see it.
+// Otherwise it is dropped here, before it reaches any disk. The global key is never taken over from a body.
 //
 // # Admin
 //
-// What is under /admin shows and steers the delivery queue (package queue), for the holder of the global key. The prefix keeps it apart from
-// sinks, which may have any name, and lets a proxy close it to the outside by one rule. Its parameters are read strictly, in the query of GET
-// and DELETE, in a JSON object of POST: one that is misspelt, empty or given twice is a 400, because "everything" is what a selection
-// means that selects nothing. A purge needs a sink or a filter, or all=true.
+// What is under /admin shows and steers the delivery queue (package queue), for the holder of the global key. The
+// prefix keeps it apart from sinks, which may have any name, and lets a proxy close it to the outside by one rule. Its
+// parameters are read strictly, in the query of GET and DELETE, in a JSON object of POST: one that is misspelt, empty
+// or given twice is a 400, because "everything" is what a selection means that selects nothing. A purge needs a sink or
+// a filter, or all=true.
 //
 // A replay of many dead letters is a job of the server: its request may follow it, by a line of NDJSON after each step,
 // but it goes on when the request ends. Jobs live as long as the process. When the server drains they end; what was put
@@ -94,27 +97,30 @@
 // first digits of its digest) and from which address, and never what the values are. Behind a proxy the address is the
 // client's only if server.trusted_proxies names the proxy.
 //
-// GET /metrics shows the registry that it was given (Options.Metrics), and in it what hub, queue, sinks and engine count, by sink. It
-// counts nothing itself, and registers nothing globally. It needs the global key unless metrics.open is set: figures
-// tell strangers how much an installation is used.
+// GET /metrics shows the registry that it was given (Options.Metrics), and in it what hub, queue, sinks and engine
+// count, by sink. It counts nothing itself, and registers nothing globally. It needs the global key unless metrics.open
+// is set: figures tell strangers how much an installation is used.
 //
 // # Where it differs from Evolution API on purpose
 //
-//   - What is wrong is a 400 that says what: a missing wrapper, a missing events list, malformed JSON (500 or a parser's text there).
+//   - A missing wrapper, a missing events list and malformed JSON are a 400 that names the mistake (there a 500, or a
+//     parser's text).
 //   - Flat bodies of version 1 ({"enabled":true,"events":[]}) are taken for the sink's block.
-//   - In POST /instance/create blocks are validated like those of set, and "enabled":false is honoured; left out it means true.
+//   - In POST /instance/create blocks are validated like those of set, and "enabled":false is honoured; left out it
+//     means true.
 //   - Disabling keeps the list of events for when the sink is enabled again.
 //   - A sink that the configuration switches off answers 201 or 200 with an empty body as there, and says why in the
 //     header Evosink-Notice and in the log.
 //   - What a sink has against a block beyond its schema comes in the shape of schema violations, a list in a list.
-//   - POST /instance/create takes over an instance that its first event made and that has no token yet; any other name that is in use is
-//     a 403 as there.
+//   - POST /instance/create takes over an instance that its first event made and that has no token yet; any
+//     other name that is in use is a 403 as there.
 //   - Tokens are stored hashed: "hash" is shown once, and fetchInstances answers "token": null.
 //
 // # Deleting
 //
-// DELETE emits instance.delete and remove.instance, waits a moment for sinks to have seen them (Options.Settle), and only then removes
-// the instance with its settings and token, upon which its sockets are disconnected. If the events cannot be stored, nothing is deleted.
-// Creating and new tokens are the other way round: what the event tells of has happened, so if the event cannot
-// be stored that is logged, and the caller gets the token, which nobody could show again.
+// DELETE emits instance.delete and remove.instance, waits a moment for sinks to have seen them (Options.Settle), and
+// only then removes the instance with its settings and token, upon which its sockets are disconnected. If the events
+// cannot be stored, nothing is deleted. Creating and new tokens are the other way round: what the event tells of has
+// happened, so if the event cannot be stored that is logged, and the caller gets the token, which cannot be shown
+// again.
 package httpapi

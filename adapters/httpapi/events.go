@@ -94,7 +94,8 @@ func (e errSystem) Error() string {
 }
 
 // maxAhead is how far ahead of now an instance's token may date an event. Evolution API writes its local clock as UTC,
-// which is up to 14 hours ahead; a Kafka record dated far ahead would keep the other records of its topic from being deleted.
+// which is up to 14 hours ahead; a Kafka record dated far ahead would keep the other records of its topic from being
+// deleted.
 const maxAhead = 24 * time.Hour
 
 // may reports why the caller must not emit an event. Consumers take what these say for the operator's word.
@@ -110,9 +111,9 @@ func (a *API) may(e *event.Event, who caller) error {
 	return nil
 }
 
-// complete fills in what the server knows. By an instance's token server_url is the configured one, whatever the event says:
-// consumers call it back with the API's key. And it sees to it that no key is in the event that must not be: a token only if
-// consumers may see it, the global key and other instances' tokens never.
+// complete fills in what the server knows. By an instance's token server_url is the configured one, whatever the event
+// says: consumers call it back with the API's key. And it sees to it that no key is in the event that must not be: a
+// token only if consumers may see it, the global key and other instances' tokens never.
 func (a *API) complete(e *event.Event, who caller) {
 	if e.ServerURL == "" || !who.Global {
 		e.ServerURL = a.opts.Config.Server.URL
@@ -127,7 +128,8 @@ func (a *API) complete(e *event.Event, who caller) {
 	}
 }
 
-// notice emits an event of evosink's own about an instance. ctx only lends its values: what the event tells of has happened.
+// notice emits an event of evosink's own about an instance. ctx only lends its values: what the event tells of has
+// happened.
 func (a *API) notice(ctx context.Context, name, instance, token string, data any) (id string, err error) {
 	raw, err := marshal(data)
 	if err != nil {

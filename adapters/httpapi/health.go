@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// healthz is GET /healthz: the process is alive. It looks at nothing, so that a sick engine does not get the process killed.
+// healthz is GET /healthz: the process is alive. It looks at nothing, so that a sick engine does not get the process
+// killed.
 func (a *API) healthz(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, readiness{Status: "ok"})
 }
@@ -83,6 +84,6 @@ func (a *API) openAPI(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "application/yaml")
 	w.Header().Set("Content-Length", strconv.Itoa(len(openAPI)))
 	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(openAPI) // whoever hung up does not want the answer
+	_, _ = w.Write(openAPI) // fails only if the client has hung up
 	return nil
 }

@@ -11,7 +11,7 @@ type inflight struct {
 	mu sync.Mutex
 	// mu guards the fields below.
 	n    int
-	idle chan struct{} // closed when n comes to 0; nil while nobody waits
+	idle chan struct{} // closed when n comes to 0; nil while nothing waits
 }
 
 func (i *inflight) begin() {

@@ -7,8 +7,8 @@ import (
 	"github.com/evosink/evosink/core/event"
 )
 
-// ingest takes webhooks of one product. Sender and receiver cannot talk about errors, so the status alone must do: 4xx for what
-// no repetition cures, 429 and 503 for what one does. Both products repeat on those.
+// ingest takes webhooks of one product. Sender and receiver cannot talk about errors, so the status alone must do: 4xx
+// for what no repetition cures, 429 and 503 for what one does. Both products repeat on those.
 func (a *API) ingest(decode Decoder) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		e, who, err := a.receive(w, r, decode)
@@ -32,7 +32,7 @@ func (a *API) ingest(decode Decoder) handler {
 	}
 }
 
-// receive reads a webhook of a sender who has a key, in the request or, as a last resort, in the body.
+// receive reads a webhook with a key, in the request or, as a last resort, in the body.
 func (a *API) receive(w http.ResponseWriter, r *http.Request, decode Decoder) (*event.Event, caller, error) {
 	keys := ingestKeys(r)
 	who, known := a.authenticate(keys...)
@@ -78,7 +78,8 @@ type ignored struct {
 }
 
 // ingestKeys returns the keys in a request's header and in its query. Evolution API appends the by-events suffix to the
-// whole URL, query included ("?apikey=KEY/messages-upsert", evolution.md 3.2), so a key there may end at its last slash.
+// whole URL, query included ("?apikey=KEY/messages-upsert", evolution.md 3.2), so a key there may end at its last
+// slash.
 func ingestKeys(r *http.Request) []string {
 	key := r.URL.Query().Get("apikey")
 	keys := append(headerKeys(r), key)

@@ -120,7 +120,7 @@ func (a *API) deleteInstance(w http.ResponseWriter, r *http.Request) error {
 	a.settle(r.Context(), deleted, removed)
 	line := a.audit(r, "instance.delete").Str("instance", in.Name)
 	err = a.opts.Registry.Delete(context.WithoutCancel(r.Context()), in.Name)
-	if err != nil && !errors.Is(err, instances.ErrUnknown) { // somebody else was quicker
+	if err != nil && !errors.Is(err, instances.ErrUnknown) { // not deleted by another request meanwhile
 		return err
 	}
 	if err == nil {
@@ -146,7 +146,7 @@ func (a *API) settle(ctx context.Context, ids ...string) {
 }
 
 // newToken is POST /instance/token/{instance}: a new token, given as {"token":"..."} or generated. The old one opens
-// nothing any more when new.jwt is emitted, so whoever stole it does not learn the new one.
+// nothing any more when new.jwt is emitted, so a stolen one does not lead to the new one.
 func (a *API) newToken(w http.ResponseWriter, r *http.Request) error {
 	in, err := a.onInstance(r)
 	if err != nil {

@@ -51,8 +51,8 @@ func createSchema(sinks []*settings) (*schema, error) {
 	}, "instanceName")
 }
 
-// compile makes the schema of an object with the given properties and the blocks of sinks. Each block is a document of its own, so that
-// references in it stay within it; nothing is ever loaded from outside.
+// compile makes the schema of an object with the given properties and the blocks of sinks. Each block is a document of
+// its own, so that references in it stay within it; nothing is ever loaded from outside.
 func compile(sinks []*settings, properties map[string]any, required string) (*schema, error) {
 	c := jsonschema.NewCompiler()
 	c.UseLoader(jsonschema.SchemeURLLoader{})
@@ -157,7 +157,8 @@ type violation struct {
 	texts func() []string
 }
 
-// unknownEvents finds names in lists of wanted events that are typing errors: a schema cannot tell them from custom names.
+// unknownEvents finds names in lists of wanted events that are typing errors: a schema cannot tell them from custom
+// names.
 func (s *schema) unknownEvents(doc any) (found []violation) {
 	body, _ := doc.(map[string]any)
 	for _, name := range s.sinks {
@@ -233,7 +234,8 @@ func shortened(name string) string {
 const maxShown = 128
 
 func isIndex(segment string) bool {
-	if segment == "" || len(segment) > 10 || strings.Trim(segment, "0123456789") != "" { // strconv's error would copy a long name
+	// The error of strconv would copy a long name.
+	if segment == "" || len(segment) > 10 || strings.Trim(segment, "0123456789") != "" {
 		return false
 	}
 	_, err := strconv.ParseUint(segment, 10, 32)

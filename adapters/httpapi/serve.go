@@ -70,7 +70,7 @@ func writeBody(w http.ResponseWriter, status int, body []byte) error {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // whoever hung up does not want the answer
+	_, _ = w.Write(body) // fails only if the client has hung up
 	return nil
 }
 

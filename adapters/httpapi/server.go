@@ -13,8 +13,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// NewServer returns a server for h with the time limits of s. It has no limit for whole requests or answers: long polling and
-// websockets live under the same roof; what reads a body limits that itself.
+// NewServer returns a server for h with the time limits of s. It has no limit for whole requests or answers: long
+// polling and websockets live under the same roof; what reads a body limits that itself.
 func NewServer(s Server, h http.Handler, logger zerolog.Logger) *http.Server {
 	return &http.Server{
 		Addr:              s.Address(),

@@ -178,7 +178,8 @@ func presumeEnabled(doc any, sinks []*settings) {
 	}
 }
 
-// adopt takes the sink's block of a valid POST /instance/create, if there is one and it has an effect, into a new instance's settings.
+// adopt takes the sink's block of a valid POST /instance/create, if there is one and it has an effect, into a new
+// instance's settings.
 func (s *settings) adopt(keys map[string]any, to map[string]instances.Settings) error {
 	if _, ok := keys[s.Name]; !ok || s.idle() != "" {
 		return nil

@@ -13,8 +13,9 @@ import (
 	"github.com/evosink/evosink/plugins/exec/child"
 )
 
-// Factories returns a factory for each plugin that is configured or lies in the plugins' folder, in the order of their names. taken are the
-// names of other sinks. It runs nothing. A file that is missing or unsafe is no error here: the sink exists, and says so by its health.
+// Factories returns a factory for each plugin that is configured or lies in the plugins' folder, in the order of their
+// names. taken are the names of other sinks. It runs nothing. A file that is missing or unsafe is no error here: the
+// sink exists, and says so by its health.
 func (c *Config) Factories(taken ...string) ([]*sink.Factory, error) {
 	dir := c.Dir
 	if dir != "" {

@@ -18,8 +18,8 @@ import (
 	"github.com/evosink/evosink/plugins/exec/wire"
 )
 
-// A Manifest is the file <name>.json beside a plugin's executable. It makes an executable in the plugins' folder a sink, and tells evosink
-// about it before it runs for the first time. The configuration wins over it.
+// A Manifest is the file <name>.json beside a plugin's executable. It makes an executable in the plugins' folder a
+// sink, and tells evosink about it before it runs for the first time. The configuration wins over it.
 type Manifest struct {
 	Protocol    int      `json:"protocol"`              // 1; what tells a manifest from other JSON files
 	Command     string   `json:"command,omitempty"`     // the executable's name in the same folder; default the plugin's name
@@ -28,8 +28,9 @@ type Manifest struct {
 	Mode        string   `json:"mode,omitempty"` // "queued" (default) or "live"
 	Global      bool     `json:"global,omitempty"`
 	Events      []string `json:"events,omitempty"`
-	// SettingsSchema is the JSON schema of what an instance may set, ConfigSchema that of the section config. What the plugin itself says
-	// in its ready counts as well, and reads config again; only a manifest makes texts from variables numbers before it has ever run.
+	// SettingsSchema is the JSON schema of what an instance may set, ConfigSchema that of the section config. What the
+	// plugin itself says in its ready counts as well, and reads config again; only a manifest makes texts from
+	// variables numbers before it has ever run.
 	SettingsSchema json.RawMessage `json:"settings_schema,omitempty"`
 	ConfigSchema   json.RawMessage `json:"config_schema,omitempty"`
 }

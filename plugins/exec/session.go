@@ -12,8 +12,8 @@ import (
 	"github.com/evosink/evosink/plugins/exec/wire"
 )
 
-// A session is the conversation with one process, from its start to its end. Three goroutines serve it: one writes, one reads, one logs
-// standard error. Whoever opened it calls [session.run], and nothing is left of it when that returns.
+// A session is the conversation with one process, from its start to its end. Three goroutines serve it: one writes, one
+// reads, one logs standard error. Its opener calls [session.run], and nothing is left of it when that returns.
 type session struct {
 	plugin *Plugin
 	proc   *child.Process
@@ -37,7 +37,8 @@ type session struct {
 	reason error // why the host has ended it, if it has
 }
 
-// othersLength bounds the lines that are not deliveries; more are dropped, for they are not needed by a plugin that does not read.
+// othersLength bounds the lines that are not deliveries; more are dropped, for they are not needed by a plugin that
+// does not read.
 const othersLength = 16
 
 // open starts a process and its session. The process has been sent nothing yet.
@@ -60,7 +61,8 @@ func open(p *Plugin, v *voice) (*session, error) {
 	return s, nil
 }
 
-// greet sends init and returns the plugin's ready. After an error the session must be ended with [session.kill] and [session.finish].
+// greet sends init and returns the plugin's ready. After an error the session must be ended with [session.kill] and
+// [session.finish].
 func (s *session) greet(init []byte, stop, cut <-chan struct{}) (wire.Reply, error) {
 	s.others <- init // the first line always finds room
 	patience := time.NewTimer(s.plugin.StartTimeout)
@@ -87,7 +89,8 @@ func (s *session) size(wanted int) int {
 	return wanted
 }
 
-// run watches over the process until it ends: by itself, for a reason of ours, or because stop or cut is closed. stop lets it drain, cut does not.
+// run watches over the process until it ends: by itself, for a reason of ours, or because stop or cut is closed. stop
+// lets it drain, cut does not.
 func (s *session) run(stop, cut <-chan struct{}) error {
 	tick := time.NewTicker(s.plugin.PingInterval)
 	defer tick.Stop()
@@ -111,8 +114,8 @@ func (s *session) run(stop, cut <-chan struct{}) error {
 	}
 }
 
-// beat asks whether the plugin is alive. Anything it says counts as the answer, which is awaited for as long as an event may take:
-// a plugin that does one thing at a time answers in between.
+// beat asks whether the plugin is alive. Anything it says counts as the answer, which is awaited for as long as an
+// event may take: a plugin that does one thing at a time answers in between.
 func (s *session) beat(asked, now time.Time) time.Time {
 	patience := max(s.plugin.Timeout, s.plugin.PingInterval)
 	switch {
@@ -161,7 +164,7 @@ func (s *session) drain(cut <-chan struct{}) {
 // finish waits until nothing of the process is left, and answers the deliveries that it still had.
 func (s *session) finish() {
 	<-s.proc.Done()
-	_ = s.proc.In.Close() // ends the writer, whoever else holds the other end
+	_ = s.proc.In.Close() // ends the writer, also if another process holds the other end
 	s.servants.Wait()
 	s.proc.Close()
 	close(s.over)
@@ -250,7 +253,8 @@ func (s *session) read() {
 	}
 }
 
-// lost ends a process that one of the streams has ended of: most often because it is ending itself, which then says more.
+// lost ends a process that one of the streams has ended of: most often because it is ending itself, which then says
+// more.
 func (s *session) lost(why string) {
 	select {
 	case <-s.proc.Done():
@@ -297,7 +301,8 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// faultLimit is how many lines of a plugin may mean nothing within a minute: a stray print does no harm, a flood ends the process.
+// faultLimit is how many lines of a plugin may mean nothing within a minute: a stray print does no harm, a flood ends
+// the process.
 const faultLimit = 100
 
 type faultCount struct {

@@ -84,7 +84,8 @@ func TestAnswersBecomeTheMarksOfTheContract(t *testing.T) {
 	}
 }
 
-// strict acknowledges what Perl's JSON decoder reads, which is as strict as those of jq, PHP and Ruby, and says what it does not.
+// strict acknowledges what Perl's JSON decoder reads, which is as strict as those of jq, PHP and Ruby, and says what it
+// does not.
 const strict = `
 use JSON::PP; $| = 1;
 while (<STDIN>) {
@@ -202,7 +203,8 @@ func TestALivePluginNeverBlocksAndLosesWhatItIsTooSlowFor(t *testing.T) {
 	}
 }
 
-// TestNothingIsLostWhenThePluginIsKilledUnderLoad delivers lanes as the queue does: only the head of each, again until it is acknowledged.
+// TestNothingIsLostWhenThePluginIsKilledUnderLoad delivers lanes as the queue does: only the head of each, again until
+// it is acknowledged.
 func TestNothingIsLostWhenThePluginIsKilledUnderLoad(t *testing.T) {
 	const laneCount, each, kills = 16, 150, 12
 	path := filepath.Join(t.TempDir(), "events")

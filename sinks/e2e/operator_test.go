@@ -62,7 +62,7 @@ func TestConfigCheckTellsAllThatTheStartTells(t *testing.T) {
 		"global events of a sink that is off": {"WEBSOCKET_GLOBAL_EVENTS=true", "sinks.websocket.global_events delivers nothing (environment WEBSOCKET_GLOBAL_EVENTS): sinks.websocket.enabled is off"},
 		"a global sink that is off":           {"RABBITMQ_GLOBAL_ENABLED=true", "sinks.rabbitmq.global_enabled delivers nothing"},
 		"a global webhook without events":     {"WEBHOOK_GLOBAL_ENABLED=true WEBHOOK_GLOBAL_URL=https://h.example/", "sinks.webhook.global_enabled delivers nothing"},
-		"an event that is nearly known":       {"DELIVERY_DROP_OLDEST=presense.update,my.own", `delivery.drop_oldest: \"presense.update\" is no event that is known, did you mean PRESENCE_UPDATE?`},
+		"an event that is nearly known":       {"DELIVERY_DROP_OLDEST=presense.update,my.own", `delivery.drop_oldest: \"presense.update\" is not a known event, did you mean PRESENCE_UPDATE?`},
 		"a short key beyond loopback":         {"SERVER_HOST=0.0.0.0 AUTHENTICATION_API_KEY=secret", "auth.api_key has 6 characters"},
 		"nothing":                             {"EVENTS_MAX_BYTES=16777216 DELIVERY_DROP_OLDEST=my.own AUTHENTICATION_API_KEY=secret", ""},
 	} {

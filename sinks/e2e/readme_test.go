@@ -1,15 +1,19 @@
 package e2e_test
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A block is a piece of code in the README.
@@ -34,13 +38,13 @@ type newcomer struct {
 	t       *testing.T
 	dir     string
 	port    string
+	server  *process
+	env     []string
 	clients []*lines
 }
 
-// prelude makes clients say what happens to them, in lines that begin with a number sign, and stands for functions that are the
-// reader's own.
-const prelude = `const load = () => undefined, reload = () => {};
-const io = (...args) => {
+// prelude makes clients say what happens to them, in lines that begin with a number sign.
+const prelude = `const io = (...args) => {
   const socket = require("socket.io-client").io(...args);
   socket.on("connect", () => console.log("# connected"));
   socket.on("connect_error", (error) => console.log("# refused: " + error.message));
@@ -67,16 +71,32 @@ func (n *newcomer) shell(text string) {
 // launch starts the server as a line of the README does, and waits until it is ready.
 func (n *newcomer) launch(text string) {
 	n.t.Helper()
-	var env []string
+	env := []string{"AUTHENTICATION_API_KEY=", "SERVER_PORT=" + n.port}
 	for word := range strings.FieldsSeq(text) {
 		if name, _, assigned := strings.Cut(word, "="); assigned && name == strings.ToUpper(name) {
 			env = append(env, word)
 		}
 	}
-	p := launch(n.t, n.dir, append([]string{"AUTHENTICATION_API_KEY=", "SERVER_PORT=" + n.port}, env...)...)
-	if !strings.HasSuffix(p.url, ":"+n.port) {
-		n.t.Fatalf("it listens on %s", p.url)
+	n.env = env
+	n.server = launch(n.t, n.dir, env...)
+	if !strings.HasSuffix(n.server.url, ":"+n.port) {
+		n.t.Fatalf("it listens on %s", n.server.url)
 	}
+}
+
+// post sends an event of the instance sales.
+func (n *newcomer) post(key, event string) {
+	n.t.Helper()
+	r, err := http.NewRequest("POST", fmt.Sprintf("http://localhost:%s/events/sales", n.port), strings.NewReader(event))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	r.Header.Set("apikey", key)
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil || answer.StatusCode != http.StatusCreated {
+		n.t.Fatal(answer, err)
+	}
+	answer.Body.Close()
 }
 
 // listen starts a client and waits until it has connected.
@@ -135,22 +155,137 @@ func TestANewcomerGetsThroughTheReadmeLineByLine(t *testing.T) {
 			}
 		}
 	}
-	if len(n.clients) < 2 {
+	if len(n.clients) != 3 {
 		t.Fatalf("the README has %d clients", len(n.clients))
 	}
-	r, err := http.NewRequest("POST", fmt.Sprintf("http://localhost:%s/events/sales", port), strings.NewReader(
-		`{"event":"qrcode.updated","data":{"qrcode":{"base64":"the-picture"}}}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("apikey", key)
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil || answer.StatusCode != http.StatusCreated {
-		t.Fatal(answer, err)
-	}
-	answer.Body.Close()
+	n.post(key, `{"event":"qrcode.updated","data":{"qrcode":{"base64":"the-picture"}}}`)
 	for _, client := range n.clients {
 		client.expect("# event qrcode.updated")
 	}
 	n.clients[1].expect("the-picture")
+	if code := n.server.terminate(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	n.server = launch(t, n.dir, n.env...)
+	n.post(key, `{"event":"messages.upsert"}`) // before the clients try again; the third says since when it was away
+	for line := ""; line != "# event messages.upsert"; line = n.clients[2].line() {
+		if line == "# event replay.expired" {
+			t.Fatal("the client with since has lost events")
+		}
+	}
+}
+
+func TestTheReadmesConfigurationEventsAndPluginsAreAsPrinted(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	config := blocks(t, string(readme), "Configuration")[0].text
+	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := runIn(t, dir, nil, "config", "check"); code != 0 || !strings.Contains(out, "(warnings: 0)") {
+		t.Errorf("config check: %d %s", code, out)
+	}
+
+	p := launch(t, t.TempDir(), "WEBSOCKET_ENABLED=true", "WEBSOCKET_GLOBAL_EVENTS=true")
+	client := p.listen(`{"events":["messages.upsert"]}`)
+	events := blocks(t, string(readme), "Events")
+	p.must(201, "POST", "/events/sales", events[0].text)
+	var got []any // name, envelope, and the offset for a recovery
+	var want any
+	frame := client.frame(10 * time.Second)
+	if err := errors.Join(json.Unmarshal([]byte(strings.TrimPrefix(frame, "42")), &got), json.Unmarshal([]byte(events[1].text), &want)); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) < 2 || !reflect.DeepEqual(got[1], want) {
+		t.Errorf("a consumer gets %s, not %s", frame, events[1].text)
+	}
+
+	commands := blocks(t, string(readme), "Write a sink of your own")[0].text
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skip("the README's plugin needs python3")
+	}
+	for line := range strings.Lines(commands) {
+		line, _, _ = strings.Cut(strings.TrimSpace(line), " #")
+		if args, found := strings.CutPrefix(line, "go run . "); found {
+			if out, code := runIn(t, dir, os.Environ(), strings.Fields(args)...); code != 0 {
+				t.Fatalf("%s: %d %s", line, code, out)
+			}
+		}
+	}
+	variables := strings.Fields(strings.TrimSuffix(commands[strings.LastIndex(strings.TrimSpace(commands), "\n")+1:], "go run ."))
+	plugin := launch(t, dir, append(variables, "PATH="+os.Getenv("PATH"))...)
+	until(t, "the plugin has written the first event", func() bool { return strings.Contains(plugin.output(), "hello application.startup of evosink") })
+}
+
+// library is what the README's piece of a program stands in.
+const library = `package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/rs/zerolog"
+
+	"github.com/evosink/evosink/adapters/sqlite"
+	"github.com/evosink/evosink/core"
+	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/sinks/webhook"
+	"github.com/evosink/evosink/sinks/websocket"
+)
+
+func main() {
+	ctx, logger, mux := context.Background(), zerolog.New(os.Stderr), http.NewServeMux()
+	apiKey, data := "change-me-to-a-long-key", json.RawMessage("{}")
+%s
+	if err != nil {
+		logger.Fatal().Err(err).Send()
+	}
+}
+`
+
+func TestTheReadmesLibraryRunsInAModuleOfItsOwn(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	program := fmt.Sprintf(library, blocks(t, string(readme), "Use it as a library")[0].text)
+	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(program), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"go.mod", "go.sum"} {
+		b, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{
+		{"mod", "edit", "-module", "own", "-require", "github.com/evosink/evosink@v0.0.0", "-replace", "github.com/evosink/evosink=" + root},
+		{"run", "."},
+	} {
+		cmd := exec.Command("go", args...)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOFLAGS=", "GOPROXY=off")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "data", "evosink.db")); err != nil {
+		t.Error(err)
+	}
 }

@@ -94,7 +94,7 @@ func (c *Config) Validate() error {
 	check(headerValue(c.UserAgent) == nil, "user_agent must be one line of printable text")
 	if c.GlobalEnabled {
 		h, err := operatorsHook(c.global())
-		check(err == nil, "global_enabled is true, but %w", err)
+		check(err == nil, "global_enabled is true, but %w (WEBHOOK_GLOBAL_URL)", err)
 		if err == nil {
 			err = c.loop(h.url, "WEBHOOK_GLOBAL_URL")
 			check(err == nil, "global_enabled is true, but url %w", err)
@@ -103,7 +103,7 @@ func (c *Config) Validate() error {
 	}
 	if c.Errors {
 		h, err := operatorsHook(c.errorHook())
-		check(err == nil, "errors is true, but errors_%w", err)
+		check(err == nil, "errors is true, but errors_%w (WEBHOOK_EVENTS_ERRORS_WEBHOOK)", err)
 		if err == nil {
 			err = c.loop(h.url, "WEBHOOK_EVENTS_ERRORS_WEBHOOK")
 			check(err == nil, "errors is true, but errors_url %w", err)

@@ -87,10 +87,11 @@ func TestZeroMeansTheDefaultAsInEvolution(t *testing.T) {
 
 func TestBadConfigurationSaysWhichKey(t *testing.T) {
 	for says, change := range map[string]func(*webhook.Config){
-		"global_enabled is true, but url must not be empty": func(c *webhook.Config) { c.GlobalEnabled = true },
-		"global_enabled is true, but url must begin with":   func(c *webhook.Config) { c.GlobalEnabled, c.URL = true, "app.example" },
-		"errors is true, but errors_url must not be empty":  func(c *webhook.Config) { c.Errors = true },
-		"secrets[0] begins with whsec_":                     func(c *webhook.Config) { c.GlobalEnabled, c.URL, c.Secret = true, "http://h", "whsec_hunter2" },
+		`give an address like "https://app.example/hook" (WEBHOOK_GLOBAL_URL)`: func(c *webhook.Config) { c.GlobalEnabled = true },
+		"global_enabled is true, but url must not be empty":                    func(c *webhook.Config) { c.GlobalEnabled = true },
+		"global_enabled is true, but url must begin with":                      func(c *webhook.Config) { c.GlobalEnabled, c.URL = true, "app.example" },
+		"errors is true, but errors_url must not be empty":                     func(c *webhook.Config) { c.Errors = true },
+		"secrets[0] begins with whsec_":                                        func(c *webhook.Config) { c.GlobalEnabled, c.URL, c.Secret = true, "http://h", "whsec_hunter2" },
 		`headers["a"] must not contain line breaks`: func(c *webhook.Config) {
 			c.GlobalEnabled, c.URL, c.Headers = true, "http://h", map[string]string{"a": "b\nc"}
 		},

@@ -149,7 +149,7 @@ type refused struct{ addr netip.Addr }
 
 func (r *refused) Error() string {
 	return fmt.Sprintf("the address %s is not public, and guard.deny_private is on; "+
-		"the operator can except hosts and networks: guard.allow (WEBHOOK_ALLOW_ADDRESSES)", r.addr)
+		"the operator can allow hosts and networks: guard.allow (WEBHOOK_ALLOW_ADDRESSES)", r.addr)
 }
 
 // control is called with every address that is about to be dialled.

@@ -18,7 +18,7 @@ type Retry struct {
 	Jitter       float64       `koanf:"jitter_factor" env:"WEBHOOK_RETRY_JITTER_FACTOR" help:"share of a wait that chance adds or takes away, 0 to 1"`
 	NonRetryable []int         `koanf:"non_retryable_status_codes" env:"WEBHOOK_RETRY_NON_RETRYABLE_STATUS_CODES" help:"answers that no further attempt can cure, beside 405, 410, 411, 413, 414, 415, 431, 501 and 505, which are never tried again"`
 	MaxAge       time.Duration `koanf:"max_age" env:"WEBHOOK_RETRY_MAX_AGE" help:"how long an event for a receiver that is down is kept; 0 is for ever"`
-	OnExhausted  string        `koanf:"on_exhausted" env:"WEBHOOK_RETRY_ON_EXHAUSTED" help:"then: dead (a dead letter, and on with the next) or pause (the webhook waits for somebody)"`
+	OnExhausted  string        `koanf:"on_exhausted" env:"WEBHOOK_RETRY_ON_EXHAUSTED" help:"then: dead (a dead letter, and on with the next) or pause (the webhook waits until it is resumed)"`
 }
 
 func defaultRetry() Retry {

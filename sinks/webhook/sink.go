@@ -79,7 +79,7 @@
 // The global webhook and the error webhook are the operator's: they may be anywhere but at this server itself, and they
 // alone see the TLS client certificate of the configuration. Webhooks of instances are their owners', who may be
 // strangers. They are kept from private addresses (guard.deny_private) unless the server listens on loopback only, that
-// is on a machine of one's own; the operator can except hosts and networks, with or without a port (guard.allow), or
+// is on a machine of one's own; the operator can allow hosts and networks, with or without a port (guard.allow), or
 // switch the guard off. URLs with a private address, and URLs of this server, are refused when they are set; what a
 // name means is looked at for every connection. Behind the guard no proxy of the environment is used. See [Guard].
 package webhook

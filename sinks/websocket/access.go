@@ -39,7 +39,7 @@ type visitor struct {
 // maxWrong is how many wrong keys one connection may present; afterwards its keys are not even looked up.
 const maxWrong = 10
 
-// access decides who may join which namespace.
+// access decides which clients may join which namespace.
 type access struct {
 	directory sink.Directory
 	keyless   keyless
@@ -60,8 +60,8 @@ func newAccess(c Config, h sink.Host) access {
 	a.keyless.origins = c.Origins
 	a.origins, a.anyOrigin = c.Origins, !c.CheckOrigin || slices.Contains(c.Origins, "*")
 	if !c.LocalKeyless && len(a.keyless.networks) > 0 {
-		h.Logger.Warn().Strs("allowed_hosts", c.AllowedHosts).Msg("clients at WEBSOCKET_ALLOWED_HOSTS need no key; a reverse proxy, " +
-			"tunnel or port forwarding there makes everybody on its other side one of them. WEBSOCKET_ALLOWED_HOSTS=none ends that")
+		h.Logger.Warn().Strs("allowed_hosts", c.AllowedHosts).Msg("clients at WEBSOCKET_ALLOWED_HOSTS need no key; clients of a tunnel, " +
+			"port forwarding or reverse proxy at such an address may look the same. WEBSOCKET_ALLOWED_HOSTS=none asks every client for a key")
 	}
 	return a
 }
@@ -99,8 +99,8 @@ func (a *access) handshake(r *http.Request, client remote.Client) error {
 	return nil
 }
 
-// foreignOrigin returns the origin of a page that may not connect. It is "" if the request comes from no page, from one of this
-// server, or from one that is allowed.
+// foreignOrigin returns the origin of a page that may not connect. It is "" if the request comes from no page, from one
+// of this server, or from one that is allowed.
 func (a *access) foreignOrigin(r *http.Request) string {
 	if a.anyOrigin {
 		return ""
@@ -125,14 +125,14 @@ func requestKey(r *http.Request) string {
 	return r.URL.Query().Get("apikey")
 }
 
-// A holder is who wants to join, and by which key; "" if none was needed.
+// A holder is what a joining client's key opens, and the key; "" if none was needed.
 type holder struct {
 	sink.Principal
 	key string
 }
 
-// principal tells who wants to join. A key that is given decides, also for a client that would need none; the key
-// of the CONNECT comes before that of the handshake.
+// principal tells what a joining client may do. A key that is given decides, also for a client that would need none;
+// the key of the CONNECT comes before that of the handshake.
 func (a *access) principal(ctx context.Context, v *visitor, given auth) (holder, error) {
 	key := v.key
 	for _, k := range []string{given.Token, given.APIKey} {

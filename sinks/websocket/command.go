@@ -22,8 +22,8 @@ type commandLimits struct {
 	timeout time.Duration
 }
 
-// A reply is what a client gets for a command: as the acknowledgement, or, if it asked for none and the command was not done,
-// as the event "command.error".
+// A reply is what a client gets for a command: as the acknowledgement, or, if it asked for none and the command was not
+// done, as the event "command.error".
 type reply struct {
 	OK      bool               `json:"ok"`
 	Command string             `json:"command,omitempty"` // in the event only

@@ -33,12 +33,13 @@ type Config struct {
 
 	// The fields below are settings of the whole server, which main fills in.
 
-	// Origins that browsers may connect from, "*" for all. None adds no CORS headers and allows the server's own pages only.
+	// Origins that browsers may connect from, "*" for all. None adds no CORS headers and allows the server's own pages
+	// only.
 	Origins []string `koanf:"-"`
 	// Credentials lets pages of these origins send cookies and authorisation headers along; not with "*".
 	Credentials bool `koanf:"-"`
-	// LocalKeyless exempts clients at loopback from a key when AllowedHosts is empty: there is no key that anybody has
-	// chosen, and the server listens on loopback only.
+	// LocalKeyless exempts clients at loopback from a key when AllowedHosts is empty: the operator has
+	// chosen no key, and the server listens on loopback only.
 	LocalKeyless bool `koanf:"-"`
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/evosink/evosink/sinks/websocket/socketio"
 )
 
-// A door slows down clients that present wrong keys, and tells the operator whom it turned away and what to do about it.
-// Limits are per address. Any number of goroutines may use it at once.
+// A door slows down clients that present wrong keys, and logs which client was refused and what to do about
+// it. Limits are per address. Any number of goroutines may use it at once.
 type door struct {
 	log   zerolog.Logger
 	wrong remote.Limiter // wrong keys that are answered at once
@@ -40,8 +40,8 @@ func newDoor(log zerolog.Logger) *door {
 	}
 }
 
-// wrongKey returns the refusal of a wrong key, late if the client's address has presented too many. Right keys never come
-// here, so that nobody behind the same proxy or NAT is shut out by another's attempts.
+// wrongKey returns the refusal of a wrong key, late if the client's address has presented too many. Right keys never
+// come here, so that clients behind the same proxy or NAT are not shut out by another's attempts.
 func (d *door) wrongKey(ctx context.Context, c remote.Client) error {
 	if d.wrong.Allow(c) {
 		return errKeyInvalid

@@ -16,8 +16,8 @@ import (
 	"github.com/evosink/evosink/sinks/websocket"
 )
 
-// poll joins a namespace by polling, with headers of its own on every request, and returns the answer to the handshake if
-// that is a refusal, else the answer to CONNECT.
+// poll joins a namespace by polling, with headers of its own on every request, and returns the answer to the handshake
+// if that is a refusal, else the answer to CONNECT.
 func (h *house) poll(header http.Header, namespace, auth string) string {
 	h.t.Helper()
 	do := func(method, query, body string) string {

@@ -11,7 +11,7 @@ import (
 
 // A member is what is kept of a socket.
 type member struct {
-	holder               // who joined
+	holder               // what the client's key opens
 	events *event.Filter // what it asked for, shared by those that asked for the same
 	since  string        // replay what came after the event with this id; "" for no replay
 	lost   bool          // it wanted what it missed, which is not kept any more
@@ -21,8 +21,8 @@ type member struct {
 // socket.io version 2), so it is let in, but never gets an event there and cannot command.
 func (m *member) silent(namespace string) bool { return namespace == root && !m.Global }
 
-// lost is the event that tells a client that it was to be recovered and could not be: it has missed events. It has no argument. Who
-// asks for a replay is not told: that has them.
+// lost is the event that tells a client that it was to be recovered and could not be: it has missed events. It has no
+// argument. A client that asks for a replay is not told: the replay has them.
 const lost = "recovery.expired"
 
 func holdsGlobalKey(s *socketio.Socket) bool {
@@ -55,7 +55,7 @@ func (s *Sink) refused(c *socketio.Client, namespace string, err error) {
 	s.access.door.refused(c.Value.(*visitor).client, namespace, err)
 }
 
-// admit sets up the socket of who may join.
+// admit sets up the socket of a client that may join.
 func (s *Sink) admit(ctx context.Context, r *socketio.ConnectRequest) error {
 	given, err := parseAuth(r.Auth)
 	if err != nil {
@@ -82,8 +82,8 @@ func (s *Sink) admit(ctx context.Context, r *socketio.ConnectRequest) error {
 	return nil
 }
 
-// connect runs when a socket has joined. What was decided about it is looked at once more: a change of its instance in the moment
-// between did not find it among the sockets to disconnect.
+// connect runs when a socket has joined. What was decided about it is looked at once more: a change of its instance in
+// the moment between did not find it among the sockets to disconnect.
 func (s *Sink) connect(ctx context.Context, k *socketio.Socket) {
 	m := k.Data().(*member)
 	if !s.may(m, k.Namespace().Name()) {
@@ -95,7 +95,7 @@ func (s *Sink) connect(ctx context.Context, k *socketio.Socket) {
 	}
 	s.logged(k).Bool("recovered", k.Recovered()).Str("since", m.since[:min(len(m.since), 64)]).Msg("client joined")
 	if m.lost {
-		_ = k.Emit(ctx, lost) // whom that does not reach is told again
+		_ = k.Emit(ctx, lost) // a client that it does not reach is told again
 	}
 	if m.since != "" && !k.Recovered() {
 		s.replays.Go(func() { s.catchUp(ctx, k, m) })

@@ -83,8 +83,8 @@ func isHostname(s string) bool {
 }
 
 // check returns nil if the client of the request needs no key, else why it needs one. Not being at one of the addresses
-// is the common case, and errElsewhere. All that can be forged by a client that is not a browser is checked too: proxies and
-// tunnels hand on what their honest clients send.
+// is the common case, and errElsewhere. All that can be forged by a client that is not a browser is checked too:
+// proxies and tunnels hand on what their honest clients send.
 func (k *keyless) check(r *http.Request, client remote.Client) error {
 	switch {
 	case !client.Known() && k.networks.Contains(client.Peer):

@@ -299,7 +299,7 @@ func TestWhatIsLostIsToldOnceWhateverComesMeanwhile(t *testing.T) {
 	}
 }
 
-// gate is a log of which the test sees who reads it, and lets one after the other go on.
+// gate is a log of which the test sees the readers, and lets one after the other go on.
 type gate struct {
 	arrived chan string   // instances, as replays begin
 	pass    chan struct{} // closed to let all go on

@@ -2,54 +2,59 @@
 //
 // # Namespaces
 //
-// In global mode (WEBSOCKET_GLOBAL_EVENTS) every event reaches the namespace "/". An event reaches the namespace of its instance,
-// "/sales", if the instance has enabled its websocket by POST /websocket/set/sales and listed the event. Both at once are additive.
-// The name of the socket.io event is the event's wire name, its one argument the envelope. Events called connect, connect_error,
-// disconnect, disconnecting, newListener or removeListener are left out: to socket.io these names mean something else.
+// In global mode (WEBSOCKET_GLOBAL_EVENTS) every event reaches the namespace "/". An event reaches the namespace of its
+// instance, "/sales", if the instance has enabled its websocket by POST /websocket/set/sales and listed the event. Both
+// at once are additive. The name of the socket.io event is the event's wire name, its one argument the envelope. Events
+// called connect, connect_error, disconnect, disconnecting, newListener or removeListener are left out: to socket.io
+// these names mean something else.
 //
 // A namespace exists as soon as its instance has enabled it, also before its first event and after every restart.
 //
 // # Keys
 //
-// Each namespace is authorised by itself, at CONNECT. The key comes from the auth payload of CONNECT ("apikey" or "token"), or
-// from the handshake: the query or header "apikey", or "Authorization: Bearer". The global key opens every namespace.
-// The token of an instance opens the namespace of that instance. It may also join "/", because some clients join "/" before anything
-// else (elephant.io, socket.io version 2). Such a socket never receives an event of the namespace, gets no replay, is not recovered, and
-// its commands are answered with "forbidden".
+// Each namespace is authorised by itself, at CONNECT. The key comes from the auth payload of CONNECT ("apikey" or
+// "token"), or from the handshake: the query or header "apikey", or "Authorization: Bearer". The global key opens every
+// namespace. The token of an instance opens the namespace of that instance. It may also join "/", because some clients
+// join "/" before anything else (elephant.io, socket.io version 2). Such a socket never receives an event of the
+// namespace, gets no replay, is not recovered, and its commands are answered with "forbidden".
 //
-// A client needs no key if its address is in WEBSOCKET_ALLOWED_HOSTS (by default none), or if it is at loopback while the operator has
-// set no key and the server listens on loopback only. All of these must hold in addition:
+// A client needs no key if its address is in WEBSOCKET_ALLOWED_HOSTS (by default none), or if it is at loopback while
+// the operator has set no key and the server listens on loopback only. All of these must hold in addition:
 //
 //   - The request shows no sign of a proxy, or comes through a trusted one that names its client. A trusted proxy
 //     that names no client, or a loopback address, makes its clients unknown.
-//   - The Host header is a loopback address, "localhost", or listed in WEBSOCKET_ALLOWED_HOSTS: not the name of a page that was made to
-//     resolve to this machine (DNS rebinding), nor the outer address of a tunnel.
+//   - The Host header is a loopback address, "localhost", or listed in WEBSOCKET_ALLOWED_HOSTS: not the name of
+//     a page that was made to resolve to this machine (DNS rebinding), nor the outer address of a tunnel.
 //   - The Origin header is absent, loopback, or named in CORS_ORIGIN ("*" names none).
 //
 // Nothing in a request tells a program on this machine from a proxy or tunnel on it that hides what it is. With
-// one of those, leave WEBSOCKET_ALLOWED_HOSTS unset. A key that is presented decides, also for a client that needs none.
+// one of those, leave WEBSOCKET_ALLOWED_HOSTS unset. A key that is presented decides, also for a client that needs
+// none.
 //
-// Pages whose origin CORS_ORIGIN does not allow are refused by polling and websocket alike, unless WEBSOCKET_CHECK_ORIGIN is
-// off. Wrong keys are limited per connection and answered late once an address has presented many; right keys from the same address are
-// always taken. A refused client is a line in the log, at level info so often per address, with what to do about it.
+// Pages whose origin CORS_ORIGIN does not allow are refused by polling and websocket alike, unless
+// WEBSOCKET_CHECK_ORIGIN is off. Wrong keys are limited per connection and answered late once an address has presented
+// many; right keys from the same address are always taken. A refused client is a line in the log, at level info so
+// often per address, with what to do about it.
 //
 // # The past
 //
-// A client may ask for some events only, auth: {events: [...]}, and for what it missed, auth: {since: "<event id>"}. The events after
-// that one are sent from the engine's log, filtered and authorised like live ones; then the client goes live, without a gap and without
-// repeats. The event replay.expired tells it that the log does not hold the event it named. So many replays read the log at once, per
-// namespace and in all; further ones wait for their turn, and a turn ends when its client does not keep up.
+// A client may ask for some events only, auth: {events: [...]}, and for what it missed, auth: {since: "<event id>"}.
+// The events after that one are sent from the engine's log, filtered and authorised like live ones; then the client
+// goes live, without a gap and without repeats. The event replay.expired tells it that the log does not hold the event
+// it named. So many replays read the log at once, per namespace and in all; further ones wait for their turn, and a
+// turn ends when its client does not keep up.
 //
-// Clients of version 4.6 and newer that lose their connection for less than WEBSOCKET_RECOVERY get what they missed without asking,
-// filtered by what they ask for when they come back. If that is not kept any more, because it took too long or was more
-// than WEBSOCKET_RECOVERY_BYTES, the event recovery.expired says so to clients that ask for no replay. What belongs to an
-// instance goes with it: a later instance of the same name inherits nothing, nor an event that was accepted before and comes late.
+// Clients of version 4.6 and newer that lose their connection for less than WEBSOCKET_RECOVERY get what they missed
+// without asking, filtered by what they ask for when they come back. If that is not kept any more, because it took too
+// long or was more than WEBSOCKET_RECOVERY_BYTES, the event recovery.expired says so to clients that ask for no replay.
+// What belongs to an instance goes with it: a later instance of the same name inherits nothing, nor an event that was
+// accepted before and comes late.
 //
 // # Bounds
 //
-// An event is encoded once per namespace, and not at all if no client listens. What waits for one client is bounded; a client that does
-// not keep up is disconnected without effect on others. What a client sends along with CONNECT has at most 16 KiB and 256 names of events;
-// clients that ask for the same events share one filter.
+// An event is encoded once per namespace, and not at all if no client listens. What waits for one client is bounded; a
+// client that does not keep up is disconnected without effect on others. What a client sends along with CONNECT has at
+// most 16 KiB and 256 names of events; clients that ask for the same events share one filter.
 package websocket
 
 import (
@@ -161,7 +166,7 @@ func (s *Sink) Start(context.Context) error {
 	return nil
 }
 
-// changed disconnects those whom a change shuts out (evolution.md 4.3: the reference leaves them connected).
+// changed disconnects clients that may not stay after a change. Evolution API leaves them connected.
 func (s *Sink) changed(c sink.Change) {
 	if c.Kind == sink.NewToken || c.Kind == sink.Deleted {
 		s.server.Namespace(root).Disconnect(func(k *socketio.Socket) bool { return holdsTokenOf(k, c.Instance) })
@@ -189,8 +194,9 @@ func (s *Sink) changed(c sink.Change) {
 	}
 }
 
-// Deliver emits the event on the namespace of the delivery's scope. It returns at once if no client is there. Whose the event is
-// is asked once the namespace is known: if a later instance has the name by now, then before that namespace came to be.
+// Deliver emits the event on the namespace of the delivery's scope. It returns at once if no client is there. Whose the
+// event is is asked once the namespace is known: if a later instance has the name by now, then before that namespace
+// came to be.
 func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
 	n := s.server.Namespace(namespaceOf(d))
 	if n == nil || !n.Listening() || d.Scope == sink.Instance && !s.directory.Owns(d.Event) {
@@ -199,7 +205,8 @@ func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
 	return unlessReserved(n.At(d.Position).Emit(ctx, d.Event.Name, s.envelope(d.Event)))
 }
 
-// unlessReserved leaves out events with a name that means something else to socket.io, such as "disconnect". Other sinks take them.
+// unlessReserved leaves out events with a name that means something else to socket.io, such as "disconnect". Other
+// sinks take them.
 func unlessReserved(err error) error {
 	if errors.Is(err, socketio.ErrReserved) {
 		return nil

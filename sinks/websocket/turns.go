@@ -7,8 +7,9 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// turns bounds how many replays read the log at once, in each namespace and in all. Those over a bound wait, in the order
-// in which they came; one namespace's never take more than its share of all turns. Any number of goroutines may use it at once.
+// turns bounds how many replays read the log at once, in each namespace and in all. Those over a bound wait, in the
+// order in which they came; one namespace's never take more than its share of all turns. Any number of goroutines may
+// use it at once.
 type turns struct {
 	all  *semaphore.Weighted
 	each int64

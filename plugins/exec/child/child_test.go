@@ -209,7 +209,7 @@ func TestTheEndIsExplained(t *testing.T) {
 	if await(t, p); p.Exit() != "it was ended by a signal: killed" {
 		t.Error(p.Exit())
 	}
-	p.Kill() // its id may be somebody else's by now
+	p.Kill() // its id may be another process's by now
 }
 
 func TestAChecksumAdmitsTheFileThatItIsOfOnly(t *testing.T) {
@@ -431,7 +431,7 @@ func TestAChildCannotReadItsHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	host := &exec.Cmd{Path: path, Args: []string{path, "host", path, "spy"}, Env: []string{"AUTHENTICATION_API_KEY=secret"}}
-	if os.Getuid() == 0 { // who may read everything
+	if os.Getuid() == 0 { // root may read everything
 		host.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	}
 	out, err := host.StdoutPipe()
@@ -463,7 +463,7 @@ func TestADescendantThatGotAwayDoesNotHoldTheOutput(t *testing.T) {
 	}
 }
 
-// gone waits until a process that was a descendant has ended; who reaps it is the system's business.
+// gone waits until a process that was a descendant has ended; it need not be reaped.
 func gone(t *testing.T, pid string) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {

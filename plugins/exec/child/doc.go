@@ -1,9 +1,9 @@
 // Package child runs one untrusted program as a process of its own, and leaves nothing of it behind.
 //
 //   - What runs is what was checked. The file is opened once; mode and checksum are those of that descriptor, and on
-//     Linux that very descriptor is executed when a checksum is set (/proc/self/fd/3), so nobody can swap the file in
+//     Linux that very descriptor is executed when a checksum is set (/proc/self/fd/3), so the file cannot be swapped in
 //     between. Elsewhere a private copy of it is executed. A file, or a folder on the way to it, that its group or
-//     everybody can write to is refused. A script can be given as the program too, if it begins with #!; the
+//     every user can write to is refused. A script can be given as the program too, if it begins with #!; the
 //     interpreter is then the system's.
 //   - It sees little: an environment built from an allow list, three pipes, no other descriptor. On Linux it cannot
 //     read this process's environment, memory and descriptors through /proc either: the process is made undumpable

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A Process is a running child. Make it with [Start]. Its three pipes belong to the caller, who reads both outputs to
+// A Process is a running child. Make it with [Start]. Its three pipes belong to the caller, which reads both outputs to
 // their ends: they end when the process does, whatever it has started.
 type Process struct {
 	In       *os.File // its standard input
@@ -91,17 +91,17 @@ func (p *Process) pipes() (theirs []*os.File, err error) {
 func (p *Process) closePipes() {
 	for _, f := range []*os.File{p.In, p.Out, p.Err} {
 		if f != nil {
-			_ = f.Close() // nobody uses it any more
+			_ = f.Close() // it is not used any more
 		}
 	}
 }
 
-// lastWords is how long the outputs may still be read after the process has ended. What it wrote itself is in the pipes by then; only a descendant
-// that got away could make them last longer.
+// lastWords is how long the outputs may still be read after the process has ended. What it wrote itself is in the pipes
+// by then; only a descendant that got away could make them last longer.
 const lastWords = time.Second
 
-// own is the goroutine of the process, from its start until nothing is left of it. It keeps its thread: on Linux the child's death is tied to
-// that of the thread that started it.
+// own is the goroutine of the process, from its start until nothing is left of it. It keeps its thread: on Linux the
+// child's death is tied to that of the thread that started it.
 func (p *Process) own(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -123,7 +123,8 @@ func (p *Process) own(started chan<- error) {
 	p.exit = errors.Join(exit, p.program.close())
 }
 
-// Kill ends the process and its group at once. It does not wait, see [Process.Done]. Killing an ended process does nothing.
+// Kill ends the process and its group at once. It does not wait, see [Process.Done]. Killing an ended process does
+// nothing.
 func (p *Process) Kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

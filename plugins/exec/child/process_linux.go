@@ -15,7 +15,8 @@ func attributes() *syscall.SysProcAttr {
 
 func (p *Process) killGroup() { _ = unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL) } // an empty group is fine
 
-// reap waits for the end of the process and kills what it has started before the process's id, which is the group's, can be anybody else's.
+// reap waits for the end of the process and kills what it has started before the process's id, which is the group's,
+// can be another process's.
 func (p *Process) reap() error {
 	for errors.Is(unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
 	}
@@ -25,7 +26,9 @@ func (p *Process) reap() error {
 	p.mu.Unlock()
 	endDescendants(p.mark)
 	exit := p.cmd.Wait()
-	for { // in a container evosink may be the first process: what was killed in the group is its child then, and would stay a zombie
+	// In a container evosink may be the first process: what was killed in the group is its child then, and would stay a
+	// zombie.
+	for {
 		if _, err := unix.Wait4(-p.cmd.Process.Pid, nil, 0, nil); err != nil && !errors.Is(err, unix.EINTR) {
 			return exit
 		}

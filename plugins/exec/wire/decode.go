@@ -193,7 +193,8 @@ func explain(err error) error {
 	return errors.New("the line is not JSON: standard output belongs to the protocol, print to standard error instead")
 }
 
-// Printable returns at most [MaxText] bytes of text from a plugin as something that is safe to log: valid UTF-8 without control characters.
+// Printable returns at most [MaxText] bytes of text from a plugin as something that is safe to log: valid UTF-8 without
+// control characters.
 func Printable(text []byte) string {
 	cut := len(text) > MaxText
 	text = text[:min(len(text), MaxText)]

@@ -67,7 +67,8 @@ func appendUnlessEmpty(line []byte, key, value string) []byte {
 // separators are what ends a line somewhere: in JavaScript and in Python's text files beside the newline itself.
 const separators = "\n\r\u2028\u2029"
 
-// finish closes the object that line is, and makes one line of it. Outside of strings JSON has only \n and \r of these, as white space; inside it has only the others.
+// finish closes the object that line is, and makes one line of it. Outside of strings JSON has only \n and \r of these,
+// as white space; inside it has only the others.
 func finish(line []byte) []byte {
 	line = append(line, '}')
 	if !utf8.Valid(line) {

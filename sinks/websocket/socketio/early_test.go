@@ -16,7 +16,7 @@ import (
 	"github.com/evosink/evosink/sinks/websocket/socketio"
 )
 
-// refusing lets nobody in.
+// refusing lets no client in.
 func refusing(srv *socketio.Server) {
 	srv.Handle("/", socketio.Hooks{Authorize: func(context.Context, *socketio.ConnectRequest) error {
 		return &socketio.ConnectError{Message: "no"}
