@@ -35,6 +35,7 @@ func (s *Sink) present(ctx context.Context, k *socketio.Socket, m *member) error
 	last, told := m.since, ""
 	for {
 		sent := newLately()
+		sent.add(last) // has it, though it may only now be handed out live: its id is known from the answer to its POST
 		err := s.replay(ctx, k, m, last, func(id string) { sent.add(id); last = id })
 		if errors.Is(err, sink.ErrExpired) {
 			if err = nil; told != last {
