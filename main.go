@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -230,11 +231,29 @@ func (s *settings) check(ctx context.Context, c *config.Config) (warnings []stri
 	if err != nil {
 		return warnings, err
 	}
-	hub, _, err := s.build(core.Options{Bus: bus, Instances: registry, Log: engine, Queue: engine.Queue(), Logger: zerolog.Nop()})
+	told := &told{}
+	log := zerolog.New(told).Level(zerolog.WarnLevel)
+	hub, _, err := s.build(core.Options{Bus: bus, Instances: registry, Log: engine, Queue: engine.Queue(), Logger: log})
+	warnings = append(warnings, told.lines...)
 	if err != nil {
 		return warnings, err
 	}
 	return warnings, hub.Close(ctx)
+}
+
+// told keeps the messages of a log.
+type told struct{ lines []string }
+
+func (t *told) Write(line []byte) (int, error) {
+	var said struct{ Sink, Message string }
+	if err := json.Unmarshal(line, &said); err != nil {
+		return 0, err
+	}
+	if said.Sink != "" {
+		said.Message = said.Sink + ": " + said.Message
+	}
+	t.lines = append(t.lines, said.Message)
+	return len(line), nil
 }
 
 // serve runs until ctx ends, then drains.

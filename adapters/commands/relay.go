@@ -62,6 +62,9 @@ func (r *Relay) do(ctx context.Context, to route, c core.Command) (any, error) {
 		return nil, unreachable(err)
 	}
 	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusSwitchingProtocols { // what follows is no answer, and nothing bounds its end
+		return r.read(answer.StatusCode, nil)
+	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, int64(r.config.MaxAnswer)+1))
 	if err != nil {
 		return nil, unreachable(err)

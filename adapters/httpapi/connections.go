@@ -45,6 +45,7 @@ type connections struct {
 	proxies    remote.Networks
 	log        *log.Logger
 	lines      remote.Limiter // of the log
+	unlisted   unlisted
 
 	mu sync.Mutex
 	// mu guards the fields below, and those of every connection.
@@ -73,7 +74,7 @@ type connection struct {
 func newConnections(s Server, files int, logger *log.Logger) *connections {
 	proxies, _ := remote.ParseNetworks(s.TrustedProxies) // checked by Validate
 	c := &connections{
-		proxies: proxies, log: logger, lines: remote.Limiter{Rate: rate.Every(time.Minute), Burst: 1},
+		proxies: proxies, log: logger, lines: remote.Limiter{Rate: rate.Every(time.Minute), Burst: 1}, unlisted: newUnlisted(logger),
 		byAddress: map[netip.Prefix]int{}, waiting: lists.New(), spare: lists.New(),
 	}
 	others := min(max(files/4, 32), 2048) // descriptors for files, brokers, receivers
@@ -277,6 +278,7 @@ func (c *connections) handler(next http.Handler) http.Handler {
 		case conn.proxy:
 			c.serveProxied(conn, next, w, r)
 		default:
+			c.unlisted.notice(r)
 			next.ServeHTTP(w, r)
 		}
 	})

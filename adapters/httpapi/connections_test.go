@@ -222,3 +222,31 @@ func TestClientsOfATrustedProxyCountByTheirOwnAddress(t *testing.T) {
 	held[0].Close()
 	waitFor(t, "a place", func() bool { status, _ := p.get("/", client("1.1.1.1")); return status == 200 })
 }
+
+func TestAReverseProxyThatIsNotListedIsALineInTheLog(t *testing.T) {
+	const line = "list it in SERVER_TRUSTED_PROXIES"
+	d := open(t, 100, 50, "127.0.0.2")
+	ask := func(from string, header ...string) {
+		t.Helper()
+		if status, body := d.dial(from).get("/", header...); status != 200 {
+			t.Fatalf("from %s: %d %s", from, status, body)
+		}
+	}
+	ask("127.0.0.1")
+	ask("127.0.0.2", "X-Forwarded-For: 1.1.1.1\r\n")
+	if n := d.logged(line); n != 0 {
+		t.Errorf("%d lines about clients of their own and a proxy that is listed", n)
+	}
+	for range 10 {
+		ask("127.0.0.3", "X-Forwarded-For: 1.1.1.1\r\n")
+	}
+	if n := d.logged("requests from 127.0.0.3 "); n != 1 || d.logged(line) != 1 {
+		t.Errorf("%d lines about a proxy that is not listed, want 1", n)
+	}
+	for i := range 20 { // strangers cannot fill the log with it
+		ask(fmt.Sprint("127.0.1.", i+1), "X-Forwarded-For: 1.1.1.1\r\n")
+	}
+	if n := d.logged(line); n > 3 {
+		t.Errorf("%d lines about strangers", n)
+	}
+}

@@ -317,8 +317,12 @@ func (db *DB) Check(ctx context.Context) error {
 // stalled returns an error that is [ErrStalled] while the commit under way takes too long.
 func (db *DB) stalled() error {
 	if busy := db.writer.busy(); busy > time.Duration(db.stallAfter.Load()) {
-		return fmt.Errorf("%w: a write to %s has been under way for %v; check the disk, and what else keeps it busy",
-			ErrStalled, db.config.Path, busy.Round(time.Second))
+		return db.stalledFor(busy)
 	}
 	return nil
+}
+
+func (db *DB) stalledFor(busy time.Duration) error {
+	return fmt.Errorf("%w: a write to %s has been under way for %v; check the disk, and what else keeps it busy",
+		ErrStalled, db.config.Path, busy.Round(time.Second))
 }

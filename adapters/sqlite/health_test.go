@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/evosink/evosink/adapters/sqlite"
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/queue"
 )
@@ -34,6 +36,24 @@ func TestACommitThatDoesNotEndMakesHealthRed(t *testing.T) {
 	waitFor(t, "the database is well", func() bool { return db.Check(t.Context()) == nil })
 	if s := db.Stats().CommitRunning; s != 0 {
 		t.Errorf("no commit is under way, and has taken %v", s)
+	}
+}
+
+// An event that waited in vain behind one commit for all of its time has met a disk that does not answer (503), and not
+// one that is slower than the events come (429).
+func TestAnEventBehindACommitThatDoesNotEndIsToldSo(t *testing.T) {
+	db := open(t, newConfig(t))
+	publish(t, db, "a", 0, 1)
+	db.StallAfter(0)
+	release := db.Hold()
+	defer release()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	m := bus.Message(numbered("a", 1))
+	m.SetContext(ctx)
+	err := db.Publisher().Publish(bus.Topic(bus.Shard("a", db.Shards())), m)
+	if !errors.Is(err, sqlite.ErrStalled) || errors.Is(err, bus.ErrOverloaded) {
+		t.Errorf("publish: %v, want ErrStalled", err)
 	}
 }
 

@@ -31,7 +31,15 @@ func (p publisher) Publish(topic string, messages ...*message.Message) error {
 	if err != nil {
 		return err
 	}
+	begun := time.Now()
 	err = p.db.writer.do(messages[0].Context(), p.db.publication(rows))
+	if errors.Is(err, context.DeadlineExceeded) {
+		// Not one commit has ended meanwhile, and that is more than a busy disk. Health is not red yet, if the commit began
+		// only a little before the event came.
+		if busy := p.db.writer.busy(); busy >= time.Since(begun) && busy > time.Duration(p.db.stallAfter.Load())/2 {
+			return fmt.Errorf("%w: %w", p.db.stalledFor(busy), err)
+		}
+	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%w: the disk is slower than the events come: %w", bus.ErrOverloaded, err)
 	}

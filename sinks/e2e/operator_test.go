@@ -64,6 +64,8 @@ func TestConfigCheckTellsAllThatTheStartTells(t *testing.T) {
 		"a global webhook without events":     {"WEBHOOK_GLOBAL_ENABLED=true WEBHOOK_GLOBAL_URL=https://h.example/", "sinks.webhook.global_enabled delivers nothing"},
 		"an event that is nearly known":       {"DELIVERY_DROP_OLDEST=presense.update,my.own", `delivery.drop_oldest: \"presense.update\" is not a known event, did you mean PRESENCE_UPDATE?`},
 		"a short key beyond loopback":         {"SERVER_HOST=0.0.0.0 AUTHENTICATION_API_KEY=secret", "auth.api_key has 6 characters"},
+		"what a sink itself warns of":         {"WEBSOCKET_ENABLED=true WEBSOCKET_ALLOWED_HOSTS=127.0.0.1", "clients at WEBSOCKET_ALLOWED_HOSTS need no key"},
+		"receivers that anybody can be":       {"WEBHOOK_TLS_INSECURE_SKIP_VERIFY=true", "tls.insecure_skip_verify is on"},
 		"nothing":                             {"EVENTS_MAX_BYTES=16777216 DELIVERY_DROP_OLDEST=my.own AUTHENTICATION_API_KEY=secret", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -75,6 +77,9 @@ func TestConfigCheckTellsAllThatTheStartTells(t *testing.T) {
 			p := launch(t, t.TempDir(), strings.Fields(c.env)...)
 			if warned := strings.Contains(p.output(), `"level":"warn"`); warned != (c.says != "") || !strings.Contains(p.output(), c.says) {
 				t.Errorf("the start does not say %q", c.says)
+			}
+			if n := strings.Count(p.output(), `"level":"warn"`); n > 1 {
+				t.Errorf("the start says it in %d lines: %s", n, p.output())
 			}
 		})
 	}

@@ -46,10 +46,23 @@ func ownTransport(from *aws.Config) *http.Transport {
 	t := client.GetTransport()
 	t.MaxIdleConnsPerHost = 32
 	from.HTTPClient = &http.Client{
-		Transport:     t,
+		Transport:     noSwitch{t},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // signatures are for one host
 	}
 	return t
+}
+
+// noSwitch makes an error of the answer 101. net/http hands over the connection with it, and reading that ends neither
+// with the request's context nor with the transport.
+type noSwitch struct{ http.RoundTripper }
+
+func (t noSwitch) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := t.RoundTripper.RoundTrip(r)
+	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
+		_ = res.Body.Close()
+		return nil, errors.New("answered 101 Switching Protocols, which nothing asked for")
+	}
+	return res, err
 }
 
 func (c *Config) newSQS(from aws.Config) *awssqs.Client {

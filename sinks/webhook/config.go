@@ -156,9 +156,6 @@ func (c *Config) rule() sink.Rule {
 // warnings are settings that are valid and probably not meant.
 func (c *Config) warnings() []string {
 	var out []string
-	if c.GlobalEnabled && len(c.wanted()) == 0 {
-		out = append(out, "the global webhook is enabled, but no event of it is: set WEBHOOK_EVENTS_ALL=true or WEBHOOK_EVENTS_<NAME>=true")
-	}
 	if c.TLS.Insecure {
 		out = append(out, "tls.insecure_skip_verify is on: receivers are not authenticated")
 	}

@@ -72,6 +72,9 @@ func (a *access) visit(r *http.Request) any {
 	return &visitor{client: client, key: strings.Clone(requestKey(r)), needs: a.keyless.check(r, client)}
 }
 
+// site tells clients apart by their addresses.
+func (a *access) site(r *http.Request) any { return remote.Resolve(r, a.proxies).Bucket() }
+
 // admit refuses a handshake from a page that may not connect, and one that presents a wrong key. One without a key
 // passes: the key may come with the CONNECT of a namespace.
 func (a *access) admit(r *http.Request) error {

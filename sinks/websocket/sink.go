@@ -145,7 +145,8 @@ func (s *Sink) serverConfig(c Config) socketio.Config {
 	o.ConnectTimeout, o.MaxConnect = c.ConnectTimeout, maxConnect
 	o.Recovery.Window, o.Recovery.MaxBytes = c.Recovery, c.RecoveryBytes
 	o.Recovery.TakeOver = true // a client notices sooner than the heartbeat that its connection is dead
-	o.Attach = s.access.visit
+	o.Attach, o.Site = s.access.visit, s.access.site
+	o.Limits.AttachmentBytes = c.MaxPayload // no message costs more, in however many pieces it comes
 	o.Refused = s.refused
 	e := &o.Engine
 	e.PingInterval, e.PingTimeout = c.PingInterval, c.PingTimeout

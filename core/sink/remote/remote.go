@@ -80,11 +80,24 @@ func (c Client) String() string {
 	return "unknown, through " + c.Peer.Unmap().String()
 }
 
-// forwarding are the headers that proxies add, beside all that begin with X-Forwarded-.
-var forwarding = []string{
-	"Forwarded", "Via", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Original-Forwarded-For", "X-Original-Host", "X-Scheme",
-	"Cf-Connecting-Ip", "Cf-Ray", "True-Client-Ip", "Fastly-Client-Ip", "Fly-Client-Ip", "X-Azure-Clientip",
-	"X-Envoy-External-Address", "X-Proxyuser-Ip", "Proxy-Connection",
+// forwarding are the headers that proxies, tunnels and content networks add, and forwardingPrefixes how others of them
+// begin. No client has a reason to send one of them.
+var (
+	forwarding = []string{
+		"Forwarded", "Via", "X-Forwarded", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Original-Host", "X-Original-Url",
+		"X-Original-For", "X-Original-Proto", "X-Scheme", "X-Nginx-Proxy", "X-Proxy-User-Ip", "X-Proxyuser-Ip", "True-Client-Ip",
+		"X-Azure-Clientip", "X-Azure-Socketip", "Cdn-Loop", "Proxy-Connection", "Max-Forwards",
+	}
+	forwardingPrefixes = []string{
+		"X-Forwarded-", "X-Original-Forwarded-", "X-Envoy-", "X-Arr-", "X-Appengine-", "X-Vercel-", "Cf-", "Fastly-", "Fly-", "Ngrok-",
+		"Tailscale-",
+	}
+)
+
+// tellsOfProxy reports whether a header of that canonical name is a sign of a proxy.
+func tellsOfProxy(name string) bool {
+	return slices.Contains(forwarding, name) ||
+		slices.ContainsFunc(forwardingPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
 // Resolve tells the client of r. Only X-Forwarded-For of peers in proxies is believed: its last address that is not itself
@@ -99,7 +112,7 @@ func Resolve(r *http.Request, proxies Networks) Client {
 	trusted := proxies.Contains(c.Peer)
 	c.Proxied = trusted
 	for name := range r.Header {
-		c.Proxied = c.Proxied || strings.HasPrefix(name, "X-Forwarded-") || slices.Contains(forwarding, name)
+		c.Proxied = c.Proxied || tellsOfProxy(name)
 	}
 	switch {
 	case !c.Proxied:

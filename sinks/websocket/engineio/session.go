@@ -254,6 +254,10 @@ func (s *Session) Close(reason Reason) {
 	s.server.heart.expect(s, farewell)
 }
 
+// Abandon closes the session like Close, but at once: nothing of it is kept for
+// a client that polls and may still come to fetch the rest.
+func (s *Session) Abandon(reason Reason) { s.fail(reason, nil) }
+
 // end closes the session because of its client: what is queued is of no use
 // to anybody. Held: mu, as by all that follows.
 func (s *Session) end(reason Reason, err error) {

@@ -26,6 +26,7 @@ type Client struct {
 	joined  atomic.Bool    // it is, or was, in a namespace
 
 	inbox inbox
+	place *place // in the lobby, whose lock guards it; nil once the client has joined a namespace
 
 	// mu guards the fields below. A namespace's lock is never taken within it.
 	mu          sync.Mutex

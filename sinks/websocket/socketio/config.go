@@ -37,6 +37,15 @@ type Config struct {
 	// the connection ends. Default 64 KiB.
 	MaxConnect int
 
+	// MaxLobby is how many connections may have joined no namespace yet, and
+	// MaxLobbyEach how many of one site. For one more the oldest of them is
+	// ended. Sessions of polling cost a client next to nothing, and nothing else
+	// bounds them. Defaults 20,000 and 5,000.
+	MaxLobby, MaxLobbyEach int
+	// Site tells, by a connection's first request, where the client is, such as
+	// its address. It returns a value that can be compared. nil: all are at one.
+	Site func(*http.Request) any
+
 	// Refused, if not nil, is told of every CONNECT that is refused without
 	// asking the Authorize hook of a namespace: there is no such namespace, or
 	// the client sends along more than MaxConnect. Namespace is "" for a client
@@ -92,6 +101,8 @@ func DefaultConfig() Config {
 		Engine:         engineio.DefaultConfig(),
 		ConnectTimeout: 45 * time.Second,
 		MaxConnect:     64 << 10,
+		MaxLobby:       20_000,
+		MaxLobbyEach:   5_000,
 		MaxNamespaces:  1024,
 		MaxInbound:     1 << 20,
 		StallTimeout:   20 * time.Second,
@@ -112,6 +123,8 @@ func (c Config) Validate() error {
 	}
 	positive("ConnectTimeout", int64(c.ConnectTimeout))
 	positive("MaxConnect", int64(c.MaxConnect))
+	positive("MaxLobby", int64(c.MaxLobby))
+	positive("MaxLobbyEach", int64(c.MaxLobbyEach))
 	positive("MaxNamespaces", int64(c.MaxNamespaces))
 	positive("MaxInbound", int64(c.MaxInbound))
 	positive("StallTimeout", int64(c.StallTimeout))

@@ -194,6 +194,7 @@ func (c *Client) add(s *Socket) error {
 	}
 	c.sockets.add(s)
 	c.joined.Store(true)
+	c.server.lobby.leave(c)
 	c.session.SetMaxPayload(c.server.config.Engine.MaxPayload)
 	return nil
 }

@@ -53,6 +53,16 @@ func (c *Client) end(why Reason) {
 	c.session.Close(why.farewell())
 }
 
+// abandon ends the session of a client that has no place in the lobby any more. Closed follows.
+func (c *Client) abandon() {
+	c.mu.Lock()
+	if c.why == "" {
+		c.why = ReasonForcedServerClose
+	}
+	c.mu.Unlock()
+	c.session.Abandon(ReasonForcedServerClose.farewell())
+}
+
 // Closed lets the end of the sockets follow what is left to handle: what the
 // client did before it left counts, also for what it comes back to unless it comes
 // before that is done. Nobody waits for the client from now on.
@@ -65,6 +75,7 @@ func (c handler) Closed(reason engineio.Reason, err error) {
 			tell(c.Client, "", err)
 		}
 	}
+	c.server.lobby.leave(c.Client)
 	c.mu.Lock()
 	c.closed = true
 	if c.why == "" {

@@ -24,6 +24,7 @@ type Server struct {
 	engine *engineio.Server
 	tasks  tasks.Group
 	stats  counters
+	lobby  *lobby
 
 	// mu guards the fields below. A namespace's lock may be taken within it,
 	// never around it.
@@ -48,6 +49,7 @@ func New(config Config) (*Server, error) {
 	if srv.config.Limits.JSON == 0 {
 		srv.config.Limits.JSON = config.Engine.MaxPayload
 	}
+	srv.lobby = newLobby(config.MaxLobby, config.MaxLobbyEach)
 	srv.limits = srv.config.Limits.WithDefaults()
 	srv.config.Engine.Accept = srv.accept
 	engine, err := engineio.New(srv.config.Engine)
@@ -142,6 +144,13 @@ func (srv *Server) accept(session *engineio.Session, r *http.Request) engineio.H
 	session.SetMaxPayload(srv.config.MaxConnect)
 	if srv.config.Attach != nil {
 		c.Value = srv.config.Attach(r)
+	}
+	var site any
+	if srv.config.Site != nil {
+		site = srv.config.Site(r)
+	}
+	if victim := srv.lobby.enter(c, site); victim != nil {
+		victim.abandon()
 	}
 	c.mu.Lock()
 	c.impatience = time.AfterFunc(srv.config.ConnectTimeout, c.impatient)
