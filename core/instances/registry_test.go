@@ -277,8 +277,10 @@ type brokenStore struct{ instances.Store }
 
 var errDisk = errors.New("disk full")
 
-func (brokenStore) PutInstance(context.Context, instances.Instance) (int64, error) { return 0, errDisk }
-func (brokenStore) DeleteInstance(context.Context, string) error                   { return errDisk }
+func (brokenStore) PutInstance(context.Context, instances.Instance) (instances.Instance, error) {
+	return instances.Instance{}, errDisk
+}
+func (brokenStore) DeleteInstance(context.Context, string, int64) (int64, error) { return 0, errDisk }
 
 func TestWhatTheStoreRefusedHasNotHappened(t *testing.T) {
 	s := newStore(t)
