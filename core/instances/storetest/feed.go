@@ -94,6 +94,7 @@ var feedRules = []rule{
 				}
 				got <- updates[0].Name
 			}()
+			<-t.quiet() // it waits by now; if it does not yet, this rule finds less
 			t.put(instances.Instance{Name: "a"})
 			select {
 			case name := <-got:
@@ -185,7 +186,7 @@ var feedRules = []rule{
 // updates returns the n updates behind a revision.
 func (t *trial) updates(store instances.Store, after int64, n int) (all []instances.Update) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), t.engine.Patience)
 	defer cancel()
 	for len(all) < n {
 		updates, err := store.InstanceUpdates(ctx, after)

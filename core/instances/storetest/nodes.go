@@ -7,19 +7,16 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/evosink/evosink/core/instances"
 )
 
-// How long to wait for what must happen, and how long to watch for what must not.
-const (
-	patience = 20 * time.Second
-	silence  = 50 * time.Millisecond
-)
+func (t *trial) patience() <-chan time.Time { return time.After(t.engine.Patience) }
 
-func (t *trial) patience() <-chan time.Time { return time.After(patience) }
-func (t *trial) quiet() <-chan time.Time    { return time.After(silence) }
+// quiet is how long to watch for what must not happen.
+func (t *trial) quiet() <-chan time.Time { return time.After(50 * time.Millisecond) }
 
 // nodeRules are about registries of several nodes on one store.
 var nodeRules = []rule{
@@ -85,21 +82,14 @@ var nodeRules = []rule{
 					t.failf("%d of 3 nodes have created it, and they know it as %q", won, ids)
 				}
 			}
-			made := make([]string, len(nodes))
-			var running sync.WaitGroup
-			for i, n := range nodes {
-				running.Go(func() {
-					in, err := n.Ensure(t.Context(), instances.Instance{Name: "by event", ByEvent: true})
-					if made[i] = in.ID; err != nil {
-						t.Errorf("Ensure: %v", err)
-					}
-				})
-			}
-			running.Wait()
-			if made[0] == "" || made[0] != made[1] || made[1] != made[2] {
+			made, won := t.race(nodes, func(n *node, _ int) (string, error) {
+				in, err := n.Ensure(t.Context(), instances.Instance{Name: "by event", ByEvent: true})
+				return in.ID, err
+			}, nil)
+			if won != len(nodes) || made[0] == "" || made[0] != made[1] || made[1] != made[2] {
 				t.failf("the first event of an instance on three nodes has made %q", made)
 			}
-			_, won := t.race(nodes, func(n *node, i int) (string, error) {
+			_, won = t.race(nodes, func(n *node, i int) (string, error) {
 				in, err := n.Adopt(t.Context(), instances.Instance{Name: "by event"}, fmt.Sprint("adopted ", i))
 				return in.ID, err
 			}, instances.ErrExists)
@@ -142,17 +132,15 @@ var nodeRules = []rule{
 			if _, err := nodes[0].Create(t.Context(), instances.Instance{Name: "a"}, ""); err != nil {
 				t.failf("create: %v", err)
 			}
-			var running sync.WaitGroup
-			for i, n := range nodes {
-				for k := range each { // on a node that may not have seen yet that the instance exists
-					running.Go(func() {
-						if _, err := n.Set(t.Context(), "a", fmt.Sprint("sink ", i, k), json.RawMessage(`{}`)); err != nil {
-							t.Errorf("Set: %v", err)
-						}
-					})
+			for k := range each { // at first on nodes that may not have seen yet that the instance exists
+				_, won := t.race(nodes, func(n *node, i int) (string, error) {
+					_, err := n.Set(t.Context(), "a", fmt.Sprint("sink ", i, k), json.RawMessage(`{}`))
+					return "", err
+				}, nil)
+				if won != len(nodes) {
+					t.failf("%d of %d nodes could set something", won, len(nodes))
 				}
 			}
-			running.Wait()
 			if got := t.all()["a"]; len(got.Settings) != each*len(nodes) {
 				t.failf("%d settings are stored of %d that were set", len(got.Settings), each*len(nodes))
 			}
@@ -334,7 +322,7 @@ func (c *changes) all(t *trial, n int) []instances.Change {
 // sleeping opens a registry that follows nothing.
 func (t *trial) sleeping() *node {
 	t.Helper()
-	r, err := instances.Open(t.Context(), t.node())
+	r, err := instances.Open(t.Context(), meeting{t.node(), t})
 	if err != nil {
 		t.failf("open a registry: %v", err)
 	}
@@ -375,25 +363,49 @@ func (t *trial) nodes(n int) (all []*node) {
 	return all
 }
 
-// race has all nodes do something at once. It returns what they answered, and how many succeeded; the others must return lost.
+// A meeting is the store of a node in a race: there it holds the first write of each node until all are there, so that none
+// of them knows of another's.
+type meeting struct {
+	instances.Store
+	trial *trial
+}
+
+// PutInstance implements [instances.Store].
+func (m meeting) PutInstance(ctx context.Context, in instances.Instance) (instances.Instance, error) {
+	if r := m.trial.racing.Load(); r != nil {
+		if left := r.left.Add(-1); left == 0 {
+			close(r.all)
+		} else if left > 0 {
+			<-r.all
+		}
+	}
+	return m.Store.PutInstance(ctx, in)
+}
+
+// A race is several nodes that are to write at the same moment.
+type race struct {
+	left atomic.Int64
+	all  chan struct{} // closed when none is left
+}
+
+// race has all nodes write something at once. It returns what they answered, and how many succeeded; the others must return lost.
 func (t *trial) race(nodes []*node, do func(n *node, i int) (string, error), lost error) (answers []string, won int) {
 	t.Helper()
 	answers, errs := make([]string, len(nodes)), make([]error, len(nodes))
-	begin := make(chan struct{})
+	r := &race{all: make(chan struct{})}
+	r.left.Store(int64(len(nodes)))
+	t.racing.Store(r)
+	defer t.racing.Store(nil)
 	var running sync.WaitGroup
 	for i, n := range nodes {
-		running.Go(func() {
-			<-begin
-			answers[i], errs[i] = do(n, i)
-		})
+		running.Go(func() { answers[i], errs[i] = do(n, i) })
 	}
-	close(begin)
 	running.Wait()
 	for _, err := range errs {
 		if err == nil {
 			won++
-		} else if !errors.Is(err, lost) {
-			t.failf("%v, want nil or %q", err, lost)
+		} else if lost == nil || !errors.Is(err, lost) {
+			t.failf("%v, want nil or %v", err, lost)
 		}
 	}
 	return answers, won

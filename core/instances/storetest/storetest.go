@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/evosink/evosink/core/instances"
 )
@@ -21,6 +23,8 @@ type Engine struct {
 	// Nodes says that several stores may be open at once, each a node that has what the others have. Where it is false, the
 	// rules about nodes run with several registries on one store.
 	Nodes bool
+	// Patience is how long to wait for what must happen. Default 20 s.
+	Patience time.Duration
 }
 
 // Open opens a store. Without Engine.Nodes it is called again only after close.
@@ -28,6 +32,9 @@ type Open func() (store instances.Store, close func() error, err error)
 
 // Run runs every rule as a subtest.
 func Run(t *testing.T, e Engine) {
+	if e.Patience == 0 {
+		e.Patience = 20 * time.Second
+	}
 	for _, r := range slices.Concat(rules, feedRules, nodeRules) {
 		t.Run(strings.ReplaceAll(r.name, " ", "_"), func(t *testing.T) {
 			tr := &trial{T: t, engine: e, rule: r, open: e.New(t)}
@@ -54,6 +61,8 @@ type trial struct {
 
 	store instances.Store
 	shut  func() error
+
+	racing atomic.Pointer[race] // nil while there is none
 }
 
 func (t *trial) failf(format string, args ...any) {
