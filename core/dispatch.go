@@ -73,6 +73,9 @@ func (d *dispatcher) dispatch(msg *message.Message) error {
 			d.log.Error().Err(err).Str("message", m.UUID).Int("bytes", len(m.Payload)).Msg("message on the bus is no event and was left out")
 			continue
 		}
+		if err := d.members[0].meet(msg.Context(), e); err != nil {
+			return fmt.Errorf("look for the instance of event %s: %w", e.ID, err)
+		}
 		events = append(events, e)
 		if to := d.destinations(e); len(to) > 0 {
 			entries = append(entries, queue.Entry{Event: e, To: to})

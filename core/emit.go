@@ -68,23 +68,28 @@ func (h *Hub) prepare(events []*event.Event) error {
 	return errors.Join(errs...)
 }
 
-// know makes sure that the event's instance exists, and notes which one of that name it is.
+// know makes sure that the event's instance exists, and notes which one of that name it is. An instance that another node has
+// created a moment ago, or creates now, exists.
 func (h *Hub) know(ctx context.Context, e *event.Event) error {
 	in, ok := h.opts.Instances.Get(e.Instance)
-	if ok {
-		e.InstanceID = in.ID
-		return nil
-	}
-	if h.opts.OnlyKnown {
-		return fmt.Errorf("instance %q: %w", e.Instance, instances.ErrUnknown)
-	}
-	in, err := h.opts.Instances.Create(ctx, instances.Instance{Name: e.Instance, ByEvent: true}, "")
-	if errors.Is(err, instances.ErrExists) {
-		in, _ = h.opts.Instances.Get(e.Instance)
-		err = nil
-	}
-	if err != nil {
-		return fmt.Errorf("create instance %q for its first event: %w", e.Instance, err)
+	switch {
+	case ok:
+	case h.opts.OnlyKnown:
+		if err := h.opts.Instances.Refresh(ctx); err != nil {
+			return fmt.Errorf("look for instance %q: %w", e.Instance, err)
+		}
+		if in, ok = h.opts.Instances.Get(e.Instance); !ok {
+			return fmt.Errorf("instance %q: %w", e.Instance, instances.ErrUnknown)
+		}
+	default:
+		var err error
+		in, err = h.opts.Instances.Ensure(ctx, instances.Instance{Name: e.Instance, ByEvent: true})
+		if errors.Is(err, event.ErrInvalid) {
+			return err // a name that no instance may have
+		}
+		if err != nil {
+			return fmt.Errorf("create instance %q for its first event: %w", e.Instance, err)
+		}
 	}
 	e.InstanceID = in.ID
 	return nil

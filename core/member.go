@@ -97,6 +97,9 @@ func (m *member) live(msg *message.Message) error {
 		m.log.Warn().Err(err).Str("message", msg.UUID).Msg("message on the bus skipped")
 		return nil
 	}
+	if err := m.meet(msg.Context(), e); err != nil {
+		m.log.Warn().Err(err).Str("id", e.ID).Msg("an event of an instance that is new here; it is delivered by the settings that are known")
+	}
 	settings := m.settingsFor(e)
 	scopes := scope.Of(e, m.name, m.rule, settings)
 	for _, to := range scope.Targets(m.get(), e, scopes, settings.Raw) {
@@ -112,6 +115,14 @@ func (m *member) live(msg *message.Message) error {
 		}
 	}
 	return nil
+}
+
+// meet makes sure that the registry knows the instance of an event, which another node may have created a moment ago.
+func (m *member) meet(ctx context.Context, e *event.Event) error {
+	if in, ok := m.registry.Get(e.Instance); e.InstanceID == "" || ok && in.ID == e.InstanceID {
+		return nil
+	}
+	return m.registry.Refresh(ctx)
 }
 
 // deliver calls the sink and turns a panic in it into an error.

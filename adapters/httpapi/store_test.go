@@ -17,18 +17,18 @@ type brokenStore struct {
 	err error
 }
 
-func (s *brokenStore) PutInstance(ctx context.Context, in instances.Instance) (int64, error) {
+func (s *brokenStore) PutInstance(ctx context.Context, in instances.Instance) (instances.Instance, error) {
 	if s.err != nil {
-		return 0, s.err
+		return in, s.err
 	}
 	return s.Engine.PutInstance(ctx, in)
 }
 
-func (s *brokenStore) DeleteInstance(ctx context.Context, name string) error {
+func (s *brokenStore) DeleteInstance(ctx context.Context, name string, version int64) (int64, error) {
 	if s.err != nil {
-		return s.err
+		return 0, s.err
 	}
-	return s.Engine.DeleteInstance(ctx, name)
+	return s.Engine.DeleteInstance(ctx, name, version)
 }
 
 func TestWhatTheStoreRefusesIsNotConfirmed(t *testing.T) {

@@ -49,7 +49,7 @@ func New(c Config) (*Engine, error) {
 		return nil, fmt.Errorf("memory engine: %w", err)
 	}
 	e := &Engine{config: c, log: &tail.Log{Tail: tail.New(c.Shards, 0), Readers: tail.NewReaders()}}
-	e.store = newStore(e.log.Newest)
+	e.store = newStore(e.log)
 	e.log.Moved = e.moved
 	e.queue = newQueue(e)
 	return e, nil

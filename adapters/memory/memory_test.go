@@ -42,7 +42,7 @@ func TestBus(t *testing.T) {
 					_, err := e.PutInstance(t.Context(), instances.Instance{Name: name})
 					return err
 				},
-				Delete: func(_ bus.Bus, name string) error { return e.DeleteInstance(t.Context(), name) },
+				Delete: func(_ bus.Bus, name string) error { return storetest.Delete(t.Context(), e, name) },
 			}
 		},
 	})
@@ -65,7 +65,7 @@ func publishForeign(b bus.Bus, shard int) error {
 
 func TestStore(t *testing.T) {
 	storetest.Run(t, storetest.Engine{
-		Durable: true,
+		Durable: true, Nodes: true,
 		New: func(t *testing.T) storetest.Open {
 			e := newEngine(t)
 			return func() (instances.Store, func() error, error) { return e, func() error { return nil }, nil }

@@ -48,6 +48,7 @@ type DB struct {
 	watch     *watch
 	queue     *Queue
 	turns     *turns
+	feed      *instances.Feed
 
 	once   sync.Once
 	stop   chan struct{} // closed when Close begins
@@ -138,7 +139,7 @@ func (db *DB) connect(ctx context.Context) (err error) {
 	if db.conn, err = db.writing.Conn(ctx); err != nil {
 		return explain(db.config.Path, err)
 	}
-	if err := inspect(ctx, db.config, db.conn); err != nil {
+	if err := inspect(ctx, db.config, db.conn, db.logger); err != nil {
 		return err
 	}
 	if db.presence, err = newPresence(db.configured, db.config.Path); err != nil {
@@ -164,6 +165,11 @@ func (db *DB) load(ctx context.Context, conn *sql.Conn) error {
 	if err != nil {
 		return fmt.Errorf("read when the file was last written: %w", err)
 	}
+	var revision int64
+	if err := conn.QueryRowContext(ctx, selectRevision).Scan(&revision); err != nil {
+		return fmt.Errorf("read how often instances were changed: %w", err)
+	}
+	db.feed = instances.NewFeed(revision)
 	db.clock = newClock(last, db.logger)
 	db.extent.oldest, db.extent.head = oldest, at
 	db.writer = newWriter(db, at)
@@ -206,6 +212,7 @@ func (db *DB) Close(ctx context.Context) error {
 
 func (db *DB) shutdown() {
 	close(db.stop)
+	db.feed.Close()
 	db.node.Close()
 	db.watch.close()
 	db.retention.close()

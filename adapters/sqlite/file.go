@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/rs/zerolog"
 	driver "modernc.org/sqlite"
 )
 
@@ -120,7 +121,7 @@ func syncDir(dir string) error {
 }
 
 // inspect checks an existing file and brings it to the newest version.
-func inspect(ctx context.Context, c Config, conn *sql.Conn) error {
+func inspect(ctx context.Context, c Config, conn *sql.Conn, logger zerolog.Logger) error {
 	v, err := version(ctx, c.Path, conn)
 	if err != nil {
 		return err
@@ -135,8 +136,16 @@ func inspect(ctx context.Context, c Config, conn *sql.Conn) error {
 	if err := checkSize(ctx, c.Path, conn); err != nil && !(c.AcceptDamage && errors.Is(err, ErrDamaged)) {
 		return err
 	}
+	shared, err := sharedTokens(ctx, conn, v)
+	if err != nil {
+		return explain(c.Path, err)
+	}
 	if err := migrate(ctx, conn, v); err != nil {
 		return explain(c.Path, err)
+	}
+	if len(shared) > 0 {
+		logger.Warn().Strs("instances", shared).
+			Msg("these instances had the same token as an older one, which alone keeps it; give each a new one: POST /instance/token/{instance}")
 	}
 	return checkShards(ctx, c, conn)
 }

@@ -114,7 +114,8 @@ func (db *DB) Replay(
 
 const (
 	findEntry = "SELECT min(position) FROM log WHERE id = ?1"
-	ofOwner   = " AND instance = ?2 AND position > coalesce((SELECT position FROM beginnings WHERE instance = ?2), 0)"
+	ofOwner   = ` AND instance = ?2 AND position > coalesce((SELECT birth FROM instances WHERE name = ?2),
+		(SELECT position FROM deleted_instances WHERE name = ?2), 0)`
 )
 
 // Find implements [sink.Log].

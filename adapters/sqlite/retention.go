@@ -151,7 +151,7 @@ func (r *retention) removeBefore(ctx context.Context, next mark) error {
 		apply: func(t *tx) error {
 			_, err := t.exec("DELETE FROM log WHERE position < ?", next.position)
 			if err == nil {
-				_, err = t.exec("DELETE FROM beginnings WHERE position < ?", next.position)
+				_, err = t.exec("DELETE FROM deleted_instances WHERE position < ?", next.position)
 			}
 			return err
 		},

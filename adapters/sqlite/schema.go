@@ -135,6 +135,58 @@ var migrations = []string{
 		position INTEGER NOT NULL
 	) STRICT, WITHOUT ROWID;
 	`,
+	`
+	ALTER TABLE instances ADD COLUMN token TEXT;                       -- digest, NULL for none
+	ALTER TABLE instances ADD COLUMN birth INTEGER NOT NULL DEFAULT 0; -- the log's newest position when it was created
+	UPDATE instances SET
+		token = CASE WHEN json_valid(record) THEN nullif(json_extract(record, '$.token'), '') END,
+		birth = coalesce((SELECT position FROM beginnings WHERE instance = name), 0);
+	UPDATE instances SET token = NULL, record = json_set(record, '$.token', '')
+		FROM (SELECT name AS later, row_number() OVER (` + sameToken + `) AS place FROM instances WHERE token IS NOT NULL)
+		WHERE name = later AND place > 1; -- see sharedTokens
+	CREATE UNIQUE INDEX instances_token ON instances (token) WHERE token IS NOT NULL;
+
+	-- The newest position of the log when the instance of that name was deleted: what came before was its own. A row goes
+	-- when the log holds nothing of that, or when an instance of that name is created.
+	CREATE TABLE deleted_instances (
+		name     TEXT NOT NULL PRIMARY KEY,
+		position INTEGER NOT NULL
+	) STRICT, WITHOUT ROWID;
+	INSERT INTO deleted_instances SELECT instance, position FROM beginnings WHERE instance NOT IN (SELECT name FROM instances);
+	DROP TABLE beginnings;
+
+	-- Counts the changes of all instances; that of its last change is the version of an instance.
+	INSERT INTO meta (key, value) VALUES ('instances_revision', (SELECT coalesce(max(version), 0) FROM instances));
+	`,
+}
+
+// uniqueTokens is the version from which on two instances cannot have the same token.
+const uniqueTokens = 4
+
+// sameToken is a window of the instances that have one token, the oldest first.
+const sameToken = "PARTITION BY token ORDER BY julianday(json_extract(record, '$.createdAt')), name"
+
+// sharedTokens finds instances whose token is also that of an older one, in a file of a version that allowed it. It opens
+// the older one only from then on; which one it opened before was chance.
+func sharedTokens(ctx context.Context, c *sql.Conn, version int) (names []string, err error) {
+	if version == 0 || version >= uniqueTokens {
+		return nil, nil
+	}
+	rows, err := c.QueryContext(ctx, `SELECT name FROM (SELECT name, row_number() OVER (`+sameToken+`) AS place
+		FROM (SELECT name, record, json_extract(record, '$.token') AS token FROM instances WHERE json_valid(record))
+		WHERE token <> '') WHERE place > 1 ORDER BY name`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, rows.Err()
 }
 
 // migrate brings the file to the newest version, one transaction per step.

@@ -76,7 +76,7 @@ func TestBus(t *testing.T) {
 							_, err := b.(*sqlite.DB).PutInstance(t.Context(), instances.Instance{Name: name})
 							return err
 						},
-						Delete: func(b bus.Bus, name string) error { return b.(*sqlite.DB).DeleteInstance(t.Context(), name) },
+						Delete: func(b bus.Bus, name string) error { return storetest.Delete(t.Context(), b.(*sqlite.DB), name) },
 					}
 				},
 			})

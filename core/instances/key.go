@@ -11,7 +11,8 @@ import (
 const globalKeyName = "global_key_digest"
 
 // GlobalKey returns the digest of the installation's global key. That is the configured key if there is one; else a key is
-// generated at the first call and only its digest stored. generated is that new key, to be shown once, and "" otherwise.
+// generated at the first call and only its digest stored. generated is that new key, to be shown once, and "" otherwise. Of
+// several nodes that start at once for the first time, one generates the key of all.
 func GlobalKey(ctx context.Context, store Store, configured string) (d Digest, generated string, err error) {
 	if configured != "" {
 		return Sum(configured), "", nil
@@ -24,9 +25,11 @@ func GlobalKey(ctx context.Context, store Store, configured string) (d Digest, g
 		return Digest(stored), "", nil
 	}
 	key := RandomToken()
-	d = Sum(key)
-	if err := store.PutValue(ctx, globalKeyName, []byte(d)); err != nil {
+	if stored, err = store.AddValue(ctx, globalKeyName, []byte(Sum(key))); err != nil {
 		return "", "", fmt.Errorf("store the global key: %w", err)
+	}
+	if d = Digest(stored); d != Sum(key) {
+		key = "" // another node was quicker, and has shown its own
 	}
 	return d, key, nil
 }

@@ -9,9 +9,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/evosink/evosink/adapters/memory"
+	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
 )
 
@@ -277,8 +279,10 @@ type brokenStore struct{ instances.Store }
 
 var errDisk = errors.New("disk full")
 
-func (brokenStore) PutInstance(context.Context, instances.Instance) (int64, error) { return 0, errDisk }
-func (brokenStore) DeleteInstance(context.Context, string) error                   { return errDisk }
+func (brokenStore) PutInstance(context.Context, instances.Instance) (instances.Instance, error) {
+	return instances.Instance{}, errDisk
+}
+func (brokenStore) DeleteInstance(context.Context, string, int64) (int64, error) { return 0, errDisk }
 
 func TestWhatTheStoreRefusedHasNotHappened(t *testing.T) {
 	s := newStore(t)
@@ -399,5 +403,114 @@ func TestTwoGlobalKeysOpenEverythingAndTheirPositionsAreKnown(t *testing.T) {
 	}
 	if f := instances.Sum("new").Fingerprint(); len(f) != 8 || !strings.HasPrefix(string(instances.Sum("new")), f) || instances.Digest("").Fingerprint() != "" {
 		t.Errorf("fingerprint %q", f)
+	}
+}
+
+// A name that a reader takes for another one is refused when it is new, with a text that says what is wrong with it. One that
+// exists already goes on working.
+func TestNamesThatLookLikeAnotherAreRefusedWhenTheyAreNew(t *testing.T) {
+	s := newStore(t)
+	for name, text := range map[string]string{
+		"sales\u200b": "U+200B", "sa\u200dles": "U+200D", "\ufeffsales": "U+FEFF", "sa\u00adles": "U+00AD", "sales\u2060": "U+2060",
+		"sa\u202eles": "U+202E", "sales\u2066": "direction", "\u200fsales": "direction", "sa\u00a0les": "like a space", "sa\u2003les": "U+2003",
+		"sales\ufe0f": "U+FE0F", "sa\u3164les": "U+3164", "sa\u034fles": "U+034F", "sa\u0085les": "U+0085", "sa\u2800les": "U+2800",
+		"sales\U000e0041": "U+E0041", "a\u0301": `give it as "\u00e1"`, "\u212b": `give it as "\u00c5"`, "\u2126": `"\u03a9"`,
+	} {
+		r := open(t, s)
+		_, err := r.Create(t.Context(), instances.Instance{Name: name}, "")
+		if !errors.Is(err, event.ErrInvalid) || !strings.Contains(err.Error(), text) {
+			t.Errorf("create %+q: %v, want a text with %s", name, err, text)
+		}
+		if _, err := r.Adopt(t.Context(), instances.Instance{Name: name}, "token"); !errors.Is(err, event.ErrInvalid) {
+			t.Errorf("adopt %+q: %v", name, err)
+		}
+		if _, err := r.Ensure(t.Context(), instances.Instance{Name: name, ByEvent: true}); !errors.Is(err, event.ErrInvalid) {
+			t.Errorf("first event of %+q: %v", name, err)
+		}
+		if len(r.All()) != 0 {
+			t.Fatalf("%+q was stored", name)
+		}
+	}
+	for _, name := range []string{"sales", "Loja ação 日本 ñ", "Ελλάδα", "магазин", "متجر", "दुकान", "a_b-c.d@e", "🛒", "Å"} {
+		create(t, open(t, s), name, "")
+	}
+
+	old := "old\u200bname" // from before names were looked at
+	if _, err := s.PutInstance(t.Context(), instances.Instance{Name: old, ID: "1", ByEvent: true}); err != nil {
+		t.Fatal(err)
+	}
+	r := open(t, s)
+	if in, err := r.Ensure(t.Context(), instances.Instance{Name: old}); err != nil || in.ID != "1" {
+		t.Errorf("an event of an old instance: %+v, %v", in, err)
+	}
+	_, set := r.Set(t.Context(), old, "webhook", json.RawMessage(`{}`))
+	_, token := r.SetToken(t.Context(), old, "token")
+	if err := errors.Join(set, token, r.Delete(t.Context(), old)); err != nil {
+		t.Errorf("an old instance does not work any more: %v", err)
+	}
+}
+
+// An away store cannot be read. Its instances can be.
+type away struct {
+	instances.Store
+	broken *atomic.Bool
+}
+
+func (a away) InstanceUpdates(ctx context.Context, after int64) ([]instances.Update, error) {
+	if a.broken.Load() {
+		return nil, errDisk
+	}
+	return a.Store.InstanceUpdates(ctx, after)
+}
+
+// A write that is stored and cannot be read back is no success, and is seen when the store can be read again.
+func TestFollowGoesOnAfterTheStoreWasAway(t *testing.T) {
+	s := newStore(t)
+	var broken atomic.Bool
+	r := open(t, away{s, &broken})
+	create(t, r, "a", "")
+	broken.Store(true)
+	_, err := r.Create(t.Context(), instances.Instance{Name: "b"}, "")
+	wantError(t, "a write that cannot be read back", err, errDisk)
+	wantError(t, "follow", r.Follow(t.Context()), errDisk)
+	broken.Store(false)
+	create(t, open(t, s), "c", "")
+
+	seen := make(chan string, 2)
+	defer r.Watch(func(c instances.Change) { seen <- c.Instance })()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- r.Follow(ctx) }()
+	if first, second := <-seen, <-seen; first != "b" || second != "c" {
+		t.Errorf("told of %s, then of %s", first, second)
+	}
+	cancel()
+	wantError(t, "the end of Follow", <-ended, nil)
+}
+
+func TestFollowEndsWhenTheStoreIsClosed(t *testing.T) {
+	f := instances.NewFeed(7)
+	f.Add(instances.Update{Revision: 8, Name: "a"})
+	f.Close()
+	if updates, err := f.After(t.Context(), 7); err != nil || len(updates) != 1 {
+		t.Errorf("what is there already: %v, %v", updates, err)
+	}
+	_, err := f.After(t.Context(), 8)
+	wantError(t, "behind the last change of a closed store", err, instances.ErrClosed)
+	_, err = f.After(t.Context(), 6)
+	wantError(t, "before what is remembered", err, instances.ErrForgotten)
+}
+
+// What a feed keeps is bounded by bytes, too: settings may be large.
+func TestAFeedOfLargeChangesRemembersFewer(t *testing.T) {
+	f := instances.NewFeed(0)
+	large := &instances.Instance{Settings: map[string]instances.Settings{"webhook": {Value: make([]byte, 1<<20)}}}
+	for i := range 20 {
+		f.Add(instances.Update{Revision: int64(i + 1), Instance: large})
+	}
+	_, err := f.After(t.Context(), 10)
+	wantError(t, "ten changes of 1 MiB ago", err, instances.ErrForgotten)
+	if updates, err := f.After(t.Context(), 18); err != nil || len(updates) != 2 {
+		t.Errorf("the newest two: %d, %v", len(updates), err)
 	}
 }

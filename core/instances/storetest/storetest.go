@@ -3,9 +3,13 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/evosink/evosink/core/instances"
 )
@@ -16,14 +20,22 @@ type Engine struct {
 	New func(t *testing.T) Open
 	// Durable says that a store that was closed and is opened again holds what it held.
 	Durable bool
+	// Nodes says that several stores may be open at once, each a node that has what the others have. Where it is false, the
+	// rules about nodes run with several registries on one store.
+	Nodes bool
+	// Patience is how long to wait for what must happen. Default 20 s.
+	Patience time.Duration
 }
 
-// Open opens a store; it is called again only after close.
+// Open opens a store. Without Engine.Nodes it is called again only after close.
 type Open func() (store instances.Store, close func() error, err error)
 
 // Run runs every rule as a subtest.
 func Run(t *testing.T, e Engine) {
-	for _, r := range rules {
+	if e.Patience == 0 {
+		e.Patience = 20 * time.Second
+	}
+	for _, r := range slices.Concat(rules, feedRules, nodeRules) {
 		t.Run(strings.ReplaceAll(r.name, " ", "_"), func(t *testing.T) {
 			tr := &trial{T: t, engine: e, rule: r, open: e.New(t)}
 			tr.reopen()
@@ -49,6 +61,8 @@ type trial struct {
 
 	store instances.Store
 	shut  func() error
+
+	racing atomic.Pointer[race] // nil while there is none
 }
 
 func (t *trial) failf(format string, args ...any) {
@@ -77,19 +91,48 @@ func (t *trial) close() {
 	t.shut = nil
 }
 
+// node opens the store of another node, or returns the one there is if the engine has one only.
+func (t *trial) node() instances.Store {
+	t.Helper()
+	if !t.engine.Nodes {
+		return t.store
+	}
+	store, shut, err := t.open()
+	if err != nil {
+		t.failf("open another node: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := shut(); err != nil {
+			t.Errorf("close another node: %v", err)
+		}
+	})
+	return store
+}
+
+// put stores an instance and returns its version.
 func (t *trial) put(in instances.Instance) int64 {
 	t.Helper()
-	version, err := t.store.PutInstance(t.Context(), in)
+	stored, err := t.store.PutInstance(t.Context(), in)
 	if err != nil {
 		t.failf("PutInstance %s, version %d: %v", in.Name, in.Version, err)
 	}
-	return version
+	return stored.Version
+}
+
+// remove deletes an instance and returns the revision of that.
+func (t *trial) remove(name string) int64 {
+	t.Helper()
+	revision, err := t.store.DeleteInstance(t.Context(), name, t.all()[name].Version)
+	if err != nil {
+		t.failf("DeleteInstance %s: %v", name, err)
+	}
+	return revision
 }
 
 // all returns what the store holds, by name.
 func (t *trial) all() map[string]instances.Instance {
 	t.Helper()
-	list, err := t.store.Instances(t.Context())
+	list, _, err := t.store.Instances(t.Context())
 	if err != nil {
 		t.failf("Instances: %v", err)
 	}
@@ -101,4 +144,27 @@ func (t *trial) all() map[string]instances.Instance {
 		out[in.Name] = in
 	}
 	return out
+}
+
+// Delete deletes the instance of that name, whatever its version, for suites that need a store but are not about it.
+func Delete(ctx context.Context, store instances.Store, name string) error {
+	all, _, err := store.Instances(ctx)
+	if err != nil {
+		return err
+	}
+	for _, in := range all {
+		if in.Name == name {
+			_, err = store.DeleteInstance(ctx, name, in.Version)
+		}
+	}
+	return err
+}
+
+func (t *trial) revision() int64 {
+	t.Helper()
+	revision, err := t.store.InstanceRevision(t.Context())
+	if err != nil {
+		t.failf("InstanceRevision: %v", err)
+	}
+	return revision
 }

@@ -1,0 +1,145 @@
+package core_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/evosink/evosink/adapters/memory"
+	"github.com/evosink/evosink/core"
+	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/sink"
+)
+
+// A hubNode is one of several hubs on one engine.
+type hubNode struct {
+	*core.Hub
+	registry *instances.Registry
+	sink     *recorder
+	changes  chan sink.Change
+}
+
+// cluster runs hubs on one memory engine until the test ends, each with a registry and a live sink of its own.
+func cluster(t *testing.T, n int, o core.Options, rule sink.Rule) (nodes []*hubNode) {
+	t.Helper()
+	engine, err := memory.New(memory.DefaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		node := &hubNode{sink: &recorder{got: make(chan *sink.Delivery, 10_000), closed: make(chan struct{})}, changes: make(chan sink.Change, 10_000)}
+		if node.registry, err = instances.Open(t.Context(), engine); err != nil {
+			t.Fatal(err)
+		}
+		b := engine.Bus()
+		o.Bus, o.Instances, o.Logger = b, node.registry, zerolog.Nop()
+		o.Sinks = []*sink.Factory{sink.Use(sink.Spec[switches]{
+			Name: "rec", Mode: sink.Live, Defaults: func() switches { return switches{} }, Enabled: func(*switches) bool { return true },
+			Rule: func(*switches) sink.Rule { return rule },
+			New: func(_ switches, h sink.Host) (sink.Sink, error) {
+				h.Directory.Watch(func(c sink.Change) { node.changes <- c })
+				return node.sink, nil
+			},
+		})}
+		if node.Hub, err = core.New(o); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- node.Run(context.Background()) }()
+		<-node.Started()
+		t.Cleanup(func() {
+			if err := errors.Join(node.Close(context.Background()), <-ended, b.Close(context.Background())); err != nil {
+				t.Error(err)
+			}
+		})
+		nodes = append(nodes, node)
+	}
+	return nodes
+}
+
+func (n *hubNode) change(t *testing.T) sink.Change {
+	t.Helper()
+	select {
+	case c := <-n.changes:
+		return c
+	case <-time.After(20 * time.Second):
+		t.Fatal("the node was not told of a change that another one made")
+		return sink.Change{}
+	}
+}
+
+// Nodes that see an instance's first event at the same moment make one instance, and none of them fails.
+func TestTheFirstEventsOfAnInstanceOnSeveralNodesMakeOne(t *testing.T) {
+	nodes := cluster(t, 3, core.Options{}, sink.Rule{})
+	for round := range 50 {
+		name := fmt.Sprint("i", round)
+		ids := make([]string, len(nodes))
+		var running sync.WaitGroup
+		for i, n := range nodes {
+			running.Go(func() {
+				e := upsert(name, i)
+				if err := n.Emit(t.Context(), e); err != nil {
+					t.Errorf("node %d: %v", i, err)
+				}
+				ids[i] = e.InstanceID
+			})
+		}
+		running.Wait()
+		if ids[0] == "" || ids[0] != ids[1] || ids[1] != ids[2] {
+			t.Fatalf("%s has the ids %q", name, ids)
+		}
+	}
+}
+
+// What one node creates, sets and deletes is true on the others: for events that come in there, for their sinks, and for those
+// who listen there.
+func TestWhatOneNodeChangesHoldsOnTheOthers(t *testing.T) {
+	nodes := cluster(t, 2, core.Options{OnlyKnown: true}, sink.Rule{})
+	one, two := nodes[0], nodes[1]
+	for round := range 20 {
+		name := fmt.Sprint("i", round)
+		settings := map[string]instances.Settings{"rec": {Value: json.RawMessage(`{"enabled":true,"events":["ALL"]}`)}}
+		if _, err := one.registry.Create(t.Context(), instances.Instance{Name: name, Settings: settings}, "token of "+name); err != nil {
+			t.Fatal(err)
+		}
+		if err := two.Emit(t.Context(), upsert(name, round)); err != nil {
+			t.Fatalf("an event on the other node, right after the instance was created: %v", err)
+		}
+		for _, n := range nodes {
+			if d := next(t, n.sink); d.Event.Instance != name {
+				t.Fatalf("delivered: %+v", d.Event)
+			}
+			if c := n.change(t); c != (sink.Change{Kind: sink.Created, Instance: name}) {
+				t.Fatalf("told of %+v", c)
+			}
+		}
+		if _, owner, ok := two.registry.Authenticate("token of " + name); !ok || owner != name {
+			t.Fatalf("on the other node the token opens %q", owner)
+		}
+		if err := two.registry.Delete(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		if c := one.change(t); c != (sink.Change{Kind: sink.Deleted, Instance: name}) {
+			t.Fatalf("told of %+v", c)
+		}
+		two.change(t)
+		if err := one.Emit(t.Context(), upsert(name, round)); !errors.Is(err, instances.ErrUnknown) {
+			t.Fatalf("an event of a deleted instance: %v", err)
+		}
+	}
+}
+
+// An event whose name looks like another instance's does not create one. Its producer learns why.
+func TestAnEventCreatesNoInstanceThatLooksLikeAnother(t *testing.T) {
+	hub, registry := start(t, core.Options{})
+	err := hub.Emit(t.Context(), upsert("sales\u200b", 1))
+	if err == nil || err.Error() != instances.ValidateNewName("sales\u200b").Error() || len(registry.All()) != 0 {
+		t.Errorf("Emit: %v; the instances are %v", err, registry.All())
+	}
+}
