@@ -80,12 +80,11 @@ func (db *DB) Replay(
 	ctx context.Context, after int64, instance string, f func(position int64, e *event.Event) error,
 ) (end int64, err error) {
 	if end = after; instance != "" {
-		var born sql.NullInt64
-		err := db.reading.QueryRowContext(ctx, "SELECT max(position) FROM beginnings WHERE instance = ?", instance).Scan(&born)
-		if err != nil {
+		var born int64
+		if err := db.reading.QueryRowContext(ctx, "SELECT "+bornAt, nil, instance).Scan(&born); err != nil {
 			return end, db.readError(ctx, err)
 		}
-		if after < born.Int64 {
+		if after < born {
 			return end, sink.ErrExpired
 		}
 	}
@@ -114,8 +113,9 @@ func (db *DB) Replay(
 
 const (
 	findEntry = "SELECT min(position) FROM log WHERE id = ?1"
-	ofOwner   = ` AND instance = ?2 AND position > coalesce((SELECT birth FROM instances WHERE name = ?2),
-		(SELECT position FROM deleted_instances WHERE name = ?2), 0)`
+	ofOwner   = ` AND instance = ?2 AND position > ` + bornAt
+	// bornAt is the position behind which all entries of the instance named ?2 are the present one's.
+	bornAt = `coalesce((SELECT birth FROM instances WHERE name = ?2), (SELECT position FROM deleted_instances WHERE name = ?2), 0)`
 )
 
 // Find implements [sink.Log].

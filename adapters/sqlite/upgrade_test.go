@@ -114,7 +114,11 @@ func wantOldInstances(t *testing.T, db *sqlite.DB, version int) {
 func wantOldLog(t *testing.T, db *sqlite.DB, version int) {
 	t.Helper()
 	replay := func(after, instance string) (ids []string, err error) {
-		_, err = db.Replay(t.Context(), after, instance, func(e *event.Event) error {
+		position, err := db.Find(t.Context(), after, instance)
+		if err != nil {
+			return nil, err
+		}
+		_, err = db.Replay(t.Context(), position, instance, func(_ int64, e *event.Event) error {
 			if ids = append(ids, e.ID); e.Sender != "5511@s.whatsapp.net" || string(e.Data) != `{"text":"olá `+e.ID+`"}` || len(e.Sinks) != 2 {
 				t.Errorf("event %+v", e)
 			}
