@@ -217,7 +217,7 @@ func (r *Registry) Delete(ctx context.Context, name string) error {
 		id = in.ID
 		revision, err := r.store.DeleteInstance(ctx, name, in.Version)
 		if err == nil {
-			return r.reach(ctx, revision)
+			return r.readBack(ctx, revision)
 		}
 		if !errors.Is(err, ErrConflict) {
 			return fmt.Errorf("delete instance: %w", err)
@@ -286,10 +286,12 @@ func (r *Registry) write(
 		}
 		in.Version, in.UpdatedAt = now.Version, r.stamp()
 		stored, err := r.store.PutInstance(ctx, in)
-		if err == nil {
-			return stored, r.reach(ctx, stored.Version)
-		}
-		if !errors.Is(err, ErrConflict) {
+		switch {
+		case err == nil:
+			return stored, r.readBack(ctx, stored.Version)
+		case errors.Is(err, ErrToken):
+			return Instance{}, ErrToken
+		case !errors.Is(err, ErrConflict):
 			return Instance{}, fmt.Errorf("store instance: %w", err)
 		}
 	}

@@ -514,3 +514,32 @@ func TestAFeedOfLargeChangesRemembersFewer(t *testing.T) {
 		t.Errorf("the newest two: %d, %v", len(updates), err)
 	}
 }
+
+// A leaving store ends the caller's context as soon as something is stored.
+type leaving struct {
+	instances.Store
+	leave context.CancelFunc
+}
+
+func (l leaving) PutInstance(ctx context.Context, in instances.Instance) (instances.Instance, error) {
+	defer l.leave()
+	return l.Store.PutInstance(ctx, in)
+}
+
+func TestAStoredChangeIsNoErrorThoughTheCallerHasLeft(t *testing.T) {
+	s := newStore(t)
+	for i := range 50 {
+		ctx, cancel := context.WithCancel(t.Context())
+		r := open(t, leaving{s, cancel})
+		follow, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- r.Follow(follow) }()
+		name := fmt.Sprint("i", i)
+		_, err := r.Create(ctx, instances.Instance{Name: name}, "")
+		if _, ok := r.Get(name); err != nil || !ok {
+			t.Errorf("create: %v, shown: %t", err, ok)
+		}
+		stop()
+		wantError(t, "the end of Follow", <-ended, nil)
+	}
+}

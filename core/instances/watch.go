@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 )
 
 // A Change is what [Registry.Watch] tells of.
@@ -74,6 +75,19 @@ func (r *Registry) Refresh(ctx context.Context) error {
 	return r.reach(ctx, revision)
 }
 
+// readBackTimeout bounds how long a write that is stored waits until it can be read.
+const readBackTimeout = 10 * time.Second
+
+// readBack is reach for a change that this registry has stored: the end of ctx leaves no doubt about it.
+func (r *Registry) readBack(ctx context.Context, revision int64) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBackTimeout)
+	defer cancel()
+	if err := r.reach(ctx, revision); err != nil {
+		return fmt.Errorf("the change is stored: %w", err)
+	}
+	return nil
+}
+
 // reach returns when the update of that revision was applied: by whoever reads updates already, or by itself.
 func (r *Registry) reach(ctx context.Context, revision int64) error {
 	for {
@@ -93,7 +107,7 @@ func (r *Registry) reach(ctx context.Context, revision int64) error {
 			err = ctx.Err()
 		}
 		if err != nil {
-			return fmt.Errorf("what is stored cannot be read yet: %w", err)
+			return fmt.Errorf("the store's newest changes cannot be read: %w", err)
 		}
 	}
 }
