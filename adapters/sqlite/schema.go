@@ -173,7 +173,7 @@ func sharedTokens(ctx context.Context, c *sql.Conn, version int) (names []string
 		return nil, nil
 	}
 	rows, err := c.QueryContext(ctx, `SELECT name FROM (SELECT name, row_number() OVER (`+sameToken+`) AS place
-		FROM (SELECT name, record, json_extract(record, '$.token') AS token FROM instances WHERE json_valid(record))
+		FROM (SELECT name, record, CASE WHEN json_valid(record) THEN json_extract(record, '$.token') END AS token FROM instances)
 		WHERE token <> '') WHERE place > 1 ORDER BY name`)
 	if err != nil {
 		return nil, err

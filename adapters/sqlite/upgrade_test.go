@@ -2,7 +2,6 @@ package sqlite_test
 
 import (
 	"bytes"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,14 +33,7 @@ func oldFile(t *testing.T, version int) sqlite.Config {
 	if err := os.MkdirAll(filepath.Dir(c.Path), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	db, err := sql.Open("sqlite", c.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = db.ExecContext(t.Context(), string(script))
-	if err := errors.Join(err, db.Close()); err != nil {
-		t.Fatal(err)
-	}
+	edit(t, c.Path, string(script))
 	return c
 }
 
@@ -222,4 +214,15 @@ func TestAnUpgradeTellsOfTokensThatTwoInstancesHad(t *testing.T) {
 			t.Errorf("it is told again: %s", &log)
 		}
 	}
+}
+
+// A record that cannot be read does not keep the file from being upgraded; it is told where it always was.
+func TestAnUpgradePassesByADamagedRecord(t *testing.T) {
+	c := oldFile(t, 3)
+	edit(t, c.Path, "UPDATE instances SET record = '{' WHERE name = 'young'")
+	db := open(t, c)
+	if _, _, err := db.Instances(t.Context()); !errors.Is(err, sqlite.ErrDamaged) {
+		t.Errorf("Instances: %v, want ErrDamaged", err)
+	}
+	wantOldQueue(t, db.Queue())
 }

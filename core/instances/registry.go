@@ -98,12 +98,13 @@ func (r *Registry) Get(name string) (Instance, bool) {
 // All returns every instance at one moment, sorted by name.
 func (r *Registry) All() []Instance {
 	r.mu.RLock()
-	all := make([]Instance, 0, len(r.byName))
-	for _, in := range r.byName {
-		all = append(all, *in)
-	}
+	found := slices.AppendSeq(make([]*Instance, 0, len(r.byName)), maps.Values(r.byName))
 	r.mu.RUnlock()
-	slices.SortFunc(all, func(a, b Instance) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(found, func(a, b *Instance) int { return strings.Compare(a.Name, b.Name) })
+	all := make([]Instance, len(found))
+	for i, in := range found {
+		all[i] = *in
+	}
 	return all
 }
 

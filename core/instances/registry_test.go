@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -541,5 +542,28 @@ func TestAStoredChangeIsNoErrorThoughTheCallerHasLeft(t *testing.T) {
 		}
 		stop()
 		wantError(t, "the end of Follow", <-ended, nil)
+	}
+}
+
+// What a write allocates must not depend on how many other instances there are.
+func TestAWriteCostsOneInstanceHoweverManyThereAre(t *testing.T) {
+	r := open(t, newStore(t))
+	allocated := func(until int) (bytes uint64) {
+		for i := len(r.All()); i < until; i++ {
+			create(t, r, fmt.Sprint("i", i), fmt.Sprint("token ", i))
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for i := range 100 {
+			if _, err := r.SetToken(t.Context(), fmt.Sprint("i", i), fmt.Sprint("new token ", until, i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	few, many := allocated(200), allocated(10_000)
+	if many > 3*few {
+		t.Errorf("100 writes allocate %d bytes beside 200 instances and %d beside 10,000", few, many)
 	}
 }
