@@ -97,8 +97,8 @@ func TestTheFirstEventsOfAnInstanceOnSeveralNodesMakeOne(t *testing.T) {
 	}
 }
 
-// What one node creates, sets and deletes is true on the others: for events that come in there, for their sinks, and for those
-// who listen there.
+// What one node creates, sets and deletes is true on the others: for events that come in there, for their sinks, and
+// for what watches them.
 func TestWhatOneNodeChangesHoldsOnTheOthers(t *testing.T) {
 	nodes := cluster(t, 2, core.Options{OnlyKnown: true}, sink.Rule{})
 	one, two := nodes[0], nodes[1]

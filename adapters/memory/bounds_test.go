@@ -221,7 +221,8 @@ func TestWrongConfigurationsAreRefusedWithTheirKeys(t *testing.T) {
 	}
 }
 
-// However many instances come and go, what is remembered of them is bounded, and none that is forgotten gives its events away.
+// However many instances come and go, what is remembered of them is bounded, and none that is forgotten gives its
+// events away.
 func TestWhatIsKeptOfDeletedInstancesIsBounded(t *testing.T) {
 	e := newEngine(t, few)
 	b := e.Bus()

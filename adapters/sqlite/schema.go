@@ -166,8 +166,8 @@ const uniqueTokens = 4
 // sameToken is a window of the instances that have one token, the oldest first.
 const sameToken = "PARTITION BY token ORDER BY julianday(json_extract(record, '$.createdAt')), name"
 
-// sharedTokens finds instances whose token is also that of an older one, in a file of a version that allowed it. It opens
-// the older one only from then on; which one it opened before was chance.
+// sharedTokens finds instances whose token is also that of an older one, in a file of a version that allowed it. It
+// opens the older one only from then on; which one it opened before was chance.
 func sharedTokens(ctx context.Context, c *sql.Conn, version int) (names []string, err error) {
 	if version == 0 || version >= uniqueTokens {
 		return nil, nil

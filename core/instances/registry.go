@@ -16,9 +16,9 @@ import (
 	"github.com/evosink/evosink/core/event"
 )
 
-// A Registry holds all instances in memory, in front of a [Store] that several nodes may share. Reading never waits for the store;
-// a write returns when the store has it for good and this registry shows it. What other nodes change comes by [Registry.Follow].
-// Any number of goroutines may use it at once.
+// A Registry holds all instances in memory, in front of a [Store] that several nodes may share. Reading never waits for
+// the store; a write returns when the store has it for good and this registry shows it. What other nodes change comes
+// by [Registry.Follow]. Any number of goroutines may use it at once.
 type Registry struct {
 	store  Store
 	global []Digest
@@ -52,8 +52,9 @@ func Open(ctx context.Context, store Store, global ...Digest) (*Registry, error)
 		return nil, fmt.Errorf("read instances: %w", err)
 	}
 	r := &Registry{
-		store: store, now: time.Now, seed: maphash.MakeSeed(), reading: make(chan struct{}, 1), watchers: map[int]func(Change){},
-		byName: make(map[string]*Instance, len(all)), byToken: make(map[Digest]string, len(all)), seen: revision, moved: make(chan struct{}),
+		store: store, now: time.Now, seed: maphash.MakeSeed(), reading: make(chan struct{}, 1),
+		watchers: map[int]func(Change){}, seen: revision, moved: make(chan struct{}),
+		byName: make(map[string]*Instance, len(all)), byToken: make(map[Digest]string, len(all)),
 	}
 	for _, d := range global {
 		if d != "" {
@@ -141,8 +142,8 @@ func (r *Registry) position(d Digest) (found int) {
 	return found
 }
 
-// Create stores a new instance and returns it. token may be empty. Errors: [ErrExists], also if another node creates it at the same
-// moment, [ErrToken], and those of [ValidateNewName].
+// Create stores a new instance and returns it. token may be empty. Errors: [ErrExists], also if another node creates it
+// at the same moment, [ErrToken], and those of [ValidateNewName].
 func (r *Registry) Create(ctx context.Context, in Instance, token string) (Instance, error) {
 	return r.write(ctx, in.Name, func(_ Instance, exists bool) (Instance, error) {
 		if exists {
@@ -203,7 +204,8 @@ func (r *Registry) Adopt(ctx context.Context, in Instance, token string) (Instan
 	})
 }
 
-// Delete removes an instance with all it has set. One of that name that is created meanwhile stays. Error: [ErrUnknown].
+// Delete removes an instance with all it has set. One of that name that is created meanwhile stays. Error:
+// [ErrUnknown].
 func (r *Registry) Delete(ctx context.Context, name string) error {
 	defer r.lock(name)()
 	id := ""
@@ -270,8 +272,8 @@ func (r *Registry) update(ctx context.Context, name string, change func(*Instanc
 	})
 }
 
-// write stores what change makes of an instance as the store has it now, and returns it when this registry shows it. When
-// another node changes the instance meanwhile, change is asked again about what is there then.
+// write stores what change makes of an instance as the store has it now, and returns it when this registry shows it.
+// When another node changes the instance meanwhile, change is asked again about what is there then.
 func (r *Registry) write(
 	ctx context.Context, name string, change func(now Instance, exists bool) (Instance, error),
 ) (Instance, error) {

@@ -407,8 +407,8 @@ func TestTwoGlobalKeysOpenEverythingAndTheirPositionsAreKnown(t *testing.T) {
 	}
 }
 
-// A name that a reader takes for another one is refused when it is new, with a text that says what is wrong with it. One that
-// exists already goes on working.
+// A name that a reader takes for another one is refused when it is new, with a text that says what is wrong with it.
+// One that exists already goes on working.
 func TestNamesThatLookLikeAnotherAreRefusedWhenTheyAreNew(t *testing.T) {
 	s := newStore(t)
 	for name, text := range map[string]string{

@@ -29,10 +29,10 @@ const (
 	NewSettings
 )
 
-// Watch calls f for every change from now on, whichever node made it, after it was stored and can be read, one at a time and in the
-// store's order, until stop is called. What other nodes change is seen while [Registry.Follow] runs, and by a write or
-// [Registry.Refresh] of this registry. Of changes that the store has forgotten before they were read, f is told the sum.
-// f must return promptly and must not change the registry. stop waits for a running f.
+// Watch calls f for every change from now on, whichever node made it, after it was stored and can be read, one at a
+// time and in the store's order, until stop is called. What other nodes change is seen while [Registry.Follow] runs,
+// and by a write or [Registry.Refresh] of this registry. Of changes that the store has forgotten before they were read,
+// f is told the sum. f must return promptly and must not change the registry. stop waits for a running f.
 func (r *Registry) Watch(f func(Change)) (stop func()) {
 	r.order.Lock()
 	defer r.order.Unlock()
@@ -88,7 +88,8 @@ func (r *Registry) readBack(ctx context.Context, revision int64) error {
 	return nil
 }
 
-// reach returns when the update of that revision was applied: by whoever reads updates already, or by itself.
+// reach returns when the update of that revision was applied: by the goroutine that reads updates already, or by this
+// one.
 func (r *Registry) reach(ctx context.Context, revision int64) error {
 	for {
 		seen, moved := r.progress()

@@ -81,7 +81,7 @@ var feedRules = []rule{
 		},
 	},
 	{
-		"a change wakes who waits for it",
+		"a change wakes a reader that waits for it",
 		"what is set on one node is to be seen on the others at once",
 		func(t *trial) {
 			start := t.revision()
