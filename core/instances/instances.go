@@ -48,8 +48,9 @@ func Sum(key string) Digest {
 // Fingerprint returns the first 8 digits of a digest, by which a log tells one key from another without showing either.
 func (d Digest) Fingerprint() string { return string(d[:min(len(d), 8)]) }
 
-// A Store keeps instances for good and may be shared by several nodes, each with a [Registry]. It counts its changes:
-// each one that creates, replaces or deletes an instance gets the next revision, and all nodes see them in that order.
+// A Store keeps instances for good and may be shared by several nodes, each with a [Registry]. Each
+// change that creates, replaces or deletes an instance gets a revision above all others so far (a count, or a position
+// in a log), and all nodes see changes in that order.
 // Package storetest holds every store to this contract. All methods may be called by any number of goroutines at once.
 // After an error other than those named, a change may or may not have happened: a network may lose the answer.
 type Store interface {
