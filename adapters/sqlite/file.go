@@ -136,7 +136,7 @@ func inspect(ctx context.Context, c Config, conn *sql.Conn, logger zerolog.Logge
 	if err := checkSize(ctx, c.Path, conn); err != nil && !(c.AcceptDamage && errors.Is(err, ErrDamaged)) {
 		return err
 	}
-	shared, err := sharedTokens(ctx, conn, v)
+	shared, err := sharedTokens(ctx, conn)
 	if err != nil {
 		return explain(c.Path, err)
 	}

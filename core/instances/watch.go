@@ -16,6 +16,7 @@ type Change struct {
 	Kind     ChangeKind
 	Instance string
 	Sink     string // with NewSettings
+	ID       string // with Deleted: of the record that is gone
 }
 
 // ChangeKind tells what changed.
@@ -174,7 +175,7 @@ func (r *Registry) apply(name string, now *Instance) {
 	switch {
 	case before == nil && now == nil:
 	case now == nil:
-		r.tell(Change{Kind: Deleted, Instance: name})
+		r.tell(Change{Kind: Deleted, Instance: name, ID: before.ID})
 	case before == nil:
 		r.tell(Change{Kind: Created, Instance: name})
 	default:

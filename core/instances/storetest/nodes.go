@@ -49,6 +49,11 @@ var nodeRules = []rule{
 			}
 			running.Wait()
 			want := nodes[0].log.all(t, len(nodes)*(3*each+each/2))
+			for _, c := range want {
+				if (c.Kind == instances.Deleted) != (c.ID != "") {
+					t.failf("%+v has the id of a record, or lacks that of the one that is gone", c)
+				}
+			}
 			for i, n := range nodes[1:] {
 				if got := n.log.all(t, len(want)); !slices.Equal(got, want) {
 					t.failf("node %d was told\n%v\nand node 0\n%v", i+1, got, want)
