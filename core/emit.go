@@ -68,8 +68,8 @@ func (h *Hub) prepare(events []*event.Event) error {
 	return errors.Join(errs...)
 }
 
-// know makes sure that the event's instance exists, and notes which one of that name it is. An instance that another node has
-// created a moment ago, or creates now, exists.
+// know makes sure that the event's instance exists, and notes which one of that name it is. An instance that another
+// node has created a moment ago, or creates now, exists.
 func (h *Hub) know(ctx context.Context, e *event.Event) error {
 	in, ok := h.opts.Instances.Get(e.Instance)
 	switch {

@@ -14,6 +14,7 @@ import (
 	"github.com/evosink/evosink/adapters/memory"
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -228,5 +229,50 @@ func TestWrongConfigurationsAreRefusedWithTheirKeys(t *testing.T) {
 		if !strings.Contains(err.Error(), key+" must be between") {
 			t.Errorf("the error does not speak of %s: %v", key, err)
 		}
+	}
+}
+
+// However many instances come and go, what is remembered of them is bounded, and none that is forgotten gives its
+// events away.
+func TestWhatIsKeptOfDeletedInstancesIsBounded(t *testing.T) {
+	e := newEngine(t, few)
+	b := e.Bus()
+	defer b.Close(context.Background())
+	if err := publish(b, t.Context(), 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	comeAndGo := func(name string) {
+		t.Helper()
+		in, err := e.PutInstance(t.Context(), instances.Instance{Name: name})
+		if err == nil {
+			_, err = e.DeleteInstance(t.Context(), name, in.Version)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	expired := func() {
+		t.Helper()
+		_, err := e.Replay(t.Context(), "0", "a", func(*event.Event) error { return nil })
+		if !errors.Is(err, sink.ErrExpired) {
+			t.Errorf("an event of a deleted instance is replayed: %v", err)
+		}
+	}
+	comeAndGo("a")
+	expired()
+	for i := range memory.MaxDeleted {
+		comeAndGo(fmt.Sprint("other ", i))
+		comeAndGo("often")
+	}
+	if n := e.Remembered(); n > memory.MaxDeleted {
+		t.Errorf("%d deleted instances are remembered, at most %d should be", n, memory.MaxDeleted)
+	}
+	expired()
+	if err := publish(b, t.Context(), 1, 30); err != nil { // the log holds nothing any more of what they were
+		t.Fatal(err)
+	}
+	comeAndGo("last")
+	if n := e.Remembered(); n > 1 {
+		t.Errorf("%d deleted instances are remembered, whose events the log has dropped", n)
 	}
 }

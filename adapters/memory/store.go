@@ -28,7 +28,7 @@ type store struct {
 
 	deleted   map[string]int64 // position of the log's newest entry when the instance was deleted
 	deletions []deletion       // oldest first; one whose position is not in deleted is void
-	forgotten int64            // position of the newest deletion that is not remembered and that the log may still have entries of
+	forgotten int64            // position of the newest deletion that is not remembered
 }
 
 type deletion struct {
@@ -38,8 +38,8 @@ type deletion struct {
 
 func newStore(log *tail.Log) store {
 	return store{
-		log: log, feed: instances.NewFeed(0), records: map[string]instances.Instance{}, tokens: map[instances.Digest]string{},
-		values: map[string][]byte{}, deleted: map[string]int64{},
+		log: log, feed: instances.NewFeed(0), records: map[string]instances.Instance{},
+		tokens: map[instances.Digest]string{}, values: map[string][]byte{}, deleted: map[string]int64{},
 	}
 }
 
@@ -119,9 +119,9 @@ func (s *store) remember(d deletion) {
 	}
 }
 
-// bornAt returns the position behind which all entries of an instance of that name are this one's. It is 0 if there has been none.
-// For a name without an instance that is behind the last deletion of one, or behind the last that is not remembered: then
-// too little is given rather than what was another's.
+// bornAt returns the position behind which all entries of an instance of that name are this one's. It is 0 if there has
+// been none. For a name without an instance that is behind the last deletion of one, or behind the last that is not
+// remembered: then too little is given rather than what was another's.
 func (s *store) bornAt(name string) int64 {
 	s.guard.Lock()
 	defer s.guard.Unlock()

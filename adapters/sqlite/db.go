@@ -41,6 +41,7 @@ type DB struct {
 
 	writer    *writer
 	log       *tail.Log
+	feed      *instances.Feed // of changes of instances
 	node      *tail.Node
 	extent    extent
 	cursors   *cursors
@@ -48,7 +49,6 @@ type DB struct {
 	watch     *watch
 	queue     *Queue
 	turns     *turns
-	feed      *instances.Feed
 
 	once   sync.Once
 	stop   chan struct{} // closed when Close begins

@@ -31,6 +31,11 @@
 // Replays. They take turns of a page each, so many clients that come back at once delay publishing no more than a few
 // do.
 //
+// Instances. Every change of one raises a counter in the file, in the same transaction, and goes to a feed in memory after
+// the commit, which registries follow. The table has the digest of the token under a unique index, and the position of
+// the log at which the instance was created; a deleted one leaves that of its deletion behind, until retention has
+// removed what came before. Replay and [bus.Once] know by these which events are those of the present owner of a name.
+//
 // Trouble. The file belongs to one process, held by locks that die with the process: on a file beside it, found
 // through all symbolic links, and on Linux on the file itself. A file with several names (hard links) is refused. A
 // file that is damaged, empty, newer than this program or not ours is an error that says what to do, never a reason

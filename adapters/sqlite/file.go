@@ -136,7 +136,7 @@ func inspect(ctx context.Context, c Config, conn *sql.Conn, logger zerolog.Logge
 	if err := checkSize(ctx, c.Path, conn); err != nil && !(c.AcceptDamage && errors.Is(err, ErrDamaged)) {
 		return err
 	}
-	shared, err := sharedTokens(ctx, conn, v)
+	shared, err := sharedTokens(ctx, conn)
 	if err != nil {
 		return explain(c.Path, err)
 	}
@@ -145,7 +145,8 @@ func inspect(ctx context.Context, c Config, conn *sql.Conn, logger zerolog.Logge
 	}
 	if len(shared) > 0 {
 		logger.Warn().Strs("instances", shared).
-			Msg("these instances had the same token as an older one, which alone keeps it; give each a new one: POST /instance/token/{instance}")
+			Msg("these instances had the same token as an older one, which alone keeps it; " +
+				"give each a new one: POST /instance/token/{instance}")
 	}
 	return checkShards(ctx, c, conn)
 }

@@ -160,20 +160,19 @@ var migrations = []string{
 	`,
 }
 
-// uniqueTokens is the version from which on two instances cannot have the same token.
-const uniqueTokens = 4
-
 // sameToken is a window of the instances that have one token, the oldest first.
 const sameToken = "PARTITION BY token ORDER BY julianday(json_extract(record, '$.createdAt')), name"
 
-// sharedTokens finds instances whose token is also that of an older one, in a file of a version that allowed it. It opens
-// the older one only from then on; which one it opened before was chance.
-func sharedTokens(ctx context.Context, c *sql.Conn, version int) (names []string, err error) {
-	if version == 0 || version >= uniqueTokens {
-		return nil, nil
+// sharedTokens finds instances whose token is also that of an older one, in a file of a version that has no column for it, and allowed that. It
+// opens the older one only from then on; which one it opened before was chance.
+func sharedTokens(ctx context.Context, c *sql.Conn) (names []string, err error) {
+	var unique bool
+	err = c.QueryRowContext(ctx, "SELECT count(*) > 0 FROM pragma_table_info('instances') WHERE name = 'token'").Scan(&unique)
+	if err != nil || unique {
+		return nil, err
 	}
 	rows, err := c.QueryContext(ctx, `SELECT name FROM (SELECT name, row_number() OVER (`+sameToken+`) AS place
-		FROM (SELECT name, record, json_extract(record, '$.token') AS token FROM instances WHERE json_valid(record))
+		FROM (SELECT name, record, CASE WHEN json_valid(record) THEN json_extract(record, '$.token') END AS token FROM instances)
 		WHERE token <> '') WHERE place > 1 ORDER BY name`)
 	if err != nil {
 		return nil, err

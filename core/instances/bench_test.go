@@ -17,8 +17,8 @@ import (
 	"github.com/evosink/evosink/core/instances"
 )
 
-// BenchmarkCreate20000 creates 20,000 instances per iteration, by one caller or by many. It tells how the last 2,000 compare with
-// the first, and what an instance takes in memory.
+// BenchmarkCreate20000 creates 20,000 instances per iteration, by one caller or by many. It tells how the last 2,000
+// compare with the first, and what an instance takes in memory.
 func BenchmarkCreate20000(b *testing.B) {
 	engines := map[string]func() instances.Store{
 		"memory": func() instances.Store {

@@ -6,15 +6,15 @@ import (
 	"sync"
 )
 
-// What a [Feed] keeps for those who follow. A follower that is further behind reads all instances again.
+// What a [Feed] keeps for its followers. One that is further behind reads all instances again.
 const (
 	feedUpdates = 1024
 	feedBytes   = 4 << 20
 	feedPage    = 128 // updates that After returns at once
 )
 
-// A Feed is the part of a [Store] in one process that remembers the newest changes, in memory and within bounds, and wakes
-// who waits for the next one. Any number of goroutines may use it at once.
+// A Feed is the part of a [Store] in one process that remembers the newest changes, in memory and within bounds, and
+// wakes the readers that wait for the next one. Any number of goroutines may use it at once.
 type Feed struct {
 	closed chan struct{}
 

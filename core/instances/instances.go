@@ -48,25 +48,28 @@ func Sum(key string) Digest {
 // Fingerprint returns the first 8 digits of a digest, by which a log tells one key from another without showing either.
 func (d Digest) Fingerprint() string { return string(d[:min(len(d), 8)]) }
 
-// A Store keeps instances for good and may be shared by several nodes, each with a [Registry]. It counts its changes: each one
-// that creates, replaces or deletes an instance gets the next revision, and all nodes see them in that order. Package storetest
-// holds every store to this contract. All methods may be called by any number of goroutines at once. After an error other than
-// those named, a change may or may not have happened: a network may lose the answer.
+// A Store keeps instances for good and may be shared by several nodes, each with a [Registry]. Each
+// change that creates, replaces or deletes an instance gets a revision above all others so far (a count, or a position
+// in a log), and all nodes see changes in that order.
+// Package storetest holds every store to this contract. All methods may be called by any number of goroutines at once.
+// After an error other than those named, a change may or may not have happened: a network may lose the answer.
 type Store interface {
 	// Instances returns all of them, in any order, as they were at a revision.
 	Instances(ctx context.Context) (all []Instance, revision int64, err error)
 	// InstanceRevision returns the revision of the newest change that has ended before the call, or of a later one.
 	InstanceRevision(ctx context.Context) (int64, error)
-	// InstanceUpdates returns the changes behind a revision, oldest first and without a gap, also those that this node made.
-	// It waits until there is one; it may return some of many. What the store does not remember any more is
+	// InstanceUpdates returns the changes behind a revision, oldest first and without a gap, also those that this node
+	// made. It waits until there is one; it may return some of many. What the store does not remember any more is
 	// [ErrForgotten], a store that is closed meanwhile [ErrClosed], and the end of ctx the context's error.
 	InstanceUpdates(ctx context.Context, after int64) ([]Update, error)
 
-	// PutInstance stores in under its name if the stored version is in.Version (0: there is none); else nothing changes and it
-	// returns [ErrConflict]. A token that another instance has is [ErrToken]. It returns in with its new version, which is the
-	// revision of the change, and with its birth: the store sets it when the instance is created and keeps it from then on.
+	// PutInstance stores in under its name if the stored version is in.Version (0: there is none); else nothing changes
+	// and it returns [ErrConflict]. A token that another instance has is [ErrToken]. It returns in with its new
+	// version, which is the revision of the change, and with its birth: the store sets it when the instance is created
+	// and keeps it from then on.
 	PutInstance(ctx context.Context, in Instance) (stored Instance, err error)
-	// DeleteInstance removes the instance of that name if the stored version is the one given, else it returns [ErrConflict].
+	// DeleteInstance removes the instance of that name if the stored version is the one given, else it returns
+	// [ErrConflict].
 	DeleteInstance(ctx context.Context, name string, version int64) (revision int64, err error)
 
 	// Value returns what is stored under a key, nil if nothing is: small facts of the installation.
@@ -76,7 +79,7 @@ type Store interface {
 	AddValue(ctx context.Context, key string, value []byte) (stored []byte, err error)
 }
 
-// An Update is one change of a [Store]. It is shared by all who read it, so nothing in it may be changed.
+// An Update is one change of a [Store]. It is shared by all readers, so nothing in it may be changed.
 type Update struct {
 	Revision int64
 	Name     string

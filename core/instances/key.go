@@ -10,9 +10,9 @@ import (
 
 const globalKeyName = "global_key_digest"
 
-// GlobalKey returns the digest of the installation's global key. That is the configured key if there is one; else a key is
-// generated at the first call and only its digest stored. generated is that new key, to be shown once, and "" otherwise. Of
-// several nodes that start at once for the first time, one generates the key of all.
+// GlobalKey returns the digest of the installation's global key. That is the configured key if there is one; else a key
+// is generated at the first call and only its digest stored. generated is that new key, to be shown once, and ""
+// otherwise. Of several nodes that start at once for the first time, one generates the key of all.
 func GlobalKey(ctx context.Context, store Store, configured string) (d Digest, generated string, err error) {
 	if configured != "" {
 		return Sum(configured), "", nil

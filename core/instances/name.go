@@ -9,8 +9,9 @@ import (
 	"github.com/evosink/evosink/core/event"
 )
 
-// ValidateNewName reports whether a new instance may have that name: what [event.ValidateInstance] allows, but for names that a
-// reader cannot tell from another one. Those that exist already are left alone. Its errors wrap [event.ErrInvalid].
+// ValidateNewName reports whether a new instance may have that name: what [event.ValidateInstance] allows, but for
+// names that a reader cannot tell from another one. Those that exist already are left alone. Its errors wrap
+// [event.ErrInvalid].
 func ValidateNewName(name string) error {
 	if err := event.ValidateInstance(name); err != nil {
 		return fmt.Errorf("%w: %w", event.ErrInvalid, err)
@@ -26,13 +27,13 @@ func ValidateNewName(name string) error {
 			what = "looks like a space, or like nothing"
 		}
 		if what != "" {
-			return fmt.Errorf("%w: instance must not contain the character U+%04X (at byte %d), which %s, so that the name would look like another one",
-				event.ErrInvalid, r, i, what)
+			return fmt.Errorf("%w: instance must not contain the character U+%04X (at byte %d), which %s, "+
+				"so that the name would look like another one", event.ErrInvalid, r, i, what)
 		}
 	}
 	if !norm.NFC.IsNormalString(name) {
-		return fmt.Errorf("%w: instance %+q is not in the normal form NFC of Unicode and would look like another name; give it as %+q",
-			event.ErrInvalid, name, norm.NFC.String(name))
+		return fmt.Errorf("%w: instance %+q is not in the normal form NFC of Unicode and would look like another name; "+
+			"give it as %+q", event.ErrInvalid, name, norm.NFC.String(name))
 	}
 	return nil
 }

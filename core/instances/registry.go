@@ -16,9 +16,9 @@ import (
 	"github.com/evosink/evosink/core/event"
 )
 
-// A Registry holds all instances in memory, in front of a [Store] that several nodes may share. Reading never waits for the store;
-// a write returns when the store has it for good and this registry shows it. What other nodes change comes by [Registry.Follow].
-// Any number of goroutines may use it at once.
+// A Registry holds all instances in memory, in front of a [Store] that several nodes may share. Reading never waits for
+// the store; a write returns when the store has it for good and this registry shows it. What other nodes change comes
+// by [Registry.Follow]. Any number of goroutines may use it at once.
 type Registry struct {
 	store  Store
 	global []Digest
@@ -52,8 +52,9 @@ func Open(ctx context.Context, store Store, global ...Digest) (*Registry, error)
 		return nil, fmt.Errorf("read instances: %w", err)
 	}
 	r := &Registry{
-		store: store, now: time.Now, seed: maphash.MakeSeed(), reading: make(chan struct{}, 1), watchers: map[int]func(Change){},
-		byName: make(map[string]*Instance, len(all)), byToken: make(map[Digest]string, len(all)), seen: revision, moved: make(chan struct{}),
+		store: store, now: time.Now, seed: maphash.MakeSeed(), reading: make(chan struct{}, 1),
+		watchers: map[int]func(Change){}, seen: revision, moved: make(chan struct{}),
+		byName: make(map[string]*Instance, len(all)), byToken: make(map[Digest]string, len(all)),
 	}
 	for _, d := range global {
 		if d != "" {
@@ -98,12 +99,13 @@ func (r *Registry) Get(name string) (Instance, bool) {
 // All returns every instance at one moment, sorted by name.
 func (r *Registry) All() []Instance {
 	r.mu.RLock()
-	all := make([]Instance, 0, len(r.byName))
-	for _, in := range r.byName {
-		all = append(all, *in)
-	}
+	found := slices.AppendSeq(make([]*Instance, 0, len(r.byName)), maps.Values(r.byName))
 	r.mu.RUnlock()
-	slices.SortFunc(all, func(a, b Instance) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(found, func(a, b *Instance) int { return strings.Compare(a.Name, b.Name) })
+	all := make([]Instance, len(found))
+	for i, in := range found {
+		all[i] = *in
+	}
 	return all
 }
 
@@ -140,8 +142,8 @@ func (r *Registry) position(d Digest) (found int) {
 	return found
 }
 
-// Create stores a new instance and returns it. token may be empty. Errors: [ErrExists], also if another node creates it at the same
-// moment, [ErrToken], and those of [ValidateNewName].
+// Create stores a new instance and returns it. token may be empty. Errors: [ErrExists], also if another node creates it
+// at the same moment, [ErrToken], and those of [ValidateNewName].
 func (r *Registry) Create(ctx context.Context, in Instance, token string) (Instance, error) {
 	return r.write(ctx, in.Name, func(_ Instance, exists bool) (Instance, error) {
 		if exists {
@@ -202,7 +204,8 @@ func (r *Registry) Adopt(ctx context.Context, in Instance, token string) (Instan
 	})
 }
 
-// Delete removes an instance with all it has set. One of that name that is created meanwhile stays. Error: [ErrUnknown].
+// Delete removes an instance with all it has set. One of that name that is created meanwhile stays. Error:
+// [ErrUnknown].
 func (r *Registry) Delete(ctx context.Context, name string) error {
 	defer r.lock(name)()
 	id := ""
@@ -217,7 +220,7 @@ func (r *Registry) Delete(ctx context.Context, name string) error {
 		id = in.ID
 		revision, err := r.store.DeleteInstance(ctx, name, in.Version)
 		if err == nil {
-			return r.reach(ctx, revision)
+			return r.readBack(ctx, revision)
 		}
 		if !errors.Is(err, ErrConflict) {
 			return fmt.Errorf("delete instance: %w", err)
@@ -269,8 +272,8 @@ func (r *Registry) update(ctx context.Context, name string, change func(*Instanc
 	})
 }
 
-// write stores what change makes of an instance as the store has it now, and returns it when this registry shows it. When
-// another node changes the instance meanwhile, change is asked again about what is there then.
+// write stores what change makes of an instance as the store has it now, and returns it when this registry shows it.
+// When another node changes the instance meanwhile, change is asked again about what is there then.
 func (r *Registry) write(
 	ctx context.Context, name string, change func(now Instance, exists bool) (Instance, error),
 ) (Instance, error) {
@@ -286,10 +289,12 @@ func (r *Registry) write(
 		}
 		in.Version, in.UpdatedAt = now.Version, r.stamp()
 		stored, err := r.store.PutInstance(ctx, in)
-		if err == nil {
-			return stored, r.reach(ctx, stored.Version)
-		}
-		if !errors.Is(err, ErrConflict) {
+		switch {
+		case err == nil:
+			return stored, r.readBack(ctx, stored.Version)
+		case errors.Is(err, ErrToken):
+			return Instance{}, ErrToken
+		case !errors.Is(err, ErrConflict):
 			return Instance{}, fmt.Errorf("store instance: %w", err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -406,8 +407,8 @@ func TestTwoGlobalKeysOpenEverythingAndTheirPositionsAreKnown(t *testing.T) {
 	}
 }
 
-// A name that a reader takes for another one is refused when it is new, with a text that says what is wrong with it. One that
-// exists already goes on working.
+// A name that a reader takes for another one is refused when it is new, with a text that says what is wrong with it.
+// One that exists already goes on working.
 func TestNamesThatLookLikeAnotherAreRefusedWhenTheyAreNew(t *testing.T) {
 	s := newStore(t)
 	for name, text := range map[string]string{
@@ -512,5 +513,57 @@ func TestAFeedOfLargeChangesRemembersFewer(t *testing.T) {
 	wantError(t, "ten changes of 1 MiB ago", err, instances.ErrForgotten)
 	if updates, err := f.After(t.Context(), 18); err != nil || len(updates) != 2 {
 		t.Errorf("the newest two: %d, %v", len(updates), err)
+	}
+}
+
+// A leaving store ends the caller's context as soon as something is stored.
+type leaving struct {
+	instances.Store
+	leave context.CancelFunc
+}
+
+func (l leaving) PutInstance(ctx context.Context, in instances.Instance) (instances.Instance, error) {
+	defer l.leave()
+	return l.Store.PutInstance(ctx, in)
+}
+
+func TestAStoredChangeIsNoErrorThoughTheCallerHasLeft(t *testing.T) {
+	s := newStore(t)
+	for i := range 50 {
+		ctx, cancel := context.WithCancel(t.Context())
+		r := open(t, leaving{s, cancel})
+		follow, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- r.Follow(follow) }()
+		name := fmt.Sprint("i", i)
+		_, err := r.Create(ctx, instances.Instance{Name: name}, "")
+		if _, ok := r.Get(name); err != nil || !ok {
+			t.Errorf("create: %v, shown: %t", err, ok)
+		}
+		stop()
+		wantError(t, "the end of Follow", <-ended, nil)
+	}
+}
+
+// What a write allocates must not depend on how many other instances there are.
+func TestAWriteCostsOneInstanceHoweverManyThereAre(t *testing.T) {
+	r := open(t, newStore(t))
+	allocated := func(until int) (bytes uint64) {
+		for i := len(r.All()); i < until; i++ {
+			create(t, r, fmt.Sprint("i", i), fmt.Sprint("token ", i))
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for i := range 100 {
+			if _, err := r.SetToken(t.Context(), fmt.Sprint("i", i), fmt.Sprint("new token ", until, i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	few, many := allocated(200), allocated(10_000)
+	if many > 3*few {
+		t.Errorf("100 writes allocate %d bytes beside 200 instances and %d beside 10,000", few, many)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 )
 
 // A Change is what [Registry.Watch] tells of.
@@ -15,6 +16,7 @@ type Change struct {
 	Kind     ChangeKind
 	Instance string
 	Sink     string // with NewSettings
+	ID       string // with Deleted: of the record that is gone
 }
 
 // ChangeKind tells what changed.
@@ -28,10 +30,10 @@ const (
 	NewSettings
 )
 
-// Watch calls f for every change from now on, whichever node made it, after it was stored and can be read, one at a time and in the
-// store's order, until stop is called. What other nodes change is seen while [Registry.Follow] runs, and by a write or
-// [Registry.Refresh] of this registry. Of changes that the store has forgotten before they were read, f is told the sum.
-// f must return promptly and must not change the registry. stop waits for a running f.
+// Watch calls f for every change from now on, whichever node made it, after it was stored and can be read, one at a
+// time and in the store's order, until stop is called. What other nodes change is seen while [Registry.Follow] runs,
+// and by a write or [Registry.Refresh] of this registry. Of changes that the store has forgotten before they were read,
+// f is told the sum. f must return promptly and must not change the registry. stop waits for a running f.
 func (r *Registry) Watch(f func(Change)) (stop func()) {
 	r.order.Lock()
 	defer r.order.Unlock()
@@ -74,7 +76,21 @@ func (r *Registry) Refresh(ctx context.Context) error {
 	return r.reach(ctx, revision)
 }
 
-// reach returns when the update of that revision was applied: by whoever reads updates already, or by itself.
+// readBackTimeout bounds how long a write that is stored waits until it can be read.
+const readBackTimeout = 10 * time.Second
+
+// readBack is reach for a change that this registry has stored: the end of ctx leaves no doubt about it.
+func (r *Registry) readBack(ctx context.Context, revision int64) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBackTimeout)
+	defer cancel()
+	if err := r.reach(ctx, revision); err != nil {
+		return fmt.Errorf("the change is stored: %w", err)
+	}
+	return nil
+}
+
+// reach returns when the update of that revision was applied: by the goroutine that reads updates already, or by this
+// one.
 func (r *Registry) reach(ctx context.Context, revision int64) error {
 	for {
 		seen, moved := r.progress()
@@ -93,7 +109,7 @@ func (r *Registry) reach(ctx context.Context, revision int64) error {
 			err = ctx.Err()
 		}
 		if err != nil {
-			return fmt.Errorf("what is stored cannot be read yet: %w", err)
+			return fmt.Errorf("the store's newest changes cannot be read: %w", err)
 		}
 	}
 }
@@ -159,7 +175,7 @@ func (r *Registry) apply(name string, now *Instance) {
 	switch {
 	case before == nil && now == nil:
 	case now == nil:
-		r.tell(Change{Kind: Deleted, Instance: name})
+		r.tell(Change{Kind: Deleted, Instance: name, ID: before.ID})
 	case before == nil:
 		r.tell(Change{Kind: Created, Instance: name})
 	default:

@@ -1,9 +1,11 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/evosink/evosink/core/instances"
@@ -37,7 +39,7 @@ var feedRules = []rule{
 					if u.Instance != nil {
 						got = fmt.Sprint(u.Revision, u.Name, u.Instance.Integration)
 					}
-					if got != want[i] || u.Revision != start+int64(i)+1 || u.Instance != nil && u.Instance.Version != u.Revision {
+					if got != want[i] || u.Instance != nil && u.Instance.Version != u.Revision {
 						t.failf("update %d behind revision %d is %s, with the instance %+v, want %s", i+1, start, got, u.Instance, want[i])
 					}
 				}
@@ -53,20 +55,21 @@ var feedRules = []rule{
 		func(t *trial) {
 			start := t.revision()
 			const n = 10
+			revisions := []int64{start}
 			for i := range n {
-				t.put(instances.Instance{Name: fmt.Sprint("i", i)})
+				revisions = append(revisions, t.put(instances.Instance{Name: fmt.Sprint("i", i)}))
 			}
 			for from := range n {
-				for i, u := range t.updates(t.node(), start+int64(from), n-from) {
+				for i, u := range t.updates(t.node(), revisions[from], n-from) {
 					if u.Name != fmt.Sprint("i", from+i) {
-						t.failf("update %d behind revision %d is of %s", i+1, start+int64(from), u.Name)
+						t.failf("update %d behind revision %d is of %s", i+1, revisions[from], u.Name)
 					}
 				}
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			waiting := make(chan error, 1)
 			go func() {
-				_, err := t.store.InstanceUpdates(ctx, start+n)
+				_, err := t.store.InstanceUpdates(ctx, revisions[n])
 				waiting <- err
 			}()
 			select {
@@ -81,7 +84,7 @@ var feedRules = []rule{
 		},
 	},
 	{
-		"a change wakes who waits for it",
+		"a change wakes a reader that waits for it",
 		"what is set on one node is to be seen on the others at once",
 		func(t *trial) {
 			start := t.revision()
@@ -110,40 +113,26 @@ var feedRules = []rule{
 		"a follower is given every change or told that some are forgotten",
 		"a store may bound what it remembers, but a node that misses a change without knowing keeps an old token open",
 		func(t *trial) {
-			start := t.revision()
 			const callers, each = 64, 40
-			var running sync.WaitGroup
-			for c := range callers {
-				running.Go(func() {
-					for i := range each {
-						if _, err := t.store.PutInstance(t.Context(), instances.Instance{Name: fmt.Sprint(c, "-", i)}); err != nil {
-							t.Errorf("PutInstance: %v", err)
-						}
-					}
-				})
-			}
-			running.Wait()
-			end := t.revision()
-			if end != start+callers*each {
-				t.failf("after %d changes the revision is %d, was %d", callers*each, end, start)
-			}
-			for from := start; from < end; {
-				updates, err := t.store.InstanceUpdates(t.Context(), from)
+			stored := t.fill(callers, each)
+			for seen := 0; seen < len(stored); {
+				after := stored[seen].Version - 1
+				updates, err := t.store.InstanceUpdates(t.Context(), after)
 				if errors.Is(err, instances.ErrForgotten) {
-					from = max(from+1, from+(end-from)/2) // the newest ones are not forgotten
+					seen += max(1, (len(stored)-seen)/2)
 					continue
 				}
 				if err != nil || len(updates) == 0 {
-					t.failf("InstanceUpdates behind %d: %d of them, %v", from, len(updates), err)
+					t.failf("InstanceUpdates behind %d: %d of them, %v", after, len(updates), err)
 				}
 				for _, u := range updates {
-					if u.Revision != from+1 || u.Instance == nil || u.Instance.Name != u.Name {
-						t.failf("behind revision %d comes %+v", from, u)
+					if want := stored[seen]; u.Revision != want.Version || u.Name != want.Name || u.Instance == nil {
+						t.failf("behind revision %d comes %+v, want that of %s at %d", after, u, want.Name, want.Version)
 					}
-					from = u.Revision
+					seen++
 				}
 			}
-			if _, err := t.store.InstanceUpdates(t.Context(), end-1); err != nil {
+			if _, err := t.store.InstanceUpdates(t.Context(), stored[len(stored)-1].Version-1); err != nil {
 				t.failf("the newest change is forgotten: %v", err)
 			}
 		},
@@ -152,35 +141,69 @@ var feedRules = []rule{
 		"what is read at a revision and what the feed gives behind it are everything",
 		"a registry reads all instances once and follows from there, while others go on changing them",
 		func(t *trial) {
-			var running sync.WaitGroup
-			const n = 200
-			running.Go(func() {
-				for i := range n {
-					if _, err := t.store.PutInstance(t.Context(), instances.Instance{Name: fmt.Sprint("i", i)}); err != nil {
-						t.Errorf("PutInstance: %v", err)
-					}
-				}
-			})
+			type snapshot struct {
+				revision int64
+				names    int
+			}
+			var snapshots []snapshot
+			var stored []instances.Instance
+			const callers, each = 4, 50
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				stored = t.fill(callers, each)
+			}()
 			other := t.node()
-			for done := false; !done; {
+			for {
 				all, revision, err := other.Instances(t.Context())
 				if err != nil {
 					t.failf("Instances: %v", err)
 				}
-				seen := map[string]bool{}
 				for _, in := range all {
-					if seen[in.Name] = true; in.Version > revision {
+					if in.Version > revision {
 						t.failf("Instances as of revision %d have one of version %d", revision, in.Version)
 					}
 				}
-				if len(seen) != int(revision) {
-					t.failf("%d instances at revision %d, which created so many", len(seen), revision)
+				snapshots = append(snapshots, snapshot{revision, len(all)})
+				if len(all) >= callers*each || t.Failed() {
+					break
 				}
-				done = len(seen) == n
 			}
-			running.Wait()
+			<-ended
+			for _, s := range snapshots {
+				at := 0
+				for _, in := range stored {
+					if in.Version <= s.revision {
+						at++
+					}
+				}
+				if s.names != at {
+					t.failf("Instances as of revision %d are %d, and %d were created up to there", s.revision, s.names, at)
+				}
+			}
 		},
 	},
+}
+
+// fill creates instances by several callers at once. It returns them in the order of their versions.
+func (t *trial) fill(callers, each int) []instances.Instance {
+	t.Helper()
+	stored := make([]instances.Instance, callers*each)
+	var running sync.WaitGroup
+	for c := range callers {
+		running.Go(func() {
+			for i := range each {
+				var err error
+				in := instances.Instance{Name: fmt.Sprint(c, "-", i)}
+				if stored[c*each+i], err = t.store.PutInstance(t.Context(), in); err != nil {
+					t.Errorf("PutInstance: %v", err)
+				}
+			}
+		})
+	}
+	running.Wait()
+	slices.SortFunc(stored, func(a, b instances.Instance) int { return cmp.Compare(a.Version, b.Version) })
+	return stored
 }
 
 // updates returns the n updates behind a revision.

@@ -49,6 +49,11 @@ var nodeRules = []rule{
 			}
 			running.Wait()
 			want := nodes[0].log.all(t, len(nodes)*(3*each+each/2))
+			for _, c := range want {
+				if (c.Kind == instances.Deleted) != (c.ID != "") {
+					t.failf("%+v has the id of a record, or lacks that of the one that is gone", c)
+				}
+			}
 			for i, n := range nodes[1:] {
 				if got := n.log.all(t, len(want)); !slices.Equal(got, want) {
 					t.failf("node %d was told\n%v\nand node 0\n%v", i+1, got, want)
@@ -148,7 +153,7 @@ var nodeRules = []rule{
 	},
 	{
 		"an instance that is deleted under a reader is whole or gone",
-		"who authenticates, reads or sets while another node deletes must never meet half an instance, nor bring one back",
+		"a request that authenticates, reads or sets while another node deletes must not see half an instance, nor bring it back",
 		func(t *trial) {
 			nodes := t.nodes(2)
 			var running sync.WaitGroup
@@ -363,8 +368,8 @@ func (t *trial) nodes(n int) (all []*node) {
 	return all
 }
 
-// A meeting is the store of a node in a race: there it holds the first write of each node until all are there, so that none
-// of them knows of another's.
+// A meeting is the store of a node in a race: there it holds the first write of each node until all are there, so that
+// none of them knows of another's.
 type meeting struct {
 	instances.Store
 	trial *trial
@@ -388,7 +393,8 @@ type race struct {
 	all  chan struct{} // closed when none is left
 }
 
-// race has all nodes write something at once. It returns what they answered, and how many succeeded; the others must return lost.
+// race has all nodes write something at once. It returns what they answered, and how many succeeded; the others must
+// return lost.
 func (t *trial) race(nodes []*node, do func(n *node, i int) (string, error), lost error) (answers []string, won int) {
 	t.Helper()
 	answers, errs := make([]string, len(nodes)), make([]error, len(nodes))

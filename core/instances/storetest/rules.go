@@ -156,7 +156,7 @@ var rules = []rule{
 	},
 	{
 		"the birth of an instance is the store's and stays",
-		"what the log holds from before belongs to a former instance of that name and is nobody's to read",
+		"what the log holds from before belongs to a former instance of that name",
 		func(t *trial) {
 			first, err := t.store.PutInstance(t.Context(), instances.Instance{Name: "a", Birth: 1 << 40})
 			if err != nil || first.Birth != 0 || t.all()["a"].Birth != 0 {

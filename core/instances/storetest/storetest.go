@@ -20,8 +20,8 @@ type Engine struct {
 	New func(t *testing.T) Open
 	// Durable says that a store that was closed and is opened again holds what it held.
 	Durable bool
-	// Nodes says that several stores may be open at once, each a node that has what the others have. Where it is false, the
-	// rules about nodes run with several registries on one store.
+	// Nodes says that several stores may be open at once, each a node that has what the others have. Where it is false,
+	// the rules about nodes run with several registries on one store.
 	Nodes bool
 	// Patience is how long to wait for what must happen. Default 20 s.
 	Patience time.Duration

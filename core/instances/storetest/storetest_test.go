@@ -74,9 +74,9 @@ var faults = map[string]fault{
 		func(s instances.Store, _ int) instances.Store { return late{s} },
 		[]string{"the_feed_goes_on_behind_any_revision"},
 	},
-	"wakes nobody": {
+	"wakes no reader": {
 		func(s instances.Store, _ int) instances.Store { return asleep{s} },
-		[]string{"a_change_wakes_who_waits_for_it"},
+		[]string{"a_change_wakes_a_reader_that_waits_for_it"},
 	},
 	"forgets without a word": {
 		func(s instances.Store, _ int) instances.Store { return forgetful{s} },

@@ -19,12 +19,11 @@ import (
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
-	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
 )
 
-// oldFile makes a file of an older schema version from the script in testdata.
-func oldFile(t *testing.T, version int) sqlite.Config {
+// fileOfVersion makes a file of an older schema version from the script in testdata.
+func fileOfVersion(t *testing.T, version int) sqlite.Config {
 	t.Helper()
 	script, err := os.ReadFile(filepath.Join("testdata", fmt.Sprintf("schema-%d.sql", version)))
 	if err != nil {
@@ -34,14 +33,7 @@ func oldFile(t *testing.T, version int) sqlite.Config {
 	if err := os.MkdirAll(filepath.Dir(c.Path), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	db, err := sql.Open("sqlite", c.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = db.ExecContext(t.Context(), string(script))
-	if err := errors.Join(err, db.Close()); err != nil {
-		t.Fatal(err)
-	}
+	edit(t, c.Path, string(script))
 	return c
 }
 
@@ -53,25 +45,25 @@ func TestAFileOfAnyOlderSchemaKeepsWhatIsInIt(t *testing.T) {
 	}
 	for version := 1; version <= len(scripts); version++ {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
-			c := oldFile(t, version)
+			c := fileOfVersion(t, version)
 			for range 2 {
 				db, err := sqlite.Open(t.Context(), c, nop)
 				if err != nil {
 					t.Fatal(err)
 				}
-				wantOldInstances(t, db, version)
-				wantOldLog(t, db, version)
-				if version >= 2 {
-					wantOldQueue(t, db.Queue())
-				}
+				wantInstancesOfVersion(t, db, version)
+				wantLogOfVersion(t, db, version)
 				closeDB(t, db)
+				if version >= 2 {
+					wantQueueOfVersion(t, c)
+				}
 			}
-			wantOldCursor(t, open(t, c))
+			wantCursorOfVersion(t, open(t, c))
 		})
 	}
 }
 
-func wantOldInstances(t *testing.T, db *sqlite.DB, version int) {
+func wantInstancesOfVersion(t *testing.T, db *sqlite.DB, version int) {
 	t.Helper()
 	registry, err := instances.Open(t.Context(), db)
 	if err != nil {
@@ -111,7 +103,7 @@ func wantOldInstances(t *testing.T, db *sqlite.DB, version int) {
 	}
 }
 
-func wantOldLog(t *testing.T, db *sqlite.DB, version int) {
+func wantLogOfVersion(t *testing.T, db *sqlite.DB, version int) {
 	t.Helper()
 	replay := func(after, instance string) (ids []string, err error) {
 		position, err := db.Find(t.Context(), after, instance)
@@ -139,46 +131,32 @@ func wantOldLog(t *testing.T, db *sqlite.DB, version int) {
 	}
 }
 
-func wantOldQueue(t *testing.T, q queue.Store) {
+// wantQueueOfVersion reads the tables of the queue in a closed file. What the queue makes of them is its own tests' matter.
+func wantQueueOfVersion(t *testing.T, c sqlite.Config) {
 	t.Helper()
-	hook := queue.Lane{Sink: "webhook", Target: "instance", Instance: "sales"}
-	lanes, err := q.Lanes(t.Context())
-	waiting := map[queue.Lane]int{}
-	for _, l := range lanes {
-		if waiting[l.Lane] = l.Waiting; l.Lane == hook && (l.Head.Attempts != 3 || l.Head.Error != "503 Service Unavailable") {
-			t.Errorf("the head's attempts are %+v", l.Head)
+	db, err := sql.Open("sqlite", c.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	const refused = "503 Service Unavailable"
+	for query, want := range map[string]string{
+		"SELECT group_concat(id || ' ' || instance || ' ' || payload, '; ') FROM (SELECT * FROM queue_events ORDER BY seq)":                                               `q1 sales {"text":"olá q1"}; q2 sales {"text":"olá q2"}; q3 sales {"text":"olá q3"}`,
+		"SELECT group_concat(seq || ' ' || sink || ' ' || target || ' ' || scope, '; ') FROM (SELECT * FROM queue_deliveries JOIN queue_lanes ON id = lane ORDER BY seq)": "1 rabbitmq global 2; 2 webhook instance 2; 3 webhook instance 2",
+		"SELECT instance || ' ' || tried || ' ' || attempts || ' ' || first || ' ' || error FROM queue_lanes WHERE sink = 'webhook'":                                      "sales 2 3 1793534400000 " + refused,
+		"SELECT event || ' ' || sink || ' ' || target || ' ' || instance || ' ' || reason || ' ' || attempts || ' ' || error || ' ' || payload FROM queue_letters":        `q1 webhook instance sales attempts 3 ` + refused + ` {"text":"olá q1"}`,
+		"SELECT group_concat(event || ' ' || number || ' ' || took || ' ' || status || ' ' || head, '; ') FROM (SELECT * FROM queue_attempts ORDER BY id)":                "q1 3 1500000000 503 <html>; q2 3 1500000000 503 <html>",
+		"SELECT sink || ' ' || reason || ' ' || at FROM queue_pauses":                                                                                                     "rabbitmq maintenance 1793534400000",
+	} {
+		var got string
+		if err := db.QueryRowContext(t.Context(), query).Scan(&got); err != nil || got != want {
+			t.Errorf("%s\ngives %q, %v\nwant  %q", query, got, err, want)
 		}
-	}
-	if err != nil || len(waiting) != 2 || waiting[hook] != 2 || waiting[queue.Lane{Sink: "rabbitmq", Target: "global", Instance: "sales"}] != 1 {
-		t.Errorf("lanes %v, %v", waiting, err)
-	}
-	items, err := q.Window(t.Context(), hook, 0, 1<<40, 10, 1<<20)
-	var ids []string
-	for _, item := range items {
-		if ids = append(ids, item.Event.ID); string(item.Event.Data) != `{"text":"olá `+item.Event.ID+`"}` || item.Scope != sink.Instance {
-			t.Errorf("waiting: %+v of %+v", item, item.Event)
-		}
-	}
-	if err != nil || !slices.Equal(ids, []string{"q2", "q3"}) {
-		t.Errorf("%q wait, %v", ids, err)
-	}
-	letter, err := q.Letter(t.Context(), 1)
-	if err != nil || letter.EventID != "q1" || letter.Lane != hook || letter.Reason != queue.Attempts || letter.Attempts != 3 ||
-		letter.Event == nil || string(letter.Event.Data) != `{"text":"olá q1"}` {
-		t.Errorf("the dead letter is %+v, %v", letter, err)
-	}
-	attempts, err := q.Attempts(t.Context(), "q2")
-	if err != nil || len(attempts) != 1 || attempts[0].Took != 1500*time.Millisecond || attempts[0].Status != "503" || string(attempts[0].Head) != "<html>" {
-		t.Errorf("attempts %+v, %v", attempts, err)
-	}
-	pauses, err := q.Pauses(t.Context())
-	if err != nil || len(pauses) != 1 || pauses[0].Sink != "rabbitmq" || pauses[0].Reason != "maintenance" {
-		t.Errorf("pauses %+v, %v", pauses, err)
 	}
 }
 
-// wantOldCursor checks that the group which has acked e1 goes on behind it.
-func wantOldCursor(t *testing.T, db *sqlite.DB) {
+// wantCursorOfVersion checks that the group which has acked e1 goes on behind it.
+func wantCursorOfVersion(t *testing.T, db *sqlite.DB) {
 	t.Helper()
 	messages, err := db.Group("audit").Subscribe(t.Context(), bus.Topic(bus.Shard("sales", db.Shards())))
 	if err != nil {
@@ -193,7 +171,7 @@ func wantOldCursor(t *testing.T, db *sqlite.DB) {
 // Two nodes of an older version could give one token to two instances. The operator is told which instance lost it.
 func TestAnUpgradeTellsOfTokensThatTwoInstancesHad(t *testing.T) {
 	for version := 1; version <= 3; version++ {
-		c := oldFile(t, version)
+		c := fileOfVersion(t, version)
 		var log bytes.Buffer
 		db, err := sqlite.Open(t.Context(), c, zerolog.New(&log))
 		if err != nil {
@@ -226,4 +204,19 @@ func TestAnUpgradeTellsOfTokensThatTwoInstancesHad(t *testing.T) {
 			t.Errorf("it is told again: %s", &log)
 		}
 	}
+}
+
+// A record that cannot be read does not keep the file from being upgraded; it is told where it always was.
+func TestAnUpgradePassesByADamagedRecord(t *testing.T) {
+	c := fileOfVersion(t, 3)
+	edit(t, c.Path, "UPDATE instances SET record = '{' WHERE name = 'young'")
+	db, err := sqlite.Open(t.Context(), c, nop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := db.Instances(t.Context()); !errors.Is(err, sqlite.ErrDamaged) {
+		t.Errorf("Instances: %v, want ErrDamaged", err)
+	}
+	closeDB(t, db)
+	wantQueueOfVersion(t, c)
 }
