@@ -56,6 +56,14 @@ func TestServiceLinksOfKubernetesDoNotEndTheStart(t *testing.T) {
 	}
 }
 
+func TestTheLogLevelsOfEvolutionsExampleDoNotFloodTheLog(t *testing.T) {
+	p := launch(t, t.TempDir(), "LOG_LEVEL=ERROR,WARN,DEBUG,INFO,LOG,VERBOSE,DARK,WEBHOOKS,WEBSOCKET")
+	p.must(201, "POST", "/events/sales", `{"event":"messages.upsert"}`)
+	if n := strings.Count(p.output(), "\n"); n > 20 {
+		t.Errorf("%d lines for a start and an event:\n%s", n, p.output())
+	}
+}
+
 func TestConfigCheckTellsAllThatTheStartTells(t *testing.T) {
 	for name, c := range map[string]struct{ env, says string }{
 		"larger events than the engine's":     {"EVENTS_MAX_BYTES=33554432", "events.max_bytes (33554432) is above sqlite.max_event_bytes (16777216)"},
