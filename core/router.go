@@ -60,8 +60,8 @@ func (idle) Subscribe(ctx context.Context, _ string) (<-chan *message.Message, e
 // Close does nothing: the channel ends with its context.
 func (idle) Close() error { return nil }
 
-// routerLog writes watermill's log lines one level lower than watermill means them: what it calls
-// info is news for its developers only.
+// routerLog writes watermill's log lines below its errors as trace: they are about handlers, of which a start has
+// dozens, and LOG_LEVEL=DEBUG is among what Evolution API's .env sets.
 type routerLog struct{ log zerolog.Logger }
 
 func (l routerLog) Error(msg string, err error, f watermill.LogFields) {
@@ -69,7 +69,7 @@ func (l routerLog) Error(msg string, err error, f watermill.LogFields) {
 }
 
 func (l routerLog) Info(msg string, f watermill.LogFields) {
-	l.log.Debug().Fields(map[string]any(f)).Msg(msg)
+	l.log.Trace().Fields(map[string]any(f)).Msg(msg)
 }
 
 func (l routerLog) Debug(msg string, f watermill.LogFields) {

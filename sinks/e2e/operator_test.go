@@ -56,6 +56,81 @@ func TestServiceLinksOfKubernetesDoNotEndTheStart(t *testing.T) {
 	}
 }
 
+func TestTheLogLevelsOfEvolutionsExampleDoNotFloodTheLog(t *testing.T) {
+	p := launch(t, t.TempDir(), "LOG_LEVEL=ERROR,WARN,DEBUG,INFO,LOG,VERBOSE,DARK,WEBHOOKS,WEBSOCKET")
+	p.must(201, "POST", "/events/sales", `{"event":"messages.upsert"}`)
+	if n := strings.Count(p.output(), "\n"); n > 20 {
+		t.Errorf("%d lines for a start and an event:\n%s", n, p.output())
+	}
+}
+
+// evolutionExample has those lines of Evolution API's .env.example that mean something to evosink too, or look so.
+const evolutionExample = `SERVER_NAME=evolution
+SERVER_TYPE=http
+SERVER_URL=http://localhost:8080
+SSL_CONF_PRIVKEY=/path/to/cert.key
+SSL_CONF_FULLCHAIN=/path/to/cert.crt
+METRICS_ALLOWED_IPS=127.0.0.1,10.0.0.100,192.168.1.50
+CORS_ORIGIN=*
+CORS_METHODS=GET,POST,PUT,DELETE
+CORS_CREDENTIALS=true
+LOG_LEVEL=ERROR,WARN,DEBUG,INFO,LOG,VERBOSE,DARK,WEBHOOKS,WEBSOCKET
+LOG_COLOR=true
+LOG_BAILEYS=error
+EVENT_EMITTER_MAX_LISTENERS=50
+DEL_INSTANCE=false
+DATABASE_CONNECTION_URI='postgresql://user:pass@postgres:5432/evolution_db?schema=evolution_api'
+RABBITMQ_ENABLED=false
+RABBITMQ_URI=amqp://localhost
+RABBITMQ_EXCHANGE_NAME=evolution
+RABBITMQ_FRAME_MAX=8192
+RABBITMQ_EVENTS_APPLICATION_STARTUP=false
+SQS_ENABLED=false
+SQS_REGION=
+SQS_GLOBAL_FORCE_SINGLE_QUEUE=false
+WEBSOCKET_ENABLED=false
+WEBSOCKET_ALLOWED_HOSTS=127.0.0.1,::1,::ffff:127.0.0.1
+PUSHER_GLOBAL_USE_TLS=true
+PUSHER_EVENTS_APPLICATION_STARTUP=true
+KAFKA_CONSUMER_GROUP_ID=evolution-api-consumers
+KAFKA_REQUEST_TIMEOUT=30000
+KAFKA_SSL_CA=
+WEBHOOK_GLOBAL_ENABLED=false
+WEBHOOK_GLOBAL_URL=''
+WEBHOOK_EVENTS_ERRORS_WEBHOOK=
+WEBHOOK_REQUEST_TIMEOUT_MS=60000
+WEBHOOK_RETRY_NON_RETRYABLE_STATUS_CODES=400,401,403,404,422
+CONFIG_SESSION_PHONE_CLIENT=Evolution API
+QRCODE_COLOR='#175197'
+CACHE_REDIS_URI=redis://localhost:6379/6
+S3_PORT=443
+AUTHENTICATION_API_KEY=429683C4C977415CAAFCCE10F7D57E11
+AUTHENTICATION_EXPOSE_IN_FETCH_INSTANCES=true
+LANGUAGE=en
+`
+
+func TestEvolutionsExampleNeedsOneChangeAndTheErrorNamesIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		env, says string
+		code      int
+	}{
+		"as it is":              {evolutionExample, "set CORS_CREDENTIALS=false", 1},
+		"with the change":       {strings.Replace(evolutionExample, "CORS_CREDENTIALS=true", "CORS_CREDENTIALS=false", 1), "(warnings: 0)", 0},
+		"a webhook without":     {evolutionExample + "WEBHOOK_GLOBAL_ENABLED=true\n", "(WEBHOOK_GLOBAL_URL)", 1},
+		"Pusher without an app": {evolutionExample + "PUSHER_ENABLED=true\nPUSHER_GLOBAL_ENABLED=true\n", "sinks.pusher.global_app_id must not be empty (PUSHER_GLOBAL_APP_ID)", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, ".env"), []byte(c.env), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if out, code := runIn(t, dir, nil, "config", "check"); code != c.code || !strings.Contains(out, c.says) {
+				t.Errorf("code %d: %s", code, out)
+			}
+		})
+	}
+}
+
 func TestConfigCheckTellsAllThatTheStartTells(t *testing.T) {
 	for name, c := range map[string]struct{ env, says string }{
 		"larger events than the engine's":     {"EVENTS_MAX_BYTES=33554432", "events.max_bytes (33554432) is above sqlite.max_event_bytes (16777216)"},
