@@ -240,7 +240,11 @@ func (db *DB) rescue(why error) {
 
 // closeFile closes what is open of the file. The last connection checkpoints and removes the WAL.
 func (db *DB) closeFile() error {
-	if err := errors.Join(db.closePools(), db.lock.release()); err != nil {
+	errs := []error{db.closePools()}
+	if db.presence != nil {
+		errs = append(errs, db.presence.close())
+	}
+	if err := errors.Join(append(errs, db.lock.release())...); err != nil {
 		return fmt.Errorf("close %s: %w", db.config.Path, err)
 	}
 	return nil
