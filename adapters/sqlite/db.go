@@ -211,7 +211,12 @@ func (db *DB) shutdown() {
 	db.retention.close()
 	db.cursors.close(db.retention.lastSeen())
 	db.writer.close()
-	if err := db.presence.check(len(db.presence.files)); err != nil {
+	if cut := db.presence.cut.Load(); cut != nil {
+		// SQLite would checkpoint when its last connection is closed, and write what is left of a WAL that was cut over a
+		// database that is whole. So that one stays open until the process ends.
+		db.conn = nil
+		db.logger.Error().Err(*cut).Msg("the files are left as they are")
+	} else if err := db.presence.check(len(db.presence.files)); err != nil {
 		db.rescue(err)
 	}
 	db.result = db.closeFile()
