@@ -59,7 +59,12 @@ func newAccess(c Config, h sink.Host) access {
 	}
 	a.keyless.origins = c.Origins
 	a.origins, a.anyOrigin = c.Origins, !c.CheckOrigin || slices.Contains(c.Origins, "*")
-	if !c.LocalKeyless && len(a.keyless.networks) > 0 {
+	switch {
+	case len(a.keyless.networks) == 0:
+	case c.LocalKeyless:
+		h.Logger.Info().Msg("clients on this machine need no key, because there is no AUTHENTICATION_API_KEY. Set one before a reverse proxy or " +
+			"tunnel leads here: everybody on its other side could look like a client on this machine")
+	default:
 		h.Logger.Warn().Strs("allowed_hosts", c.AllowedHosts).Msg("clients at WEBSOCKET_ALLOWED_HOSTS need no key; a reverse proxy, " +
 			"tunnel or port forwarding there makes everybody on its other side one of them. WEBSOCKET_ALLOWED_HOSTS=none ends that")
 	}
