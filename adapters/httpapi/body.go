@@ -58,8 +58,11 @@ func (a *API) readCounted(w http.ResponseWriter, r *http.Request, h *hold, limit
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &refused):
-		if refused.status >= 500 && a.bodies.lines.Allow() {
+		switch {
+		case refused.status >= 500 && a.bodies.lines.Allow():
 			a.opts.Logger.Warn().Err(refused).Msg("request bodies are refused")
+		case refused.status < 500 && a.bodies.shares.Allow(h.client):
+			a.opts.Logger.Info().Err(refused).Stringer("address", h.client).Msg("request bodies of one client are refused")
 		}
 		h.release()
 		discard(w, r)

@@ -23,7 +23,8 @@ type budget struct {
 	share   int64 // bytes for one instance's token, and for one address
 	keyless int64 // bytes for all senders of webhooks without a key
 
-	lines *rate.Limiter // of the log
+	lines  *rate.Limiter  // of the log, about all
+	shares remote.Limiter // of the log, about one address
 
 	mu sync.Mutex
 	// mu guards the fields below. An entry that holds nothing is removed.
@@ -40,7 +41,8 @@ func newBudget(c Config) *budget {
 	}
 	return &budget{
 		all: all, share: max(all/2, c.Server.MaxBodyBytes), keyless: max(all/4, c.Events.MaxBytes),
-		lines: rate.NewLimiter(rate.Every(time.Minute), 1), byInstance: map[string]int64{}, byAddress: map[netip.Prefix]int64{},
+		lines: rate.NewLimiter(rate.Every(time.Minute), 1), shares: remote.Limiter{Rate: rate.Every(time.Minute), Burst: 1},
+		byInstance: map[string]int64{}, byAddress: map[netip.Prefix]int64{},
 	}
 }
 
@@ -89,7 +91,8 @@ func (h *hold) refusal(n, more int64) error {
 	case !h.known && full(b.usedKeyless, b.keyless):
 		return bodiesFull(http.StatusTooManyRequests, "Webhooks without a key in their URL (?apikey=...) or header", b.keyless)
 	case full(b.byAddress[h.client.Bucket()], b.share):
-		return bodiesFull(http.StatusTooManyRequests, "Requests from the address "+h.client.String(), b.share)
+		return bodiesFull(http.StatusTooManyRequests, "Requests from the address "+h.client.String()+
+			" (if it is a reverse proxy's, SERVER_TRUSTED_PROXIES must list it)", b.share)
 	}
 	if full(b.used, b.all) {
 		return bodiesFull(http.StatusServiceUnavailable, "All requests", b.all)

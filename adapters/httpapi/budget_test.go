@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"github.com/evosink/evosink/adapters/httpapi"
 )
 
@@ -68,8 +70,11 @@ func (u *upload) answered(t *testing.T) (status int, body string) {
 }
 
 // bounded is an API that takes bodies of 1 MiB, 4 MiB in all.
-func bounded(t *testing.T) (s *server, address string) {
+func bounded(t *testing.T, logs ...io.Writer) (s *server, address string) {
 	s = newServer(t, func(o *httpapi.Options) {
+		for _, log := range logs {
+			o.Logger = zerolog.New(log)
+		}
 		o.Config.Server.MaxBodyBytes, o.Config.Server.MaxBodiesBytes, o.Config.Events.MaxBytes = 1<<20, 4<<20, 1<<20
 		o.Config.Server.TrustedProxies = []string{"127.0.0.1"}
 	})
@@ -103,7 +108,8 @@ func TestBodiesUnderWayAreBoundedPerKeyPerAddressAndInAll(t *testing.T) {
 		{"the global key", "All requests", 503, 4, events, func(int) []string { return []string{global, from("1.1.1.1")} }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, address := bounded(t)
+			log := &door{}
+			s, address := bounded(t, log)
 			var held []*upload
 			for i := range c.fit {
 				held = append(held, stall(t, address, c.path(i), big, c.headers(i)...))
@@ -116,6 +122,9 @@ func TestBodiesUnderWayAreBoundedPerKeyPerAddressAndInAll(t *testing.T) {
 				if got, why := u.answered(t); got != c.status || !strings.Contains(why, c.over) {
 					t.Fatalf("body %d was answered %d %s, want %d", c.fit+i, got, why, c.status)
 				}
+			}
+			if log.logged(c.over) == 0 {
+				t.Error("the log does not say what is refused and why")
 			}
 			if got := s.BodyBytes(); got > int64(c.fit*big) {
 				t.Errorf("%d bytes are under way", got)

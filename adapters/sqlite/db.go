@@ -218,7 +218,12 @@ func (db *DB) shutdown() {
 	db.retention.close()
 	db.cursors.close(db.retention.lastSeen())
 	db.writer.close()
-	if err := db.presence.check(len(db.presence.files)); err != nil {
+	if cut := db.presence.cut.Load(); cut != nil {
+		// SQLite would checkpoint when its last connection is closed, and write what is left of a WAL that was cut over a
+		// database that is whole. So that one stays open until the process ends.
+		db.conn = nil
+		db.logger.Error().Err(*cut).Msg("the files are left as they are")
+	} else if err := db.presence.check(len(db.presence.files)); err != nil {
 		db.rescue(err)
 	}
 	db.result = db.closeFile()
@@ -247,7 +252,11 @@ func (db *DB) rescue(why error) {
 
 // closeFile closes what is open of the file. The last connection checkpoints and removes the WAL.
 func (db *DB) closeFile() error {
-	if err := errors.Join(db.closePools(), db.lock.release()); err != nil {
+	errs := []error{db.closePools()}
+	if db.presence != nil {
+		errs = append(errs, db.presence.close())
+	}
+	if err := errors.Join(append(errs, db.lock.release())...); err != nil {
 		return fmt.Errorf("close %s: %w", db.config.Path, err)
 	}
 	return nil

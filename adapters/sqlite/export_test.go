@@ -51,3 +51,6 @@ func (db *DB) Hold() (release func()) {
 
 // Waiting returns how many writes are in the queue.
 func (db *DB) Waiting() int { return len(db.writer.queue) }
+
+// Look is what the watch does once a second.
+func (db *DB) Look() { db.presence.look() }

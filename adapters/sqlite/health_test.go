@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -238,5 +239,45 @@ func TestReplaysTakeTurns(t *testing.T) {
 	}
 	if n := db.ReplayedAtOnce(); n > sqlite.ReplayTurns {
 		t.Errorf("%d replays read at once, want %d at most", n, sqlite.ReplayTurns)
+	}
+}
+
+// A program that writes into the open files, "> evosink.db" in a shell, leaves them where they are. What is acknowledged
+// after that would be lost with the next start.
+func TestFilesThatAreCutWhileOpenTakeNoEvents(t *testing.T) {
+	for _, suffix := range []string{"", "-wal"} {
+		for _, busy := range []bool{false, true} {
+			c := newConfig(t)
+			db := open(t, c)
+			publish(t, db, "a", 0, 1)
+			db.Look()
+			if err := db.Check(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(c.Path+suffix, 0); err != nil {
+				t.Fatal(err)
+			}
+			n := 1
+			waitFor(t, "the cut file "+suffix+" is found", func() bool {
+				if busy {
+					n++
+					_ = publishOne(db, "a", n)
+				}
+				return errors.Is(db.Check(t.Context()), sqlite.ErrMoved)
+			})
+			if err := publishOne(db, "a", n+1); !errors.Is(err, sqlite.ErrMoved) || !strings.Contains(err.Error(), c.Path+suffix+" was cut") {
+				t.Errorf("publish to a database whose file %q was cut: %v", suffix, err)
+			}
+			before, err := os.ReadFile(c.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := db.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if after, err := os.ReadFile(c.Path); err != nil || !bytes.Equal(before, after) {
+				t.Errorf("the end has changed the database, %v", err)
+			}
+		}
 	}
 }

@@ -55,6 +55,7 @@ func (w *watch) look(ctx context.Context) {
 	if w.tell(&w.stalled, stalled); stalled != nil {
 		return // what asks the disk would wait
 	}
+	db.presence.look()
 	w.tell(&w.moved, db.presence.check(len(db.presence.files)))
 	if db.writer.low.Load() {
 		if err := db.relieve(ctx); err != nil && !errors.Is(err, ErrFull) && ctx.Err() == nil {
@@ -103,6 +104,7 @@ func (w *writer) giveBack() (more bool, err error) {
 		_, err := w.conn.ExecContext(ctx, query)
 		return err
 	}
+	w.presence.emptied.Store(true)
 	if err := exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
 		return false, explain(w.path, err)
 	}

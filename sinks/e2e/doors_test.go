@@ -220,6 +220,10 @@ func TestLocalClientsNeedNoKeyWhileThereIsNone(t *testing.T) {
 		if want := strings.Contains(c.why, ", and ") && c.want == "40"; warned != want {
 			t.Errorf("%s: warned %v, want %v", c.why, warned, want)
 		}
+		told := strings.Contains(c.p.output(), "clients on this machine need no key")
+		if want := c.why == "no key"; told != want {
+			t.Errorf("%s: told %v, want %v", c.why, told, want)
+		}
 	}
 }
 

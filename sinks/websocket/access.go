@@ -59,7 +59,12 @@ func newAccess(c Config, h sink.Host) access {
 	}
 	a.keyless.origins = c.Origins
 	a.origins, a.anyOrigin = c.Origins, !c.CheckOrigin || slices.Contains(c.Origins, "*")
-	if !c.LocalKeyless && len(a.keyless.networks) > 0 {
+	switch {
+	case len(a.keyless.networks) == 0:
+	case c.LocalKeyless:
+		h.Logger.Info().Msg("clients on this machine need no key, because there is no AUTHENTICATION_API_KEY. Set one before a reverse proxy or " +
+			"tunnel leads here: all clients on its other side could look like clients on this machine")
+	default:
 		h.Logger.Warn().Strs("allowed_hosts", c.AllowedHosts).Msg("clients at WEBSOCKET_ALLOWED_HOSTS need no key; clients of a tunnel, " +
 			"port forwarding or reverse proxy at such an address may look the same. WEBSOCKET_ALLOWED_HOSTS=none asks every client for a key")
 	}

@@ -88,7 +88,7 @@ func isHostname(s string) bool {
 func (k *keyless) check(r *http.Request, client remote.Client) error {
 	switch {
 	case !client.Known() && k.networks.Contains(client.Peer):
-		return errors.New("it comes through a proxy that is not trusted to tell its address, or does not; see WEBSOCKET_TRUSTED_PROXIES")
+		return errors.New("it comes through a proxy that is not trusted to tell its address, or does not; see SERVER_TRUSTED_PROXIES (or WEBSOCKET_TRUSTED_PROXIES)")
 	case !k.networks.Contains(client.Addr):
 		return errElsewhere
 	case !client.Proxied && !r.ProtoAtLeast(1, 1):
