@@ -52,6 +52,7 @@ type Hub struct {
 
 	commands *commands
 	emitted  atomic.Uint64 // events that the engine took
+	newest   newest        // where they are
 
 	started chan struct{} // closed when Run has started everything
 	stop    chan struct{} // closed when deliveries are to end
@@ -75,7 +76,7 @@ func New(o Options) (*Hub, error) {
 		o.DrainTimeout = 10 * time.Second
 	}
 	h := &Hub{
-		opts: o, log: o.Logger, commands: &commands{log: o.Logger},
+		opts: o, log: o.Logger, commands: &commands{log: o.Logger}, newest: make(newest, o.Bus.Shards()),
 		started: make(chan struct{}), stop: make(chan struct{}), refuse: make(chan struct{}), done: make(chan struct{}),
 	}
 	for _, f := range o.Sinks {

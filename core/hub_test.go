@@ -340,14 +340,14 @@ func TestSettleWaitsForLiveSinks(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := hub.Settle(ctx, e.ID); !errors.Is(err, context.Canceled) {
+	if err := hub.Settle(ctx, "sales"); !errors.Is(err, context.Canceled) {
 		t.Errorf("while the sink is busy: %v", err)
 	}
 	close(release)
-	if err := hub.Settle(t.Context(), e.ID); err != nil {
+	if err := hub.Settle(t.Context(), "sales"); err != nil {
 		t.Error(err)
 	}
-	if err := hub.Settle(t.Context(), e.ID); err != nil {
+	if err := hub.Settle(t.Context(), "sales"); err != nil {
 		t.Error("afterwards:", err)
 	}
 }

@@ -72,7 +72,7 @@ func newMember(f *sink.Factory, o Options, c *commands) (*member, error) {
 	}
 	host := sink.Host{Logger: m.log, Directory: &directory{o.Instances, f.Name}, Envelope: o.Envelope, Commander: c}
 	if o.Log != nil {
-		host.Log, host.Reached = o.Log, m.progress.reached
+		host.Log, host.Reached = o.Log, m.progress.replayed
 	}
 	if m.mode == sink.Queued {
 		host.Available = func() { m.available() }
@@ -88,13 +88,20 @@ func newMember(f *sink.Factory, o Options, c *commands) (*member, error) {
 
 // live is the router's handler of a sink of mode Live. It never fails: whoever
 // cannot be reached now has missed the event.
-func (m *member) live(msg *message.Message) error {
-	cursor, _ := bus.CursorOf(msg.Context())
-	defer m.progress.done(msg.UUID, cursor.Position)
+func (m *member) live(b *bus.Batch) error {
+	defer m.progress.done(b.Cursor)
+	for _, msg := range b.Messages {
+		m.show(b.Context(), msg)
+	}
+	return nil
+}
+
+// show delivers the event that a message carries to the sink's targets.
+func (m *member) show(ctx context.Context, msg *message.Message) {
 	e, err := bus.Event(msg)
 	if err != nil {
 		m.log.Warn().Err(err).Str("message", msg.UUID).Msg("message on the bus skipped")
-		return nil
+		return
 	}
 	settings := m.settingsOf(e.Instance)
 	scopes := scope.Of(e, m.name, m.rule, settings)
@@ -103,14 +110,13 @@ func (m *member) live(msg *message.Message) error {
 			Event: e, Scope: to.Scope, Target: to.Target, Settings: settings.Raw,
 			Attempt: 1, Key: e.ID + "/" + string(to.Target),
 		}
-		if err := m.deliver(msg.Context(), d); err == nil {
+		if err := m.deliver(ctx, d); err == nil {
 			m.delivered.Add(1)
 		} else {
 			m.failed.Add(1)
 			m.log.Warn().Err(err).Str("id", e.ID).Str("event", e.Name).Msg("live delivery failed")
 		}
 	}
-	return nil
 }
 
 // deliver calls the sink and turns a panic in it into an error.

@@ -56,7 +56,6 @@ type DB struct {
 
 var (
 	_ bus.Bus         = (*DB)(nil)
-	_ bus.Batcher     = (*DB)(nil)
 	_ sink.Log        = (*DB)(nil)
 	_ instances.Store = (*DB)(nil)
 )
@@ -261,8 +260,16 @@ func (db *DB) closePools() error {
 	return errors.Join(errs...)
 }
 
+// Features implements [bus.Bus].
+func (db *DB) Features() bus.Features {
+	return bus.Features{
+		Durable: true, Reopens: true, Backlog: true, AtomicBatches: true, Once: true, Positions: true, Replay: true,
+		CursorWithQueue: true,
+	}
+}
+
 // Publisher implements [bus.Bus].
-func (db *DB) Publisher() message.Publisher { return publisher{db} }
+func (db *DB) Publisher() message.Publisher { return bus.NewPublisher(db) }
 
 // Broadcast implements [bus.Bus].
 func (db *DB) Broadcast() message.Subscriber { return db.node.Broadcast() }
@@ -270,8 +277,11 @@ func (db *DB) Broadcast() message.Subscriber { return db.node.Broadcast() }
 // Group implements [bus.Bus].
 func (db *DB) Group(name string) message.Subscriber { return db.node.Group(name) }
 
-// Batches implements [bus.Batcher].
-func (db *DB) Batches(name string) message.Subscriber { return db.node.Batches(name) }
+// Batches implements [bus.Bus].
+func (db *DB) Batches(group string) bus.BatchSubscriber { return db.node.Batches(group) }
+
+// Reached implements [bus.Bus].
+func (db *DB) Reached(ctx context.Context, c bus.Cursor) error { return db.node.Reached(ctx, c) }
 
 // Shards implements [bus.Bus].
 func (db *DB) Shards() int { return db.config.Shards }

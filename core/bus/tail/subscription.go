@@ -2,6 +2,7 @@ package tail
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -20,26 +21,38 @@ type subscription struct {
 	owner  *subscriber
 	log    *Log
 	reader *Reader
-	out    chan *message.Message
 	cancel context.CancelFunc
 	done   chan struct{} // closed when run has ended
 	taken  int64         // position up to which there is nothing left to take; run's own
+
+	// One of the two is nil: nothing is ever sent on it.
+	messages chan *message.Message
+	batches  chan *bus.Batch
 }
 
 func (s *subscription) run(ctx context.Context) {
 	defer close(s.done)
 	defer s.owner.node.remove(s)
 	defer s.cancel()
-	defer close(s.out)
+	defer s.closeOut()
 	defer s.part()
 	if s.reader.enter(ctx) {
 		defer s.reader.leave()
 		s.taken = s.reader.Position()
+		s.log.pass(s.reader, s.taken)
 		if s.reader.Group == "" {
 			s.follow(ctx)
 		} else {
 			s.spread(ctx)
 		}
+	}
+}
+
+func (s *subscription) closeOut() {
+	if s.messages != nil {
+		close(s.messages)
+	} else {
+		close(s.batches)
 	}
 }
 
@@ -64,7 +77,7 @@ func (s *subscription) follow(ctx context.Context) {
 			return
 		}
 		for _, e := range entries {
-			if !s.hand(s.withCursor(ctx, e), e) {
+			if !s.hand(ctx, []*message.Message{e.Message}, s.cursor(e)) {
 				return
 			}
 			s.taken = e.Position
@@ -134,10 +147,11 @@ func (s *subscription) read(ctx context.Context, position int64) (entries []Entr
 	}
 }
 
-// hand offers copies of an entry's message until one is acked. It is false when ctx ended first.
-func (s *subscription) hand(ctx context.Context, e Entry) (acked bool) {
+// hand offers copies of the first of some messages, with the others if the subscription is one of batches, until one is
+// acked. It is false when ctx ended first.
+func (s *subscription) hand(ctx context.Context, messages []*message.Message, at *bus.Cursor) (acked bool) {
 	for pause := firstPause; ; pause = longer(pause) {
-		acked, nacked := s.offer(ctx, e)
+		acked, nacked := s.offer(ctx, messages, at)
 		if !nacked {
 			return acked
 		}
@@ -148,13 +162,19 @@ func (s *subscription) hand(ctx context.Context, e Entry) (acked bool) {
 }
 
 // offer hands over one copy and waits for the answer; neither is true when ctx ended first.
-func (s *subscription) offer(ctx context.Context, e Entry) (acked, nacked bool) {
+func (s *subscription) offer(ctx context.Context, messages []*message.Message, at *bus.Cursor) (acked, nacked bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	m := e.Message.Copy()
+	m := messages[0].Copy()
 	m.SetContext(ctx)
+	var batch *bus.Batch
+	if s.batches != nil {
+		batch = &bus.Batch{Messages: slices.Clone(messages), Cursor: at}
+		batch.Messages[0] = m
+	}
 	select {
-	case s.out <- m:
+	case s.messages <- m:
+	case s.batches <- batch:
 	case <-ctx.Done():
 		return false, false
 	}
@@ -168,8 +188,12 @@ func (s *subscription) offer(ctx context.Context, e Entry) (acked, nacked bool) 
 	}
 }
 
-func (s *subscription) withCursor(ctx context.Context, e Entry) context.Context {
-	return bus.WithCursor(ctx, bus.Cursor{Group: s.reader.Group, Shard: e.Shard, Position: e.Position})
+// cursor is where the reader stands behind an entry; nil if there is nothing to tell it to.
+func (s *subscription) cursor(e Entry) *bus.Cursor {
+	if s.batches == nil {
+		return nil
+	}
+	return &bus.Cursor{Group: s.reader.Group, Shard: e.Shard, Position: bus.Position(e.Position)}
 }
 
 func isClosed(c <-chan struct{}) bool {
