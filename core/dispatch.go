@@ -23,12 +23,13 @@ const dispatchGroup = "dispatch"
 type dispatcher struct {
 	members []*member
 	queue   *queue.Queue
+	moves   bool // the queue's store moves the bus's cursors
 	log     zerolog.Logger
 }
 
 // newDispatcher returns the dispatcher of the queued ones among members; nil if there are none.
 func newDispatcher(members []*member, o Options) (*dispatcher, error) {
-	d := &dispatcher{log: o.Logger.With().Str("component", "dispatch").Logger()}
+	d := &dispatcher{moves: o.Bus.Features().CursorWithQueue, log: o.Logger.With().Str("component", "dispatch").Logger()}
 	var outlets []queue.Outlet
 	for _, m := range members {
 		if m.mode == sink.Queued {
@@ -69,6 +70,9 @@ func (d *dispatcher) dispatch(b *bus.Batch) error {
 	}
 	if len(entries) == 0 {
 		return nil
+	}
+	if !d.moves {
+		b.Cursor = nil
 	}
 	return d.queue.PutAll(b.Context(), b.Cursor, entries...)
 }

@@ -15,7 +15,10 @@ import (
 // before the first is published. Those of one instance stay in order, also across calls that follow each other, and
 // are published together or not at all, if the engine can do that ([bus.Features], AtomicBatches).
 //
-// An event that comes with an ID is published once: if the engine's log holds an event of its instance with that ID, Emit
+// On a bus without a Backlog, Emit waits until the hub runs; on one that does not reopen it returns [ErrClosed] from
+// [Hub.Stop] on.
+//
+// An event that comes with an ID is published once, if the engine can do that (Once): if the engine's log holds an event of its instance with that ID, Emit
 // returns nil and nothing happens, also when both are emitted at once, and also after a restart. What the log's retention has
 // removed is published again.
 //
@@ -29,6 +32,9 @@ func (h *Hub) Emit(ctx context.Context, events ...*event.Event) error {
 	if h.isClosed() {
 		return ErrClosed
 	}
+	if err := h.ready(ctx); err != nil {
+		return err
+	}
 	if err := h.prepare(events); err != nil {
 		return err
 	}
@@ -38,6 +44,30 @@ func (h *Hub) Emit(ctx context.Context, events ...*event.Event) error {
 		}
 	}
 	return h.publish(ctx, events...)
+}
+
+// ready waits until an event is not lost that is published now: a bus without a backlog has it for those only that read
+// already, and one that does not reopen forgets it when they have ended.
+func (h *Hub) ready(ctx context.Context) error {
+	f := h.opts.Bus.Features()
+	if !f.Backlog {
+		select {
+		case <-h.started:
+		case <-h.refuse:
+			return ErrClosed
+		case <-ctx.Done():
+			return fmt.Errorf("%w: the hub does not run yet, and its bus keeps nothing until then: %w", bus.ErrOverloaded, ctx.Err())
+		}
+	}
+	if f.Reopens {
+		return nil
+	}
+	select {
+	case <-h.stop:
+		return ErrClosed
+	default:
+		return nil
+	}
 }
 
 func (h *Hub) isClosed() bool {

@@ -20,10 +20,10 @@ import (
 
 // Options are what a [Hub] is made of. Bus and Instances are required and stay the caller's to close.
 type Options struct {
-	Bus       bus.Bus
+	Bus       bus.Bus // what it lacks of [bus.Features] the hub does without; Run logs it
 	Instances *instances.Registry
 	Sinks     []*sink.Factory // those that their configuration does not enable are left out
-	Log       sink.Log        // for sinks that replay; nil if the engine keeps no log
+	Log       sink.Log        // for sinks that replay: the Bus's own; nil if the bus lacks Replay
 	Queue     queue.Store     // what waits for queued sinks; nil refuses such sinks. The Bus's own engine if that has one
 	Delivery  *queue.Config   // bounds the queue; nil means [queue.DefaultConfig]
 	Logger    zerolog.Logger
@@ -68,6 +68,10 @@ type Hub struct {
 func New(o Options) (*Hub, error) {
 	if o.Bus == nil || o.Instances == nil {
 		return nil, errors.New("core: Options.Bus and Options.Instances are required")
+	}
+	if o.Log != nil && !o.Bus.Features().Replay {
+		return nil, errors.New("core: Options.Log is of no use with this bus, which lacks the feature Replay: leave it nil, " +
+			"and clients get no events from before they connect")
 	}
 	if o.Name == "" {
 		o.Name = "evosink"

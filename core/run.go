@@ -55,6 +55,7 @@ func (h *Hub) Run(ctx context.Context) error {
 }
 
 func (h *Hub) run(ctx context.Context) error {
+	h.tellFeatures()
 	router, err := h.newRouter()
 	if err != nil {
 		return err
@@ -76,6 +77,11 @@ func (h *Hub) run(ctx context.Context) error {
 	case err := <-ended:
 		stopHost()
 		return errors.Join(fmt.Errorf("start the router: %w", err), unfinished(h.closeSinks(life)))
+	case <-ctx.Done(): // while the bus does not know all subscriptions yet
+		end()
+		stopHost()
+		<-ended
+		return unfinished(h.closeSinks(context.WithoutCancel(ctx)))
 	}
 	select {
 	case <-ctx.Done():
@@ -84,6 +90,15 @@ func (h *Hub) run(ctx context.Context) error {
 		err = errors.Join(errors.New("the router ended by itself"), err)
 	}
 	return errors.Join(err, h.drain(life, router, ended, stopHost))
+}
+
+// tellFeatures logs what the bus lacks, but for what is an operator's choice of an engine.
+func (h *Hub) tellFeatures() {
+	f := h.opts.Bus.Features()
+	f.Durable, f.Nodes = true, true
+	if missing := f.Missing(); len(missing) > 0 {
+		h.log.Warn().Strs("missing", missing).Msg("the bus lacks features; bus.Features says what that costs")
+	}
 }
 
 // drain ends all deliveries before one deadline. The router goes first, so that nothing is delivered to a closed sink;
@@ -221,8 +236,8 @@ func (h *Hub) closeSinks(ctx context.Context) (what []error) {
 }
 
 // Stop begins the end: [Hub.Run] ends its deliveries and returns. Events are taken until [Hub.Close], and delivered
-// after the next start, so that requests which are under way can still end well. It does not wait, and may be called
-// again.
+// after the next start, so that requests which are under way can still end well; a bus that does not reopen takes none. It
+// does not wait, and may be called again.
 func (h *Hub) Stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

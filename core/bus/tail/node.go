@@ -89,8 +89,8 @@ type subscriber struct {
 
 // Subscribe implements [message.Subscriber] as [bus.Bus] wants it.
 func (s *subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
-	sub := &subscription{messages: make(chan *message.Message)}
-	return sub.messages, s.begin(ctx, topic, sub)
+	out, c := bus.NewOutlet()
+	return c, s.begin(ctx, topic, out)
 }
 
 // batches is a subscriber of batches.
@@ -98,12 +98,12 @@ type batches struct{ *subscriber }
 
 // Subscribe implements [bus.BatchSubscriber].
 func (b batches) Subscribe(ctx context.Context, topic string) (<-chan *bus.Batch, error) {
-	sub := &subscription{batches: make(chan *bus.Batch)}
-	return sub.batches, b.begin(ctx, topic, sub)
+	out, c := bus.NewBatchOutlet()
+	return c, b.begin(ctx, topic, out)
 }
 
-// begin completes a subscription, which has its channel, and runs it.
-func (s *subscriber) begin(ctx context.Context, topic string, sub *subscription) error {
+// begin makes a subscription and runs it.
+func (s *subscriber) begin(ctx context.Context, topic string, out *bus.Outlet) error {
 	shard, err := s.shard(topic)
 	if err != nil {
 		return err
@@ -113,9 +113,11 @@ func (s *subscriber) begin(ctx context.Context, topic string, sub *subscription)
 	if s.node.closed || s.closed {
 		return bus.ErrClosed
 	}
-	ctx, sub.cancel = context.WithCancel(ctx)
-	sub.owner, sub.log, sub.done = s, s.node.log, make(chan struct{})
-	sub.reader = sub.log.join(s.group, shard, sub.log.Tail)
+	ctx, cancel := context.WithCancel(ctx)
+	log := s.node.log
+	sub := &subscription{
+		owner: s, log: log, reader: log.join(s.group, shard, log.Tail), out: out, cancel: cancel, done: make(chan struct{}),
+	}
 	s.node.open[sub] = struct{}{}
 	go sub.run(ctx)
 	return nil

@@ -2,18 +2,10 @@ package tail
 
 import (
 	"context"
-	"slices"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/evosink/evosink/core/bus"
-)
-
-// The pause after a nack, or after an error of storage: it doubles from the first to the longest.
-const (
-	firstPause   = 50 * time.Millisecond
-	longestPause = 2 * time.Second
 )
 
 // A subscription hands the entries before its reader to one channel.
@@ -21,20 +13,17 @@ type subscription struct {
 	owner  *subscriber
 	log    *Log
 	reader *Reader
+	out    *bus.Outlet
 	cancel context.CancelFunc
 	done   chan struct{} // closed when run has ended
 	taken  int64         // position up to which there is nothing left to take; run's own
-
-	// One of the two is nil: nothing is ever sent on it.
-	messages chan *message.Message
-	batches  chan *bus.Batch
 }
 
 func (s *subscription) run(ctx context.Context) {
 	defer close(s.done)
 	defer s.owner.node.remove(s)
 	defer s.cancel()
-	defer s.closeOut()
+	defer s.out.Close()
 	defer s.part()
 	if s.reader.enter(ctx) {
 		defer s.reader.leave()
@@ -45,14 +34,6 @@ func (s *subscription) run(ctx context.Context) {
 		} else {
 			s.spread(ctx)
 		}
-	}
-}
-
-func (s *subscription) closeOut() {
-	if s.messages != nil {
-		close(s.messages)
-	} else {
-		close(s.batches)
 	}
 }
 
@@ -77,7 +58,7 @@ func (s *subscription) follow(ctx context.Context) {
 			return
 		}
 		for _, e := range entries {
-			if !s.hand(ctx, []*message.Message{e.Message}, s.cursor(e)) {
+			if !s.out.Hand(ctx, []*message.Message{e.Message}, s.cursor(e)) {
 				return
 			}
 			s.taken = e.Position
@@ -136,85 +117,18 @@ func (s *subscription) read(ctx context.Context, position int64) (entries []Entr
 	if s.log.Read == nil {
 		return nil, ctx.Err() == nil
 	}
-	for pause := firstPause; ; pause = longer(pause) {
-		entries, err := s.log.Read(ctx, s.reader.Shard, position)
-		if err == nil {
-			return entries, true
-		}
-		if !wait(ctx, pause) {
-			return nil, false
-		}
-	}
-}
-
-// hand offers copies of the first of some messages, with the others if the subscription is one of batches, until one is
-// acked. It is false when ctx ended first.
-func (s *subscription) hand(ctx context.Context, messages []*message.Message, at *bus.Cursor) (acked bool) {
-	for pause := firstPause; ; pause = longer(pause) {
-		acked, nacked := s.offer(ctx, messages, at)
-		if !nacked {
-			return acked
-		}
-		if !wait(ctx, pause) {
-			return false
-		}
-	}
-}
-
-// offer hands over one copy and waits for the answer; neither is true when ctx ended first.
-func (s *subscription) offer(ctx context.Context, messages []*message.Message, at *bus.Cursor) (acked, nacked bool) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	m := messages[0].Copy()
-	m.SetContext(ctx)
-	var batch *bus.Batch
-	if s.batches != nil {
-		batch = &bus.Batch{Messages: slices.Clone(messages), Cursor: at}
-		batch.Messages[0] = m
-	}
-	select {
-	case s.messages <- m:
-	case s.batches <- batch:
-	case <-ctx.Done():
-		return false, false
-	}
-	select {
-	case <-m.Acked():
-		return true, false
-	case <-m.Nacked():
-		return false, true
-	case <-ctx.Done():
-		return isClosed(m.Acked()), false // an ack that came at the same moment counts
-	}
+	ok = bus.Retry(ctx, func() (done bool) {
+		var err error
+		entries, err = s.log.Read(ctx, s.reader.Shard, position)
+		return err == nil
+	})
+	return entries, ok
 }
 
 // cursor is where the reader stands behind an entry; nil if there is nothing to tell it to.
 func (s *subscription) cursor(e Entry) *bus.Cursor {
-	if s.batches == nil {
+	if !s.out.Batches() {
 		return nil
 	}
 	return &bus.Cursor{Group: s.reader.Group, Shard: e.Shard, Position: bus.Position(e.Position)}
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-func longer(pause time.Duration) time.Duration { return min(2*pause, longestPause) }
-
-// wait reports whether d has passed before ctx ended.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

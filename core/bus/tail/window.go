@@ -111,7 +111,7 @@ func (w *window) start(ctx context.Context) {
 // begin hands over the first that waits in a line, or all of them if the subscription is one of batches.
 func (w *window) begin(ctx context.Context, l *line) {
 	n := 1
-	if w.batches != nil {
+	if w.out.Batches() {
 		n = len(l.waiting)
 	}
 	l.run, l.waiting = l.waiting[:n:n], l.waiting[n:]
@@ -124,7 +124,7 @@ func (w *window) begin(ctx context.Context, l *line) {
 		messages[i] = s.Message
 	}
 	w.under++
-	go func() { w.ended <- end{l, w.hand(ctx, messages, at)} }()
+	go func() { w.ended <- end{l, w.out.Hand(ctx, messages, at)} }()
 }
 
 // reach returns the last of the entries that the reader passes with the ack of a run. ok is false if others before the run are not acked: the
