@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,8 +24,26 @@ import (
 // An adapted is a hub on a Pub/Sub that the test, or the process around it, has already.
 type adapted struct {
 	*core.Hub
-	log   strings.Builder
+	log   page
 	ended chan error
+}
+
+// A page is a log that can be read while others write: watermill's router has goroutines that do when Run has returned.
+type page struct {
+	mu   sync.Mutex
+	text strings.Builder // guarded by mu
+}
+
+func (p *page) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(b)
+}
+
+func (p *page) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.String()
 }
 
 // adapt makes a hub over a Pub/Sub; it does not run yet.
@@ -43,7 +62,7 @@ func adapt(t *testing.T, subscriber message.Subscriber, local *gochannel.GoChann
 		t.Fatal(err)
 	}
 	a := &adapted{ended: make(chan error, 1)}
-	o := core.Options{Bus: b, Instances: registry, Queue: store.Queue(), Sinks: sinks, Logger: zerolog.New(zerolog.SyncWriter(&a.log))}
+	o := core.Options{Bus: b, Instances: registry, Queue: store.Queue(), Sinks: sinks, Logger: zerolog.New(&a.log)}
 	if a.Hub, err = core.New(o); err != nil {
 		t.Fatal(err)
 	}
