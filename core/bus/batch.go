@@ -49,13 +49,18 @@ func Carry(from BatchSubscriber) *Carrier {
 	return &Carrier{from: from, under: map[*message.Message]*Batch{}}
 }
 
-// Subscribe implements [message.Subscriber].
+// Subscribe implements [message.Subscriber]. If ctx ends before the subscription has begun, it is one that has ended: after
+// an error the router would leave goroutines behind.
 func (c *Carrier) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	out := make(chan *message.Message)
 	in, err := c.from.Subscribe(ctx, topic)
+	if err != nil && ctx.Err() != nil {
+		close(out)
+		return out, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	out := make(chan *message.Message)
 	go func() { // ends with the subscription
 		defer close(out)
 		for b := range in {
