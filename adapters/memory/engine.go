@@ -27,6 +27,7 @@ type Engine struct {
 	config Config
 	log    *tail.Log
 	queue  *Queue
+	leases *bus.LocalLeases
 
 	mu sync.Mutex
 	// mu guards the fields below.
@@ -52,6 +53,7 @@ func New(c Config) (*Engine, error) {
 	e.store = newStore(e.log.Newest)
 	e.log.Moved = e.moved
 	e.queue = newQueue(e)
+	e.leases = bus.NewLocalLeases(c.lease(), c.now())
 	return e, nil
 }
 
@@ -59,6 +61,9 @@ func New(c Config) (*Engine, error) {
 func (e *Engine) Bus() *Bus {
 	return &Bus{Node: tail.NewNode(e.log), engine: e, closed: make(chan struct{})}
 }
+
+// Leases returns what shares the shards among the engine's nodes.
+func (e *Engine) Leases() *bus.LocalLeases { return e.leases }
 
 // append adds the entries of one call behind the log as soon as there is room for all of them.
 func (e *Engine) append(ctx context.Context, closed <-chan struct{}, shard int, entries []bus.Entry) ([]bus.Position, error) {

@@ -48,6 +48,7 @@ type DB struct {
 	watch     *watch
 	queue     *Queue
 	turns     *turns
+	leases    *bus.LocalLeases
 
 	once   sync.Once
 	stop   chan struct{} // closed when Close begins
@@ -75,7 +76,7 @@ func Open(ctx context.Context, c Config, logger zerolog.Logger) (*DB, error) {
 	}
 	db := &DB{
 		config: c, configured: c.Path, logger: logger, reserve: newReserve(c, path),
-		turns: newTurns(), stop: make(chan struct{}),
+		turns: newTurns(), leases: bus.NewLocalLeases(0, time.Now), stop: make(chan struct{}),
 	}
 	db.stallAfter.Store(int64(stalledAfter))
 	db.config.Path = path
@@ -282,6 +283,9 @@ func (db *DB) Batches(group string) bus.BatchSubscriber { return db.node.Batches
 
 // Reached implements [bus.Bus].
 func (db *DB) Reached(ctx context.Context, c bus.Cursor) error { return db.node.Reached(ctx, c) }
+
+// Leases returns what gives a file's one process all its shards, at once, with epoch 1 and no end.
+func (db *DB) Leases() *bus.LocalLeases { return db.leases }
 
 // Shards implements [bus.Bus].
 func (db *DB) Shards() int { return db.config.Shards }

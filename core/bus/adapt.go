@@ -42,16 +42,16 @@ type AdaptOptions struct {
 func (o AdaptOptions) Validate() error {
 	var errs []error
 	if o.Shards < 0 || o.Shards > 1024 {
-		errs = append(errs, fmt.Errorf("Shards must be between 1 and 1024, it is %d", o.Shards))
+		errs = append(errs, fmt.Errorf("the number of Shards must be between 1 and 1024, it is %d", o.Shards))
 	}
 	if o.Buffer < 0 || o.MaxBytes < 0 {
-		errs = append(errs, errors.New("Buffer and MaxBytes must not be below 0"))
+		errs = append(errs, errors.New("both Buffer and MaxBytes must not be below 0"))
 	}
 	if f := o.Features; f.Once || f.Positions || f.Replay || f.CursorWithQueue {
-		errs = append(errs, errors.New("Once, Positions, Replay and CursorWithQueue cannot be had through watermill's interfaces"))
+		errs = append(errs, errors.New("the features Once, Positions, Replay and CursorWithQueue cannot be had through watermill's interfaces"))
 	}
 	if f := o.Features; o.Group == nil && (f.Reopens || f.Backlog || f.Nodes) {
-		errs = append(errs, errors.New("Reopens, Backlog and Nodes take consumer groups (Group)"))
+		errs = append(errs, errors.New("the features Reopens, Backlog and Nodes take consumer groups (Group)"))
 	}
 	if f := o.Features; o.Buffer > 0 && f.Reopens {
 		errs = append(errs, errors.New("what is buffered is lost with the process: Reopens and Buffer exclude each other"))
