@@ -26,8 +26,14 @@ type Options struct {
 	Log       sink.Log        // for sinks that replay: the Bus's own; nil if the bus lacks Replay
 	Queue     queue.Store     // what waits for queued sinks; nil refuses such sinks. The Bus's own engine if that has one
 	Delivery  *queue.Config   // bounds the queue; nil means [queue.DefaultConfig]
-	Logger    zerolog.Logger
+	// Leases shares the shards among several hubs; nil for the one hub on its engine, which has them all. A hub dispatches
+	// the events of the shards that it holds. What it has put into its queue it delivers itself, also when the shard is
+	// another's meanwhile.
+	Leases bus.Leases
+	Logger zerolog.Logger
 
+	// Node is this hub's id among those that share Leases, a new one for each start. Default a random one.
+	Node string
 	// Name is the instance name that the hub's own events carry ("application.startup"). Default "evosink".
 	Name string
 	// Envelope says how sinks' envelopes show the instance's token and the time. Its Keys are for the sinks to choose.
@@ -48,6 +54,7 @@ type Hub struct {
 	log   zerolog.Logger
 	sinks []*member
 	queue *dispatcher // nil without queued sinks
+	owner *ownership  // nil without leases, or without queued sinks
 	host  *message.Router
 
 	commands *commands
@@ -76,6 +83,9 @@ func New(o Options) (*Hub, error) {
 	if o.Name == "" {
 		o.Name = "evosink"
 	}
+	if o.Node == "" {
+		o.Node = event.NewID()
+	}
 	if o.DrainTimeout <= 0 {
 		o.DrainTimeout = 10 * time.Second
 	}
@@ -94,6 +104,9 @@ func New(o Options) (*Hub, error) {
 	}
 	if h.queue, err = newDispatcher(h.sinks, o); err != nil {
 		return nil, err
+	}
+	if h.queue != nil && o.Leases != nil {
+		h.owner = newOwnership(o)
 	}
 	return h, nil
 }

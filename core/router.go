@@ -37,7 +37,11 @@ func (h *Hub) newRouter() (*message.Router, error) {
 	}
 	if h.queue != nil {
 		for shard := range h.opts.Bus.Shards() {
-			topic, c := bus.Topic(shard), bus.Carry(h.opts.Bus.Batches(dispatchGroup))
+			from := h.opts.Bus.Batches(dispatchGroup)
+			if h.owner != nil {
+				from = h.owner.subscriber(shard, from)
+			}
+			topic, c := bus.Topic(shard), bus.Carry(from)
 			r.AddConsumerHandler("dispatch/"+topic, topic, c, c.Handler(h.queue.dispatch))
 		}
 	}

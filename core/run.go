@@ -67,6 +67,7 @@ func (h *Hub) run(ctx context.Context) error {
 		return errors.Join(err, unfinished(h.closeSinks(life)))
 	}
 	defer h.watchInstances()()
+	defer h.own()() // ends last: shards are given back when nothing is delivered here any more
 	ended := make(chan error, 1)
 	go func() { ended <- router.Run(life) }()
 	stopHost := h.runHost(life)
@@ -159,6 +160,23 @@ func (h *Hub) startSinks(ctx context.Context) error {
 		return h.queue.queue.Start(ctx)
 	}
 	return nil
+}
+
+// own holds this node's shards until stop is called.
+func (h *Hub) own() (stop func()) {
+	if h.owner == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		h.owner.run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
 }
 
 // watchInstances tells the queue of changes until stop is called.
