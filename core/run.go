@@ -81,8 +81,7 @@ func (h *Hub) run(ctx context.Context) error {
 	case <-ctx.Done(): // while the bus does not know all subscriptions yet
 		end()
 		stopHost()
-		<-ended
-		return unfinished(h.closeSinks(context.WithoutCancel(ctx)))
+		return errors.Join(<-ended, unfinished(h.closeSinks(context.WithoutCancel(ctx))))
 	}
 	select {
 	case <-ctx.Done():
