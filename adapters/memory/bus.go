@@ -61,6 +61,9 @@ func (b *Bus) Append(ctx context.Context, shard int, entries ...bus.Entry) ([]bu
 	if err := b.Check(ctx); err != nil {
 		return nil, err
 	}
+	if err := bus.CheckShard(shard, b.Shards()); err != nil {
+		return nil, err
+	}
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("%w: %w", bus.ErrOverloaded, ctx.Err())
 	}

@@ -21,6 +21,9 @@ const (
 
 // Append implements [bus.Bus].
 func (db *DB) Append(ctx context.Context, shard int, entries ...bus.Entry) ([]bus.Position, error) {
+	if err := bus.CheckShard(shard, db.Shards()); err != nil {
+		return nil, err
+	}
 	rows, err := db.encode(shard, entries)
 	if err != nil {
 		return nil, err

@@ -21,7 +21,8 @@ type AdaptOptions struct {
 	// Group returns the subscriber of a consumer group: of its subscriptions to a topic, on whichever node, each message
 	// goes to one. It is called for each subscription and must give the next message of a topic after the ack of the last;
 	// it is closed with the subscription. If nil, groups are made of the other subscriber within this process: a group
-	// begins with its first subscription, and ends with the bus.
+	// begins with its first subscription, and ends with the bus. While it has none in between, its messages gather; when
+	// there are more than the Buffer, Append waits.
 	Group func(name string) (message.Subscriber, error)
 
 	// Buffer is for a Pub/Sub whose Publish waits for its subscribers, as gochannel's must with
@@ -131,6 +132,9 @@ func (a *Adapted) Reached(context.Context, Cursor) error {
 // Append implements [Bus]. One call per shard publishes at a time. A Publish that has begun goes on when ctx ends, and its
 // messages may still arrive.
 func (a *Adapted) Append(ctx context.Context, shard int, entries ...Entry) ([]Position, error) {
+	if err := CheckShard(shard, a.o.Shards); err != nil {
+		return nil, err
+	}
 	messages := make([]*message.Message, len(entries))
 	for i, e := range entries {
 		if n := Size(e.Message); a.o.MaxBytes > 0 && n > a.o.MaxBytes {

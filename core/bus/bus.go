@@ -24,7 +24,7 @@ type Bus interface {
 	// of one call stay in order; of several calls, they stay in the order in which the calls returned. While the engine is
 	// busy Append waits until ctx ends, and then returns [ErrOverloaded] with the context's error; so too, and nothing is
 	// published, if ctx had ended before. A message over the engine's limit is [ErrTooLarge]; then none of the call is
-	// published. After any other error all, some or none of the messages may be in the log, unless the engine has
+	// published; so too for a shard that the log does not have ([ErrTopic]). After any other error all, some or none of the messages may be in the log, unless the engine has
 	// AtomicBatches: then none is. The messages stay the caller's, their payloads are shared.
 	//
 	// It returns the position of each message, also of those that it left out because the log holds them, see

@@ -151,6 +151,11 @@ var publishRules = []rule{
 					t.failf("a group's Subscribe to %q returned %v, want ErrTopic", topic, err)
 				}
 			}
+			for _, shard := range []int{-1, b.Shards()} {
+				if _, err := b.Append(t.ctx, shard, bus.Entry{Message: messagesOf("a", 0, 1)[0]}); !errors.Is(err, bus.ErrTopic) {
+					t.failf("Append to shard %d returned %v, want ErrTopic", shard, err)
+				}
+			}
 			if _, err := b.Broadcast().Subscribe(t.ctx, bus.Topic(0)); !errors.Is(err, bus.ErrTopic) {
 				t.failf("a broadcast's Subscribe to one shard returned %v, want ErrTopic", err)
 			}
