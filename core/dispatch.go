@@ -5,10 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime/debug"
-	"slices"
-	"sync"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/core/bus"
@@ -24,20 +21,15 @@ const dispatchGroup = "dispatch"
 
 // A dispatcher puts events into the queue, for all queued sinks at once.
 type dispatcher struct {
-	members  []*member
-	queue    *queue.Queue
-	progress progress
-	log      zerolog.Logger
-
-	mu sync.Mutex
-	// mu guards the fields below: of the last events, whose they were.
-	owners [recent]struct{ id, instance string }
-	next   int
+	members []*member
+	queue   *queue.Queue
+	moves   bool // the queue's store moves the bus's cursors
+	log     zerolog.Logger
 }
 
 // newDispatcher returns the dispatcher of the queued ones among members; nil if there are none.
 func newDispatcher(members []*member, o Options) (*dispatcher, error) {
-	d := &dispatcher{log: o.Logger.With().Str("component", "dispatch").Logger()}
+	d := &dispatcher{moves: o.Bus.Features().CursorWithQueue, log: o.Logger.With().Str("component", "dispatch").Logger()}
 	var outlets []queue.Outlet
 	for _, m := range members {
 		if m.mode == sink.Queued {
@@ -62,64 +54,30 @@ func newDispatcher(members []*member, o Options) (*dispatcher, error) {
 	return d, err
 }
 
-// dispatch is the router's handler of one shard. A message, with its followers, is acked when the queue has their events for every target; an
-// error has the bus deliver them again, after a pause. What is no event can never be delivered: it is logged, and acked.
-func (d *dispatcher) dispatch(msg *message.Message) error {
-	var events []*event.Event
+// dispatch is the router's handler of one shard. A batch is acked when the queue has its events for every target; an
+// error has the bus deliver it again, after a pause. What is no event can never be delivered: it is logged, and acked.
+func (d *dispatcher) dispatch(b *bus.Batch) error {
 	var entries []queue.Entry
-	for _, m := range append([]*message.Message{msg}, bus.Followers(msg.Context())...) {
+	for _, m := range b.Messages {
 		e, err := bus.Event(m)
 		if err != nil {
 			d.log.Error().Err(err).Str("message", m.UUID).Int("bytes", len(m.Payload)).Msg("message on the bus is no event and was left out")
 			continue
 		}
-		if err := d.members[0].meet(msg.Context(), e); err != nil {
+		if err := d.members[0].meet(b.Context(), e); err != nil {
 			return fmt.Errorf("look for the instance of event %s: %w", e.ID, err)
 		}
-		events = append(events, e)
 		if to := d.destinations(e); len(to) > 0 {
 			entries = append(entries, queue.Entry{Event: e, To: to})
 		}
 	}
-	if len(entries) > 0 {
-		var moved *bus.Cursor
-		if c, ok := bus.CursorOf(msg.Context()); ok {
-			moved = &c
-		}
-		if err := d.queue.PutAll(msg.Context(), moved, entries...); err != nil {
-			return err
-		}
+	if len(entries) == 0 {
+		return nil
 	}
-	for _, e := range events {
-		d.own(e)
-		d.progress.done(e.ID, 0)
+	if !d.moves {
+		b.Cursor = nil
 	}
-	return nil
-}
-
-func (d *dispatcher) own(e *event.Event) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.owners[d.next].id, d.owners[d.next].instance = e.ID, e.Instance
-	d.next = (d.next + 1) % recent
-}
-
-// drained waits until nothing waits any more for the own targets of the instances of events dispatched a moment ago.
-func (d *dispatcher) drained(ctx context.Context, ids []string) error {
-	var names []string
-	d.mu.Lock()
-	for _, o := range d.owners {
-		if o.id != "" && slices.Contains(ids, o.id) && !slices.Contains(names, o.instance) {
-			names = append(names, o.instance)
-		}
-	}
-	d.mu.Unlock()
-	for _, name := range names {
-		if err := d.queue.Drained(ctx, name); err != nil {
-			return err
-		}
-	}
-	return nil
+	return d.queue.PutAll(b.Context(), b.Cursor, entries...)
 }
 
 // destinations returns the lanes of all targets that receive the event.

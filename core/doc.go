@@ -14,6 +14,11 @@
 // caught where the sink is called, and the end of the router before its time is an error of [Hub.Run]
 // (spec: engineering, section 1).
 //
+// Engines differ, and declare in [bus.Features] what they can do; the hub does without the rest, and logs what it misses.
+// [bus.Adapt] makes a bus of a Pub/Sub of watermill that the process has already. Several hubs on one engine share its shards
+// by leases (Options.Leases): each dispatches those that it holds. What waits for an event to be handled ([Hub.Settle]) waits
+// for its position in the engine's log.
+//
 // The packages below core are its ports and its vocabulary: event, sink, scope, bus, queue, instances. They know each other
 // downward only, and nobody knows an adapter or a sink; main puts them together.
 package core

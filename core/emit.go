@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
@@ -15,9 +13,12 @@ import (
 
 // Emit hands events to the hub and returns nil when the engine has every one of them for good. All are checked
 // before the first is published. Those of one instance stay in order, also across calls that follow each other, and
-// are published together or not at all.
+// are published together or not at all, if the engine can do that ([bus.Features], AtomicBatches).
 //
-// An event that comes with an ID is published once: if the engine's log holds an event of its instance with that ID, Emit
+// On a bus without a Backlog, Emit waits until the hub runs; on one that does not reopen it returns [ErrClosed] from
+// [Hub.Stop] on.
+//
+// An event that comes with an ID is published once, if the engine can do that (Once): if the engine's log holds an event of its instance with that ID, Emit
 // returns nil and nothing happens, also when both are emitted at once, and also after a restart. What the log's retention has
 // removed is published again.
 //
@@ -31,6 +32,9 @@ func (h *Hub) Emit(ctx context.Context, events ...*event.Event) error {
 	if h.isClosed() {
 		return ErrClosed
 	}
+	if err := h.ready(ctx); err != nil {
+		return err
+	}
 	if err := h.prepare(events); err != nil {
 		return err
 	}
@@ -40,6 +44,30 @@ func (h *Hub) Emit(ctx context.Context, events ...*event.Event) error {
 		}
 	}
 	return h.publish(ctx, events...)
+}
+
+// ready waits until an event is not lost that is published now: a bus without a backlog has it for those only that read
+// already, and one that does not reopen forgets it when they have ended.
+func (h *Hub) ready(ctx context.Context) error {
+	f := h.opts.Bus.Features()
+	if !f.Backlog {
+		select {
+		case <-h.started:
+		case <-h.refuse:
+			return ErrClosed
+		case <-ctx.Done():
+			return fmt.Errorf("%w: the hub does not run yet, and its bus keeps nothing until then: %w", bus.ErrOverloaded, ctx.Err())
+		}
+	}
+	if f.Reopens {
+		return nil
+	}
+	select {
+	case <-h.stop:
+		return ErrClosed
+	default:
+		return nil
+	}
 }
 
 func (h *Hub) isClosed() bool {
@@ -99,7 +127,7 @@ func (h *Hub) know(ctx context.Context, e *event.Event) error {
 func (h *Hub) publish(ctx context.Context, events ...*event.Event) error {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	shards := h.opts.Bus.Shards()
-	byShard := make(map[int][]*message.Message, 1)
+	byShard := make(map[int][]bus.Entry, 1)
 	for _, e := range events {
 		given := e.ID != ""
 		if !given {
@@ -108,18 +136,16 @@ func (h *Hub) publish(ctx context.Context, events ...*event.Event) error {
 		if e.Time.IsZero() {
 			e.Time = now
 		}
-		m := bus.Message(e)
-		if m.SetContext(ctx); given {
-			m.SetContext(bus.Once(ctx))
-		}
 		shard := bus.Shard(e.Instance, shards)
-		byShard[shard] = append(byShard[shard], m)
+		byShard[shard] = append(byShard[shard], bus.Entry{Message: bus.Message(e), Once: given})
 	}
-	for shard, messages := range byShard {
-		if err := h.opts.Bus.Publisher().Publish(bus.Topic(shard), messages...); err != nil {
+	for shard, entries := range byShard {
+		positions, err := h.opts.Bus.Append(ctx, shard, entries...)
+		if err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
-		h.emitted.Add(uint64(len(messages)))
+		h.newest.note(shard, positions)
+		h.emitted.Add(uint64(len(entries)))
 	}
 	return nil
 }

@@ -20,14 +20,20 @@ import (
 
 // Options are what a [Hub] is made of. Bus and Instances are required and stay the caller's to close.
 type Options struct {
-	Bus       bus.Bus
+	Bus       bus.Bus // what it lacks of [bus.Features] the hub does without; Run logs it
 	Instances *instances.Registry
 	Sinks     []*sink.Factory // those that their configuration does not enable are left out
-	Log       sink.Log        // for sinks that replay; nil if the engine keeps no log
+	Log       sink.Log        // for sinks that replay: the Bus's own; nil if the bus lacks Replay
 	Queue     queue.Store     // what waits for queued sinks; nil refuses such sinks. The Bus's own engine if that has one
 	Delivery  *queue.Config   // bounds the queue; nil means [queue.DefaultConfig]
-	Logger    zerolog.Logger
+	// Leases shares the shards among several hubs; nil for the one hub on its engine, which has them all. A hub dispatches
+	// the events of the shards that it holds. What it has put into its queue it delivers itself, also when the shard is
+	// another's meanwhile.
+	Leases bus.Leases
+	Logger zerolog.Logger
 
+	// Node is this hub's id among those that share Leases, a new one for each start. Default a random one.
+	Node string
 	// Name is the instance name that the hub's own events carry ("application.startup"). Default "evosink".
 	Name string
 	// Envelope says how sinks' envelopes show the instance's token and the time. Its Keys are for the sinks to choose.
@@ -48,10 +54,12 @@ type Hub struct {
 	log   zerolog.Logger
 	sinks []*member
 	queue *dispatcher // nil without queued sinks
+	owner *ownership  // nil without leases, or without queued sinks
 	host  *message.Router
 
 	commands *commands
 	emitted  atomic.Uint64 // events that the engine took
+	newest   newest        // where they are
 
 	started chan struct{} // closed when Run has started everything
 	stop    chan struct{} // closed when deliveries are to end
@@ -68,14 +76,21 @@ func New(o Options) (*Hub, error) {
 	if o.Bus == nil || o.Instances == nil {
 		return nil, errors.New("core: Options.Bus and Options.Instances are required")
 	}
+	if o.Log != nil && !o.Bus.Features().Replay {
+		return nil, errors.New("core: Options.Log is of no use with this bus, which lacks the feature Replay: leave it nil, " +
+			"and clients get no events from before they connect")
+	}
 	if o.Name == "" {
 		o.Name = "evosink"
+	}
+	if o.Node == "" {
+		o.Node = event.NewID()
 	}
 	if o.DrainTimeout <= 0 {
 		o.DrainTimeout = 10 * time.Second
 	}
 	h := &Hub{
-		opts: o, log: o.Logger, commands: &commands{log: o.Logger},
+		opts: o, log: o.Logger, commands: &commands{log: o.Logger}, newest: make(newest, o.Bus.Shards()),
 		started: make(chan struct{}), stop: make(chan struct{}), refuse: make(chan struct{}), done: make(chan struct{}),
 	}
 	for _, f := range o.Sinks {
@@ -89,6 +104,9 @@ func New(o Options) (*Hub, error) {
 	}
 	if h.queue, err = newDispatcher(h.sinks, o); err != nil {
 		return nil, err
+	}
+	if h.queue != nil && o.Leases != nil {
+		h.owner = newOwnership(o)
 	}
 	return h, nil
 }

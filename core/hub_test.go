@@ -340,14 +340,36 @@ func TestSettleWaitsForLiveSinks(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := hub.Settle(ctx, e.ID); !errors.Is(err, context.Canceled) {
+	if err := hub.Settle(ctx, "sales"); !errors.Is(err, context.Canceled) {
 		t.Errorf("while the sink is busy: %v", err)
 	}
 	close(release)
-	if err := hub.Settle(t.Context(), e.ID); err != nil {
+	if err := hub.Settle(t.Context(), "sales"); err != nil {
 		t.Error(err)
 	}
-	if err := hub.Settle(t.Context(), e.ID); err != nil {
+	if err := hub.Settle(t.Context(), "sales"); err != nil {
 		t.Error("afterwards:", err)
+	}
+}
+
+func TestSettleKnowsOfEventsHoweverManyCameBehindThem(t *testing.T) {
+	var r recorder
+	hub, _ := start(t, core.Options{}, use("rec", &r, sink.Rule{Global: true}))
+	for n := range 1500 {
+		instance := "other"
+		if n == 0 {
+			instance = "sales"
+		}
+		if err := hub.Emit(t.Context(), upsert(instance, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 1501 { // application.startup too
+		next(t, &r)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := hub.Settle(ctx, "sales"); err != nil {
+		t.Errorf("Settle of an event that was handled long ago: %v", err)
 	}
 }

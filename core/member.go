@@ -73,7 +73,7 @@ func newMember(f *sink.Factory, o Options, c *commands) (*member, error) {
 	}
 	host := sink.Host{Logger: m.log, Directory: &directory{o.Instances, f.Name}, Envelope: o.Envelope, Commander: c}
 	if o.Log != nil {
-		host.Log, host.Reached = o.Log, m.progress.reached
+		host.Log, host.Reached = o.Log, m.progress.replayed
 	}
 	if m.mode == sink.Queued {
 		host.Available = func() { m.available() }
@@ -89,15 +89,26 @@ func newMember(f *sink.Factory, o Options, c *commands) (*member, error) {
 
 // live is the router's handler of a sink of mode Live. It never fails: whoever
 // cannot be reached now has missed the event.
-func (m *member) live(msg *message.Message) error {
-	cursor, _ := bus.CursorOf(msg.Context())
-	defer m.progress.done(msg.UUID, cursor.Position)
+func (m *member) live(b *bus.Batch) error {
+	defer m.progress.done(b.Cursor)
+	var at bus.Position // of the last message; a broadcast has a single one in a batch
+	if b.Cursor != nil {
+		at = b.Cursor.Position
+	}
+	for _, msg := range b.Messages {
+		m.show(b.Context(), msg, at)
+	}
+	return nil
+}
+
+// show delivers the event that a message carries to the sink's targets.
+func (m *member) show(ctx context.Context, msg *message.Message, at bus.Position) {
 	e, err := bus.Event(msg)
 	if err != nil {
 		m.log.Warn().Err(err).Str("message", msg.UUID).Msg("message on the bus skipped")
-		return nil
+		return
 	}
-	if err := m.meet(msg.Context(), e); err != nil {
+	if err := m.meet(ctx, e); err != nil {
 		m.log.Warn().Err(err).Str("id", e.ID).Msg("an event of an instance that is new here; it is delivered by the settings that are known")
 	}
 	settings := m.settingsFor(e)
@@ -105,16 +116,15 @@ func (m *member) live(msg *message.Message) error {
 	for _, to := range scope.Targets(m.get(), e, scopes, settings.Raw) {
 		d := &sink.Delivery{
 			Event: e, Scope: to.Scope, Target: to.Target, Settings: settings.Raw,
-			Attempt: 1, Key: e.ID + "/" + string(to.Target), Position: cursor.Position,
+			Attempt: 1, Key: e.ID + "/" + string(to.Target), Position: int64(at),
 		}
-		if err := m.deliver(msg.Context(), d); err == nil {
+		if err := m.deliver(ctx, d); err == nil {
 			m.delivered.Add(1)
 		} else {
 			m.failed.Add(1)
 			m.log.Warn().Err(err).Str("id", e.ID).Str("event", e.Name).Msg("live delivery failed")
 		}
 	}
-	return nil
 }
 
 // meet makes sure that the registry knows the instance of an event, which another node may have created a moment ago.

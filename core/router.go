@@ -31,17 +31,18 @@ func (h *Hub) newRouter() (*message.Router, error) {
 	}
 	for _, m := range h.sinks {
 		if m.mode == sink.Live {
-			r.AddConsumerHandler("live/"+m.name, bus.All, h.opts.Bus.Broadcast(), m.live)
+			c := bus.Carry(h.opts.Bus.Batches(""))
+			r.AddConsumerHandler("live/"+m.name, bus.All, c, c.Handler(m.live))
 		}
 	}
 	if h.queue != nil {
-		group := h.opts.Bus.Group
-		if b, ok := h.opts.Bus.(bus.Batcher); ok {
-			group = b.Batches
-		}
 		for shard := range h.opts.Bus.Shards() {
-			topic := bus.Topic(shard)
-			r.AddConsumerHandler("dispatch/"+topic, topic, group(dispatchGroup), h.queue.dispatch)
+			from := h.opts.Bus.Batches(dispatchGroup)
+			if h.owner != nil {
+				from = h.owner.subscriber(shard, from)
+			}
+			topic, c := bus.Topic(shard), bus.Carry(from)
+			r.AddConsumerHandler("dispatch/"+topic, topic, c, c.Handler(h.queue.dispatch))
 		}
 	}
 	return r, nil

@@ -55,6 +55,7 @@ func (h *Hub) Run(ctx context.Context) error {
 }
 
 func (h *Hub) run(ctx context.Context) error {
+	h.tellFeatures()
 	router, err := h.newRouter()
 	if err != nil {
 		return err
@@ -67,6 +68,7 @@ func (h *Hub) run(ctx context.Context) error {
 	}
 	defer h.followInstances(life)()
 	defer h.watchInstances()()
+	defer h.own()() // ends last: shards are given back when nothing is delivered here any more
 	ended := make(chan error, 1)
 	go func() { ended <- router.Run(life) }()
 	stopHost := h.runHost(life)
@@ -77,6 +79,10 @@ func (h *Hub) run(ctx context.Context) error {
 	case err := <-ended:
 		stopHost()
 		return errors.Join(fmt.Errorf("start the router: %w", err), unfinished(h.closeSinks(life)))
+	case <-ctx.Done(): // while the bus does not know all subscriptions yet
+		end()
+		stopHost()
+		return errors.Join(<-ended, unfinished(h.closeSinks(context.WithoutCancel(ctx))))
 	}
 	select {
 	case <-ctx.Done():
@@ -85,6 +91,15 @@ func (h *Hub) run(ctx context.Context) error {
 		err = errors.Join(errors.New("the router ended by itself"), err)
 	}
 	return errors.Join(err, h.drain(life, router, ended, stopHost))
+}
+
+// tellFeatures logs what the bus lacks, but for what is an operator's choice of an engine.
+func (h *Hub) tellFeatures() {
+	f := h.opts.Bus.Features()
+	f.Durable, f.Nodes = true, true
+	if missing := f.Missing(); len(missing) > 0 {
+		h.log.Warn().Strs("missing", missing).Msg("the bus lacks features; bus.Features says what that costs")
+	}
 }
 
 // drain ends all deliveries before one deadline. The router goes first, so that nothing is delivered to a closed sink;
@@ -145,6 +160,23 @@ func (h *Hub) startSinks(ctx context.Context) error {
 		return h.queue.queue.Start(ctx)
 	}
 	return nil
+}
+
+// own holds this node's shards until stop is called.
+func (h *Hub) own() (stop func()) {
+	if h.owner == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		h.owner.run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
 }
 
 // watchInstances tells the queue of changes until stop is called.
@@ -222,8 +254,8 @@ func (h *Hub) closeSinks(ctx context.Context) (what []error) {
 }
 
 // Stop begins the end: [Hub.Run] ends its deliveries and returns. Events are taken until [Hub.Close], and delivered
-// after the next start, so that requests which are under way can still end well. It does not wait, and may be called
-// again.
+// after the next start, so that requests which are under way can still end well; a bus that does not reopen takes none. It
+// does not wait, and may be called again.
 func (h *Hub) Stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -2,46 +2,61 @@ package core
 
 import (
 	"context"
-	"slices"
+	"fmt"
 	"sync"
+	"sync/atomic"
 
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/sink"
 )
 
-// recent is how many of its last events a live sink remembers to have handled.
-const recent = 1024
+// newest is the position of the last event of each shard that the hub has emitted.
+type newest []atomic.Int64
 
-// progress knows how far a live sink has come, for those who wait for it.
+func (n newest) note(shard int, positions []bus.Position) {
+	for _, p := range positions {
+		for at := n[shard].Load(); at < int64(p) && !n[shard].CompareAndSwap(at, int64(p)); {
+			at = n[shard].Load()
+		}
+	}
+}
+
+func (n newest) at(shard int) bus.Position { return bus.Position(n[shard].Load()) }
+
+// progress knows up to which position a live sink has handled the events of each shard.
 type progress struct {
 	mu sync.Mutex
 	// mu guards the fields below.
-	last     [recent]string // ids of the last events handled
-	next     int
-	position int64         // in the engine's log, if it has one
-	moved    chan struct{} // closed at the next event; nil while nobody waits
+	at    map[int]bus.Position // by shard
+	last  bus.Position         // of all shards, on an engine with one order for them
+	moved chan struct{}        // closed at the next event; nil while nothing waits
 }
 
-// done says that an event has been handled. position is 0 where the engine has no log.
-func (p *progress) done(id string, position int64) {
+// done says that everything up to a cursor has been handled; nil where the engine has no positions.
+func (p *progress) done(c *bus.Cursor) {
+	if c == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.last[p.next] = id
-	p.next = (p.next + 1) % recent
-	p.position = max(p.position, position)
+	if p.at == nil {
+		p.at = map[int]bus.Position{}
+	}
+	p.at[c.Shard], p.last = max(p.at[c.Shard], c.Position), max(p.last, c.Position)
 	if p.moved != nil {
 		close(p.moved)
 		p.moved = nil
 	}
 }
 
-// handled waits until the event with that id, emitted a moment ago, has been handled, or ctx ends.
-func (p *progress) handled(ctx context.Context, id string) error {
-	return p.wait(ctx, func() bool { return slices.Contains(p.last[:], id) })
+// handled waits until everything of a shard up to a position has been handled, or ctx ends.
+func (p *progress) handled(ctx context.Context, shard int, at bus.Position) error {
+	return p.wait(ctx, func() bool { return p.at[shard].Compare(at) >= 0 })
 }
 
-// reached waits until everything up to the position has been handled, or ctx ends.
-func (p *progress) reached(ctx context.Context, position int64) error {
-	return p.wait(ctx, func() bool { return p.position >= position })
+// replayed waits until everything up to where sink.Log.Replay has ended has been handled, or ctx ends.
+func (p *progress) replayed(ctx context.Context, end int64) error {
+	return p.wait(ctx, func() bool { return p.last.Compare(bus.Position(end)) >= 0 })
 }
 
 // wait waits until condition holds, which is evaluated with mu held.
@@ -72,31 +87,28 @@ func (p *progress) unless(condition func() bool) chan struct{} {
 	return p.moved
 }
 
-// Settle waits until every live sink of this node has handled the events with these ids, emitted a moment ago, and the
-// queue has them for the others and has delivered what waits for the own targets of their instances, or ctx ends. Whoever
-// removes an instance calls it first, so that sinks still find the settings by which they deliver its last events.
-func (h *Hub) Settle(ctx context.Context, ids ...string) error {
-	for _, p := range h.progresses() {
-		for _, id := range ids {
-			if err := p.handled(ctx, id); err != nil {
+// Settle waits until what this hub has emitted for an instance before the call is handled, or ctx ends: every live sink of
+// this node has it, the queue has it for the others, on whichever node, and nothing waits here any more for the instance's
+// own targets. Call it before the instance is removed, so that sinks still find the settings by which they deliver its
+// last events. On an engine without Positions it is [bus.ErrUnsupported].
+func (h *Hub) Settle(ctx context.Context, instance string) error {
+	if !h.opts.Bus.Features().Positions {
+		return fmt.Errorf("wait for the events of instance %q: positions: %w", instance, bus.ErrUnsupported)
+	}
+	shard := bus.Shard(instance, h.opts.Bus.Shards())
+	at := h.newest.at(shard)
+	for _, m := range h.sinks {
+		if m.mode == sink.Live {
+			if err := m.progress.handled(ctx, shard, at); err != nil {
 				return err
 			}
 		}
 	}
-	if h.queue != nil {
-		return h.queue.drained(ctx, ids)
+	if h.queue == nil || at == 0 {
+		return nil
 	}
-	return nil
-}
-
-func (h *Hub) progresses() (out []*progress) {
-	for _, m := range h.sinks {
-		if m.mode == sink.Live {
-			out = append(out, &m.progress)
-		}
+	if err := h.opts.Bus.Reached(ctx, bus.Cursor{Group: dispatchGroup, Shard: shard, Position: at}); err != nil {
+		return err
 	}
-	if h.queue != nil {
-		out = append(out, &h.queue.progress)
-	}
-	return out
+	return h.queue.queue.Drained(ctx, instance)
 }

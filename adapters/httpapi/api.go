@@ -46,9 +46,9 @@ type Options struct {
 	// SinkHealth returns, by name, nil or why a sink could not deliver now. It is shown, and makes nothing unready. nil
 	// shows nothing.
 	SinkHealth func(context.Context) map[string]error
-	// Settle returns when every sink has looked up what it needs to know of the events with these ids and live sinks have
-	// handed them out, or ctx ends. It is called before an instance is removed. nil does not wait.
-	Settle func(ctx context.Context, ids ...string) error
+	// Settle returns when every sink has looked up what it needs to know of the events emitted so far for an instance and
+	// live sinks have handed them out, or ctx ends. It is called before the instance is removed. nil does not wait.
+	Settle func(ctx context.Context, instance string) error
 
 	// Queue is what the admin routes show and steer: the hub's. nil if it has none; they then answer 409.
 	Queue *queue.Queue

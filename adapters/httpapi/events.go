@@ -130,15 +130,14 @@ func (a *API) complete(e *event.Event, who caller) {
 
 // notice emits an event of evosink's own about an instance. ctx only lends its values: what the event tells of has
 // happened.
-func (a *API) notice(ctx context.Context, name, instance, token string, data any) (id string, err error) {
+func (a *API) notice(ctx context.Context, name, instance, token string, data any) error {
 	raw, err := marshal(data)
 	if err != nil {
-		return "", err
+		return err
 	}
 	e := &event.Event{Name: name, Instance: instance, Origin: "evosink", ServerURL: a.opts.Config.Server.URL, Data: raw}
 	if a.opts.Config.Auth.ExposeInFetchInstances {
 		e.APIKey = token
 	}
-	err = a.emit(context.WithoutCancel(ctx), e)
-	return e.ID, err
+	return a.emit(context.WithoutCancel(ctx), e)
 }

@@ -109,15 +109,13 @@ func (a *API) deleteInstance(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	deleted, err := a.notice(r.Context(), "instance.delete", in.Name, "", aboutOf(in))
-	if err != nil {
+	if err := a.notice(r.Context(), "instance.delete", in.Name, "", aboutOf(in)); err != nil {
 		return err
 	}
-	removed, err := a.notice(r.Context(), "remove.instance", in.Name, "", nil)
-	if err != nil {
+	if err := a.notice(r.Context(), "remove.instance", in.Name, "", nil); err != nil {
 		return err
 	}
-	a.settle(r.Context(), deleted, removed)
+	a.settle(r.Context(), in.Name)
 	line := a.audit(r, "instance.delete").Str("instance", in.Name)
 	err = a.opts.Registry.Delete(context.WithoutCancel(r.Context()), in.Name)
 	if err != nil && !errors.Is(err, instances.ErrUnknown) { // not deleted by another request meanwhile
@@ -134,13 +132,13 @@ func (a *API) deleteInstance(w http.ResponseWriter, r *http.Request) error {
 // settleTimeout bounds how long a deletion waits for sinks.
 const settleTimeout = 2 * time.Second
 
-func (a *API) settle(ctx context.Context, ids ...string) {
+func (a *API) settle(ctx context.Context, instance string) {
 	if a.opts.Settle == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
-	if err := a.opts.Settle(ctx, ids...); err != nil {
+	if err := a.opts.Settle(ctx, instance); err != nil {
 		a.opts.Logger.Warn().Err(err).Msg("an instance is removed before every sink has seen it")
 	}
 }
@@ -187,7 +185,7 @@ func (a *API) readToken(w http.ResponseWriter, r *http.Request, in instances.Ins
 
 // tell emits an event about what has happened already, so that it cannot fail the request.
 func (a *API) tell(ctx context.Context, name, instance, token string, data any) {
-	if _, err := a.notice(ctx, name, instance, token, data); err != nil {
+	if err := a.notice(ctx, name, instance, token, data); err != nil {
 		a.opts.Logger.Error().Err(err).Str("event", name).Str("instance", instance).Msg("event was not emitted")
 	}
 }

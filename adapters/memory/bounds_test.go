@@ -253,7 +253,7 @@ func TestWhatIsKeptOfDeletedInstancesIsBounded(t *testing.T) {
 	}
 	expired := func() {
 		t.Helper()
-		_, err := e.Replay(t.Context(), "0", "a", func(*event.Event) error { return nil })
+		_, err := e.Replay(t.Context(), 0, "a", func(int64, *event.Event) error { return nil })
 		if !errors.Is(err, sink.ErrExpired) {
 			t.Errorf("an event of a deleted instance is replayed: %v", err)
 		}

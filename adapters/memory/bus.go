@@ -18,11 +18,19 @@ type Bus struct {
 
 	once    sync.Once
 	closed  chan struct{}
-	running sync.RWMutex // read-held by Publish
+	running sync.RWMutex // read-held by Append
 }
 
-// Publisher implements [bus.Bus]. Closing a publisher does nothing.
-func (b *Bus) Publisher() message.Publisher { return publisher{b} }
+// Features implements [bus.Bus].
+func (b *Bus) Features() bus.Features {
+	return bus.Features{
+		Reopens: true, Backlog: true, AtomicBatches: true, Once: true, Positions: true, Replay: true, CursorWithQueue: true,
+		Nodes: true,
+	}
+}
+
+// Publisher implements [bus.Bus].
+func (b *Bus) Publisher() message.Publisher { return bus.NewPublisher(b) }
 
 // Shards implements [bus.Bus].
 func (b *Bus) Shards() int { return b.engine.config.Shards }
@@ -37,34 +45,27 @@ func (b *Bus) Check(context.Context) error {
 	}
 }
 
-// Close implements [bus.Bus]. A Publish that waits for room ends with [bus.ErrClosed]. The log stays.
+// Close implements [bus.Bus]. An Append that waits for room ends with [bus.ErrClosed]. The log stays.
 func (b *Bus) Close(context.Context) error {
 	b.once.Do(func() { close(b.closed) })
-	b.running.Lock() // waits for every Publish, and none of them waits for a reader any more
+	b.running.Lock() // waits for every Append, and none of them waits for a reader any more
 	defer b.running.Unlock()
 	b.Node.Close()
 	return nil
 }
 
-type publisher struct{ bus *Bus }
-
-// Publish implements [message.Publisher] as [bus.Bus] wants it.
-func (p publisher) Publish(topic string, messages ...*message.Message) error {
-	p.bus.running.RLock()
-	defer p.bus.running.RUnlock()
-	if err := p.bus.Check(context.Background()); err != nil {
-		return err
+// Append implements [bus.Bus].
+func (b *Bus) Append(ctx context.Context, shard int, entries ...bus.Entry) ([]bus.Position, error) {
+	b.running.RLock()
+	defer b.running.RUnlock()
+	if err := b.Check(ctx); err != nil {
+		return nil, err
 	}
-	shard, err := bus.ParseTopic(topic, p.bus.Shards())
-	if err != nil || len(messages) == 0 {
-		return err
+	if err := bus.CheckShard(shard, b.Shards()); err != nil {
+		return nil, err
 	}
-	ctx := messages[0].Context()
 	if ctx.Err() != nil {
-		return fmt.Errorf("%w: %w", bus.ErrOverloaded, ctx.Err())
+		return nil, fmt.Errorf("%w: %w", bus.ErrOverloaded, ctx.Err())
 	}
-	return p.bus.engine.append(ctx, p.bus.closed, shard, messages)
+	return b.engine.append(ctx, b.closed, shard, entries)
 }
-
-// Close implements [message.Publisher].
-func (publisher) Close() error { return nil }

@@ -3,6 +3,7 @@ package memory
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Config bounds what the engine keeps. Begin with [DefaultConfig].
@@ -15,6 +16,25 @@ type Config struct {
 	MaxBytes int `koanf:"max_bytes" help:"bytes of events that the log holds at most"`
 	// MaxEventBytes is the size of the largest event, metadata included. Default 16 MiB.
 	MaxEventBytes int `koanf:"max_event_bytes" help:"bytes of the largest event that is taken"`
+
+	// LeaseTime is how long a node has a shard that does not renew its lease. Default 10 s.
+	LeaseTime time.Duration `koanf:"-"`
+	// Clock tells the time by which leases end. Default time.Now.
+	Clock func() time.Time `koanf:"-"`
+}
+
+func (c Config) lease() time.Duration {
+	if c.LeaseTime == 0 {
+		return 10 * time.Second
+	}
+	return c.LeaseTime
+}
+
+func (c Config) now() func() time.Time {
+	if c.Clock == nil {
+		return time.Now
+	}
+	return c.Clock
 }
 
 // DefaultConfig returns the defaults.
@@ -24,7 +44,12 @@ func DefaultConfig() Config {
 
 // Validate reports everything that is wrong with c.
 func (c Config) Validate() error {
+	var lease error
+	if c.LeaseTime < 0 || c.LeaseTime > time.Hour {
+		lease = fmt.Errorf("the LeaseTime must be between 0 and %v, it is %v", time.Hour, c.LeaseTime)
+	}
 	return errors.Join(
+		lease,
 		between("shards", c.Shards, 1, 1024),
 		between("max_events", c.MaxEvents, 1, 1<<30),
 		between("max_event_bytes", c.MaxEventBytes, 1, 1<<30),

@@ -27,6 +27,7 @@ type Engine struct {
 	config Config
 	log    *tail.Log
 	queue  *Queue
+	leases *bus.LocalLeases
 
 	mu sync.Mutex
 	// mu guards the fields below.
@@ -52,6 +53,7 @@ func New(c Config) (*Engine, error) {
 	e.store = newStore(e.log)
 	e.log.Moved = e.moved
 	e.queue = newQueue(e)
+	e.leases = bus.NewLocalLeases(c.lease(), c.now())
 	return e, nil
 }
 
@@ -60,73 +62,92 @@ func (e *Engine) Bus() *Bus {
 	return &Bus{Node: tail.NewNode(e.log), engine: e, closed: make(chan struct{})}
 }
 
-// append adds the messages of one Publish behind the log as soon as there is room for all of them.
-func (e *Engine) append(ctx context.Context, closed <-chan struct{}, shard int, messages []*message.Message) error {
-	if err := e.fits(messages); err != nil {
-		return err
+// Leases returns what shares the shards among the engine's nodes.
+func (e *Engine) Leases() *bus.LocalLeases { return e.leases }
+
+// append adds the entries of one call behind the log as soon as there is room for all of them.
+func (e *Engine) append(ctx context.Context, closed <-chan struct{}, shard int, entries []bus.Entry) ([]bus.Position, error) {
+	if err := e.fits(entries); err != nil {
+		return nil, err
 	}
 	for {
-		room := e.tryAppend(shard, messages)
+		positions, room := e.tryAppend(shard, entries)
 		if room == nil {
-			return nil
+			return positions, nil
 		}
 		select {
 		case <-room:
 		case <-closed:
-			return bus.ErrClosed
+			return nil, bus.ErrClosed
 		case <-ctx.Done():
-			return fmt.Errorf("%w: the log is full of what readers have not acked: %w", bus.ErrOverloaded, ctx.Err())
+			return nil, fmt.Errorf("%w: the log is full of what readers have not acked: %w", bus.ErrOverloaded, ctx.Err())
 		}
 	}
 }
 
-func (e *Engine) fits(messages []*message.Message) error {
-	for _, m := range messages {
-		if n := bus.Size(m); n > e.config.MaxEventBytes {
+func (e *Engine) fits(entries []bus.Entry) error {
+	bytes := 0
+	for _, entry := range entries {
+		n := bus.Size(entry.Message)
+		if n > e.config.MaxEventBytes {
 			return fmt.Errorf("%w: it has %d bytes, max_event_bytes is %d", bus.ErrTooLarge, n, e.config.MaxEventBytes)
 		}
+		bytes += n
 	}
-	if len(messages) > e.config.MaxEvents || size(messages) > e.config.MaxBytes {
-		return fmt.Errorf("%w: %d events at once are more than the log holds", bus.ErrTooLarge, len(messages))
+	if len(entries) > e.config.MaxEvents || bytes > e.config.MaxBytes {
+		return fmt.Errorf("%w: %d events at once are more than the log holds", bus.ErrTooLarge, len(entries))
 	}
 	return nil
 }
 
-func size(messages []*message.Message) (bytes int) {
-	for _, m := range messages {
-		bytes += bus.Size(m)
-	}
-	return bytes
-}
-
-// tryAppend returns nil when it has added the messages, else what is closed when there may be room.
-func (e *Engine) tryAppend(shard int, messages []*message.Message) (room <-chan struct{}) {
+// tryAppend returns the entries' positions when it has added those that are new, else what is closed when there may be room.
+func (e *Engine) tryAppend(shard int, entries []bus.Entry) (positions []bus.Position, room <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	messages = e.unknown(messages)
-	if !e.log.Trim(e.config.MaxEvents-len(messages), e.config.MaxBytes-size(messages), e.log.Need) {
+	positions, added, bytes := e.place(shard, entries)
+	if !e.log.Trim(e.config.MaxEvents-len(added), e.config.MaxBytes-bytes, e.log.Need) {
 		if e.room == nil {
 			e.room = make(chan struct{})
 		}
-		return e.room
+		return nil, e.room
 	}
-	entries := make([]tail.Entry, len(messages))
-	for i, m := range messages {
-		e.newest++
-		entries[i] = tail.Entry{Position: e.newest, Shard: shard, Message: m.Copy()}
-		e.ids.add(m, e.newest)
+	for _, a := range added {
+		e.newest = a.Position
+		e.ids.add(a.Message, a.Position)
 	}
-	e.log.Append(entries...)
+	e.log.Append(added...)
 	e.ids.forget(e.log.Floor())
-	return nil
+	return positions, nil
 }
 
-// unknown returns the messages without those marked by [bus.Once] that the log holds, or that come twice.
-func (e *Engine) unknown(messages []*message.Message) []*message.Message {
-	if !slices.ContainsFunc(messages, func(m *message.Message) bool { return bus.IsOnce(m.Context()) }) {
-		return messages
+// place returns where entries are or will be in the log, and those that the log does not hold yet, with their size. An
+// entry marked Once is held if the log, or an earlier one of the same call that is marked, has its id.
+func (e *Engine) place(shard int, entries []bus.Entry) (positions []bus.Position, added []tail.Entry, bytes int) {
+	if slices.ContainsFunc(entries, func(entry bus.Entry) bool { return entry.Once }) {
+		e.index()
 	}
-	var out []*message.Message
+	positions, added = make([]bus.Position, len(entries)), make([]tail.Entry, 0, len(entries))
+	next := e.newest + 1
+	here := map[key]int64{} // of those marked
+	for i, entry := range entries {
+		if entry.Once {
+			k := keyOf(entry.Message)
+			if at := max(e.ids.last[k], here[k]); at > e.bornAt(k.instance) {
+				positions[i] = bus.Position(at)
+				continue
+			}
+			here[k] = next
+		}
+		positions[i] = bus.Position(next)
+		added = append(added, tail.Entry{Position: next, Shard: shard, Message: entry.Message.Copy()})
+		bytes += bus.Size(entry.Message)
+		next++
+	}
+	return positions, added, bytes
+}
+
+// index begins to keep the ids of entries, with those that the log holds.
+func (e *Engine) index() {
 	if e.ids.last == nil {
 		e.ids.last = map[key]int64{}
 		for position := int64(0); ; {
@@ -140,16 +161,6 @@ func (e *Engine) unknown(messages []*message.Message) []*message.Message {
 			}
 		}
 	}
-	seen := map[key]bool{}
-	for _, m := range messages {
-		k := keyOf(m)
-		if bus.IsOnce(m.Context()) && (seen[k] || e.ids.last[k] > e.bornAt(k.instance)) {
-			continue
-		}
-		seen[k] = true
-		out = append(out, m)
-	}
-	return out
 }
 
 // ids are the entries of the log by what they are known by. They are kept from the first time on that somebody asks.

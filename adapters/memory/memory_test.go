@@ -29,33 +29,32 @@ func newEngine(t testing.TB, change ...func(*memory.Config)) *memory.Engine {
 	return e
 }
 
-func TestBus(t *testing.T) {
-	bustest.Run(t, bustest.Engine{
-		Nodes: true, Durable: true, TooLarge: 16 << 20,
-		New: func(t *testing.T) bustest.Log {
-			e := newEngine(t)
-			return bustest.Log{
-				Open:    func(string) (bus.Bus, error) { return e.Bus(), nil },
-				Events:  func(bus.Bus) sink.Log { return e },
-				Foreign: publishForeign,
-				Create: func(_ bus.Bus, name string) error {
-					_, err := e.PutInstance(t.Context(), instances.Instance{Name: name})
-					return err
-				},
-				Delete: func(_ bus.Bus, name string) error { return storetest.Delete(t.Context(), e, name) },
-			}
-		},
-	})
+// features are what the engine declares.
+var features = bus.Features{
+	Reopens: true, Backlog: true, AtomicBatches: true, Once: true, Positions: true, Replay: true, CursorWithQueue: true, Nodes: true,
 }
 
-func TestBusWithOneShard(t *testing.T) {
-	bustest.Run(t, bustest.Engine{
-		Nodes: true, Durable: true,
-		New: func(t *testing.T) bustest.Log {
-			e := newEngine(t, func(c *memory.Config) { c.Shards = 1 })
-			return bustest.Log{Open: func(string) (bus.Bus, error) { return e.Bus(), nil }}
-		},
-	})
+func TestBus(t *testing.T) {
+	for name, shards := range map[string]int{"16 shards": 16, "1 shard": 1} {
+		t.Run(name, func(t *testing.T) {
+			bustest.Run(t, bustest.Engine{
+				Features: features, TooLarge: 16 << 20,
+				New: func(t *testing.T) bustest.Log {
+					e := newEngine(t, func(c *memory.Config) { c.Shards = shards })
+					return bustest.Log{
+						Open:    func(string) (bus.Bus, error) { return e.Bus(), nil },
+						Events:  func(bus.Bus) sink.Log { return e },
+						Foreign: publishForeign,
+						Create: func(_ bus.Bus, name string) error {
+							_, err := e.PutInstance(t.Context(), instances.Instance{Name: name})
+							return err
+						},
+						Delete: func(_ bus.Bus, name string) error { return storetest.Delete(t.Context(), e, name) },
+					}
+				},
+			})
+		})
+	}
 }
 
 // publishForeign publishes what carries no event: in memory there is no other way in.

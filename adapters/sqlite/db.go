@@ -49,6 +49,7 @@ type DB struct {
 	watch     *watch
 	queue     *Queue
 	turns     *turns
+	leases    *bus.LocalLeases
 
 	once   sync.Once
 	stop   chan struct{} // closed when Close begins
@@ -57,7 +58,6 @@ type DB struct {
 
 var (
 	_ bus.Bus         = (*DB)(nil)
-	_ bus.Batcher     = (*DB)(nil)
 	_ sink.Log        = (*DB)(nil)
 	_ instances.Store = (*DB)(nil)
 )
@@ -77,7 +77,7 @@ func Open(ctx context.Context, c Config, logger zerolog.Logger) (*DB, error) {
 	}
 	db := &DB{
 		config: c, configured: c.Path, logger: logger, reserve: newReserve(c, path),
-		turns: newTurns(), stop: make(chan struct{}),
+		turns: newTurns(), leases: bus.NewLocalLeases(0, time.Now), stop: make(chan struct{}),
 	}
 	db.stallAfter.Store(int64(stalledAfter))
 	db.config.Path = path
@@ -277,8 +277,16 @@ func (db *DB) closePools() error {
 	return errors.Join(errs...)
 }
 
+// Features implements [bus.Bus].
+func (db *DB) Features() bus.Features {
+	return bus.Features{
+		Durable: true, Reopens: true, Backlog: true, AtomicBatches: true, Once: true, Positions: true, Replay: true,
+		CursorWithQueue: true,
+	}
+}
+
 // Publisher implements [bus.Bus].
-func (db *DB) Publisher() message.Publisher { return publisher{db} }
+func (db *DB) Publisher() message.Publisher { return bus.NewPublisher(db) }
 
 // Broadcast implements [bus.Bus].
 func (db *DB) Broadcast() message.Subscriber { return db.node.Broadcast() }
@@ -286,8 +294,14 @@ func (db *DB) Broadcast() message.Subscriber { return db.node.Broadcast() }
 // Group implements [bus.Bus].
 func (db *DB) Group(name string) message.Subscriber { return db.node.Group(name) }
 
-// Batches implements [bus.Batcher].
-func (db *DB) Batches(name string) message.Subscriber { return db.node.Batches(name) }
+// Batches implements [bus.Bus].
+func (db *DB) Batches(group string) bus.BatchSubscriber { return db.node.Batches(group) }
+
+// Reached implements [bus.Bus].
+func (db *DB) Reached(ctx context.Context, c bus.Cursor) error { return db.node.Reached(ctx, c) }
+
+// Leases returns what gives a file's one process all its shards, at once, with epoch 1 and no end.
+func (db *DB) Leases() *bus.LocalLeases { return db.leases }
 
 // Shards implements [bus.Bus].
 func (db *DB) Shards() int { return db.config.Shards }

@@ -16,7 +16,7 @@
 //
 // Cursors. An ack moves the cursor in memory; the file learns of it within [cursorDelay], and when the file is closed. After a crash
 // a group is given again what it acked in that time. A queue in the same file moves the cursor in the transaction that stores
-// its deliveries (bus.CursorOf, saveCursor, Readers.Move); the ack then costs nothing.
+// its deliveries (bus.Batch, saveCursor, Readers.Move); the ack then costs nothing.
 //
 // Retention. Entries go when they are older than the age or beyond the size of the configuration, oldest first, in small
 // batches between the writes of others; never the newest entry, and never what a group has not acked. A group that nobody has

@@ -19,42 +19,40 @@ const (
 	tailBytes  = 16 << 20
 )
 
-type publisher struct{ db *DB }
-
-// Publish implements [message.Publisher] as [bus.Bus] wants it. The messages of one call are published together or not at all.
-func (p publisher) Publish(topic string, messages ...*message.Message) error {
-	shard, err := bus.ParseTopic(topic, p.db.Shards())
-	if err != nil || len(messages) == 0 {
-		return err
+// Append implements [bus.Bus].
+func (db *DB) Append(ctx context.Context, shard int, entries ...bus.Entry) ([]bus.Position, error) {
+	if err := bus.CheckShard(shard, db.Shards()); err != nil {
+		return nil, err
 	}
-	rows, err := p.db.encode(shard, messages)
+	rows, err := db.encode(shard, entries)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	positions := make([]bus.Position, len(rows))
 	begun := time.Now()
-	err = p.db.writer.do(messages[0].Context(), p.db.publication(rows))
+	err = db.writer.do(ctx, db.publication(rows, positions))
 	if errors.Is(err, context.DeadlineExceeded) {
 		// Not one commit has ended meanwhile, and that is more than a busy disk. Health is not red yet, if the commit began
 		// only a little before the event came.
-		if busy := p.db.writer.busy(); busy >= time.Since(begun) && busy > time.Duration(p.db.stallAfter.Load())/2 {
-			return fmt.Errorf("%w: %w", p.db.stalledFor(busy), err)
+		if busy := db.writer.busy(); busy >= time.Since(begun) && busy > time.Duration(db.stallAfter.Load())/2 {
+			return nil, fmt.Errorf("%w: %w", db.stalledFor(busy), err)
 		}
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%w: the disk is slower than the events come: %w", bus.ErrOverloaded, err)
+		return nil, fmt.Errorf("%w: the disk is slower than the events come: %w", bus.ErrOverloaded, err)
 	}
-	return err
+	if err != nil {
+		return nil, err
+	}
+	return positions, nil
 }
-
-// Close implements [message.Publisher]. It does nothing: the bus stays open for others.
-func (publisher) Close() error { return nil }
 
 // A row is an entry about to be stored.
 type row struct {
 	entry    tail.Entry
 	instance string
 	metadata []byte
-	once     bool // see [bus.Once]
+	once     bool // see [bus.Entry]
 }
 
 func (r row) bytes() int64 {
@@ -62,9 +60,10 @@ func (r row) bytes() int64 {
 }
 
 // encode does what can be done before the writer's turn, by whoever publishes.
-func (db *DB) encode(shard int, messages []*message.Message) ([]row, error) {
-	rows := make([]row, len(messages))
-	for i, m := range messages {
+func (db *DB) encode(shard int, entries []bus.Entry) ([]row, error) {
+	rows := make([]row, len(entries))
+	for i, e := range entries {
+		m := e.Message
 		if n := bus.Size(m); n > db.config.MaxEventBytes {
 			return nil, fmt.Errorf("%w: it has %d bytes, max_event_bytes is %d", bus.ErrTooLarge, n, db.config.MaxEventBytes)
 		}
@@ -75,14 +74,14 @@ func (db *DB) encode(shard int, messages []*message.Message) ([]row, error) {
 			entry:    tail.Entry{Shard: shard, Message: m.Copy()},
 			instance: bus.InstanceOf(m),
 			metadata: encodeMetadata(m.Metadata),
-			once:     bus.IsOnce(m.Context()),
+			once:     e.Once,
 		}
 	}
 	return rows, nil
 }
 
-// publication is the write that appends rows to the log, but for those that are there already.
-func (db *DB) publication(rows []row) *write {
+// publication is the write that appends rows to the log, but for those that are there already, and notes where they are.
+func (db *DB) publication(rows []row, positions []bus.Position) *write {
 	w := &write{}
 	for _, r := range rows {
 		w.bytes += r.bytes() + writeOverhead
@@ -92,12 +91,12 @@ func (db *DB) publication(rows []row) *write {
 	inserted := make([]row, 0, len(rows))
 	w.apply = func(t *tx) error {
 		at, now, inserted = t.head, time.Now().UnixMilli(), inserted[:0]
-		for _, r := range rows {
+		for i, r := range rows {
 			ok, err := insert(t, &r, now)
 			if err != nil {
 				return err
 			}
-			if ok {
+			if positions[i] = bus.Position(r.entry.Position); ok {
 				inserted = append(inserted, r)
 			}
 		}
@@ -111,11 +110,11 @@ func (db *DB) publication(rows []row) *write {
 	return w
 }
 
-// insert returns false if the row is of an event that the log holds.
+// insert sets the row's position. It returns false if the row is of an event that the log holds.
 func insert(t *tx, r *row, now int64) (ok bool, err error) {
 	m := r.entry.Message
 	if r.once {
-		if known, err := holds(t, m.UUID, r.instance); known || err != nil {
+		if known, err := holds(t, m.UUID, r.instance, &r.entry.Position); known || err != nil {
 			return false, err
 		}
 	}
@@ -134,14 +133,13 @@ func insert(t *tx, r *row, now int64) (ok bool, err error) {
 	return true, nil
 }
 
-// holds reports whether the log has an event of that id and instance. The first query, which mostly finds nothing, is answered by
+// holds reports whether the log has an event of that id and instance, and where. The first query, which mostly finds nothing, is answered by
 // the index that the insert needs next.
-func holds(t *tx, id, instance string) (bool, error) {
-	var position int64
-	if found, err := t.row("SELECT position FROM log WHERE id = ?1 LIMIT 1", []any{id}, &position); !found || err != nil {
+func holds(t *tx, id, instance string, position *int64) (bool, error) {
+	if found, err := t.row("SELECT position FROM log WHERE id = ?1 LIMIT 1", []any{id}, position); !found || err != nil {
 		return false, err
 	}
-	return t.row("SELECT position FROM log WHERE id = ?1"+ofOwner+" LIMIT 1", []any{id, instance}, &position)
+	return t.row("SELECT position FROM log WHERE id = ?1"+ofOwner+" LIMIT 1", []any{id, instance}, position)
 }
 
 // published shows committed rows to subscriptions. first marks the first of them.

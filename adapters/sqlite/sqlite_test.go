@@ -62,7 +62,11 @@ func TestBus(t *testing.T) {
 	for name, shards := range map[string]int{"16 shards": 16, "1 shard": 1} {
 		t.Run(name, func(t *testing.T) {
 			bustest.Run(t, bustest.Engine{
-				Durable: true, TooLarge: 16 << 20,
+				TooLarge: 16 << 20,
+				Features: bus.Features{
+					Durable: true, Reopens: true, Backlog: true, AtomicBatches: true, Once: true, Positions: true, Replay: true,
+					CursorWithQueue: true,
+				},
 				New: func(t *testing.T) bustest.Log {
 					c := newConfig(t)
 					c.Shards = shards

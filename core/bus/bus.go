@@ -6,6 +6,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,48 +17,75 @@ import (
 
 // A Bus is an engine's side of the port. All methods may be called by any number of goroutines at once.
 type Bus interface {
-	// Publisher returns the way in. Publish(Topic(shard), ...) returns nil only when the engine has every
-	// message for good: after a crash of process and machine it is still there. Messages of one call stay in
-	// order; of several, they stay in the order in which the calls returned. While the engine
-	// is busy Publish waits until the context of the first message ends, and then returns [ErrOverloaded] with the
-	// context's error, and nothing is published; so too if it had ended before. A message over the engine's limit is
-	// [ErrTooLarge]; then none of the call is published. The messages stay the caller's, their payloads are shared.
+	// Features returns what the engine can do beyond the least that the methods below promise; always the same.
+	Features() Features
+
+	// Append is the way in. It returns nil only when the engine has every message, for good where it is Durable. Messages
+	// of one call stay in order; of several calls, they stay in the order in which the calls returned. While the engine is
+	// busy Append waits until ctx ends, and then returns [ErrOverloaded] with the context's error; so too, and nothing is
+	// published, if ctx had ended before. A message over the engine's limit is [ErrTooLarge]; then none of the call is
+	// published; so too for a shard that the log does not have ([ErrTopic]). After any other error all, some or none of the messages may be in the log, unless the engine has
+	// AtomicBatches: then none is. The messages stay the caller's, their payloads are shared.
+	//
+	// It returns the position of each message, also of those that it left out because the log holds them, see
+	// [Entry]; nil where the engine has no Positions.
+	Append(ctx context.Context, shard int, entries ...Entry) ([]Position, error)
+
+	// Publisher returns Append for users of watermill: Publish(Topic(shard), ...) appends, with the context of the first
+	// message. See [NewPublisher].
 	Publisher() message.Publisher
 
-	// Broadcast returns a subscriber whose every Subscribe(ctx, All) gets each message of all shards that is
-	// published from then on, on whichever node, in order per shard, the next one after the ack of
-	// the last. A nack has it delivered again after a pause. A reader that is slow holds up nobody and misses nothing, within
-	// what the engine keeps; each engine says what happens beyond.
+	// Broadcast returns a subscriber whose every Subscribe(ctx, All) gets each message of all shards that is published
+	// from then on, in order per shard, the next one after the ack of the last; with Nodes, on whichever node it was
+	// published. A nack has it delivered again after a pause. A reader that is slow holds up nobody and misses nothing,
+	// within what the engine keeps; each engine says what happens beyond.
 	Broadcast() message.Subscriber
 
-	// Group returns a subscriber of a named group: each message of the shard topic subscribed to goes to one
-	// subscription of the group in the whole cluster, beginning with the first message that the log holds when the
-	// group is new, and with the first one not acked otherwise. Of an instance the next message comes after the ack of the
-	// last; those of different instances may come, and be acked, at once and out of order, up to a limit of the engine's. A
-	// nack has the message delivered again after a pause; after the end of a subscription what was not acked comes again,
-	// and with it some of what was acked behind it.
+	// Group returns a subscriber of a named group: each message of the shard topic subscribed to goes to one subscription
+	// of the group, in the whole cluster with Nodes. A new group begins with the first message that the log holds where
+	// the engine has a Backlog, else with what is published after its first Subscribe; it goes on with the first message
+	// not acked. Of an instance the next message comes after the ack of the last; those of different instances may come,
+	// and be acked, at once and out of order, up to a limit of the engine's. A nack has the message delivered again after
+	// a pause; after the end of a subscription what was not acked comes again, and with it some of what was acked behind it.
 	Group(name string) message.Subscriber
+
+	// Batches returns what Group does, or Broadcast with the group "", but hands over a [Batch] at a time.
+	Batches(group string) BatchSubscriber
+
+	// Reached returns when a group has acked everything up to a cursor, here or on another node, or with ctx's error.
+	// Where the engine has no Positions it returns [ErrUnsupported].
+	Reached(ctx context.Context, c Cursor) error
 
 	// Shards returns the number of shards, at least 1, the same for the life of the log.
 	Shards() int
 
-	// Check returns nil while Publish can be expected to succeed.
+	// Check returns nil while Append can be expected to succeed.
 	Check(ctx context.Context) error
 
-	// Close ends all subscriptions, lets running Publish calls end, and returns when nothing is left running.
+	// Close ends all subscriptions, lets running Append calls end, and returns when nothing is left running.
 	Close(ctx context.Context) error
 }
 
-// A Batcher is a [Bus] that can hand a group several messages at once.
-type Batcher interface {
-	// Batches is Bus.Group, but a message may bring the next ones of its instance along, see [Followers]; its ack, or nack, is theirs too.
-	Batches(name string) message.Subscriber
+// Subscribe of these subscribers may wait until the engine knows where the subscription begins; connecting and
+// reconnecting happens behind it. It fails for an unknown topic ([ErrTopic]), a closed bus and an ended context only. A
+// message's context ends with its subscription. What an engine cannot decode arrives as a message that [Event] refuses
+// with [ErrUndecodable], so that a handler can put it aside; it never ends a subscription.
+
+// An Entry is a message on its way into the log.
+type Entry struct {
+	Message *message.Message
+	// Once leaves the message out, with success, if the log holds one of the same id and instance: also one of the same
+	// call, and one that another call publishes meanwhile. What belonged to a former instance of that name does not count.
+	// An engine without that feature takes the message again.
+	Once bool
 }
 
-// Subscribe of these subscribers neither blocks nor fails but for an unknown topic ([ErrTopic]) or a closed bus: connecting and
-// reconnecting happens behind it. A message's context ends with its subscription. What an engine cannot
-// decode arrives as a message that [Event] refuses with [ErrUndecodable], so that a
-// handler can put it aside; it never ends a subscription.
+// A Position is an engine's own number for a place in its log. 0 is no position. All that may be read from positions is
+// their order within a shard; with Replay, those of all shards are in one order. They have gaps.
+type Position int64
+
+// Compare returns -1, 0 or 1 as p is before, at or behind q, a position of the same engine.
+func (p Position) Compare(q Position) int { return cmp.Compare(p, q) }
 
 // All is the topic of every shard, for [Bus.Broadcast].
 const All = "events"
@@ -74,54 +102,15 @@ func Shard(instance string, n int) int {
 
 // Errors of engines.
 var (
-	ErrOverloaded = errors.New("the engine did not take the event in time")
-	ErrTooLarge   = errors.New("the event is larger than the engine takes")
-	ErrClosed     = errors.New("the bus is closed")
+	ErrUnsupported = errors.New("the engine does not have that feature")
+	ErrOverloaded  = errors.New("the engine did not take the event in time")
+	ErrTooLarge    = errors.New("the event is larger than the engine takes")
+	ErrClosed      = errors.New("the bus is closed")
 )
 
-// A Cursor is where a reader stands after a message: a group, or with Group "" a broadcast subscription, whose positions
-// are those of sink.Log. An engine that has such a log attaches it to messages of broadcasts. One
-// that also keeps the delivery queue attaches it to the messages of its groups, so that the queue can move it in the transaction that stores
-// the deliveries; the ack of the message then costs nothing more. A message that is acked before others in front of it brings none.
+// A Cursor is where a reader stands after a message: a group, or with Group "" a broadcast subscription.
 type Cursor struct {
 	Group    string
 	Shard    int
-	Position int64
-}
-
-type onceKey struct{}
-
-// Once marks the messages that ctx is the context of. Publish leaves such a message out, and succeeds, if the log holds one
-// of the same id and instance: also one of the same call, and one that another call publishes meanwhile. What belonged to a
-// former instance of that name does not count. An engine whose log cannot be asked takes the message again.
-func Once(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
-
-// IsOnce reports whether [Once] has marked a message's context.
-func IsOnce(ctx context.Context) bool { return ctx.Value(onceKey{}) != nil }
-
-type followersKey struct{}
-
-// WithFollowers attaches to a message's context the messages of the same instance that are next behind it.
-func WithFollowers(ctx context.Context, followers []*message.Message) context.Context {
-	return context.WithValue(ctx, followersKey{}, followers)
-}
-
-// Followers returns the messages that a message of a [Batcher] stands for besides itself, in order. They are shared: they are not to be
-// changed, acked or nacked.
-func Followers(ctx context.Context) []*message.Message {
-	followers, _ := ctx.Value(followersKey{}).([]*message.Message)
-	return followers
-}
-
-type cursorKey struct{}
-
-// WithCursor attaches c to a message's context.
-func WithCursor(ctx context.Context, c Cursor) context.Context {
-	return context.WithValue(ctx, cursorKey{}, c)
-}
-
-// CursorOf returns the cursor attached to a message's context.
-func CursorOf(ctx context.Context) (Cursor, bool) {
-	c, ok := ctx.Value(cursorKey{}).(Cursor)
-	return c, ok
+	Position Position
 }

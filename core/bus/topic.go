@@ -22,6 +22,14 @@ func ParseTopic(topic string, n int) (int, error) {
 	return shard, nil
 }
 
+// CheckShard returns an error that wraps [ErrTopic] unless a shard is one of n.
+func CheckShard(shard, n int) error {
+	if shard < 0 || shard >= n {
+		return fmt.Errorf("%w: shard %d: the log has 0 to %d", ErrTopic, shard, n-1)
+	}
+	return nil
+}
+
 // Size returns what a message counts against an engine's limits: the bytes of its payload, metadata and id.
 func Size(m *message.Message) int {
 	n := len(m.UUID) + len(m.Payload)

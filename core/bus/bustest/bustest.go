@@ -1,9 +1,9 @@
 // Package bustest holds every engine to the contract of [bus.Bus], one rule at a time.
 //
 // An engine's test calls [Run] with what makes an empty log and opens buses on it. Each rule runs on a log of its own, over the
-// engine's real transport, and says in its failure text what the contract wants and why somebody relies on it. Rules about several
-// nodes, about reopening, about foreign entries and about replay run where the engine says that it has the ability; what an
-// engine does not have is skipped by name, so that a missing ability is seen in the output.
+// engine's real transport, and says in its failure text what the contract wants and why somebody relies on it. A rule about
+// one of [bus.Features] runs where the engine declares it, and is skipped by the feature's name elsewhere, so that a missing
+// one is seen in the output. What a bus declares when it is open must be what its test declares.
 package bustest
 
 import (
@@ -20,10 +20,8 @@ type Engine struct {
 	// New makes an empty log for one rule. What it needs around it (a server, a directory) it ends by t.Cleanup.
 	New func(t *testing.T) Log
 
-	// Nodes says that several buses may be open on one log at once, each a node of one cluster.
-	Nodes bool
-	// Durable says that a bus that is opened when all others are closed finds the log and where its groups stand.
-	Durable bool
+	// Features are what the engine declares.
+	Features bus.Features
 	// TooLarge is the size of a payload that Publish must refuse with [bus.ErrTooLarge]; 0 if there is none.
 	TooLarge int
 	// Patience is how long to wait for what must happen. Default 10 s.
@@ -70,7 +68,7 @@ type rule struct {
 func rules() []rule {
 	var all []rule
 	for _, some := range [][]rule{
-		publishRules, broadcastRules, groupRules, handoverRules, closeRules, durableRules, nodeRules, replayRules,
+		publishRules, broadcastRules, groupRules, handoverRules, batchRules, positionRules, closeRules, durableRules, nodeRules, replayRules,
 	} {
 		all = append(all, some...)
 	}

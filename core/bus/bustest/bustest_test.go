@@ -34,7 +34,12 @@ var faults = map[string]fault{
 	"shares messages":               {"subscriptions_get_copies_of_their_own", subscribing(shared())},
 	"replays to broadcasts":         {"a_broadcast_begins_with_what_is_published_from_then_on", func(b bus.Bus) bus.Bus { return fromStart{b} }},
 	"ignores contexts":              {"an_ended_context_publishes_nothing", func(b bus.Bus) bus.Bus { return deaf{b} }},
-	"publishes again":               {"an_event_that_is_to_be_published_once_is", func(b bus.Bus) bus.Bus { return deaf{b} }},
+	"publishes again":               {"an_event_that_is_to_be_published_once_is", func(b bus.Bus) bus.Bus { return again{b} }},
+	"mixes instances in a batch":    {"a_batch_holds_events_of_one_instance", func(b bus.Bus) bus.Bus { return mixing{b} }},
+	"loses followers":               {"batches_are_a_group's_events,_each_once_and_in_order", func(b bus.Bus) bus.Bus { return single{b} }},
+	"reports wrong positions":       {"Append_reports_where_events_are", func(b bus.Bus) bus.Bus { return off{b} }},
+	"has reached everything":        {"Reached_waits_until_a_group_has_acked_everything_up_to_a_position", func(b bus.Bus) bus.Bus { return hasty{b} }},
+	"declares other features":       {"an_event_arrives_as_it_was_published", func(b bus.Bus) bus.Bus { return boasting{b} }},
 	"takes anything":                {"an_event_over_the_limit_is_refused_with_its_whole_call", func(b bus.Bus) bus.Bus { return b }},
 	"leaks when closed":             {"a_closed_bus_refuses_everything_with_ErrClosed", func(b bus.Bus) bus.Bus { return &leaking{Bus: b} }},
 	"forgets its groups":            {"a_group_goes_on_behind_its_last_ack_when_the_log_is_opened_again", renaming()},
@@ -49,7 +54,7 @@ func TestFaulty(t *testing.T) {
 		t.Skip("runs as a child of TestEveryFaultIsFound")
 	}
 	bustest.Run(t, bustest.Engine{
-		Nodes: true, Durable: true, TooLarge: 1 << 20, Patience: 2 * time.Second,
+		Features: new(memory.Bus).Features(), TooLarge: 1 << 20, Patience: 2 * time.Second,
 		New: func(t *testing.T) bustest.Log {
 			e, err := memory.New(memory.DefaultConfig())
 			if err != nil {
@@ -228,15 +233,100 @@ func (a allShards) Subscribe(ctx context.Context, _ string) (<-chan *message.Mes
 // deaf does not look at contexts.
 type deaf struct{ bus.Bus }
 
-func (d deaf) Publisher() message.Publisher { return deafPublisher{d.Bus.Publisher()} }
+func (d deaf) Publisher() message.Publisher { return bus.NewPublisher(d) }
 
-type deafPublisher struct{ message.Publisher }
+func (d deaf) Append(_ context.Context, shard int, entries ...bus.Entry) ([]bus.Position, error) {
+	return d.Bus.Append(context.Background(), shard, entries...)
+}
 
-func (p deafPublisher) Publish(topic string, messages ...*message.Message) error {
-	for _, m := range messages {
-		m.SetContext(context.Background())
+// again takes every entry for a new one.
+type again struct{ bus.Bus }
+
+func (a again) Append(ctx context.Context, shard int, entries ...bus.Entry) ([]bus.Position, error) {
+	for i := range entries {
+		entries[i].Once = false
 	}
-	return p.Publisher.Publish(topic, messages...)
+	return a.Bus.Append(ctx, shard, entries...)
+}
+
+// off reports positions that are not the messages'.
+type off struct{ bus.Bus }
+
+func (o off) Append(ctx context.Context, shard int, entries ...bus.Entry) ([]bus.Position, error) {
+	positions, err := o.Bus.Append(ctx, shard, entries...)
+	for i := range positions {
+		positions[i]++
+	}
+	return positions, err
+}
+
+// hasty does not wait.
+type hasty struct{ bus.Bus }
+
+func (hasty) Reached(context.Context, bus.Cursor) error { return nil }
+
+// boasting declares what its test does not.
+type boasting struct{ bus.Bus }
+
+func (b boasting) Features() bus.Features {
+	f := b.Bus.Features()
+	f.Durable = true
+	return f
+}
+
+// batching changes the batches of a bus.
+type batching struct {
+	bus.BatchSubscriber
+	change func(in <-chan *bus.Batch, out chan<- *bus.Batch)
+}
+
+func (s batching) Subscribe(ctx context.Context, topic string) (<-chan *bus.Batch, error) {
+	in, err := s.BatchSubscriber.Subscribe(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	out := make(chan *bus.Batch)
+	go func() {
+		defer close(out)
+		s.change(in, out)
+	}()
+	return out, nil
+}
+
+func giveBatch(b *bus.Batch, out chan<- *bus.Batch) {
+	select {
+	case out <- b:
+	case <-b.Context().Done():
+	}
+}
+
+// single hands over the first message of each batch only.
+type single struct{ bus.Bus }
+
+func (s single) Batches(group string) bus.BatchSubscriber {
+	return batching{s.Bus.Batches(group), func(in <-chan *bus.Batch, out chan<- *bus.Batch) {
+		for b := range in {
+			b.Messages = b.Messages[:1]
+			giveBatch(b, out)
+		}
+	}}
+}
+
+// mixing joins the batches of two instances.
+type mixing struct{ bus.Bus }
+
+func (m mixing) Batches(group string) bus.BatchSubscriber {
+	return batching{m.Bus.Batches(group), func(in <-chan *bus.Batch, out chan<- *bus.Batch) {
+		for one := range in {
+			two, ok := <-in
+			if !ok {
+				return
+			}
+			one.Messages = append(one.Messages, two.Messages...)
+			two.Ack()
+			giveBatch(one, out)
+		}
+	}}
 }
 
 // leaking leaves a goroutine behind.

@@ -86,7 +86,7 @@ var closeRules = []rule{
 		"Close during Publish loses nothing that was acknowledged",
 		"a Publish that returned nil counts, whatever happened around it",
 		func(t *trial) {
-			t.durable()
+			t.needs("Reopens", "Backlog")
 			b := t.open("n1")
 			t.count(t.groups(b, "g")...)
 			taken := t.pour(b, 8, func() { t.close(b) })

@@ -7,7 +7,7 @@ var durableRules = []rule{
 		"a group goes on behind its last ack when the log is opened again",
 		"after a restart every event not acked is delivered, and after an orderly one none a second time",
 		func(t *trial) {
-			t.durable()
+			t.needs("Reopens")
 			b := t.open("n1")
 			shard := bus.Shard("a", b.Shards())
 			t.publish(b, "a", 0, 6)
@@ -30,7 +30,7 @@ var durableRules = []rule{
 		"a log that is opened again is complete and as it was",
 		"what Publish acknowledged is there for a group that begins later; the number of shards has not changed",
 		func(t *trial) {
-			t.durable()
+			t.needs("Reopens")
 			b := t.open("n1")
 			shards := b.Shards()
 			n := t.crowd(10, names(20), b)
@@ -46,7 +46,7 @@ var durableRules = []rule{
 		"a broadcast after opening again begins with what is new",
 		"clients that connect after a restart are not flooded with the past",
 		func(t *trial) {
-			t.durable()
+			t.needs("Reopens")
 			b := t.open("n1")
 			t.publish(b, "a", 0, 3)
 			t.close(b)
@@ -60,7 +60,7 @@ var durableRules = []rule{
 		"an event that is to be published once is, also when the log is opened again",
 		"a producer that was cut off by a restart posts again, and the first post may have been stored",
 		func(t *trial) {
-			t.durable()
+			t.needs("Reopens", "Once")
 			b := t.open("n1")
 			t.publish(b, "a", 0, 1)
 			t.once(b, "a", "a#1")
@@ -74,10 +74,4 @@ var durableRules = []rule{
 			t.quiet(c)
 		},
 	},
-}
-
-func (t *trial) durable() {
-	if !t.engine.Durable {
-		t.Skip("the engine keeps nothing")
-	}
 }

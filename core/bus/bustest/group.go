@@ -23,6 +23,7 @@ var groupRules = []rule{
 		"a new group begins at the start of the log",
 		"an event that was acknowledged before the dispatcher first ran is not lost",
 		func(t *trial) {
+			t.needs("Backlog")
 			b := t.open("n1")
 			n := t.crowd(10, names(20), b)
 			t.expect(t.count(t.groups(b, "late")...), n)
@@ -44,6 +45,7 @@ var groupRules = []rule{
 		func(t *trial) {
 			b := t.open("n1")
 			shard := bus.Shard("a", b.Shards())
+			t.begin(b, "g", shard)
 			t.publish(b, "a", 0, 4)
 			ctx, cancel := context.WithCancel(t.ctx)
 			defer cancel()

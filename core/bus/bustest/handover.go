@@ -116,6 +116,7 @@ var handoverRules = []rule{
 		"a handler at work learns that its answer no longer counts",
 		func(t *trial) {
 			b := t.open("n1")
+			t.begin(b, "g", bus.Shard("a", b.Shards()))
 			t.publish(b, "a", 0, 1)
 			ctx, cancel := context.WithCancel(context.WithValue(t.ctx, contextKey{}, "value"))
 			defer cancel()

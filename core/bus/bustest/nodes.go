@@ -7,7 +7,7 @@ var nodeRules = []rule{
 		"a broadcast reaches every node",
 		"a client may be connected to any node, an event be emitted on any",
 		func(t *trial) {
-			t.nodes()
+			t.needs("Nodes")
 			one, two := t.open("n1"), t.open("n2")
 			a, b := t.count(t.broadcast(one)), t.count(t.broadcast(two))
 			n := t.crowd(25, names(20), one, two)
@@ -19,7 +19,7 @@ var nodeRules = []rule{
 		"a group gets every event once in the whole cluster",
 		"two nodes must not both deliver an event, and order per instance holds across them",
 		func(t *trial) {
-			t.nodes()
+			t.needs("Nodes")
 			one, two := t.open("n1"), t.open("n2")
 			y := t.count(append(t.groups(one, "g"), t.groups(two, "g")...)...)
 			n := t.crowd(25, names(20), one, two)
@@ -38,16 +38,10 @@ var nodeRules = []rule{
 	},
 }
 
-func (t *trial) nodes() {
-	if !t.engine.Nodes {
-		t.Skip("the engine has one node")
-	}
-}
-
 // stopOne stops one of two nodes in the middle of a stream that the other one publishes.
 func (t *trial) stopOne(stopped int) {
 	t.Helper()
-	t.nodes()
+	t.needs("Nodes")
 	nodes := []bus.Bus{t.open("n1"), t.open("n2")}
 	stays := nodes[1-stopped]
 	live := t.count(t.broadcast(stays))

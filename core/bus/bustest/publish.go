@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-
 	"github.com/evosink/evosink/core/bus"
 )
 
@@ -91,6 +89,7 @@ var publishRules = []rule{
 		"an event that is to be published once is",
 		"a producer that got no answer posts again, maybe while the first post is under way; live clients are not to see the event twice",
 		func(t *trial) {
+			t.needs("Once")
 			b := t.open("n1")
 			c := t.broadcast(b)
 			t.publish(b, "a", 0, 1)
@@ -120,6 +119,7 @@ var publishRules = []rule{
 		"what a former instance of the name has published counts for nothing",
 		"the new owner of a name must be able to publish whatever ids the old one used",
 		func(t *trial) {
+			t.needs("Once")
 			if t.log.Create == nil {
 				t.Skip("the engine keeps no instances")
 			}
@@ -151,6 +151,11 @@ var publishRules = []rule{
 					t.failf("a group's Subscribe to %q returned %v, want ErrTopic", topic, err)
 				}
 			}
+			for _, shard := range []int{-1, b.Shards()} {
+				if _, err := b.Append(t.ctx, shard, bus.Entry{Message: messagesOf("a", 0, 1)[0]}); !errors.Is(err, bus.ErrTopic) {
+					t.failf("Append to shard %d returned %v, want ErrTopic", shard, err)
+				}
+			}
 			if _, err := b.Broadcast().Subscribe(t.ctx, bus.Topic(0)); !errors.Is(err, bus.ErrTopic) {
 				t.failf("a broadcast's Subscribe to one shard returned %v, want ErrTopic", err)
 			}
@@ -161,6 +166,7 @@ var publishRules = []rule{
 		"whoever publishes may change id and metadata of its message afterwards, for example to publish it elsewhere",
 		func(t *trial) {
 			b := t.open("n1")
+			t.begin(b, "g", bus.Shard("a", b.Shards()))
 			m := messagesOf("a", 0, 1)[0]
 			if err := b.Publisher().Publish(bus.Topic(bus.Shard("a", b.Shards())), m); err != nil {
 				t.failf("publish: %v", err)
@@ -188,19 +194,19 @@ var publishRules = []rule{
 	},
 }
 
-// once publishes events with these ids in one call, marked by [bus.Once].
-func (t *trial) once(b bus.Bus, instance string, ids ...string) {
-	var messages []*message.Message
+// once publishes events with these ids in one call, marked so in [bus.Entry].
+func (t *trial) once(b bus.Bus, instance string, ids ...string) []bus.Position {
+	var entries []bus.Entry
 	for _, id := range ids {
 		e := newEvent(instance, 0)
 		e.ID = id
-		m := bus.Message(e)
-		m.SetContext(bus.Once(t.ctx))
-		messages = append(messages, m)
+		entries = append(entries, bus.Entry{Message: bus.Message(e), Once: true})
 	}
-	if err := b.Publisher().Publish(bus.Topic(bus.Shard(instance, b.Shards())), messages...); err != nil {
+	positions, err := b.Append(t.ctx, bus.Shard(instance, b.Shards()), entries...)
+	if err != nil {
 		t.Errorf("publish %v once: %v", ids, err)
 	}
+	return positions
 }
 
 // crowd publishes n events of each of the instances at once, each instance from one goroutine, and returns the instances' number times n.

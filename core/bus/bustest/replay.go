@@ -115,18 +115,18 @@ var replayRules = []rule{
 		"replay and broadcasts count in the same positions",
 		"a client is given the past from the log and goes on live: the end of the one says where the other is to begin",
 		func(t *trial) {
+			t.needs("Positions")
 			b, log := t.replayable()
-			c := t.broadcast(b)
+			c := t.batches(b, "", bus.All)
 			t.publish(b, "a", 0, 4)
 			t.publish(b, "b", 0, 2)
 			var positions []int64
 			for range 6 {
-				m := t.next(c)
-				cursor, ok := bus.CursorOf(m.Context())
-				if !ok || cursor.Group != "" || len(positions) > 0 && cursor.Position <= positions[len(positions)-1] {
-					t.failf("%s has the cursor %+v (%v) behind %v", m.UUID, cursor, ok, positions)
+				m := t.nextBatch(c)
+				if m.Cursor == nil || m.Cursor.Group != "" || len(positions) > 0 && int64(m.Cursor.Position) <= positions[len(positions)-1] {
+					t.failf("%s has the cursor %+v behind %v", m.Messages[0].UUID, m.Cursor, positions)
 				}
-				positions = append(positions, cursor.Position)
+				positions = append(positions, int64(m.Cursor.Position))
 				m.Ack()
 			}
 			if first := t.found(log, "a#0"); first != positions[0] {
@@ -166,9 +166,7 @@ var replayRules = []rule{
 
 func (t *trial) replayable() (bus.Bus, sink.Log) {
 	t.Helper()
-	if t.log.Events == nil {
-		t.Skip("the engine has no log to replay from")
-	}
+	t.needs("Replay")
 	b := t.open("n1")
 	return b, t.log.Events(b)
 }

@@ -3,6 +3,7 @@ package bustest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -50,7 +51,33 @@ func (t *trial) open(node string) bus.Bus {
 		t.failf("open bus %s: %v", node, err)
 	}
 	t.Cleanup(func() { t.close(b) })
+	if f := b.Features(); f != t.engine.Features {
+		t.failf("the bus declares %+v, its test %+v", f, t.engine.Features)
+	}
 	return b
+}
+
+// needs skips a rule about features that the engine does not declare.
+func (t *trial) needs(features ...string) {
+	t.Helper()
+	missing := t.engine.Features.Missing()
+	for _, f := range features {
+		if slices.Contains(missing, f) {
+			t.Skip("the engine does not declare the feature " + f)
+		}
+	}
+}
+
+// begin makes a group begin now on an engine where it would begin with its first subscription.
+func (t *trial) begin(b bus.Bus, group string, shard int) {
+	t.Helper()
+	if t.engine.Features.Backlog {
+		return
+	}
+	ctx, cancel := context.WithCancel(t.ctx)
+	c := t.subscribe(ctx, b.Group(group), bus.Topic(shard))
+	cancel()
+	t.ended(c)
 }
 
 func (t *trial) close(b bus.Bus) {
@@ -117,6 +144,31 @@ func (t *trial) groups(b bus.Bus, name string) []<-chan *message.Message {
 		out = append(out, t.subscribe(t.ctx, s, bus.Topic(shard)))
 	}
 	return out
+}
+
+// batches subscribes to the batches of a group, or of a broadcast with the group "".
+func (t *trial) batches(b bus.Bus, group, topic string) <-chan *bus.Batch {
+	t.Helper()
+	c, err := b.Batches(group).Subscribe(t.ctx, topic)
+	if err != nil {
+		t.failf("subscribe to batches of %s: %v", topic, err)
+	}
+	return c
+}
+
+// nextBatch returns the next batch, without an answer to it.
+func (t *trial) nextBatch(c <-chan *bus.Batch) *bus.Batch {
+	t.Helper()
+	select {
+	case b, ok := <-c:
+		if !ok || len(b.Messages) == 0 {
+			t.failf("a batch was expected: %+v", b)
+		}
+		return b
+	case <-time.After(t.engine.Patience):
+		t.failf("no batch came in %v", t.engine.Patience)
+	}
+	return nil
 }
 
 func (t *trial) subscribe(ctx context.Context, s message.Subscriber, topic string) <-chan *message.Message {

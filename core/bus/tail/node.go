@@ -47,10 +47,13 @@ func (n *Node) Broadcast() message.Subscriber { return &subscriber{node: n} }
 // Group implements the method of [bus.Bus].
 func (n *Node) Group(name string) message.Subscriber { return &subscriber{node: n, group: name} }
 
-// Batches implements [bus.Batcher].
-func (n *Node) Batches(name string) message.Subscriber {
-	return &subscriber{node: n, group: name, batches: true}
+// Batches implements the method of [bus.Bus].
+func (n *Node) Batches(group string) bus.BatchSubscriber {
+	return batches{&subscriber{node: n, group: group}}
 }
+
+// Reached implements the method of [bus.Bus].
+func (n *Node) Reached(ctx context.Context, c bus.Cursor) error { return n.log.Readers.reached(ctx, c) }
 
 // Close ends all subscriptions and returns when their goroutines have ended. New ones are refused with [bus.ErrClosed].
 func (n *Node) Close() {
@@ -79,31 +82,45 @@ func (n *Node) end(match func(*subscription) bool) {
 
 // A subscriber is the handle that watermill's router gets and closes.
 type subscriber struct {
-	node    *Node
-	group   string // "" broadcasts
-	batches bool   // messages may bring followers
-	closed  bool   // guarded by node.mu
+	node   *Node
+	group  string // "" broadcasts
+	closed bool   // guarded by node.mu
 }
 
 // Subscribe implements [message.Subscriber] as [bus.Bus] wants it.
 func (s *subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	out, c := bus.NewOutlet()
+	return c, s.begin(ctx, topic, out)
+}
+
+// batches is a subscriber of batches.
+type batches struct{ *subscriber }
+
+// Subscribe implements [bus.BatchSubscriber].
+func (b batches) Subscribe(ctx context.Context, topic string) (<-chan *bus.Batch, error) {
+	out, c := bus.NewBatchOutlet()
+	return c, b.begin(ctx, topic, out)
+}
+
+// begin makes a subscription and runs it.
+func (s *subscriber) begin(ctx context.Context, topic string, out *bus.Outlet) error {
 	shard, err := s.shard(topic)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.node.mu.Lock()
 	defer s.node.mu.Unlock()
 	if s.node.closed || s.closed {
-		return nil, bus.ErrClosed
+		return bus.ErrClosed
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	log := s.node.log
 	sub := &subscription{
-		owner: s, log: s.node.log, reader: s.node.log.join(s.group, shard, s.node.log.Tail),
-		out: make(chan *message.Message), cancel: cancel, done: make(chan struct{}),
+		owner: s, log: log, reader: log.join(s.group, shard, log.Tail), out: out, cancel: cancel, done: make(chan struct{}),
 	}
 	s.node.open[sub] = struct{}{}
 	go sub.run(ctx)
-	return sub.out, nil
+	return nil
 }
 
 var errBroadcastTopic = errors.New("a broadcast subscribes to all shards at once, topic " + bus.All)

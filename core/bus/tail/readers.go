@@ -15,6 +15,9 @@ type Readers struct {
 	// mu guards the fields below.
 	groups     map[seat]*Reader
 	broadcasts map[*Reader]struct{}
+	passing    chan struct{} // closed when a reader passes an entry; nil while nothing waits for that
+
+	waiting atomic.Int32 // calls of reached
 }
 
 type seat struct {
@@ -26,7 +29,7 @@ type seat struct {
 func NewReaders(cursors ...bus.Cursor) *Readers {
 	r := &Readers{groups: map[seat]*Reader{}, broadcasts: map[*Reader]struct{}{}}
 	for _, c := range cursors {
-		r.group(c.Group, c.Shard).move(c.Position)
+		r.group(c.Group, c.Shard).move(int64(c.Position))
 	}
 	return r
 }
@@ -37,6 +40,7 @@ type Reader struct {
 	Shard int    // or All
 
 	position atomic.Int64
+	passed   atomic.Int64  // up to where all is acked; behind position while an ack of what Move was called for is not in
 	users    atomic.Int32  // subscriptions that have the reader or wait for it; grows under Readers.mu
 	turn     chan struct{} // holds a token while no subscription has the reader
 }
@@ -46,7 +50,7 @@ func (r *Reader) Position() int64 { return r.position.Load() }
 
 // Cursor returns where the reader stands.
 func (r *Reader) Cursor() bus.Cursor {
-	return bus.Cursor{Group: r.Group, Shard: r.Shard, Position: r.Position()}
+	return bus.Cursor{Group: r.Group, Shard: r.Shard, Position: bus.Position(r.Position())}
 }
 
 // Open reports whether a subscription has the reader or waits for it.
@@ -72,7 +76,54 @@ func (r *Reader) move(to int64) bool {
 
 // Move moves a group's cursor forward without an ack, for an engine that has stored it together with what the group made of the
 // message. The ack of that message then moves nothing, and [Log.Moved] is not called for it.
-func (r *Readers) Move(c bus.Cursor) { r.group(c.Group, c.Shard).move(c.Position) }
+func (r *Readers) Move(c bus.Cursor) { r.group(c.Group, c.Shard).move(int64(c.Position)) }
+
+// pass notes that a subscription has everything up to a position acked.
+func (r *Readers) pass(reader *Reader, to int64) {
+	if reader.Group == "" {
+		return
+	}
+	reader.passed.Store(to) // by the one subscription that has the reader
+	if r.waiting.Load() == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.passing != nil {
+		close(r.passing)
+		r.passing = nil
+	}
+}
+
+// reached waits until everything up to a group's cursor is acked, or ctx ends.
+func (r *Readers) reached(ctx context.Context, c bus.Cursor) error {
+	r.waiting.Add(1) // before the first look, so that no pass behind it is missed
+	defer r.waiting.Add(-1)
+	for {
+		passing := r.unlessPassed(c)
+		if passing == nil {
+			return nil
+		}
+		select {
+		case <-passing:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// unlessPassed returns nil if a group has passed a cursor, else what is closed when a reader passes something.
+func (r *Readers) unlessPassed(c bus.Cursor) <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if reader, ok := r.groups[seat{c.Group, c.Shard}]; ok && reader.passed.Load() >= int64(c.Position) {
+		return nil
+	}
+	if r.passing == nil {
+		r.passing = make(chan struct{})
+	}
+	return r.passing
+}
 
 // Need reports whether any reader still has e before it.
 func (r *Readers) Need(e Entry) bool {

@@ -2,17 +2,10 @@ package tail
 
 import (
 	"context"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/evosink/evosink/core/bus"
-)
-
-// The pause after a nack, or after an error of storage: it doubles from the first to the longest.
-const (
-	firstPause   = 50 * time.Millisecond
-	longestPause = 2 * time.Second
 )
 
 // A subscription hands the entries before its reader to one channel.
@@ -20,7 +13,7 @@ type subscription struct {
 	owner  *subscriber
 	log    *Log
 	reader *Reader
-	out    chan *message.Message
+	out    *bus.Outlet
 	cancel context.CancelFunc
 	done   chan struct{} // closed when run has ended
 	taken  int64         // position up to which there is nothing left to take; run's own
@@ -30,11 +23,12 @@ func (s *subscription) run(ctx context.Context) {
 	defer close(s.done)
 	defer s.owner.node.remove(s)
 	defer s.cancel()
-	defer close(s.out)
+	defer s.out.Close()
 	defer s.part()
 	if s.reader.enter(ctx) {
 		defer s.reader.leave()
 		s.taken = s.reader.Position()
+		s.log.pass(s.reader, s.taken)
 		if s.reader.Group == "" {
 			s.follow(ctx)
 		} else {
@@ -64,7 +58,7 @@ func (s *subscription) follow(ctx context.Context) {
 			return
 		}
 		for _, e := range entries {
-			if !s.hand(s.withCursor(ctx, e), e) {
+			if !s.out.Hand(ctx, []*message.Message{e.Message}, s.cursor(e)) {
 				return
 			}
 			s.taken = e.Position
@@ -123,74 +117,18 @@ func (s *subscription) read(ctx context.Context, position int64) (entries []Entr
 	if s.log.Read == nil {
 		return nil, ctx.Err() == nil
 	}
-	for pause := firstPause; ; pause = longer(pause) {
-		entries, err := s.log.Read(ctx, s.reader.Shard, position)
-		if err == nil {
-			return entries, true
-		}
-		if !wait(ctx, pause) {
-			return nil, false
-		}
-	}
+	ok = bus.Retry(ctx, func() (done bool) {
+		var err error
+		entries, err = s.log.Read(ctx, s.reader.Shard, position)
+		return err == nil
+	})
+	return entries, ok
 }
 
-// hand offers copies of an entry's message until one is acked. It is false when ctx ended first.
-func (s *subscription) hand(ctx context.Context, e Entry) (acked bool) {
-	for pause := firstPause; ; pause = longer(pause) {
-		acked, nacked := s.offer(ctx, e)
-		if !nacked {
-			return acked
-		}
-		if !wait(ctx, pause) {
-			return false
-		}
+// cursor is where the reader stands behind an entry; nil if there is nothing to tell it to.
+func (s *subscription) cursor(e Entry) *bus.Cursor {
+	if !s.out.Batches() {
+		return nil
 	}
-}
-
-// offer hands over one copy and waits for the answer; neither is true when ctx ended first.
-func (s *subscription) offer(ctx context.Context, e Entry) (acked, nacked bool) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	m := e.Message.Copy()
-	m.SetContext(ctx)
-	select {
-	case s.out <- m:
-	case <-ctx.Done():
-		return false, false
-	}
-	select {
-	case <-m.Acked():
-		return true, false
-	case <-m.Nacked():
-		return false, true
-	case <-ctx.Done():
-		return isClosed(m.Acked()), false // an ack that came at the same moment counts
-	}
-}
-
-func (s *subscription) withCursor(ctx context.Context, e Entry) context.Context {
-	return bus.WithCursor(ctx, bus.Cursor{Group: s.reader.Group, Shard: e.Shard, Position: e.Position})
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-func longer(pause time.Duration) time.Duration { return min(2*pause, longestPause) }
-
-// wait reports whether d has passed before ctx ended.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return &bus.Cursor{Group: s.reader.Group, Shard: e.Shard, Position: bus.Position(e.Position)}
 }

@@ -2,6 +2,7 @@ package tail_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -96,23 +97,23 @@ func newLog(t *testing.T) (log *tail.Log, node *tail.Node, moved *int) {
 func TestAnAckOfACursorThatWasMovedAlreadyMovesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, node, moved := newLog(t)
-		c, err := node.Group("g").Subscribe(t.Context(), bus.Topic(0))
+		c, err := node.Batches("g").Subscribe(t.Context(), bus.Topic(0))
 		if err != nil {
 			t.Fatal(err)
 		}
-		log.Append(entry(1, 0), entry(2, 0))
-		m := <-c
-		cursor, ok := bus.CursorOf(m.Context())
-		if want := (bus.Cursor{Group: "g", Shard: 0, Position: 1}); !ok || cursor != want {
-			t.Fatalf("the message's cursor is %+v (%v), want %+v", cursor, ok, want)
+		log.Append(of("a", 1), of("b", 2))
+		got := received(t, c)
+		m := got["1"]
+		if want := (bus.Cursor{Group: "g", Shard: 0, Position: 1}); m.Cursor == nil || *m.Cursor != want {
+			t.Fatalf("the batch's cursor is %+v, want %+v", m.Cursor, want)
 		}
-		log.Move(cursor) // as a queue does that has stored it with the deliveries
+		log.Move(*m.Cursor) // as a queue does that has stored it with the deliveries
 		m.Ack()
-		m = <-c
+		synctest.Wait()
 		if *moved != 0 {
 			t.Fatalf("the ack has moved the cursor %d times", *moved)
 		}
-		m.Ack()
+		got["2"].Ack()
 		synctest.Wait()
 		if *moved != 1 {
 			t.Fatalf("the second ack has moved the cursor %d times, want once", *moved)
@@ -127,22 +128,27 @@ func of(instance string, position int64) tail.Entry {
 	return tail.Entry{Position: position, Message: bus.Message(e)}
 }
 
-// received is what a subscription has handed over, by id.
-func received(t *testing.T, c <-chan *message.Message) map[string]*message.Message {
+// received is what a subscription of messages or batches has handed over, by the id of the first message.
+func received[T any](t *testing.T, c <-chan T) map[string]T {
 	t.Helper()
-	got := map[string]*message.Message{}
+	got := map[string]T{}
 	for {
 		synctest.Wait()
 		select {
-		case m := <-c:
-			got[m.UUID] = m
+		case some := <-c:
+			switch some := any(some).(type) {
+			case *message.Message:
+				got[some.UUID] = any(some).(T)
+			case *bus.Batch:
+				got[some.Messages[0].UUID] = any(some).(T)
+			}
 		default:
 			return got
 		}
 	}
 }
 
-func wantIDs(t *testing.T, what string, got map[string]*message.Message, ids ...string) {
+func wantIDs[T any](t *testing.T, what string, got map[string]T, ids ...string) {
 	t.Helper()
 	if have := slices.Sorted(maps.Keys(got)); !slices.Equal(have, ids) {
 		t.Fatalf("%s: got %v, want %v", what, have, ids)
@@ -158,11 +164,6 @@ func TestInstancesOfAGroupDoNotWaitForEachOther(t *testing.T) {
 		log.Append(of("a", 1), of("b", 2), of("a", 3), of("c", 4))
 		got := received(t, c)
 		wantIDs(t, "at first", got, "1", "2", "4")
-		for id, m := range got {
-			if _, ok := bus.CursorOf(m.Context()); ok != (id == "1") {
-				t.Errorf("%s has a cursor: %v", id, ok)
-			}
-		}
 		got["4"].Ack()
 		got["2"].Nack()
 		wantIDs(t, "after an ack and a nack", received(t, c))
@@ -200,8 +201,8 @@ func TestABatchBringsTheNextOfItsInstanceAlong(t *testing.T) {
 		log.Append(of("a", 1), of("a", 2), of("b", 3), of("a", 4), of("b", 5))
 		c, _ := node.Batches("g").Subscribe(t.Context(), bus.Topic(0))
 		reader := log.Groups()[0]
-		followers := func(m *message.Message) (ids []string) {
-			for _, f := range bus.Followers(m.Context()) {
+		followers := func(b *bus.Batch) (ids []string) {
+			for _, f := range b.Messages[1:] {
 				ids = append(ids, f.UUID)
 			}
 			return ids
@@ -211,10 +212,10 @@ func TestABatchBringsTheNextOfItsInstanceAlong(t *testing.T) {
 		if a, b := followers(got["1"]), followers(got["3"]); !slices.Equal(a, []string{"2", "4"}) || !slices.Equal(b, []string{"5"}) {
 			t.Fatalf("they bring %v and %v along", a, b)
 		}
-		if c, ok := bus.CursorOf(got["1"].Context()); !ok || c.Position != 2 {
-			t.Fatalf("the cursor of the first is %+v (%v): it must not pass 3, which is another batch", c, ok)
+		if c := got["1"].Cursor; c == nil || c.Position != 2 {
+			t.Fatalf("the cursor of the first is %+v: it must not pass 3, which is another batch", c)
 		}
-		if _, ok := bus.CursorOf(got["3"].Context()); ok {
+		if got["3"].Cursor != nil {
 			t.Fatal("a batch behind one that is not acked has a cursor")
 		}
 		got["3"].Ack()
@@ -320,4 +321,37 @@ func tellsOfMissed(t *testing.T, kept int64, after []string, want int64) {
 		t.Errorf("it was told of %d missed events, want %d", missed, want)
 	}
 	node.Close()
+}
+
+func TestReachedWaitsForTheAcksOfEverythingUpToAPosition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, node, _ := newLog(t)
+		log.Append(of("a", 1), of("b", 2), of("c", 3))
+		at := bus.Cursor{Group: "g", Position: 2}
+		reached := make(chan error, 1)
+		go func() { reached <- node.Reached(t.Context(), at) }()
+		c, _ := node.Batches("g").Subscribe(t.Context(), bus.Topic(0))
+		got := received(t, c)
+		log.Move(at) // the queue has them, and its callers do not know that yet
+		got["2"].Ack()
+		synctest.Wait()
+		select {
+		case err := <-reached:
+			t.Fatalf("Reached returned %v while the first is without an answer", err)
+		default:
+		}
+		got["1"].Ack()
+		if err := <-reached; err != nil {
+			t.Fatal(err)
+		}
+		if len(log.Groups()) != 1 {
+			t.Errorf("Reached has made a group: %d", len(log.Groups()))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := node.Reached(ctx, bus.Cursor{Group: "g", Position: 3}); !errors.Is(err, context.Canceled) {
+			t.Errorf("Reached returned %v though 3 is not acked", err)
+		}
+		node.Close()
+	})
 }

@@ -36,7 +36,7 @@ type slot struct {
 // A line is the entries of an instance.
 type line struct {
 	instance string
-	run      []*slot // under way: one message, or a message and its followers
+	run      []*slot // under way: one message, or a batch
 	waiting  []*slot
 }
 
@@ -108,26 +108,23 @@ func (w *window) start(ctx context.Context) {
 	w.fresh = nil
 }
 
-// begin hands over the first that waits in a line, or all of them with it if the group takes batches.
+// begin hands over the first that waits in a line, or all of them if the subscription is one of batches.
 func (w *window) begin(ctx context.Context, l *line) {
 	n := 1
-	if w.owner.batches {
+	if w.out.Batches() {
 		n = len(l.waiting)
 	}
 	l.run, l.waiting = l.waiting[:n:n], l.waiting[n:]
+	var at *bus.Cursor
 	if to, ok := w.reach(l.run); ok {
-		ctx = w.withCursor(ctx, to)
+		at = w.cursor(to)
 	}
-	if n > 1 {
-		followers := make([]*message.Message, 0, n-1)
-		for _, s := range l.run[1:] {
-			followers = append(followers, s.Message)
-		}
-		ctx = bus.WithFollowers(ctx, followers)
+	messages := make([]*message.Message, n)
+	for i, s := range l.run {
+		messages[i] = s.Message
 	}
 	w.under++
-	first := l.run[0].Entry
-	go func() { w.ended <- end{l, w.hand(ctx, first)} }()
+	go func() { w.ended <- end{l, w.out.Hand(ctx, messages, at)} }()
 }
 
 // reach returns the last of the entries that the reader passes with the ack of a run. ok is false if others before the run are not acked: the
@@ -176,7 +173,9 @@ func (w *window) pass() {
 	}
 	to := w.held[n-1].Position
 	w.held = append(w.held[:0], w.held[n:]...)
-	if w.reader.move(to) {
+	moved := w.reader.move(to)
+	w.log.pass(w.reader, to)
+	if moved {
 		w.moved()
 	}
 }

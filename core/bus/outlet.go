@@ -1,0 +1,111 @@
+package bus
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+// The pause after a nack, or after an error of an engine: it doubles from the first to the longest.
+const (
+	firstPause   = 50 * time.Millisecond
+	longestPause = 2 * time.Second
+)
+
+// Retry calls try until it returns true, with pauses that grow from 50 ms to 2 s. It returns false if ctx ends first.
+func Retry(ctx context.Context, try func() bool) bool {
+	for pause := firstPause; !try(); pause = min(2*pause, longestPause) {
+		if !sleep(ctx, pause) {
+			return false
+		}
+	}
+	return true
+}
+
+// sleep reports whether d has passed before ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// An Outlet is the channel of a subscription, for engines: it hands over messages or batches as [Bus] promises.
+type Outlet struct {
+	// One of the two is nil: nothing is ever sent on it.
+	messages chan *message.Message
+	batches  chan *Batch
+}
+
+// NewOutlet returns an outlet with the channel of its messages.
+func NewOutlet() (*Outlet, <-chan *message.Message) {
+	c := make(chan *message.Message)
+	return &Outlet{messages: c}, c
+}
+
+// NewBatchOutlet returns an outlet with the channel of its batches.
+func NewBatchOutlet() (*Outlet, <-chan *Batch) {
+	c := make(chan *Batch)
+	return &Outlet{batches: c}, c
+}
+
+// Batches reports whether the outlet hands over batches.
+func (o *Outlet) Batches() bool { return o.batches != nil }
+
+// Close closes the channel. Nothing is handed over afterwards.
+func (o *Outlet) Close() {
+	if o.messages != nil {
+		close(o.messages)
+	} else {
+		close(o.batches)
+	}
+}
+
+// Hand offers copies of the first of some messages, with the others and the cursor if the outlet is one of batches, until
+// one is acked. It is false when ctx ended first. Messages and cursor are only read.
+func (o *Outlet) Hand(ctx context.Context, messages []*message.Message, at *Cursor) (acked bool) {
+	Retry(ctx, func() bool {
+		var nacked bool
+		acked, nacked = o.offer(ctx, messages, at)
+		return !nacked
+	})
+	return acked
+}
+
+// offer hands over one copy and waits for the answer; neither is true when ctx ended first.
+func (o *Outlet) offer(ctx context.Context, messages []*message.Message, at *Cursor) (acked, nacked bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	m := messages[0].Copy()
+	m.SetContext(ctx)
+	var batch *Batch
+	if o.batches != nil {
+		batch = &Batch{Messages: slices.Clone(messages), Cursor: at}
+		batch.Messages[0] = m
+	}
+	select {
+	case o.messages <- m:
+	case o.batches <- batch:
+	case <-ctx.Done():
+		return false, false
+	}
+	select {
+	case <-m.Acked():
+		return true, false
+	case <-m.Nacked():
+		return false, true
+	case <-ctx.Done():
+		select {
+		case <-m.Acked(): // an ack that came at the same moment counts
+			return true, false
+		default:
+			return false, false
+		}
+	}
+}

@@ -1,0 +1,348 @@
+package core
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/rs/zerolog"
+
+	"github.com/evosink/evosink/core/bus"
+)
+
+// An ownership holds this node's shards of a group: it joins the cluster, acquires free shards up to the node's fair share,
+// renews their leases, and hands over what is above the share when nodes join. A shard's subscription runs while it is held,
+// see [ownership.subscriber].
+type ownership struct {
+	leases bus.Leases
+	group  string
+	node   string
+	shards int
+	log    zerolog.Logger
+
+	mu sync.Mutex
+	// mu guards the fields below.
+	held    map[int]*holding
+	changed chan struct{} // closed and replaced when held changes
+}
+
+// A holding is a shard that this node has. Its lease is run's own.
+type holding struct {
+	lease bus.Lease
+	life  context.Context // ends when the shard is another's, or may be
+	end   context.CancelFunc
+	stop  chan struct{} // closed when nothing more is to be taken
+	rest  chan struct{} // closed when the subscription has ended; replaced when one begins; guarded by ownership.mu
+	timer *time.Timer   // ends life in time when the lease is not renewed; nil if it does not end
+}
+
+func newOwnership(o Options) *ownership {
+	return &ownership{
+		leases: o.Leases, group: dispatchGroup, node: o.Node, shards: o.Bus.Shards(),
+		log:  o.Logger.With().Str("component", "ownership").Str("node", o.Node).Logger(),
+		held: map[int]*holding{}, changed: make(chan struct{}),
+	}
+}
+
+const (
+	// handoverPause is the least time between two handovers of a node, so that a cluster is not all handovers when nodes join.
+	handoverPause = time.Second
+	// lookPause is how often a node looks where leases do not end.
+	lookPause = 10 * time.Second
+)
+
+// run holds shards until ctx ends, then gives back those that it has.
+func (o *ownership) run(ctx context.Context) {
+	pause := lookPause
+	if ttl := o.leases.TTL(); ttl > 0 {
+		pause = ttl / 4 // a look that fails leaves time for two more
+	}
+	for ctx.Err() == nil {
+		changed := o.leases.Changed()
+		next := pause
+		if o.look(ctx) {
+			next = min(pause, handoverPause)
+		}
+		timer := time.NewTimer(next)
+		select {
+		case <-changed:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+	o.leave(context.WithoutCancel(ctx))
+}
+
+// look renews what is held, and acquires or hands over what the fair share asks for. It reports whether more is to be handed over.
+func (o *ownership) look(ctx context.Context) (more bool) {
+	alive, err := o.leases.Join(ctx, o.node)
+	if err == nil {
+		err = o.renew(ctx)
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			o.log.Warn().Err(err).Msg("leases of shards could not be renewed; shards are dropped when their leases end")
+		}
+		return false
+	}
+	share := (o.shards + len(alive) - 1) / len(alive)
+	mine := o.list()
+	switch {
+	case len(mine) < share:
+		o.acquire(ctx, share-len(mine))
+	case len(mine) > share:
+		o.handOver(ctx, mine[len(mine)-1])
+		return len(mine)-1 > share
+	}
+	return false
+}
+
+// renew extends the leases held, and drops those that have ended.
+func (o *ownership) renew(ctx context.Context) error {
+	held := map[int]*holding{}
+	var leases []bus.Lease
+	for _, h := range o.list() {
+		held[h.lease.Shard] = h
+		leases = append(leases, h.lease)
+	}
+	if len(leases) == 0 {
+		return nil
+	}
+	renewed, err := o.leases.Renew(ctx, leases...)
+	if err != nil {
+		return err
+	}
+	for _, l := range renewed {
+		h := held[l.Shard]
+		delete(held, l.Shard)
+		if h.lease = l; h.timer != nil && h.timer.Stop() {
+			h.timer.Reset(o.margin(l))
+		}
+		if h.life.Err() != nil { // work on it had ended before the answer came
+			o.handOver(ctx, h)
+		}
+	}
+	for shard, h := range held {
+		o.log.Warn().Int("shard", shard).Int64("epoch", h.lease.Epoch).Msg("the lease of a shard has ended")
+		o.remove(ctx, h)
+	}
+	return nil
+}
+
+// margin is how long work on a shard may go on: the last fifth of a lease is for what is under way to end.
+func (o *ownership) margin(l bus.Lease) time.Duration { return time.Until(l.Until) - o.leases.TTL()/5 }
+
+// acquire takes at most n free shards.
+func (o *ownership) acquire(ctx context.Context, n int) {
+	taken := map[int]bool{}
+	all, err := o.leases.Held(ctx, o.group)
+	for _, l := range all {
+		taken[l.Shard] = true
+	}
+	for shard := 0; shard < o.shards && n > 0 && err == nil; shard++ {
+		if taken[shard] {
+			continue
+		}
+		var l bus.Lease
+		var ok bool
+		if l, ok, err = o.leases.Acquire(ctx, o.group, shard, o.node); ok {
+			o.hold(l)
+			n--
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		o.log.Warn().Err(err).Msg("free shards could not be acquired")
+	}
+}
+
+func (o *ownership) hold(l bus.Lease) {
+	h := &holding{lease: l, stop: make(chan struct{}), rest: make(chan struct{})}
+	close(h.rest)
+	h.life, h.end = context.WithCancel(context.Background())
+	if !l.Until.IsZero() {
+		h.timer = time.AfterFunc(o.margin(l), h.end)
+	}
+	o.log.Debug().Int("shard", l.Shard).Int64("epoch", l.Epoch).Msg("a shard is held")
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.held[l.Shard] = h
+	o.change()
+}
+
+// handOver lets what is under way in a shard end, and gives its lease back.
+func (o *ownership) handOver(ctx context.Context, h *holding) {
+	close(h.stop)
+	o.mu.Lock()
+	rest := h.rest
+	o.mu.Unlock()
+	select {
+	case <-rest:
+	case <-h.life.Done(): // its time is over
+	case <-ctx.Done():
+	}
+	o.remove(ctx, h)
+	if err := o.leases.Release(context.WithoutCancel(ctx), h.lease); err != nil {
+		o.log.Warn().Err(err).Int("shard", h.lease.Shard).Msg("a shard could not be given back; its lease ends by itself")
+	}
+}
+
+// remove ends the work on a shard that is not, or not any more, this node's, and waits until it has ended.
+func (o *ownership) remove(ctx context.Context, h *holding) {
+	h.end()
+	if h.timer != nil {
+		h.timer.Stop()
+	}
+	o.mu.Lock()
+	rest := h.rest
+	delete(o.held, h.lease.Shard)
+	o.change()
+	o.mu.Unlock()
+	select {
+	case <-rest:
+	case <-ctx.Done():
+	}
+}
+
+// leave gives everything back. The subscriptions have ended before.
+func (o *ownership) leave(ctx context.Context) {
+	if ttl := o.leases.TTL(); ttl > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, ttl)
+		defer cancel()
+	}
+	for _, h := range o.list() {
+		o.handOver(ctx, h)
+	}
+	if err := o.leases.Leave(ctx, o.node); err != nil {
+		o.log.Warn().Err(err).Msg("the node could not leave; it is taken for dead when its time is over")
+	}
+}
+
+// list returns what is held, by shard.
+func (o *ownership) list() (out []*holding) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for shard := range o.shards {
+		if h := o.held[shard]; h != nil {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+func (o *ownership) change() {
+	close(o.changed)
+	o.changed = make(chan struct{})
+}
+
+// begin waits until a shard is held and notes that a subscription works on it, until done is called. It is nil when ctx ended first.
+func (o *ownership) begin(ctx context.Context, shard int) (h *holding, done func()) {
+	for {
+		o.mu.Lock()
+		changed := o.changed
+		if h = o.held[shard]; h != nil && h.life.Err() == nil && !closed(h.stop) {
+			rest := make(chan struct{})
+			h.rest = rest
+			o.mu.Unlock()
+			return h, func() { close(rest) }
+		}
+		o.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, nil
+		}
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// subscriber returns a subscriber of a shard whose subscription hands over batches of another one while the shard is held.
+func (o *ownership) subscriber(shard int, from bus.BatchSubscriber) bus.BatchSubscriber {
+	return &heldSubscriber{owner: o, shard: shard, from: from}
+}
+
+type heldSubscriber struct {
+	owner *ownership
+	shard int
+	from  bus.BatchSubscriber
+}
+
+// Subscribe implements [bus.BatchSubscriber].
+func (s *heldSubscriber) Subscribe(ctx context.Context, topic string) (<-chan *bus.Batch, error) {
+	out := make(chan *bus.Batch)
+	go func() { // ends with ctx
+		defer close(out)
+		for ctx.Err() == nil {
+			if h, done := s.owner.begin(ctx, s.shard); h != nil {
+				s.serve(ctx, h, topic, out)
+				done()
+			}
+		}
+	}()
+	return out, nil
+}
+
+// Close implements [bus.BatchSubscriber].
+func (s *heldSubscriber) Close() error { return s.from.Close() }
+
+// serve hands batches over until the shard is not held any more, and what was handed over is answered or cut off.
+func (s *heldSubscriber) serve(ctx context.Context, h *holding, topic string, out chan<- *bus.Batch) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(h.life, cancel)()
+	var in <-chan *bus.Batch
+	if !bus.Retry(ctx, func() (ok bool) {
+		var err error
+		in, err = s.from.Subscribe(ctx, topic)
+		return err == nil
+	}) {
+		return
+	}
+	var under []*message.Message
+	for open := true; open; {
+		select {
+		case b, ok := <-in:
+			if !ok {
+				return
+			}
+			select {
+			case out <- b:
+				under = append(unanswered(under), b.Messages[0])
+			case <-ctx.Done():
+			}
+		case <-h.stop:
+			open = false
+		}
+	}
+	for _, m := range under {
+		select {
+		case <-m.Acked():
+		case <-m.Nacked():
+		case <-ctx.Done():
+		}
+	}
+	cancel()
+	for range in { // until the engine has ended the subscription
+	}
+}
+
+// unanswered returns those of some messages that are without an answer; the engine bounds how many there are.
+func unanswered(messages []*message.Message) []*message.Message {
+	out := messages[:0]
+	for _, m := range messages {
+		if !closed(m.Acked()) && !closed(m.Nacked()) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
