@@ -38,12 +38,12 @@ type dispatcher struct {
 // newDispatcher returns the dispatcher of the queued ones among members; nil if there are none.
 func newDispatcher(members []*member, o Options) (*dispatcher, error) {
 	d := &dispatcher{log: o.Logger.With().Str("component", "dispatch").Logger()}
-	var outlets []queue.Outlet
+	var outlets []queue.Sink
 	for _, m := range members {
 		if m.mode == sink.Queued {
 			d.members = append(d.members, m)
-			outlets = append(outlets, queue.Outlet{
-				Name: m.name, Sink: m.get(), Restart: m.restart, Standing: m.standing, Idle: func() { close(m.idle) },
+			outlets = append(outlets, queue.Sink{
+				Name: m.name, Sink: m.get(), Restart: m.restart, Admit: m.standing, Idle: func() { close(m.idle) },
 			})
 		}
 	}
@@ -55,7 +55,7 @@ func newDispatcher(members []*member, o Options) (*dispatcher, error) {
 		config = *o.Delivery
 	}
 	var err error
-	d.queue, err = queue.New(queue.Options{Store: o.Queue, Config: config, Outlets: outlets, Logger: o.Logger})
+	d.queue, err = queue.New(queue.Options{Store: o.Queue, Config: config, Sinks: outlets, Logger: o.Logger})
 	for _, m := range d.members {
 		m.available = func() { d.queue.Available(m.name) }
 	}
@@ -125,7 +125,7 @@ func (d *dispatcher) destinations(e *event.Event) (out []queue.Destination) {
 		settings := m.settingsOf(e.Instance)
 		for _, to := range m.targets(e, scope.Of(e, m.name, m.rule, settings), settings.Raw) {
 			out = append(out, queue.Destination{
-				Lane: queue.Lane{Sink: m.name, Target: to.Target, Instance: e.Instance}, Scope: to.Scope,
+				Lane: queue.LaneKey{Sink: m.name, Target: to.Target, Instance: e.Instance}, Scope: to.Scope,
 			})
 		}
 	}
@@ -145,7 +145,7 @@ func (m *member) targets(e *event.Event, scopes []sink.Scope, settings json.RawM
 }
 
 // standing tells the queue whether an instance's deliveries of a scope may go out now.
-func (m *member) standing(instance string, s sink.Scope) (queue.Standing, json.RawMessage) {
+func (m *member) standing(instance string, s sink.Scope) (queue.Admission, json.RawMessage) {
 	settings := m.settingsOf(instance)
 	if s == sink.Global {
 		if !m.rule.Global {

@@ -153,7 +153,7 @@ type unwilling struct {
 	left atomic.Int32
 }
 
-func (u *unwilling) Put(ctx context.Context, entries ...queue.Entry) ([]queue.Place, error) {
+func (u *unwilling) Put(ctx context.Context, entries ...queue.Entry) ([]queue.PutResult, error) {
 	if u.left.Add(-1) >= 0 {
 		return nil, errors.New("disk full")
 	}
@@ -166,7 +166,7 @@ type counting struct {
 	puts atomic.Int32
 }
 
-func (c *counting) Put(ctx context.Context, entries ...queue.Entry) ([]queue.Place, error) {
+func (c *counting) Put(ctx context.Context, entries ...queue.Entry) ([]queue.PutResult, error) {
 	c.puts.Add(1)
 	return c.Store.Put(ctx, entries...)
 }
@@ -317,7 +317,7 @@ func TestWhatWaitsForADeletedInstanceIsKeptAsDeadLetters(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "three dead letters", func() bool {
-		c, _ := n.Queue().CountLetters(t.Context(), queue.LetterFilter{Reason: queue.Gone})
+		c, _ := n.Queue().CountDeadLetters(t.Context(), queue.DeadLetterFilter{Reason: queue.Gone})
 		return c == 3
 	})
 }

@@ -91,7 +91,7 @@ func problemOf(err error) *problem {
 		return badRequest(err.Error())
 	case errors.Is(err, instances.ErrConflict):
 		return &problem{status: http.StatusConflict, message: []string{err.Error() + "; try again"}}
-	case errors.Is(err, queue.ErrNoLetter):
+	case errors.Is(err, queue.ErrNoDeadLetter):
 		return notFound("There is no such dead letter (any more)")
 	case errors.Is(err, queue.ErrClosed):
 		return &problem{

@@ -27,7 +27,7 @@ type Queue struct {
 	seq   int64 // the last one given out
 	swept int64 // events up to here go with their last delivery
 
-	lineups sync.Map // queue.Lane -> *lineup, once its row is committed
+	lineups sync.Map // queue.LaneKey -> *lineup, once its row is committed
 	past    past
 }
 
@@ -85,7 +85,7 @@ func (q *Queue) backlog(ctx context.Context) (out []queue.Backlog, err error) {
 		if err != nil {
 			return nil, explain(q.db.config.Path, err)
 		}
-		line := q.lineup(b.Lane)
+		line := q.lineup(b.LaneKey)
 		if line == nil {
 			continue // committed a moment ago
 		}
@@ -109,7 +109,7 @@ func (q *Queue) describe(ctx context.Context, lanes []queue.Backlog) error {
 	for i := range lanes {
 		b := &lanes[i]
 		seqs[i] = b.First
-		byKey[key{b.First, q.lineup(b.Lane).id}] = b
+		byKey[key{b.First, q.lineup(b.LaneKey).id}] = b
 	}
 	rows, err := q.db.reading.QueryContext(ctx, `SELECT d.seq, d.lane, d.scope, e.at
 		FROM json_each(?) j CROSS JOIN queue_deliveries d ON d.seq = j.value CROSS JOIN queue_events e ON e.seq = d.seq`, jsonList(seqs))
@@ -132,7 +132,7 @@ func (q *Queue) describe(ctx context.Context, lanes []queue.Backlog) error {
 }
 
 // Window implements [queue.Store].
-func (q *Queue) Window(ctx context.Context, l queue.Lane, after, until int64, limit, bytes int) (out []queue.Item, err error) {
+func (q *Queue) Window(ctx context.Context, l queue.LaneKey, after, until int64, limit, bytes int) (out []queue.Delivery, err error) {
 	line := q.lineup(l)
 	if line == nil {
 		return nil, nil
@@ -151,7 +151,7 @@ func (q *Queue) Window(ctx context.Context, l queue.Lane, after, until int64, li
 	defer rows.Close()
 	since := q.db.clock.reader()
 	for rows.Next() {
-		var item queue.Item
+		var item queue.Delivery
 		var s storedEvent
 		if err := rows.Scan(&item.Seq, &item.Scope, (*stamp)(&item.At), &s.id, &s.metadata, &s.payload); err != nil {
 			return nil, explain(q.db.config.Path, err)

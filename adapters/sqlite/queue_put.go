@@ -8,7 +8,7 @@ import (
 )
 
 // Put implements [queue.Store].
-func (q *Queue) Put(ctx context.Context, entries ...queue.Entry) (places []queue.Place, err error) {
+func (q *Queue) Put(ctx context.Context, entries ...queue.Entry) (places []queue.PutResult, err error) {
 	all := make([]*putting, len(entries))
 	var bytes int64
 	for i, e := range entries {
@@ -45,13 +45,13 @@ type putting struct {
 	event storedEvent
 
 	// what apply has done, anew each time that it is called
-	places []queue.Place
+	places []queue.PutResult
 	roster roster
 	last   int64 // the seq given out
 }
 
 func (p *putting) apply(t *tx) error {
-	p.places = make([]queue.Place, len(p.entry.To))
+	p.places = make([]queue.PutResult, len(p.entry.To))
 	p.roster = roster{queue: p.Queue}
 	p.seq++
 	p.last = p.seq
@@ -97,7 +97,7 @@ func (p *putting) insert(t *tx, copy int, list laneList) (stored bool, err error
 // deliveries stores the destinations of the event whose row is p.last.
 func (p *putting) deliveries(t *tx, to []queue.Destination) error {
 	for i, d := range to {
-		p.places[i] = queue.Place{Seq: p.seqOf(d), New: true}
+		p.places[i] = queue.PutResult{Seq: p.seqOf(d), New: true}
 		if err := p.deliver(t, d); err != nil {
 			return err
 		}
@@ -151,7 +151,7 @@ func (p *putting) again(t *tx) error {
 		if err := p.deliver(t, d); err != nil {
 			return err
 		}
-		p.places[i] = queue.Place{Seq: p.seqOf(d), New: true}
+		p.places[i] = queue.PutResult{Seq: p.seqOf(d), New: true}
 		list = laneList(list).add(d.Lane, p.seqOf(d))
 		if _, err := t.exec("UPDATE queue_events SET lanes = ? WHERE seq = ?", list, first); err != nil {
 			return err

@@ -7,8 +7,8 @@ import (
 	"github.com/evosink/evosink/core/queue"
 )
 
-// Settle implements [queue.Store].
-func (q *Queue) Settle(ctx context.Context, outcomes []queue.Outcome) error {
+// Record implements [queue.Store].
+func (q *Queue) Record(ctx context.Context, outcomes []queue.Result) error {
 	var bytes int64
 	for _, o := range outcomes {
 		if bytes += 64; o.Attempt != nil {
@@ -27,7 +27,7 @@ func (q *Queue) Settle(ctx context.Context, outcomes []queue.Outcome) error {
 		},
 		after: func() {
 			for _, o := range outcomes {
-				if line := q.lineup(o.Lane); line != nil && o.Result != queue.Again {
+				if line := q.lineup(o.Lane); line != nil && o.Kind != queue.Retry {
 					line.remove(o.Seq)
 				}
 			}
@@ -35,7 +35,7 @@ func (q *Queue) Settle(ctx context.Context, outcomes []queue.Outcome) error {
 	})
 }
 
-func (q *Queue) settle(t *tx, o queue.Outcome) error {
+func (q *Queue) settle(t *tx, o queue.Result) error {
 	if o.Attempt != nil && !t.writer.low.Load() { // on a full disk the outcome is what matters
 		if err := logAttempt(t, o.Attempt); err != nil {
 			return err
@@ -45,12 +45,12 @@ func (q *Queue) settle(t *tx, o queue.Outcome) error {
 	if line == nil {
 		return nil
 	}
-	switch o.Result {
-	case queue.Again:
+	switch o.Kind {
+	case queue.Retry:
 		_, err := t.exec("UPDATE queue_lanes SET tried = ?, attempts = ?, first = ?, last = ?, next = ?, error = ? WHERE id = ?",
 			o.Seq, o.Progress.Attempts, millis(o.Progress.First), millis(o.Progress.Last), millis(o.Progress.Next), o.Progress.Error, line.id)
 		return err
-	case queue.Buried:
+	case queue.DeadLettered:
 		if err := q.bury(t, line.id, o); err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func (q *Queue) release(t *tx, seq int64) error {
 const insertLetters = `INSERT INTO queue_letters
 	(sink, target, instance, scope, event, name, reason, attempts, first, last, error, died, metadata, payload) `
 
-func (q *Queue) bury(t *tx, lane int64, o queue.Outcome) error {
+func (q *Queue) bury(t *tx, lane int64, o queue.Result) error {
 	p := o.Progress
 	_, err := t.exec(insertLetters+`
 		SELECT ?, ?, ?, d.scope, e.id, e.name, ?, ?, ?, ?, ?, ?, e.metadata, e.payload
@@ -92,8 +92,8 @@ func logAttempt(t *tx, a *queue.Attempt) error {
 	return err
 }
 
-// Clear implements [queue.Store].
-func (q *Queue) Clear(ctx context.Context, c queue.Clearing) (int, error) {
+// Purge implements [queue.Store].
+func (q *Queue) Purge(ctx context.Context, c queue.PurgeRequest) (int, error) {
 	line := q.lineup(c.Lane)
 	if line == nil {
 		return 0, ctx.Err()
