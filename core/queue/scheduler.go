@@ -303,12 +303,14 @@ func (s *scheduler) disconnect(e *endpoint) {
 // on there.
 func (s *scheduler) moveTo(a *attempt, key string) bool {
 	e := a.endpoint
-	if key == "" || e.host.key == key {
+	if e.host.key == key {
 		return true
 	}
 	h := s.hosts[key]
 	if h == nil {
-		h = &host{key: key}
+		h = &host{key: key, answered: key == ""}
+	}
+	if key != "" {
 		s.hosts[key] = h
 	}
 	a.host.attempts--
