@@ -14,12 +14,13 @@ import (
 // An attempt hands the first delivery of a lane to the sink, or those of several lanes of one endpoint if the sink takes
 // batches.
 type attempt struct {
-	endpoint *endpoint
-	host     *host
-	sink     abilities
-	lanes    []*lane // all that were taken for it
-	shares   []*portion
-	log      Attempt // what the log of attempts is told of all of its deliveries
+	scheduler *scheduler
+	endpoint  *endpoint
+	host      *host
+	sink      abilities
+	lanes     []*lane // all that were taken for it
+	shares    []*portion
+	log       Attempt // what the log of attempts is told of all of its deliveries
 }
 
 // A portion is the part of an attempt that one lane has.
@@ -39,7 +40,7 @@ const (
 
 // begin takes lanes of an endpoint that may be tried, for one attempt, and counts it.
 func (s *scheduler) begin(e *endpoint) *attempt {
-	a := &attempt{endpoint: e, host: e.host, sink: s.sink}
+	a := &attempt{scheduler: s, endpoint: e, host: e.host, sink: s.sink}
 	limit := 1
 	if a.sink.batcher != nil && e.breakerState() == closed {
 		limit = batchLength
@@ -50,38 +51,33 @@ func (s *scheduler) begin(e *endpoint) *attempt {
 		a.lanes = append(a.lanes, l)
 	}
 	s.attempts++
-	e.attempts++
-	e.host.attempts++
-	if e.tenant != nil {
-		e.tenant.attempts++
-	}
-	e.breaker.start(a)
-	e.host.breaker.start(a)
-	s.enlist(e)
+	s.endpoints.begin(a)
 	return a
 }
 
-// attempt makes an attempt, and goes on with others as long as one can begin.
-func (s *scheduler) attempt(a *attempt) {
+// run makes an attempt, and goes on with others of the sink as long as one can begin.
+func (a *attempt) run() {
+	s := a.scheduler
 	defer s.running.Done()
 	for a != nil {
 		room := batchLength
 		for i, l := range a.lanes {
 			share := max(1, room/(len(a.lanes)-i)) // a lane with much does not push out those behind it
-			if p := s.prepare(a, l, share); p != nil {
+			if p := a.prepare(l, share); p != nil {
 				a.shares = append(a.shares, p)
 				room -= len(p.deliveries)
 			}
 		}
-		if len(a.shares) > 0 && s.reachHost(a) {
-			s.deliver(a)
+		if len(a.shares) > 0 && a.reachHost() {
+			a.deliver()
 		}
 		a = s.finish(a)
 	}
 }
 
 // prepare finds out what is to be tried of a lane. If nothing is, the lane is in the state where it belongs, and nil is returned.
-func (s *scheduler) prepare(a *attempt, l *lane, room int) *portion {
+func (a *attempt) prepare(l *lane, room int) *portion {
+	s := a.scheduler
 	admission, settings := s.Admit(l.Instance, l.scope)
 	if admission == Discard {
 		s.deadLetterAll(s.ctx, l, Gone)
@@ -124,20 +120,20 @@ func (s *scheduler) prepare(a *attempt, l *lane, room int) *portion {
 		p.requests[i] = &requests[i]
 	}
 	requests[0].Attempt += l.progress.Attempts
-	p.policy = s.policy(a, p.requests[0])
+	p.policy = a.policy(p.requests[0])
 	return p
 }
 
 var defaultPolicy = sink.DefaultPolicy()
 
 // policy asks the sink. If that panics, the default holds.
-func (s *scheduler) policy(a *attempt, d *sink.Delivery) (p sink.Policy) {
+func (a *attempt) policy(d *sink.Delivery) (p sink.Policy) {
 	if a.sink.retrier == nil {
 		return defaultPolicy
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			s.log.Error().Interface("panic", v).Msg("the sink panicked when it was asked for its retry policy")
+			a.scheduler.log.Error().Interface("panic", v).Msg("the sink panicked when it was asked for its retry policy")
 			p = defaultPolicy
 		}
 	}()
@@ -146,14 +142,15 @@ func (s *scheduler) policy(a *attempt, d *sink.Delivery) (p sink.Policy) {
 
 // reachHost asks the sink which host the attempt goes to. It is false if that is one that may not be tried now: the lanes are
 // ready again and wait for it.
-func (s *scheduler) reachHost(a *attempt) bool {
+func (a *attempt) reachHost() bool {
+	s := a.scheduler
 	if a.sink.hoster == nil {
 		return true
 	}
-	key := s.askHost(a)
+	key := a.askHost()
 	s.mu.Lock()
 	defer s.unlock()
-	if s.moveTo(a, key) {
+	if s.endpoints.moveTo(a, key) {
 		return true
 	}
 	for _, p := range a.shares {
@@ -164,10 +161,10 @@ func (s *scheduler) reachHost(a *attempt) bool {
 	return false
 }
 
-func (s *scheduler) askHost(a *attempt) (key string) {
+func (a *attempt) askHost() (key string) {
 	defer func() {
 		if v := recover(); v != nil {
-			s.log.Error().Interface("panic", v).Msg("the sink panicked when it was asked for a host")
+			a.scheduler.log.Error().Interface("panic", v).Msg("the sink panicked when it was asked for a host")
 			key = ""
 		}
 	}()
@@ -208,8 +205,8 @@ type panicError struct {
 func (e *panicError) Error() string { return fmt.Sprintf("the sink panicked: %v", e.value) }
 
 // deliver hands the attempt to the sink and fills in the errors of its portions.
-func (s *scheduler) deliver(a *attempt) {
-	ctx, answer := sink.WithReports(s.ctx)
+func (a *attempt) deliver() {
+	ctx, answer := sink.WithReports(a.scheduler.ctx)
 	if d := a.shares[0].policy.Timeout; d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)

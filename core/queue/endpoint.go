@@ -129,6 +129,12 @@ func (e *endpoint) hasFailed(instance string, limit int) bool {
 	return e.breaker.state == halfOpen || len(e.failed) >= limit
 }
 
+// hasAnswered closes the breaker of a host that was half open.
+func (h *host) hasAnswered() {
+	h.answered = true
+	h.breaker.succeeded() // what waits is let in when the attempt ends
+}
+
 // down reports whether attempts at the endpoint keep failing: a breaker has opened because of that, or would have if more than
 // one instance had events for it. An endpoint that has asked for a pause is there.
 func (e *endpoint) down(limit int) bool {

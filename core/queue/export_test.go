@@ -5,7 +5,7 @@ func (q *Queue) Size() (lanes, endpoints int) {
 	for _, s := range q.schedulers() {
 		s.mu.Lock()
 		lanes += len(s.lanes.byKey)
-		endpoints += len(s.endpoints) + len(s.tenants) + len(s.hosts)
+		endpoints += len(s.endpoints.byKey) + len(s.endpoints.tenants) + len(s.endpoints.hosts)
 		s.mu.Unlock()
 	}
 	return lanes, endpoints + len(q.capacity.shares)

@@ -241,8 +241,8 @@ func (q *Queue) Refresh(instance string) {
 		if l.scope == sink.Instance && l.endpoint != nil {
 			s.readdress(l)
 			s.somethingChanged(l)
-			s.halfOpen(l.endpoint)
-			s.probeHost(l.endpoint.host)
+			s.endpoints.halfOpen(l.endpoint)
+			s.endpoints.probeHost(l.endpoint.host)
 		}
 	})
 }
@@ -257,9 +257,9 @@ func (q *Queue) Available(name string) {
 	s.mu.Lock()
 	defer s.unlock()
 	s.availableAt = time.Now()
-	for _, e := range s.endpoints {
+	for _, e := range s.endpoints.byKey {
 		if e.host.breaker.state == open {
-			s.probeHost(e.host)
+			s.endpoints.probeHost(e.host)
 		}
 	}
 }

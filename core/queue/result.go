@@ -13,26 +13,14 @@ import (
 // dead letter, and breakers learn of both. It returns an attempt that the goroutine can go on with, if there is one.
 func (s *scheduler) finish(a *attempt) (next *attempt) {
 	s.mu.Lock()
-	e, h := a.endpoint, a.host
 	s.attempts--
-	e.attempts--
-	h.attempts--
-	if e.tenant != nil {
-		e.tenant.attempts--
-	}
 	var pauses []Pause
 	for _, p := range a.shares {
-		if paused := s.handleResults(a, p); paused != nil {
+		if paused := a.handleResults(p); paused != nil {
 			pauses = append(pauses, *paused)
 		}
 	}
-	e.breaker.end(a)
-	h.breaker.end(a)
-	s.enlist(e)
-	s.letInOne(e.tenant)
-	if !h.waiting.empty() && s.admits(h) {
-		s.letIn(h)
-	}
+	s.endpoints.end(a)
 	if s.broken != nil && s.attempts == 0 {
 		s.beginRestart()
 	}
@@ -50,14 +38,14 @@ func (s *scheduler) finish(a *attempt) (next *attempt) {
 
 // handleResults goes through the results of one lane, as far as they are good, and finds the lane's next state. It returns the pause that
 // the first failure demands, if any.
-func (s *scheduler) handleResults(a *attempt, p *portion) (paused *Pause) {
-	l := p.lane
+func (a *attempt) handleResults(p *portion) (paused *Pause) {
+	s, l := a.scheduler, p.lane
 	if l.burst *= 2; l.burst > windowLength {
 		l.burst = 0
 	}
 	for i, err := range p.errs {
 		if err != nil {
-			paused = s.handleFailure(a, p, i)
+			paused = a.handleFailure(p, i)
 			break
 		}
 		s.record(l, Result{Seq: p.deliveries[i].Seq, Kind: Delivered, Attempt: p.logOf(a, i, l.progress.Attempts+1)})
@@ -102,7 +90,8 @@ const longestWait = time.Hour
 
 // handleFailure decides what becomes of a delivery that has failed, the first of its lane: a retry, a dead letter, or a pause of its
 // lane, which is returned. Those behind it wait.
-func (s *scheduler) handleFailure(a *attempt, p *portion, i int) *Pause {
+func (a *attempt) handleFailure(p *portion, i int) *Pause {
+	s := a.scheduler
 	if s.ctx.Err() != nil {
 		return nil // the queue was closed while it was tried: it was not the target's fault
 	}
@@ -123,7 +112,7 @@ func (s *scheduler) handleFailure(a *attempt, p *portion, i int) *Pause {
 	if reason != Permanent { // the target may not take what is behind it either
 		l.burst = 1
 	}
-	delay := s.applyBreaker(a, l, err)
+	delay := a.applyBreaker(l, err)
 	if reason == Permanent || reason != "" && p.policy.OnExhausted == sink.Bury {
 		s.deadLetter(l, delivery, reason, entry)
 		return nil
@@ -181,45 +170,34 @@ func (s *scheduler) record(l *lane, r Result) {
 
 // applyBreaker tells the breakers of a failure, and returns how long the target has asked to be left alone. A host that could not be
 // reached is unavailable to all; what was answered concerns the endpoint only.
-func (s *scheduler) applyBreaker(a *attempt, l *lane, err error) (asked time.Duration) {
-	e := a.endpoint
+func (a *attempt) applyBreaker(l *lane, err error) (asked time.Duration) {
+	s, e := a.scheduler, a.endpoint
 	after, asks := sink.AfterOf(err)
 	old := a.log.At.Before(s.availableAt) // it began before the sink said that its target can be reached again
 	unavailable := sink.IsUnavailable(err)
 	if answered := a.log.Status != ""; unavailable && !answered {
 		if h := a.host; !old && h.breaker.state != open {
-			s.openBreaker(&h.breaker, h.breaker.nextWait(s.config))
+			s.endpoints.openBreaker(&h.breaker, h.breaker.nextWait(s.config))
 		}
 		return 0
 	}
-	s.hostAnswered(a.host)
+	a.host.hasAnswered()
 	switch {
 	case sink.IsPermanent(err):
 		s.succeeded(a, l) // it refused this one event: it is up
 	case asks:
 		after = min(after, longestWait)
 		if b := &e.breaker; b.state != open || time.Now().Add(after).After(b.timer.at) {
-			s.openBreaker(b, after)
+			s.endpoints.openBreaker(b, after)
 		}
 		return after
 	case old && unavailable:
 	case e.hasFailed(l.Instance, s.config.BreakerFailures) || unavailable:
 		if b := &e.breaker; b.state != open {
-			s.openBreaker(b, b.nextWait(s.config))
+			s.endpoints.openBreaker(b, b.nextWait(s.config))
 		}
 	}
 	return 0
-}
-
-func (s *scheduler) openBreaker(b *breaker, d time.Duration) {
-	b.state, b.probe = open, nil
-	s.timers.set(&b.timer, d)
-}
-
-// hostAnswered closes the breaker of a host that was half open.
-func (s *scheduler) hostAnswered(h *host) {
-	h.answered = true
-	h.breaker.succeeded() // finish lets in what waits
 }
 
 // succeeded is called when the endpoint has taken an event of a lane, or refused that one event for good: it is up.
@@ -231,25 +209,7 @@ func (s *scheduler) succeeded(a *attempt, l *lane) {
 	e.fails, e.failing, e.downAt = 0, false, time.Time{}
 	clear(e.failed)
 	e.breaker.succeeded()
-	s.hostAnswered(a.host)
-}
-
-// halfOpen ends the wait of an endpoint's breaker.
-func (s *scheduler) halfOpen(e *endpoint) {
-	if e.breaker.state == open {
-		s.timers.unset(&e.breaker.timer)
-		e.breaker.state = halfOpen
-	}
-	s.enlist(e)
-}
-
-// probeHost ends the wait of a host's breaker.
-func (s *scheduler) probeHost(h *host) {
-	if h.breaker.state == open {
-		s.timers.unset(&h.breaker.timer)
-		h.breaker.state = halfOpen
-	}
-	s.letIn(h)
+	a.host.hasAnswered()
 }
 
 // tellFailure tells the log of a failure after which the delivery stays in its lane, if it is news.

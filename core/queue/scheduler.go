@@ -58,10 +58,7 @@ type scheduler struct {
 	// mu guards the fields below.
 	lanes     laneTable
 	sink      abilities
-	endpoints map[string]*endpoint
-	hosts     map[string]*host   // those that a sink.Hoster names
-	tenants   map[string]*tenant // instances with targets of their own
-	line      turns[*endpoint]   // endpoints that can start an attempt
+	endpoints endpointTable
 	timers    timers
 	runs      bool // attempts may begin
 	attempts  int  // in the air
@@ -101,8 +98,10 @@ func newScheduler(q *Queue, s Sink) *scheduler {
 	out := &scheduler{
 		Sink: s, config: &q.config, store: q.store, log: q.log.With().Str("sink", s.Name).Logger(), notices: q.notices,
 		pauses: &q.pauses, results: q.results, stopping: q.stopping,
-		lanes:     laneTable{capacity: &q.capacity, byKey: map[LaneKey]*lane{}},
-		endpoints: map[string]*endpoint{}, hosts: map[string]*host{}, tenants: map[string]*tenant{},
+		lanes: laneTable{capacity: &q.capacity, byKey: map[LaneKey]*lane{}},
+	}
+	out.endpoints = endpointTable{
+		config: &q.config, timers: &out.timers, byKey: map[string]*endpoint{}, hosts: map[string]*host{}, tenants: map[string]*tenant{},
 	}
 	out.sink = abilitiesOf(s.Sink)
 	out.timers = timers{mu: &out.mu, after: out.dispatch}
@@ -138,8 +137,7 @@ func (s *scheduler) lane(key LaneKey, scope sink.Scope) *lane {
 	l := s.lanes.add(key, scope)
 	l.timer.fire = func() { s.reconsider(l) }
 	if s.sink.Sink != nil {
-		l.endpoint = s.endpointOf(l)
-		l.endpoint.lanes++
+		l.endpoint = s.endpoints.get(s.addressOf(l), l)
 	}
 	return l
 }
@@ -152,7 +150,7 @@ func (s *scheduler) setState(l *lane, to laneState) {
 	switch l.state = to; to {
 	case ready:
 		l.endpoint.ready.push(l.Instance, l)
-		s.enlist(l.endpoint)
+		s.endpoints.enlist(l.endpoint)
 	case attempting:
 		l.changed = false
 	case backingOff, suspended:
@@ -214,61 +212,27 @@ func (s *scheduler) unpin(l *lane) {
 // forget drops a lane, and with the last lane its endpoint, if there is nothing left to know.
 func (s *scheduler) forget(l *lane) {
 	if s.lanes.forget(l) && l.endpoint != nil {
-		s.leave(l.endpoint)
+		s.endpoints.leave(l.endpoint)
 	}
 }
 
-// endpointOf returns the endpoint of a lane, as its sink names it now; a target of its own for a sink that panics when it is asked.
-func (s *scheduler) endpointOf(l *lane) *endpoint {
-	key := "global\x00" + string(l.Target)
+// addressOf returns the key of a lane's endpoint: the address that its sink names now, or a target of its own if the sink names none
+// or panics when it is asked.
+func (s *scheduler) addressOf(l *lane) (key string) {
+	own := "global\x00" + string(l.Target)
 	if l.scope == sink.Instance {
-		key = "instance\x00" + string(l.Target) + "\x00" + l.Instance
+		own = "instance\x00" + string(l.Target) + "\x00" + l.Instance
 	}
-	if s.sink.addresser != nil {
-		key = s.askAddress(l, key)
+	if s.sink.addresser == nil {
+		return own
 	}
-	e, ok := s.endpoints[key]
-	if ok {
-		return e
-	}
-	e = &endpoint{key: key, scope: l.scope, host: &host{answered: true}}
-	e.breaker.timer.fire = func() { s.halfOpen(e) }
-	s.connect(e, e.host)
-	if e.scope == sink.Instance {
-		e.owner = l.Instance
-		if e.tenant = s.tenants[e.owner]; e.tenant == nil {
-			e.tenant = &tenant{}
-			s.tenants[e.owner] = e.tenant
-		}
-		e.tenant.endpoints++
-	}
-	s.endpoints[key] = e
-	return e
-}
-
-func (s *scheduler) askAddress(l *lane, otherwise string) (key string) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.log.Error().Interface("panic", v).Msg("the sink panicked when it was asked for an address")
-			key = otherwise
+			key = own
 		}
 	}()
 	return "address\x00" + s.sink.addresser.Address(l.scope, l.Target, l.Instance)
-}
-
-// leave counts one lane less that leads to e, which ends with the last, and with it what only it needed.
-func (s *scheduler) leave(e *endpoint) {
-	if e.lanes--; e.lanes > 0 {
-		return
-	}
-	s.timers.unset(&e.breaker.timer)
-	delete(s.endpoints, e.key)
-	s.disconnect(e)
-	if e.tenant != nil {
-		if e.tenant.endpoints--; e.tenant.endpoints == 0 {
-			delete(s.tenants, e.owner)
-		}
-	}
 }
 
 // readdress leads a lane to the endpoint that its sink names now.
@@ -277,138 +241,26 @@ func (s *scheduler) readdress(l *lane) {
 		return
 	}
 	old := l.endpoint
-	l.endpoint = s.endpointOf(l)
-	l.endpoint.lanes++
-	s.leave(old)
-}
-
-// connect has e use a host.
-func (s *scheduler) connect(e *endpoint, h *host) {
-	e.host = h
-	h.endpoints++
-	if h.breaker.timer.fire == nil {
-		h.breaker.timer.fire = func() { s.probeHost(h) }
-	}
-}
-
-func (s *scheduler) disconnect(e *endpoint) {
-	h := e.host
-	if h.endpoints--; h.endpoints == 0 {
-		s.timers.unset(&h.breaker.timer)
-		delete(s.hosts, h.key)
-	}
-}
-
-// moveTo has an endpoint, and the attempt that has found out, use the host of that name. It reports whether the attempt may go
-// on there.
-func (s *scheduler) moveTo(a *attempt, key string) bool {
-	e := a.endpoint
-	if e.host.key == key {
-		return true
-	}
-	h := s.hosts[key]
-	if h == nil {
-		h = &host{key: key, answered: key == ""}
-	}
-	if key != "" {
-		s.hosts[key] = h
-	}
-	a.host.attempts--
-	a.host.breaker.end(a)
-	s.disconnect(e)
-	if a.host.breaker.state == halfOpen {
-		s.letIn(a.host)
-	}
-	if e.place == atHost {
-		e.place = nowhere // its entry in the old host's list is passed over
-	}
-	s.connect(e, h)
-	a.host = h
-	mayGoOn := s.admits(h)
-	h.attempts++
-	if mayGoOn {
-		h.breaker.start(a)
-	}
-	return mayGoOn
-}
-
-// admits reports whether one attempt more may be made at a host. Until it has answered, few are: a host that drops packets
-// would otherwise take up all attempts of the sink before the first of them has failed.
-func (s *scheduler) admits(h *host) bool {
-	return h.breaker.admits() && (h.answered || h.attempts < max(s.config.PerTarget, s.config.Workers/16))
-}
-
-// placeOf returns the list that an endpoint belongs in: the sink's line if it can start an attempt, the list of what holds it
-// otherwise. One that has nothing to start, or waits for its own breaker or attempts, is in none.
-func (s *scheduler) placeOf(e *endpoint) place {
-	switch {
-	case e.ready.empty() || e.attempts >= s.config.PerTarget || !e.breaker.admits():
-		return nowhere
-	case !s.admits(e.host):
-		return atHost
-	case e.tenant != nil && e.tenant.attempts >= s.config.PerInstance:
-		return atTenant
-	}
-	return inLine
-}
-
-// enlist puts an endpoint that is in no list into the one where it belongs.
-func (s *scheduler) enlist(e *endpoint) {
-	if e.place != nowhere {
-		return
-	}
-	switch e.place = s.placeOf(e); e.place {
-	case atHost:
-		e.host.waiting.push(e.owner, e)
-	case atTenant:
-		e.tenant.waiting.push(e)
-	case inLine:
-		s.line.push(e.owner, e)
-	}
-}
-
-// letIn enlists the endpoints that wait at a host. More of them than the host admits wait there again when it is their turn.
-func (s *scheduler) letIn(h *host) {
-	waiting := h.waiting
-	h.waiting = turns[*endpoint]{}
-	for !waiting.empty() {
-		if e := waiting.pop(); e.place == atHost && e.host == h {
-			e.place = nowhere
-			s.enlist(e)
-		}
-	}
-}
-
-// letInOne enlists an endpoint that waits because its instance had too many attempts in the air.
-func (s *scheduler) letInOne(t *tenant) {
-	for t != nil && !t.waiting.empty() && t.attempts < s.config.PerInstance {
-		e := t.waiting.pop()
-		e.place = nowhere
-		if s.enlist(e); e.place == inLine {
-			return
-		}
-	}
+	l.endpoint = s.endpoints.get(s.addressOf(l), l)
+	s.endpoints.leave(old)
 }
 
 // dispatch starts attempts as long as one can begin.
 func (s *scheduler) dispatch() {
 	for a := s.next(); a != nil; a = s.next() {
 		s.running.Add(1)
-		go s.attempt(a)
+		go a.run()
 	}
 }
 
 // next returns an attempt that can begin, of the endpoint whose turn it is; nil if there is none. The lanes of the attempt are in
 // state attempting: one, or several if the sink takes batches.
 func (s *scheduler) next() *attempt {
-	for s.runs && s.broken == nil && s.attempts < s.config.Workers && !s.line.empty() && !s.results.full() {
-		e := s.line.pop()
-		e.place = nowhere
-		if s.placeOf(e) == inLine {
-			return s.begin(e)
-		}
-		s.enlist(e) // what it waits for has changed since
-		s.letInOne(e.tenant)
+	if !s.runs || s.broken != nil || s.attempts >= s.config.Workers || s.results.full() {
+		return nil
+	}
+	if e := s.endpoints.next(); e != nil {
+		return s.begin(e)
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ func (s *scheduler) stats(now time.Time) Stats {
 	defer s.mu.Unlock()
 	out := Stats{Sink: s.Name, Counts: s.counts, Busy: s.attempts, LastError: s.failure, FailedAt: s.failedAt}
 	seen := map[*host]bool{}
-	for _, e := range s.endpoints {
+	for _, e := range s.endpoints.byKey {
 		if h := e.host; h.breaker.state != closed && !seen[h] {
 			seen[h] = true
 			out.Open++
@@ -104,12 +104,12 @@ func (a *Admin) Reachable(sink string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range s.endpoints {
+	for _, e := range s.endpoints.byKey {
 		if !e.down(s.config.BreakerFailures) {
 			return nil
 		}
 	}
-	if len(s.endpoints) == 0 {
+	if len(s.endpoints.byKey) == 0 {
 		return nil
 	}
 	return fmt.Errorf("no target can be reached: %s", s.failure)
