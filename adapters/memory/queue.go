@@ -34,7 +34,7 @@ type Queue struct {
 var _ queue.Store = (*Queue)(nil)
 
 // identity is what an event is absorbed by.
-type identity struct{ instance, id string }
+type identity struct{ instance, instanceID, id string }
 
 // stored is an event that was put.
 type stored struct {
@@ -108,7 +108,7 @@ func (q *Queue) Put(ctx context.Context, entries ...queue.Entry) (places []queue
 
 // remember returns the event as it was stored before, or stores it.
 func (q *Queue) remember(e queue.Entry) *stored {
-	id := identity{e.Event.Instance, e.Event.ID}
+	id := identity{e.Event.Instance, e.Event.InstanceID, e.Event.ID}
 	if s, ok := q.events[id]; ok {
 		return s
 	}
@@ -168,7 +168,7 @@ func (q *Queue) remove(key queue.LaneKey, i int) {
 		delete(q.lanes, key)
 	}
 	if s.waiting--; s.old && s.waiting == 0 {
-		delete(q.events, identity{s.Instance, s.ID})
+		delete(q.events, identity{s.Instance, s.InstanceID, s.ID})
 	}
 }
 
@@ -311,7 +311,7 @@ func (q *Queue) Sweep(_ context.Context, r queue.Retention) error {
 		q.seen[0] = nil
 		q.seen, q.bytes = q.seen[1:], q.bytes-len(s.Data)-len(s.Extras)
 		if s.old = true; s.waiting == 0 {
-			delete(q.events, identity{s.Instance, s.ID})
+			delete(q.events, identity{s.Instance, s.InstanceID, s.ID})
 		}
 	}
 	for len(q.letters) > 0 && (len(q.letters) > r.Letters || time.Since(q.letters[0].Died) > r.LetterAge) {

@@ -72,7 +72,7 @@ func (q *Queue) Lanes(ctx context.Context) ([]queue.Backlog, error) {
 
 // backlog returns the lanes without what only their first deliveries tell.
 func (q *Queue) backlog(ctx context.Context) (out []queue.Backlog, err error) {
-	rows, err := q.db.reading.QueryContext(ctx, "SELECT sink, target, instance, tried, attempts, first, last, next, error FROM queue_lanes")
+	rows, err := q.db.reading.QueryContext(ctx, "SELECT sink, target, instance, instance_id, tried, attempts, first, last, next, error FROM queue_lanes")
 	if err != nil {
 		return nil, explain(q.db.config.Path, err)
 	}
@@ -80,7 +80,7 @@ func (q *Queue) backlog(ctx context.Context) (out []queue.Backlog, err error) {
 	for rows.Next() {
 		var b queue.Backlog
 		var tried int64
-		err := rows.Scan(&b.Sink, &b.Target, &b.Instance, &tried,
+		err := rows.Scan(&b.Sink, &b.Target, &b.Instance, &b.InstanceID, &tried,
 			&b.Head.Attempts, (*stamp)(&b.Head.First), (*stamp)(&b.Head.Last), (*stamp)(&b.Head.Next), &b.Head.Error)
 		if err != nil {
 			return nil, explain(q.db.config.Path, err)
@@ -163,6 +163,7 @@ func (q *Queue) Window(ctx context.Context, l queue.LaneKey, after, until int64,
 		if item.Event, err = s.event(); err != nil {
 			return nil, damaged(q.db.config.Path, err)
 		}
+		item.Event.InstanceID = l.InstanceID
 		out = append(out, item)
 	}
 	return out, explainUnlessNil(q.db.config.Path, rows.Err())
@@ -212,7 +213,7 @@ func millis(t time.Time) int64 {
 
 // Attempts implements [queue.Store].
 func (q *Queue) Attempts(ctx context.Context, eventID string) (out []queue.Attempt, err error) {
-	rows, err := q.db.reading.QueryContext(ctx, `SELECT event, sink, target, instance, number, at, took, error, status, head
+	rows, err := q.db.reading.QueryContext(ctx, `SELECT event, sink, target, instance, instance_id, number, at, took, error, status, head
 		FROM queue_attempts WHERE event = ? ORDER BY id`, eventID)
 	if err != nil {
 		return nil, explain(q.db.config.Path, err)
@@ -220,7 +221,7 @@ func (q *Queue) Attempts(ctx context.Context, eventID string) (out []queue.Attem
 	defer rows.Close()
 	for rows.Next() {
 		var a queue.Attempt
-		if err := rows.Scan(&a.EventID, &a.Sink, &a.Target, &a.Instance, &a.Number, (*stamp)(&a.At), &a.Took, &a.Error, &a.Status, &a.Head); err != nil {
+		if err := rows.Scan(&a.EventID, &a.Sink, &a.Target, &a.Instance, &a.InstanceID, &a.Number, (*stamp)(&a.At), &a.Took, &a.Error, &a.Status, &a.Head); err != nil {
 			return nil, explain(q.db.config.Path, err)
 		}
 		out = append(out, a)

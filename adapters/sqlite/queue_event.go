@@ -116,10 +116,13 @@ func (l laneList) find(lane queue.LaneKey) (seq int64, ok bool) {
 	return 0, false
 }
 
-// hash is FNV-1a over the lane's parts, each ended by a zero.
+// hash is FNV-1a over the lane's parts, each ended by a zero; the instance's id is left out if there is none, as in older files.
 func hash(l queue.LaneKey) uint64 {
 	h := uint64(14695981039346656037)
-	for _, s := range [...]string{l.Sink, string(l.Target), l.Instance} {
+	for part, s := range [...]string{l.Sink, string(l.Target), l.Instance, l.InstanceID} {
+		if part == 3 && s == "" {
+			break
+		}
 		for i := 0; i <= len(s); i++ {
 			if i < len(s) {
 				h ^= uint64(s[i])

@@ -10,7 +10,7 @@ import (
 	"github.com/evosink/evosink/core/queue"
 )
 
-const letterColumns = "id, sink, target, instance, scope, event, name, reason, attempts, first, last, error, died"
+const letterColumns = "id, sink, target, instance, instance_id, scope, event, name, reason, attempts, first, last, error, died"
 
 // condition returns the WHERE clause of a filter.
 func condition(f queue.DeadLetterFilter) (where string, args []any) {
@@ -66,7 +66,7 @@ func (q *Queue) DeadLetters(ctx context.Context, f queue.DeadLetterFilter, p que
 
 func scanLetter(scan func(...any) error, more ...any) (l queue.DeadLetter, err error) {
 	err = scan(append([]any{
-		&l.ID, &l.Sink, &l.Target, &l.Instance, &l.Scope, &l.EventID, &l.EventName, &l.Reason, &l.Progress.Attempts,
+		&l.ID, &l.Sink, &l.Target, &l.Instance, &l.InstanceID, &l.Scope, &l.EventID, &l.EventName, &l.Reason, &l.Progress.Attempts,
 		(*stamp)(&l.First), (*stamp)(&l.Last), &l.Error, (*stamp)(&l.Died),
 	}, more...)...)
 	return l, err
@@ -94,6 +94,7 @@ func (q *Queue) DeadLetter(ctx context.Context, id int64) (queue.DeadLetter, err
 	if l.Event, err = s.event(); err != nil {
 		return l, damaged(q.db.config.Path, err)
 	}
+	l.Event.InstanceID = l.InstanceID
 	return l, nil
 }
 
@@ -126,7 +127,8 @@ func (q *Queue) Requeue(ctx context.Context, ids []int64, at time.Time) (out []q
 
 func (q *Queue) revive(t *tx, id int64, at time.Time, changes *roster) (r queue.Requeued, found bool, err error) {
 	r.ID = id
-	found, err = t.row("SELECT sink, target, instance, scope FROM queue_letters WHERE id = ?", []any{id}, &r.Sink, &r.Target, &r.Instance, &r.Scope)
+	found, err = t.row("SELECT sink, target, instance, instance_id, scope FROM queue_letters WHERE id = ?", []any{id},
+		&r.Sink, &r.Target, &r.Instance, &r.InstanceID, &r.Scope)
 	if err != nil || !found {
 		return r, false, err
 	}

@@ -115,7 +115,7 @@ func (q *Queue) loadLineups(ctx context.Context, conn *sql.Conn) error {
 	if err != nil {
 		return err
 	}
-	rows, err := conn.QueryContext(ctx, "SELECT id, sink, target, instance FROM queue_lanes")
+	rows, err := conn.QueryContext(ctx, "SELECT id, sink, target, instance, instance_id FROM queue_lanes")
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (q *Queue) loadLineups(ctx context.Context, conn *sql.Conn) error {
 	for rows.Next() {
 		var id int64
 		var l queue.LaneKey
-		if err := rows.Scan(&id, &l.Sink, &l.Target, &l.Instance); err != nil {
+		if err := rows.Scan(&id, &l.Sink, &l.Target, &l.Instance, &l.InstanceID); err != nil {
 			return err
 		}
 		if line := byID[id]; line != nil {
@@ -187,13 +187,14 @@ func (r *roster) row(t *tx, l queue.LaneKey) (id int64, err error) {
 	if id, ok := r.fresh[l]; ok {
 		return id, nil
 	}
-	found, err := t.row("SELECT id FROM queue_lanes WHERE sink = ? AND target = ? AND instance = ?",
-		[]any{l.Sink, string(l.Target), l.Instance}, &id)
+	found, err := t.row("SELECT id FROM queue_lanes WHERE sink = ? AND target = ? AND instance = ? AND instance_id = ?",
+		[]any{l.Sink, string(l.Target), l.Instance, l.InstanceID}, &id)
 	if err != nil {
 		return 0, err
 	}
 	if !found {
-		added, err := t.exec("INSERT INTO queue_lanes (sink, target, instance) VALUES (?, ?, ?)", l.Sink, string(l.Target), l.Instance)
+		added, err := t.exec("INSERT INTO queue_lanes (sink, target, instance, instance_id) VALUES (?, ?, ?, ?)",
+			l.Sink, string(l.Target), l.Instance, l.InstanceID)
 		if err != nil {
 			return 0, err
 		}

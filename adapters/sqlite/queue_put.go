@@ -114,8 +114,8 @@ func (p *putting) deliver(t *tx, d queue.Destination) error {
 
 func (p *putting) refuse(t *tx, d queue.Destination) error {
 	e := p.entry.Event
-	_, err := t.exec(`INSERT INTO queue_letters (sink, target, instance, scope, event, name, reason, attempts, first, last, error, died, metadata, payload)
-		VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, '', ?, ?, ?)`, d.Lane.Sink, string(d.Lane.Target), d.Lane.Instance, int(d.Scope),
+	_, err := t.exec(`INSERT INTO queue_letters (sink, target, instance, instance_id, scope, event, name, reason, attempts, first, last, error, died, metadata, payload)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, '', ?, ?, ?)`, d.Lane.Sink, string(d.Lane.Target), d.Lane.Instance, d.Lane.InstanceID, int(d.Scope),
 		e.ID, e.Name, string(d.Refused), time.Now().UnixMilli(), p.event.metadata, p.event.payload)
 	return err
 }
@@ -133,7 +133,8 @@ func (p *putting) again(t *tx) error {
 	for i, d := range p.entry.To {
 		if seq, known := laneList(list).find(d.Lane); known {
 			waits, err := t.row(`SELECT d.seq FROM queue_lanes l JOIN queue_deliveries d ON d.seq = ? AND d.lane = l.id
-				WHERE l.sink = ? AND l.target = ? AND l.instance = ?`, []any{seq, d.Lane.Sink, string(d.Lane.Target), d.Lane.Instance}, &seq)
+				WHERE l.sink = ? AND l.target = ? AND l.instance = ? AND l.instance_id = ?`,
+				[]any{seq, d.Lane.Sink, string(d.Lane.Target), d.Lane.Instance, d.Lane.InstanceID}, &seq)
 			if err != nil {
 				return err
 			}

@@ -73,21 +73,21 @@ func (q *Queue) release(t *tx, seq int64) error {
 
 // insertLetters begins a statement that makes dead letters of deliveries d with events e in lane l.
 const insertLetters = `INSERT INTO queue_letters
-	(sink, target, instance, scope, event, name, reason, attempts, first, last, error, died, metadata, payload) `
+	(sink, target, instance, instance_id, scope, event, name, reason, attempts, first, last, error, died, metadata, payload) `
 
 func (q *Queue) bury(t *tx, lane int64, o queue.Result) error {
 	p := o.Progress
 	_, err := t.exec(insertLetters+`
-		SELECT ?, ?, ?, d.scope, e.id, e.name, ?, ?, ?, ?, ?, ?, e.metadata, e.payload
+		SELECT ?, ?, ?, ?, d.scope, e.id, e.name, ?, ?, ?, ?, ?, ?, e.metadata, e.payload
 		FROM queue_deliveries d JOIN queue_events e ON e.seq = d.seq WHERE d.lane = ? AND d.seq = ?`,
-		o.Lane.Sink, string(o.Lane.Target), o.Lane.Instance, string(o.Reason), p.Attempts, millis(p.First), millis(p.Last), p.Error,
+		o.Lane.Sink, string(o.Lane.Target), o.Lane.Instance, o.Lane.InstanceID, string(o.Reason), p.Attempts, millis(p.First), millis(p.Last), p.Error,
 		time.Now().UnixMilli(), lane, o.Seq)
 	return err
 }
 
 func logAttempt(t *tx, a *queue.Attempt) error {
-	_, err := t.exec(`INSERT INTO queue_attempts (event, sink, target, instance, number, at, took, error, status, head)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, a.EventID, a.Sink, string(a.Target), a.Instance, a.Number, millis(a.At), int64(a.Took),
+	_, err := t.exec(`INSERT INTO queue_attempts (event, sink, target, instance, instance_id, number, at, took, error, status, head)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, a.EventID, a.Sink, string(a.Target), a.Instance, a.InstanceID, a.Number, millis(a.At), int64(a.Took),
 		a.Error, a.Status, a.Head)
 	return err
 }
@@ -121,7 +121,7 @@ func (q *Queue) clear(t *tx, lane int64, seqs []int64, why queue.Reason) error {
 	list := jsonList(seqs)
 	if why != "" {
 		_, err := t.exec(insertLetters+`
-			SELECT l.sink, l.target, l.instance, d.scope, e.id, e.name, ?, iif(l.tried = d.seq, l.attempts, 0), iif(l.tried = d.seq, l.first, 0),
+			SELECT l.sink, l.target, l.instance, l.instance_id, d.scope, e.id, e.name, ?, iif(l.tried = d.seq, l.attempts, 0), iif(l.tried = d.seq, l.first, 0),
 				iif(l.tried = d.seq, l.last, 0), iif(l.tried = d.seq, l.error, ''), ?, e.metadata, e.payload
 			FROM json_each(?) j CROSS JOIN queue_deliveries d ON d.seq = j.value AND d.lane = ?
 				CROSS JOIN queue_events e ON e.seq = d.seq CROSS JOIN queue_lanes l ON l.id = d.lane`,

@@ -78,7 +78,7 @@ func (a *attempt) run() {
 // prepare finds out what is to be tried of a lane. If nothing is, the lane is in the state where it belongs, and nil is returned.
 func (a *attempt) prepare(l *lane, room int) *portion {
 	s := a.scheduler
-	admission, settings := s.Admit(l.Instance, l.scope)
+	admission, settings := s.Admit(l.LaneKey, l.scope)
 	if admission == Discard {
 		s.deadLetterAll(s.ctx, l, Gone)
 	}
@@ -115,13 +115,22 @@ func (a *attempt) prepare(l *lane, room int) *portion {
 	for i, d := range p.deliveries {
 		requests[i] = sink.Delivery{
 			Event: d.Event, Scope: d.Scope, Target: l.Target, Settings: settings,
-			Attempt: 1, Key: d.Event.ID + "/" + string(l.Target),
+			Attempt: 1, Key: l.deliveryKey(d.Event.ID),
 		}
 		p.requests[i] = &requests[i]
 	}
 	requests[0].Attempt += l.progress.Attempts
 	p.policy = a.policy(p.requests[0])
 	return p
+}
+
+// deliveryKey returns what a consumer knows a delivery by, however often it comes: the event's id, the instance's, and the target. Two
+// instances may have events of one id.
+func (l *lane) deliveryKey(eventID string) string {
+	if l.InstanceID != "" {
+		eventID += "/" + l.InstanceID
+	}
+	return eventID + "/" + string(l.Target)
 }
 
 var defaultPolicy = sink.DefaultPolicy()

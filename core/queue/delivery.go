@@ -12,6 +12,9 @@ type LaneKey struct {
 	Sink     string      `json:"sink"`
 	Target   sink.Target `json:"target"`
 	Instance string      `json:"instance"`
+	// InstanceID is the id of the instance's record when its events were accepted, see [event.Event]: a later instance of that name has
+	// lanes of its own. "" for what was stored before there were any.
+	InstanceID string `json:"instanceId,omitempty"`
 }
 
 // A Selector stands for the lanes whose fields are equal to its own; an empty field matches all.

@@ -27,7 +27,7 @@ func (q *Queue) Put(ctx context.Context, e *event.Event, to []Destination, curso
 func (q *Queue) PutAll(ctx context.Context, cursor *bus.Cursor, entries ...Entry) error {
 	for _, e := range entries {
 		for _, d := range e.To {
-			if q.sinks[d.Lane.Sink] == nil || d.Lane.Instance != e.Event.Instance || e.Event.Instance != entries[0].Event.Instance {
+			if q.sinks[d.Lane.Sink] == nil || d.Lane.Instance != e.Event.Instance || e.Event.InstanceID != "" && d.Lane.InstanceID != e.Event.InstanceID || e.Event.Instance != entries[0].Event.Instance {
 				return fmt.Errorf("queue: event %s of %s cannot go into lane %v: no such sink, or another instance's", e.Event.ID, e.Event.Instance, d.Lane)
 			}
 		}

@@ -19,9 +19,9 @@ type Sink struct {
 	// Restart replaces the sink after a panic: it closes the present one and returns another, started. No Deliver runs
 	// meanwhile. After an error it is called again, after a pause. nil goes on with the sink as it is.
 	Restart func(ctx context.Context) (sink.Sink, error)
-	// Admit tells, before each attempt, what the settings of an instance say about its deliveries of that scope. Settings are
+	// Admit tells, before each attempt, what the settings of a lane's instance say about its deliveries of that scope. Settings are
 	// what [sink.Delivery] carries. It must return promptly. nil means [Deliver], without settings.
-	Admit func(instance string, s sink.Scope) (Admission, json.RawMessage)
+	Admit func(l LaneKey, s sink.Scope) (Admission, json.RawMessage)
 	// Idle is called once while the queue is closed, when the last attempt of this sink has ended and none will begin:
 	// its owner may close the sink from then on, whatever the other sinks still do. It must return promptly. nil tells
 	// nothing.
@@ -93,7 +93,7 @@ func abilitiesOf(s sink.Sink) (a abilities) {
 // newScheduler returns the scheduler of a sink; without a Sink.Sink it keeps lanes and tries none.
 func newScheduler(q *Queue, s Sink) *scheduler {
 	if s.Admit == nil {
-		s.Admit = func(string, sink.Scope) (Admission, json.RawMessage) { return Deliver, nil }
+		s.Admit = func(LaneKey, sink.Scope) (Admission, json.RawMessage) { return Deliver, nil }
 	}
 	out := &scheduler{
 		Sink: s, config: &q.config, store: q.store, log: q.log.With().Str("sink", s.Name).Logger(), notices: q.notices,
@@ -221,7 +221,7 @@ func (s *scheduler) forget(l *lane) {
 func (s *scheduler) addressOf(l *lane) (key string) {
 	own := "global\x00" + string(l.Target)
 	if l.scope == sink.Instance {
-		own = "instance\x00" + string(l.Target) + "\x00" + l.Instance
+		own = "instance\x00" + string(l.Target) + "\x00" + l.Instance + "\x00" + l.InstanceID
 	}
 	if s.sink.addresser == nil {
 		return own

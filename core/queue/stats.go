@@ -143,7 +143,8 @@ func (a *Admin) Backlog(f Selector) (out []LaneStatus) {
 		out = append(out, status)
 	})
 	slices.SortFunc(out, func(a, b LaneStatus) int {
-		return cmp.Or(cmp.Compare(a.Sink, b.Sink), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Instance, b.Instance))
+		return cmp.Or(cmp.Compare(a.Sink, b.Sink), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Instance, b.Instance),
+			cmp.Compare(a.InstanceID, b.InstanceID))
 	})
 	return out
 }

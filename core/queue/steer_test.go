@@ -62,7 +62,7 @@ func TestWhatIsDisabledIsKeptUntilASettingsChange(t *testing.T) {
 		var standing atomic.Int32
 		standing.Store(int32(queue.Hold))
 		o := outlet("hook", s)
-		o.Admit = func(string, sink.Scope) (queue.Admission, json.RawMessage) {
+		o.Admit = func(queue.LaneKey, sink.Scope) (queue.Admission, json.RawMessage) {
 			return queue.Admission(standing.Load()), nil
 		}
 		r := start(t, newStore(t), queue.DefaultConfig(), o)
@@ -81,7 +81,7 @@ func TestADeletedInstanceLeavesDeadLettersAndItsGlobalEventsGoOn(t *testing.T) {
 		var up, deleted atomic.Bool
 		s := faulty(&up)
 		o := outlet("hook", s)
-		o.Admit = func(_ string, scope sink.Scope) (queue.Admission, json.RawMessage) {
+		o.Admit = func(_ queue.LaneKey, scope sink.Scope) (queue.Admission, json.RawMessage) {
 			if deleted.Load() && scope == sink.Instance {
 				return queue.Discard, nil
 			}

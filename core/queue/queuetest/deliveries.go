@@ -110,6 +110,42 @@ func (t *trial) absorbs() {
 	t.wantWaiting("", other, "e1")
 }
 
+func (t *trial) separates() {
+	former, later := laneA, laneA
+	former.InstanceID, later.InstanceID = "1", "2"
+	t.put("e1", former)
+	if p := t.put("e1", later)[0]; !p.New {
+		t.Error("an id of a former instance absorbed an event of a later one of that name")
+	}
+	t.put("e2", later)
+	t.wantWaiting("", former, "e1")
+	t.wantWaiting("", later, "e1", "e2")
+	for _, l := range []queue.LaneKey{former, later} {
+		for _, d := range t.window(l) {
+			if d.Event.InstanceID != l.InstanceID {
+				t.Errorf("event %s of %v has instance id %q", d.Event.ID, l, d.Event.InstanceID)
+			}
+		}
+	}
+	if n, err := t.store.Purge(t.Context(), queue.PurgeRequest{Lane: former, Until: everything, Max: 10, Reason: queue.Gone}); n != 1 || err != nil {
+		t.Fatalf("Purge: %d, %v", n, err)
+	}
+	t.wantWaiting("", later, "e1", "e2")
+	letters, err := t.store.DeadLetters(t.Context(), queue.DeadLetterFilter{}, queue.Page{})
+	if err != nil || len(letters) != 1 || letters[0].LaneKey != former {
+		t.Fatalf("dead letters are %+v, %v; want one of %v", letters, err, former)
+	}
+	requeued, err := t.store.Requeue(t.Context(), []int64{letters[0].ID}, time.Now())
+	if err != nil || len(requeued) != 1 || requeued[0].LaneKey != former {
+		t.Errorf("requeued: %+v, %v; want it in %v", requeued, err, former)
+	}
+	t.wantWaiting("", later, "e1", "e2")
+	lanes, err := t.store.Lanes(t.Context())
+	if err != nil || len(lanes) != 2 {
+		t.Errorf("lanes are %+v, %v", lanes, err)
+	}
+}
+
 func (t *trial) remembers() {
 	t.put("e1", laneA)
 	t.deliver(laneA)

@@ -35,6 +35,7 @@ func Run(t *testing.T, s Subject) {
 		{"an event that comes again is absorbed, by lane and instance", (*trial).absorbs},
 		{"an event that comes again is absorbed after its delivery, until retention has forgotten it", (*trial).remembers},
 		{"an event stays until its last lane has delivered it", (*trial).shares},
+		{"a later instance of the name has lanes and dead letters of its own", (*trial).separates},
 		{"what is refused is a dead letter at once", (*trial).refuses},
 		{"a window is bounded and never empty when something waits", (*trial).bounds},
 		{"attempts leave their progress, and only for the head", (*trial).progresses},
@@ -94,6 +95,7 @@ func newEvent(instance, id string) *event.Event {
 func (t *trial) put(id string, lanes ...queue.LaneKey) []queue.PutResult {
 	t.Helper()
 	e := queue.Entry{Event: newEvent(lanes[0].Instance, id), At: time.Now()}
+	e.Event.InstanceID = lanes[0].InstanceID
 	for _, l := range lanes {
 		e.To = append(e.To, queue.Destination{Lane: l, Scope: sink.Instance})
 	}
