@@ -323,6 +323,37 @@ func TestWhatWaitsForADeletedInstanceIsKeptAsDeadLetters(t *testing.T) {
 	})
 }
 
+func TestALaterInstanceOfTheNameInheritsNothingThatWaits(t *testing.T) {
+	var hook recorder
+	var once sync.Once
+	tried, answer := make(chan struct{}), make(chan struct{})
+	hook.deliver = func(*sink.Delivery) error {
+		once.Do(func() { close(tried); <-answer })
+		return nil
+	}
+	n := startNode(t, nil, queued("hook", &hook, sink.Rule{}))
+	enable(t, n, "a")
+	n.emit(t, "a", "former-0")
+	<-tried
+	n.emit(t, "a", "former-1")
+	eventually(t, "two to wait", func() bool { return n.Queue().Backlog(queue.Selector{})[0].Waiting == 2 })
+	if err := n.registry.Delete(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	enable(t, n, "a")
+	n.emit(t, "a", "later-0")
+	close(answer)
+	for _, want := range []string{"former-0", "later-0"} { // in any order: they are of two lanes
+		if d := arrival(t, &hook); d.Event.ID == "former-1" {
+			t.Errorf("%s was delivered to a later instance, want %s", d.Event.ID, want)
+		}
+	}
+	eventually(t, "a dead letter", func() bool {
+		letters, err := n.Queue().DeadLetters(t.Context(), queue.DeadLetterFilter{Reason: queue.Gone}, queue.Page{})
+		return err == nil && len(letters) == 1 && letters[0].EventID == "former-1"
+	})
+}
+
 func TestSettleWaitsUntilTheInstancesOwnTargetsHaveTheEvent(t *testing.T) {
 	var hook recorder
 	gate := make(chan struct{})
