@@ -314,8 +314,19 @@ func (q *Queue) Sweep(_ context.Context, r queue.Retention) error {
 			delete(q.events, identity{s.Instance, s.InstanceID, s.ID})
 		}
 	}
-	for len(q.letters) > 0 && (len(q.letters) > r.Letters || time.Since(q.letters[0].Died) > r.LetterAge) {
+	for len(q.letters) > 0 && time.Since(q.letters[0].Died) > r.LetterAge {
 		q.letters = q.letters[1:]
+	}
+	if len(q.letters) > r.Letters {
+		counts := map[string]int{}
+		for _, l := range q.letters {
+			counts[l.Instance]++
+		}
+		excess := queue.Excess(counts, r.Letters)
+		q.letters = slices.DeleteFunc(q.letters, func(l queue.DeadLetter) bool {
+			excess[l.Instance]--
+			return excess[l.Instance] >= 0
+		})
 	}
 	for len(q.attempts) > 0 && (len(q.attempts) > r.Attempts || time.Since(q.attempts[0].At) > r.AttemptAge) {
 		q.attempts = q.attempts[1:]

@@ -27,6 +27,9 @@ type Queue struct {
 	seq   int64 // the last one given out
 	swept int64 // events up to here go with their last delivery
 
+	sweepingLetters sync.Mutex
+	letters         letterCount // guarded by sweepingLetters
+
 	lineups sync.Map // queue.LaneKey -> *lineup, once its row is committed
 	past    past
 }

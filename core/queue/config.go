@@ -40,7 +40,8 @@ type Config struct {
 
 	// ReplayRate is how many dead letters a replay puts back per second. Default 200.
 	ReplayRate int `koanf:"replay_rate" help:"dead letters that a replay puts back per second"`
-	// DeadAge and DeadCount bound the dead letters. Default 720 h and 1,000,000.
+	// DeadAge and DeadCount bound the dead letters. When there are too many, the oldest of the instances that have most of them go.
+	// Default 720 h and 1,000,000.
 	DeadAge   time.Duration `koanf:"dead_age" help:"how long dead letters are kept"`
 	DeadCount int           `koanf:"dead_count" help:"how many dead letters are kept"`
 	// AttemptAge and AttemptCount bound the log of attempts. Default 72 h and 100,000.

@@ -193,7 +193,7 @@ type Page struct {
 // Retention bounds what is kept beside what waits. A bound of 0 or less keeps nothing.
 type Retention struct {
 	LetterAge  time.Duration // dead letters
-	Letters    int
+	Letters    int           // see [Excess] for whose go
 	AttemptAge time.Duration // log of attempts
 	Attempts   int
 	SeenAge    time.Duration // events put, delivered everywhere, and remembered in order to absorb them again

@@ -378,3 +378,27 @@ func big(n int) json.RawMessage {
 	b[0], b[n-1] = '"', '"'
 	return b
 }
+
+func (t *trial) sharesLetters() {
+	die := func(id string, l queue.LaneKey) {
+		t.put(id, l)
+		t.settle(queue.Result{Lane: l, Seq: t.window(l)[0].Seq, Kind: queue.DeadLettered, Reason: queue.Attempts})
+	}
+	other := lane("webhook", "one", "support")
+	die("o0", other)
+	die("o1", other)
+	r := ample()
+	r.Letters = 6
+	for i := range 20 {
+		die(fmt.Sprint("e", i), laneA)
+		t.sweep(r)
+	}
+	ids, letters := t.letters(queue.DeadLetterFilter{}, queue.Page{})
+	of := map[string]int{}
+	for _, l := range letters {
+		of[l.Instance]++
+	}
+	if of["support"] != 2 || of["sales"] != 4 || letters[len(letters)-1].EventID != "e19" {
+		t.Errorf("of 2 and 20 letters %v are left (%v), want 2 and the last 4", of, ids)
+	}
+}

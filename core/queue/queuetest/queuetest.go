@@ -46,6 +46,7 @@ func Run(t *testing.T, s Subject) {
 		{"attempts are found by event", (*trial).logs},
 		{"pauses are kept by selector", (*trial).pauses},
 		{"retention removes the oldest, never what waits", (*trial).sweeps},
+		{"dead letters of one instance push out no other's", (*trial).sharesLetters},
 		{"a call whose context has ended writes nothing", (*trial).heeds},
 		{"calls at once neither lose nor reorder", (*trial).races},
 	}
