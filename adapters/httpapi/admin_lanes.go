@@ -111,22 +111,23 @@ func firstBehind(lines []queue.LaneStatus, l queue.LaneKey) int {
 
 // compareLanes is the order of [queue.Queue.Backlog].
 func compareLanes(a, b queue.LaneKey) int {
-	return cmp.Or(cmp.Compare(a.Sink, b.Sink), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Instance, b.Instance))
+	return cmp.Or(cmp.Compare(a.Sink, b.Sink), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Instance, b.Instance),
+		cmp.Compare(a.InstanceID, b.InstanceID))
 }
 
 // writePlace returns the place in the list behind l, for clients to give back and not to look into.
 func writePlace(l queue.LaneKey) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(strings.Join([]string{l.Sink, string(l.Target), l.Instance}, "\x00")))
+	return base64.RawURLEncoding.EncodeToString([]byte(strings.Join([]string{l.Sink, string(l.Target), l.Instance, l.InstanceID}, "\x00")))
 }
 
 func readPlace(text string) (queue.LaneKey, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(text)
 	parts := strings.Split(string(raw), "\x00")
-	if text != "" && (err != nil || len(parts) != 3) {
+	if text != "" && (err != nil || len(parts) != 4) {
 		return queue.LaneKey{}, fmt.Errorf(`"after" must be the "next" of the page before, not %.40q`, text)
 	}
 	if text == "" {
 		return queue.LaneKey{}, nil
 	}
-	return queue.LaneKey{Sink: parts[0], Target: sink.Target(parts[1]), Instance: parts[2]}, nil
+	return queue.LaneKey{Sink: parts[0], Target: sink.Target(parts[1]), Instance: parts[2], InstanceID: parts[3]}, nil
 }
