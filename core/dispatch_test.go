@@ -56,6 +56,11 @@ type node struct {
 
 func startNode(t *testing.T, store func(queue.Store) queue.Store, sinks ...*sink.Factory) node {
 	t.Helper()
+	return startNodeWith(t, core.Options{}, store, sinks...)
+}
+
+func startNodeWith(t *testing.T, o core.Options, store func(queue.Store) queue.Store, sinks ...*sink.Factory) node {
+	t.Helper()
 	engine, err := memory.New(memory.DefaultConfig())
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +75,8 @@ func startNode(t *testing.T, store func(queue.Store) queue.Store, sinks ...*sink
 	}
 	n := node{engine: engine, bus: engine.Bus(), registry: registry}
 	logger := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.FatalLevel)
-	n.Hub, err = core.New(core.Options{Bus: n.bus, Instances: registry, Sinks: sinks, Queue: q, Logger: logger})
+	o.Bus, o.Instances, o.Sinks, o.Queue, o.Logger = n.bus, registry, sinks, q, logger
+	n.Hub, err = core.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -351,6 +357,24 @@ func TestALaterInstanceOfTheNameInheritsNothingThatWaits(t *testing.T) {
 	eventually(t, "a dead letter", func() bool {
 		letters, err := n.Queue().DeadLetters(t.Context(), queue.DeadLetterFilter{Reason: queue.Gone}, queue.Page{})
 		return err == nil && len(letters) == 1 && letters[0].EventID == "former-1"
+	})
+}
+
+func TestAnInstanceThatWouldBlockItsShardIsRefusedAtTheDoor(t *testing.T) {
+	var hook recorder
+	hook.deliver = func(*sink.Delivery) error { return sink.Unavailable(errors.New("down")) }
+	config := queue.DefaultConfig()
+	config.InstanceLimit, config.WhenFull = 2, queue.Block
+	n := startNodeWith(t, core.Options{Delivery: &config}, nil, queued("hook", &hook, everything))
+	n.emit(t, "hog", "hog-0")
+	n.emit(t, "hog", "hog-1")
+	eventually(t, "two to wait", func() bool { return n.Queue().Room("hog") != nil })
+	if err := n.Emit(t.Context(), upsert("hog", 2)); !errors.Is(err, queue.ErrFull) || !strings.Contains(err.Error(), "instance_limit") {
+		t.Errorf("Emit of an instance at its limit: %v, want the name of the limit", err)
+	}
+	n.emit(t, "other", "other-0")
+	eventually(t, "the other's event to wait", func() bool {
+		return len(n.Queue().Backlog(queue.Selector{Instance: "other"})) == 1
 	})
 }
 

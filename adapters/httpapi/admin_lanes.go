@@ -90,8 +90,12 @@ func (a *API) listLanes(w http.ResponseWriter, r *http.Request, q *queue.Queue) 
 		lines = lines[firstBehind(lines, start):]
 	}
 	if len(lines) > limit {
+		last := lines[limit-1].LaneKey
+		if next := lines[limit].LaneKey; next.Sink != last.Sink || next.Target != last.Target || next.Instance != last.Instance {
+			last.InstanceID = ""
+		}
 		lines = lines[:limit]
-		answer.Next = writePlace(lines[limit-1].LaneKey)
+		answer.Next = writePlace(last)
 	}
 	now := time.Now()
 	for _, l := range lines {
@@ -115,19 +119,26 @@ func compareLanes(a, b queue.LaneKey) int {
 		cmp.Compare(a.InstanceID, b.InstanceID))
 }
 
-// writePlace returns the place in the list behind l, for clients to give back and not to look into.
+// writePlace returns the place in the list behind l, for clients to give back and not to look into. Without an instance id it is behind all
+// lanes of that name.
 func writePlace(l queue.LaneKey) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(strings.Join([]string{l.Sink, string(l.Target), l.Instance, l.InstanceID}, "\x00")))
+	parts := []string{l.Sink, string(l.Target), l.Instance}
+	if l.InstanceID != "" {
+		parts = append(parts, l.InstanceID)
+	}
+	return base64.RawURLEncoding.EncodeToString([]byte(strings.Join(parts, "\x00")))
 }
 
 func readPlace(text string) (queue.LaneKey, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(text)
 	parts := strings.Split(string(raw), "\x00")
-	if text != "" && (err != nil || len(parts) != 4) {
+	if text != "" && (err != nil || len(parts) < 3 || len(parts) > 4) {
 		return queue.LaneKey{}, fmt.Errorf(`"after" must be the "next" of the page before, not %.40q`, text)
 	}
 	if text == "" {
 		return queue.LaneKey{}, nil
 	}
+	const behindAll = "\xff" // no id sorts behind it
+	parts = append(parts, behindAll)
 	return queue.LaneKey{Sink: parts[0], Target: sink.Target(parts[1]), Instance: parts[2], InstanceID: parts[3]}, nil
 }

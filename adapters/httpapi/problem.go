@@ -98,6 +98,8 @@ func problemOf(err error) *problem {
 			status: http.StatusServiceUnavailable, retryAfter: 5 * time.Second, cause: err,
 			message: []string{"The queue does not run: the server is starting or shutting down"},
 		}
+	case errors.Is(err, queue.ErrFull):
+		return tooMany(err.Error())
 	case errors.Is(err, bus.ErrTooLarge):
 		return tooLarge("%s", bus.ErrTooLarge)
 	case errors.Is(err, bus.ErrOverloaded):

@@ -303,3 +303,20 @@ func TestAnInstanceHasALimitOfItsOwn(t *testing.T) {
 		want(t, "refused of the other", n, 0)
 	})
 }
+
+func TestADoorLearnsWhichLimitAnInstanceHasReached(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var up atomic.Bool
+		c := queue.DefaultConfig()
+		c.InstanceLimit, c.WhenFull = 10, queue.Block
+		r := start(t, newStore(t), c, outlet("hook", faulty(&up)))
+		r.fill(to("hog"), 10)
+		if err := r.Room("hog"); !errors.Is(err, queue.ErrFull) || !strings.Contains(err.Error(), "instance_limit") {
+			t.Errorf("room for an instance at its limit: %v", err)
+		}
+		want(t, "room for another", r.Room("other"), error(nil))
+		up.Store(true)
+		after(2 * time.Minute)
+		want(t, "room after delivery", r.Room("hog"), error(nil))
+	})
+}

@@ -117,6 +117,19 @@ func (q *Queue) take(s *scheduler, l *lane, delivery Delivery, d Destination, p 
 	}
 }
 
+// Room returns an error that wraps [ErrFull] and names the limit if an event of the instance would have to wait for room, so that a
+// door can refuse it: where Config.WhenFull is [Block], it would stop the shard for the other instances too. With [Reject] there
+// is nothing to wait for.
+func (q *Queue) Room(instance string) error {
+	if q.config.WhenFull != Block {
+		return nil
+	}
+	if limit := q.capacity.full(instance, 0); limit != "" {
+		return fmt.Errorf("%w: too much waits for instance %q (delivery.%s)", ErrFull, instance, limit)
+	}
+	return nil
+}
+
 // A plan is what will be put together.
 type plan struct {
 	lanes map[LaneKey]int
