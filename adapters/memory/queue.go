@@ -13,8 +13,8 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// A Queue implements [queue.Store] for an [Engine]. It keeps everything in memory, events that wait included, bounded by the limits
-// of the [queue.Queue] before it.
+// A Queue implements [queue.Store] for an [Engine]. It keeps everything in memory, events that wait included, bounded
+// by the limits of the [queue.Queue] before it.
 type Queue struct {
 	engine *Engine
 

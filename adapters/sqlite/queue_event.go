@@ -99,8 +99,8 @@ func (s storedEvent) decode() (e *event.Event, err error) {
 
 func (s storedEvent) bytes() int64 { return int64(len(s.metadata) + len(s.payload)) }
 
-// A laneList says in which lanes an event was put: for each a hash of the lane and the seq of the delivery, 8 bytes each. The list
-// outlives the rows of lanes, so it cannot name these.
+// A laneList says in which lanes an event was put: for each a hash of the lane and the seq of the delivery, 8 bytes
+// each. The list outlives the rows of lanes, so it cannot name these.
 type laneList []byte
 
 func (l laneList) add(lane queue.LaneKey, seq int64) laneList {
@@ -116,7 +116,8 @@ func (l laneList) find(lane queue.LaneKey) (seq int64, ok bool) {
 	return 0, false
 }
 
-// hash is FNV-1a over the lane's parts, each ended by a zero; the instance's id is left out if there is none, as in older files.
+// hash is FNV-1a over the lane's parts, each ended by a zero; the instance's id is left out if there is none, as in
+// older files.
 func hash(l queue.LaneKey) uint64 {
 	h := uint64(14695981039346656037)
 	for part, s := range [...]string{l.Sink, string(l.Target), l.Instance, l.InstanceID} {

@@ -109,7 +109,8 @@ func (q *Queue) lineup(l queue.LaneKey) *lineup {
 	return v.(*lineup)
 }
 
-// loadLineups reads all of them. Lanes in which nothing waits are removed from the file before: there is nothing to know about them.
+// loadLineups reads all of them. Lanes in which nothing waits are removed from the file before: there is nothing to
+// know about them.
 func (q *Queue) loadLineups(ctx context.Context, conn *sql.Conn) error {
 	byID, err := q.loadPlaces(ctx, conn)
 	if err != nil {

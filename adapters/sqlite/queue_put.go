@@ -120,8 +120,8 @@ func (p *putting) refuse(t *tx, d queue.Destination) error {
 	return err
 }
 
-// again puts an event that was put before: lanes that know it absorb it, for the others it is stored once more, because it has
-// to be behind what waits there.
+// again puts an event that was put before: lanes that know it absorb it, for the others it is stored once more,
+// because it has to be behind what waits there.
 func (p *putting) again(t *tx) error {
 	var first int64
 	var list []byte

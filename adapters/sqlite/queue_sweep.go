@@ -14,8 +14,8 @@ import (
 // sweepBatch is how many rows one write of a sweep passes over, so that others get their turn.
 const sweepBatch = 1000
 
-// Sweep implements [queue.Store]. Attempts are counted by their ids, which have gaps where something was erased: so many of
-// the last ever written stay at most.
+// Sweep implements [queue.Store]. Attempts are counted by their ids, which have gaps where something was erased: so
+// many of the last ever written stay at most.
 func (q *Queue) Sweep(ctx context.Context, r queue.Retention) error {
 	removed, err := q.sweepEvents(ctx, q.past.end(r, time.Now()))
 	if err != nil {
@@ -40,13 +40,14 @@ func (q *Queue) Sweep(ctx context.Context, r queue.Retention) error {
 	return q.db.retention.vacuum(ctx)
 }
 
-// letterCount is how many dead letters there were when they were counted last, so that they need not be counted at each sweep.
+// letterCount is how many dead letters there were when they were counted last, so that they need not be counted at
+// each sweep.
 type letterCount struct {
 	count, newest int64
 }
 
-// sweepLetters removes the oldest dead letters of the instances that have most of them, if there are more than so many in all; then a
-// hundredth more, so that they need not be counted again for each that follows.
+// sweepLetters removes the oldest dead letters of the instances that have most of them, if there are more than so
+// many in all; then a hundredth more, so that they need not be counted again for each that follows.
 func (q *Queue) sweepLetters(ctx context.Context, most int) (removed int64, err error) {
 	q.sweepingLetters.Lock()
 	defer q.sweepingLetters.Unlock()
@@ -85,8 +86,8 @@ func (q *Queue) sweepLetters(ctx context.Context, most int) (removed int64, err 
 	return removed, nil
 }
 
-// oldestLetters returns the ids of the oldest dead letters of an instance. Finding them takes a while where there are many; the writer does
-// not wait for it.
+// oldestLetters returns the ids of the oldest dead letters of an instance. Finding them takes a while where there are
+// many; the writer does not wait for it.
 func (q *Queue) oldestLetters(ctx context.Context, instance string, n int) (ids []int64, err error) {
 	rows, err := q.db.reading.QueryContext(ctx, "SELECT id FROM queue_letters WHERE instance = ? ORDER BY id LIMIT ?", instance, n)
 	if err != nil {
@@ -203,7 +204,8 @@ func (q *Queue) old(ctx context.Context, a aging) (last, n int64, err error) {
 	return last, n, explainUnlessNil(q.db.config.Path, rows.Err())
 }
 
-// past knows, without a look at the file, how far back the events go that Sweep has not passed over. A mark stands for many of them.
+// past knows, without a look at the file, how far back the events go that Sweep has not passed over. A mark stands
+// for many of them.
 type past struct {
 	mu sync.Mutex
 	// mu guards the fields below.

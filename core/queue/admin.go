@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// An Admin is what operators see and do of a [Queue]: pauses, purges, dead letters, the log of attempts, statistics. All methods
-// may be called by any number of goroutines at once.
+// An Admin is what operators see and do of a [Queue]: pauses, purges, dead letters, the log of attempts, statistics.
+// All methods may be called by any number of goroutines at once.
 type Admin struct {
 	queue *Queue
 	store Store
 }
 
-// Pause keeps the lanes of a selector waiting until it is resumed, also after a restart. Attempts that run end as they would. Events
-// go on to be put.
+// Pause keeps the lanes of a selector waiting until it is resumed, also after a restart. Attempts that run end as
+// they would. Events go on to be put.
 func (a *Admin) Pause(ctx context.Context, s Selector, reason string) error {
 	p := Pause{Selector: s, Reason: reason, At: time.Now()}
 	if err := a.store.PutPause(ctx, p); err != nil {
@@ -24,7 +24,8 @@ func (a *Admin) Pause(ctx context.Context, s Selector, reason string) error {
 	return nil
 }
 
-// Resume ends the pause of exactly that selector; one that does not exist is no error. Its lanes are tried at once, with fresh attempts.
+// Resume ends the pause of exactly that selector; one that does not exist is no error. Its lanes are tried at once,
+// with fresh attempts.
 func (a *Admin) Resume(ctx context.Context, s Selector) error {
 	if err := a.store.DeletePause(ctx, s); err != nil {
 		return fmt.Errorf("remove the pause: %w", err)

@@ -11,8 +11,8 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// An attempt hands the first delivery of a lane to the sink, or those of several lanes of one endpoint if the sink takes
-// batches.
+// An attempt hands the first delivery of a lane to the sink, or those of several lanes of one endpoint if the sink
+// takes batches.
 type attempt struct {
 	scheduler *scheduler
 	endpoint  *endpoint
@@ -75,7 +75,8 @@ func (a *attempt) run() {
 	}
 }
 
-// prepare finds out what is to be tried of a lane. If nothing is, the lane is in the state where it belongs, and nil is returned.
+// prepare finds out what is to be tried of a lane. If nothing is, the lane is in the state where it belongs, and nil
+// is returned.
 func (a *attempt) prepare(l *lane, room int) *portion {
 	s := a.scheduler
 	admission, settings := s.Admit(l.LaneKey, l.scope)
@@ -124,8 +125,8 @@ func (a *attempt) prepare(l *lane, room int) *portion {
 	return p
 }
 
-// deliveryKey returns what a consumer knows a delivery by, however often it comes: the event's id, the instance's, and the target. Two
-// instances may have events of one id.
+// deliveryKey returns what a consumer knows a delivery by, however often it comes: the event's id, the instance's,
+// and the target. Two instances may have events of one id.
 func (l *lane) deliveryKey(eventID string) string {
 	if l.InstanceID != "" {
 		eventID += "/" + l.InstanceID
@@ -149,8 +150,8 @@ func (a *attempt) policy(d *sink.Delivery) (p sink.Policy) {
 	return a.sink.retrier.Retry(d)
 }
 
-// reachHost asks the sink which host the attempt goes to. It is false if that is one that may not be tried now: the lanes are
-// ready again and wait for it.
+// reachHost asks the sink which host the attempt goes to. It is false if that is one that may not be tried now: the
+// lanes are ready again and wait for it.
 func (a *attempt) reachHost() bool {
 	s := a.scheduler
 	if a.sink.hoster == nil {
@@ -180,8 +181,8 @@ func (a *attempt) askHost() (key string) {
 	return a.sink.hoster.Host(a.shares[0].requests[0])
 }
 
-// readWindow makes sure that the lane's window holds its first deliveries. The more lanes are read at once, the less of each:
-// what all windows take stays near Config.CacheBytes.
+// readWindow makes sure that the lane's window holds its first deliveries. The more lanes are read at once, the less
+// of each: what all windows take stays near Config.CacheBytes.
 func (s *scheduler) readWindow(ctx context.Context, l *lane) error {
 	l.storeMu.Lock()
 	defer l.storeMu.Unlock()

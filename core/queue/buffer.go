@@ -9,8 +9,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// A resultBuffer holds results that the store has not written down yet, and writes them behind what is delivered. What a crash
-// loses of it is delivered again. While the store writes some down, the next ones gather.
+// A resultBuffer holds results that the store has not written down yet, and writes them behind what is delivered.
+// What a crash loses of it is delivered again. While the store writes some down, the next ones gather.
 type resultBuffer struct {
 	store Store
 	log   zerolog.Logger

@@ -86,7 +86,7 @@ func (c *capacity) changed() <-chan struct{} {
 	}
 }
 
-// freed wakes those who wait for a change.
+// freed wakes what waits for a change.
 func (c *capacity) freed() {
 	if c.change.Load() == nil {
 		return

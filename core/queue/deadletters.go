@@ -22,8 +22,8 @@ func (a *Admin) DeadLetter(ctx context.Context, id int64) (DeadLetter, error) {
 	return a.store.DeadLetter(ctx, id)
 }
 
-// Attempts returns what is known of the attempts to deliver an event, in order of time: those that failed, and those whose answer
-// the sink reported.
+// Attempts returns what is known of the attempts to deliver an event, in order of time: those that failed, and those
+// whose answer the sink reported.
 func (a *Admin) Attempts(ctx context.Context, eventID string) ([]Attempt, error) {
 	return a.store.Attempts(ctx, eventID)
 }

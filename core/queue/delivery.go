@@ -7,13 +7,14 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// A LaneKey names a lane, the ordered line of deliveries of one sink to one target for one instance. It is the key of everything here.
+// A LaneKey names a lane, the ordered line of deliveries of one sink to one target for one instance. It is the key of
+// everything here.
 type LaneKey struct {
 	Sink     string      `json:"sink"`
 	Target   sink.Target `json:"target"`
 	Instance string      `json:"instance"`
-	// InstanceID is the id of the instance's record when its events were accepted, see [event.Event]: a later instance of that name has
-	// lanes of its own. "" for what was stored before there were any.
+	// InstanceID is the id of the instance's record when its events were accepted, see [event.Event]: a later
+	// instance of that name has lanes of its own. "" for what was stored before there were any.
 	InstanceID string `json:"instanceId,omitempty"`
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// A breaker is a circuit breaker. Open, it lets no attempt through until its timer fires; half open, one attempt probes, and
-// its success closes it for all.
+// A breaker is a circuit breaker. Open, it lets no attempt through until its timer fires; half open, one attempt
+// probes, and its success closes it for all.
 type breaker struct {
 	state breakerState
 	trips int      // without a success between them
@@ -54,17 +54,17 @@ func (b *breaker) succeeded() {
 	}
 }
 
-// nextWait returns how long the breaker stays open now: longer each time until there is a success. What fell together is not
-// probed together.
+// nextWait returns how long the breaker stays open now: longer each time until there is a success. What fell together
+// is not probed together.
 func (b *breaker) nextWait(c *Config) time.Duration {
 	d := min(c.BreakerWait<<min(b.trips, 16), c.BreakerMax)
 	b.trips++
 	return d - time.Duration(rand.Float64()*0.2*float64(d))
 }
 
-// A host is what endpoints connect to, see [sink.Hoster]; an endpoint whose sink does not tell has one of its own. Its
-// breaker is for unavailability only: a host that cannot be reached cannot be reached by any tenant, so one attempt in all
-// probes it.
+// A host is what endpoints connect to, see [sink.Hoster]; an endpoint whose sink does not tell has one of its own.
+// Its breaker is for unavailability only: a host that cannot be reached cannot be reached by any tenant, so one
+// attempt in all probes it.
 type host struct {
 	key       string // "" if it is one endpoint's own
 	breaker   breaker
@@ -74,8 +74,8 @@ type host struct {
 	waiting   turns[*endpoint]
 }
 
-// An endpoint is one target: the instance's own, or one that all instances share. It limits how many attempts are in the
-// air for it, and has the breaker for failures that it has answered with.
+// An endpoint is one target: the instance's own, or one that all instances share. It limits how many attempts are in
+// the air for it, and has the breaker for failures that it has answered with.
 type endpoint struct {
 	key    string
 	scope  sink.Scope
@@ -112,9 +112,9 @@ type tenant struct {
 	waiting   fifo[*endpoint]
 }
 
-// hasFailed counts a failure that the endpoint has answered with, and reports whether its breaker should open. Events of a
-// single instance that a shared target refuses do not close it to the others: it takes failures of several instances,
-// with no success between them.
+// hasFailed counts a failure that the endpoint has answered with, and reports whether its breaker should open. Events
+// of a single instance that a shared target refuses do not close it to the others: it takes failures of several
+// instances, with no success between them.
 func (e *endpoint) hasFailed(instance string, limit int) bool {
 	e.fails++
 	if e.scope == sink.Instance {
@@ -135,8 +135,8 @@ func (h *host) hasAnswered() {
 	h.breaker.succeeded() // what waits is let in when the attempt ends
 }
 
-// down reports whether attempts at the endpoint keep failing: a breaker has opened because of that, or would have if more than
-// one instance had events for it. An endpoint that has asked for a pause is there.
+// down reports whether attempts at the endpoint keep failing: a breaker has opened because of that, or would have if
+// more than one instance had events for it. An endpoint that has asked for a pause is there.
 func (e *endpoint) down(limit int) bool {
 	return e.host.breaker.state != closed || e.breaker.state != closed && e.breaker.trips > 0 || e.fails >= limit
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// An endpointTable holds the endpoints of one sink, the hosts behind them and the instances that own some, and knows which endpoint can
-// start an attempt next. The scheduler's lock guards it.
+// An endpointTable holds the endpoints of one sink, the hosts behind them and the instances that own some, and knows
+// which endpoint can start an attempt next. The scheduler's lock guards it.
 type endpointTable struct {
 	config  *Config
 	timers  *timers
@@ -115,8 +115,8 @@ func (t *endpointTable) disconnect(e *endpoint) {
 	}
 }
 
-// moveTo has an endpoint, and the attempt that has found out, use the host of that name. It reports whether the attempt may go
-// on there.
+// moveTo has an endpoint, and the attempt that has found out, use the host of that name. It reports whether the
+// attempt may go on there.
 func (t *endpointTable) moveTo(a *attempt, key string) bool {
 	e := a.endpoint
 	if e.host.key == key {
@@ -148,14 +148,14 @@ func (t *endpointTable) moveTo(a *attempt, key string) bool {
 	return mayGoOn
 }
 
-// admits reports whether one attempt more may be made at a host. Until it has answered, few are: a host that drops packets
-// would otherwise take up all attempts of the sink before the first of them has failed.
+// admits reports whether one attempt more may be made at a host. Until it has answered, few are: a host that drops
+// packets would otherwise take up all attempts of the sink before the first of them has failed.
 func (t *endpointTable) admits(h *host) bool {
 	return h.breaker.admits() && (h.answered || h.attempts < max(t.config.PerTarget, t.config.Workers/16))
 }
 
-// placeOf returns the list that an endpoint belongs in: the sink's line if it can start an attempt, the list of what holds it
-// otherwise. One that has nothing to start, or waits for its own breaker or attempts, is in none.
+// placeOf returns the list that an endpoint belongs in: the sink's line if it can start an attempt, the list of what
+// holds it otherwise. One that has nothing to start, or waits for its own breaker or attempts, is in none.
 func (t *endpointTable) placeOf(e *endpoint) place {
 	switch {
 	case e.ready.empty() || e.attempts >= t.config.PerTarget || !e.breaker.admits():
@@ -183,7 +183,8 @@ func (t *endpointTable) enlist(e *endpoint) {
 	}
 }
 
-// letIn enlists the endpoints that wait at a host. More of them than the host admits wait there again when it is their turn.
+// letIn enlists the endpoints that wait at a host. More of them than the host admits wait there again when it is
+// their turn.
 func (t *endpointTable) letIn(h *host) {
 	waiting := h.waiting
 	h.waiting = turns[*endpoint]{}

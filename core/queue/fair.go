@@ -1,7 +1,8 @@
 package queue
 
-// Excess returns how many entries of each instance have to go so that at most so many are left of all: those of the instances that have
-// most, so that nobody's entries go because of another's as long as they are fewer. A [Store] bounds dead letters by it.
+// Excess returns how many entries of each instance have to go so that at most so many are left of all: those of the
+// instances that have most, so that no instance's entries go because of another's as long as they are fewer. A [Store]
+// bounds dead letters by it.
 func Excess(counts map[string]int, most int) map[string]int {
 	total, largest := 0, 0
 	for _, n := range counts {

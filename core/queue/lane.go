@@ -7,16 +7,16 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// lane is what memory holds of a lane: how many deliveries wait, how far the attempts of the first have got, and a window of
-// the first events while they are worked on. The rest is in the store.
+// lane is what memory holds of a lane: how many deliveries wait, how far the attempts of the first have got, and a
+// window of the first events while they are worked on. The rest is in the store.
 type lane struct {
 	LaneKey
 	scope    sink.Scope
 	endpoint *endpoint // nil if no sink of that name runs; then the lane is suspended until a start with one
 	share    *share
 
-	// storeMu is held while a window is read from the store, or a purge runs, until memory agrees with the store again. It is
-	// taken before the scheduler's lock.
+	// storeMu is held while a window is read from the store, or a purge runs, until memory agrees with the store
+	// again. It is taken before the scheduler's lock.
 	storeMu sync.Mutex
 
 	// The scheduler's lock guards the fields below.
@@ -90,7 +90,8 @@ func (t *laneTable) restore(l *lane, b Backlog) {
 	t.capacity.add(l.share, b.Waiting)
 }
 
-// append adds a delivery behind all others of the lane. It is kept in memory if everything before it is, and there is room.
+// append adds a delivery behind all others of the lane. It is kept in memory if everything before it is, and there is
+// room.
 func (t *laneTable) append(l *lane, d Delivery) {
 	complete := l.last() == l.newest
 	l.newest = d.Seq
@@ -149,9 +150,9 @@ func (t *laneTable) cutWindow(l *lane) {
 	}
 }
 
-// forget drops a lane about which there is nothing left to know: the next event makes it anew. It reports whether it did.
-// A result that the store has not written down yet keeps the lane, because a window read meanwhile would show the
-// delivery again; so does a put, which may find its delivery stored and gone by the time the store answers.
+// forget drops a lane about which there is nothing left to know: the next event makes it anew. It reports whether it
+// did. A result that the store has not written down yet keeps the lane, because a window read meanwhile would show
+// the delivery again; so does a put, which may find its delivery stored and gone by the time the store answers.
 func (t *laneTable) forget(l *lane) bool {
 	if l.state != idle || l.waiting != 0 || l.pins != 0 || t.byKey[l.LaneKey] != l {
 		return false

@@ -13,10 +13,10 @@ import (
 )
 
 // Notices tell operators in the log how targets fare: the first failure, down, back, dead letters. They are gathered
-// while a lock of a scheduler is held and written by a goroutine of their own, because a log may be slow. However many targets there
-// are and whatever they do, memory and lines are bounded: a target has one line of a kind in a minute, tenants' targets
-// together linesPerSecond, and the operator's as many. What was not written is counted, and a line says how much that
-// was.
+// while a lock of a scheduler is held and written by a goroutine of their own, because a log may be slow. However
+// many targets there are and whatever they do, memory and lines are bounded: a target has one line of a kind in a
+// minute, tenants' targets together linesPerSecond, and the operator's as many. What was not written is counted, and
+// a line says how much that was.
 type notices struct {
 	wake chan struct{} // there is something to write
 

@@ -7,8 +7,8 @@ import (
 // purgeAtOnce is how many deliveries are removed in one transaction, which others have to wait for.
 const purgeAtOnce = 500
 
-// purge removes deliveries of a lane, but none that an attempt has in hand; droppable ones not even if they were tried before,
-// or are in the window of a lane that is being attempted. Until it is done nothing reads the lane.
+// purge removes deliveries of a lane, but none that an attempt has in hand; droppable ones not even if they were
+// tried before, or are in the window of a lane that is being attempted. Until it is done nothing reads the lane.
 func (s *scheduler) purge(ctx context.Context, l *lane, r PurgeRequest) (int, error) {
 	l.storeMu.Lock()
 	defer l.storeMu.Unlock()

@@ -11,24 +11,28 @@ import (
 	"github.com/evosink/evosink/core/event"
 )
 
-// Put puts an event into the lane of each destination, all of one instance, and moves the cursor if there is one, in a single
-// transaction; it returns nil when that is written for good. Lanes absorb an event that they have been given before, see [Store].
-// Events of one instance are delivered in the order of the calls. The event belongs to the queue then and must not be changed.
+// Put puts an event into the lane of each destination, all of one instance, and moves the cursor if there is one, in
+// a single transaction; it returns nil when that is written for good. Lanes absorb an event that they have been given
+// before, see [Store]. Events of one instance are delivered in the order of the calls. The event belongs to the queue
+// then and must not be changed.
 //
-// When there is no room Put does what Config.WhenFull and Config.DropOldest say; waiting for it ends with ctx and [ErrFull].
-// After an error nothing was put, and the event should be put again.
+// When there is no room Put does what Config.WhenFull and Config.DropOldest say; waiting for it ends with ctx and
+// [ErrFull]. After an error nothing was put, and the event should be put again.
 func (q *Queue) Put(ctx context.Context, e *event.Event, to []Destination, cursor *bus.Cursor) error {
 	return q.PutAll(ctx, cursor, Entry{Event: e, To: to})
 }
 
-// PutAll is Put for several events of one instance, in their order: in one transaction, or in several if there is not room for all at
-// once. After an error the first of them may have been put, without the cursor; put again they are absorbed. What is set
-// of an entry are Event and To.
+// PutAll is Put for several events of one instance, in their order: in one transaction, or in several if there is not
+// room for all at once. After an error the first of them may have been put, without the cursor; put again they are
+// absorbed. What is set of an entry are Event and To.
 func (q *Queue) PutAll(ctx context.Context, cursor *bus.Cursor, entries ...Entry) error {
 	for _, e := range entries {
+		of, id := e.Event.Instance, e.Event.InstanceID
 		for _, d := range e.To {
-			if q.sinks[d.Lane.Sink] == nil || d.Lane.Instance != e.Event.Instance || e.Event.InstanceID != "" && d.Lane.InstanceID != e.Event.InstanceID || e.Event.Instance != entries[0].Event.Instance {
-				return fmt.Errorf("queue: event %s of %s cannot go into lane %v: no such sink, or another instance's", e.Event.ID, e.Event.Instance, d.Lane)
+			if q.sinks[d.Lane.Sink] == nil || of != d.Lane.Instance || of != entries[0].Event.Instance ||
+				id != "" && id != d.Lane.InstanceID {
+				return fmt.Errorf("queue: event %s of %s cannot go into lane %v: no such sink, or another instance's",
+					e.Event.ID, of, d.Lane)
 			}
 		}
 	}
@@ -50,9 +54,9 @@ func (q *Queue) PutAll(ctx context.Context, cursor *bus.Cursor, entries ...Entry
 	return nil
 }
 
-// put stores entries and brings them into memory. Their lanes are pinned meanwhile: a delivery that the store absorbs, because
-// the first still waits, may have been made by the time the store has answered; a lane that had been forgotten would take it
-// for a new one.
+// put stores entries and brings them into memory. Their lanes are pinned meanwhile: a delivery that the store
+// absorbs, because the first still waits, may have been made by the time the store has answered; a lane that had been
+// forgotten would take it for a new one.
 func (q *Queue) put(ctx context.Context, entries []Entry) error {
 	defer q.inOrder(entries[0].Event.Instance)()
 	q.eachDestination(entries, func(s *scheduler, l *lane, _ Delivery, _ Destination, _ int) { l.pins++ })
@@ -73,8 +77,8 @@ func (q *Queue) put(ctx context.Context, entries []Entry) error {
 	return nil
 }
 
-// eachDestination calls f for the destinations of entries, those of one sink after those of another, with the sink's lock held; i
-// counts them in their own order.
+// eachDestination calls f for the destinations of entries, those of one sink after those of another, with the sink's
+// lock held; i counts them in their own order.
 func (q *Queue) eachDestination(entries []Entry, f func(s *scheduler, l *lane, delivery Delivery, d Destination, i int)) {
 	for name, s := range q.sinks {
 		i, locked := 0, false
@@ -105,7 +109,8 @@ func (q *Queue) take(s *scheduler, l *lane, delivery Delivery, d Destination, p 
 	case p.Seq == 0:
 		s.counts.Deduplicated++
 	default:
-		// A delivery absorbed may be one that was stored although the store thought otherwise: memory has not seen it then.
+		// A delivery absorbed may be one that was stored although the store thought otherwise: memory has not seen it
+		// then.
 		if delivery.Seq = p.Seq; p.Seq > l.newest {
 			s.append(l, delivery)
 		}
@@ -117,9 +122,9 @@ func (q *Queue) take(s *scheduler, l *lane, delivery Delivery, d Destination, p 
 	}
 }
 
-// Room returns an error that wraps [ErrFull] and names the limit if an event of the instance would have to wait for room, so that a
-// door can refuse it: where Config.WhenFull is [Block], it would stop the shard for the other instances too. With [Reject] there
-// is nothing to wait for.
+// Room returns an error that wraps [ErrFull] and names the limit if an event of the instance would have to wait for
+// room, so that a door can refuse it: where Config.WhenFull is [Block], it would stop the shard for the other
+// instances too. With [Reject] there is nothing to wait for.
 func (q *Queue) Room(instance string) error {
 	if q.config.WhenFull != Block {
 		return nil
@@ -136,9 +141,9 @@ type plan struct {
 	total int
 }
 
-// admit sees to room for the first of entries, if need be by waiting, and for those behind it as long as there is room. It returns these with
-// the destinations that are left, in new slices, but for those that have none, and how many it has seen to. Destinations that are
-// dropped or named twice are left out, and those marked that are refused.
+// admit sees to room for the first of entries, if need be by waiting, and for those behind it as long as there is
+// room. It returns these with the destinations that are left, in new slices, but for those that have none, and how
+// many it has seen to. Destinations that are dropped or named twice are left out, and those marked that are refused.
 func (q *Queue) admit(ctx context.Context, entries []Entry) (admitted []Entry, n int, err error) {
 	if err := q.running(); err != nil {
 		return nil, 0, err
@@ -184,9 +189,9 @@ const (
 	refused
 )
 
-// enter finds room for a delivery behind what is planned, or decides what becomes of it without: an older one that may be
-// dropped makes room, else it is dropped itself if it may be, else it is refused or waits, as Config.WhenFull says. Without
-// patience ErrFull is returned where it would have to wait.
+// enter finds room for a delivery behind what is planned, or decides what becomes of it without: an older one that
+// may be dropped makes room, else it is dropped itself if it may be, else it is refused or waits, as Config.WhenFull
+// says. Without patience ErrFull is returned where it would have to wait.
 func (q *Queue) enter(ctx context.Context, d Destination, p *plan, patient bool) (verdict, error) {
 	if q.limit(d, p) == "" {
 		return entered, nil

@@ -22,7 +22,8 @@ type Options struct {
 	Logger zerolog.Logger
 }
 
-// A Queue delivers what it is given, see the package comment. All methods may be called by any number of goroutines at once.
+// A Queue delivers what it is given, see the package comment. All methods may be called by any number of goroutines
+// at once.
 type Queue struct {
 	*Admin
 
@@ -36,7 +37,8 @@ type Queue struct {
 	notices   *notices
 	sinks     map[string]*scheduler // those that run
 
-	// order holds, by instance, who stores deliveries until they are in memory too: lanes are in the store's order there as well.
+	// order is held, by instance, from storing deliveries until they are in memory too: lanes are in the store's order
+	// there as well.
 	order [512]sync.Mutex
 	seed  maphash.Seed
 
@@ -171,7 +173,8 @@ func (q *Queue) schedulers() (out []*scheduler) {
 	return out
 }
 
-// eachLane calls f for every lane of a selector, with the lock of its scheduler held; f must not make or forget lanes of others.
+// eachLane calls f for every lane of a selector, with the lock of its scheduler held; f must not make or forget lanes
+// of others.
 func (q *Queue) eachLane(f Selector, visit func(s *scheduler, l *lane)) {
 	for _, s := range q.schedulers() {
 		if f.Sink != "" && f.Sink != s.Name {
@@ -231,8 +234,9 @@ func (q *Queue) wroteResults(blocked bool) {
 	}
 }
 
-// Refresh tells the queue that the settings of an instance have changed, or that it was deleted. What waits for targets of its
-// own is tried at once, with the new settings, whatever it was waiting for; what Sink.Admit discards becomes dead letters.
+// Refresh tells the queue that the settings of an instance have changed, or that it was deleted. What waits for
+// targets of its own is tried at once, with the new settings, whatever it was waiting for; what Sink.Admit discards
+// becomes dead letters.
 func (q *Queue) Refresh(instance string) {
 	if q.running() != nil {
 		return

@@ -24,8 +24,8 @@ type restarts struct {
 	lastAt   time.Time // when the last one was over
 }
 
-// beginRestart restarts the sink, which has panicked, in a goroutine of its own. Until that is done no attempt begins; its
-// lanes wait.
+// beginRestart restarts the sink, which has panicked, in a goroutine of its own. Until that is done no attempt
+// begins; its lanes wait.
 func (s *scheduler) beginRestart() {
 	if s.restarts.underWay || !s.runs {
 		return

@@ -9,8 +9,9 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// finish handles the results of an attempt: what was delivered is removed, what has failed waits for its retry or becomes a
-// dead letter, and breakers learn of both. It returns an attempt that the goroutine can go on with, if there is one.
+// finish handles the results of an attempt: what was delivered is removed, what has failed waits for its retry or
+// becomes a dead letter, and breakers learn of both. It returns an attempt that the goroutine can go on with, if
+// there is one.
 func (s *scheduler) finish(a *attempt) (next *attempt) {
 	s.mu.Lock()
 	s.attempts--
@@ -36,8 +37,8 @@ func (s *scheduler) finish(a *attempt) (next *attempt) {
 	return next
 }
 
-// handleResults goes through the results of one lane, as far as they are good, and finds the lane's next state. It returns the pause that
-// the first failure demands, if any.
+// handleResults goes through the results of one lane, as far as they are good, and finds the lane's next state. It
+// returns the pause that the first failure demands, if any.
 func (a *attempt) handleResults(p *portion) (paused *Pause) {
 	s, l := a.scheduler, p.lane
 	if l.burst *= 2; l.burst > windowLength {
@@ -63,15 +64,12 @@ func (a *attempt) handleResults(p *portion) (paused *Pause) {
 		s.setState(l, idle)
 		return paused
 	}
-	if l.changed && s.sink.addresser != nil {
-		l.state = idle
-		s.readdress(l)
-	}
 	s.setState(l, ready)
 	return paused
 }
 
-// logOf returns the entry of the log of attempts for delivery i; nil if it says nothing: it went well, and the sink reported no answer.
+// logOf returns the entry of the log of attempts for delivery i; nil if it says nothing: it went well, and the sink
+// reported no answer.
 func (p *portion) logOf(a *attempt, i, number int) *Attempt {
 	err := p.errs[i]
 	if err == nil && a.log.Status == "" && a.log.Head == nil {
@@ -88,8 +86,8 @@ func (p *portion) logOf(a *attempt, i, number int) *Attempt {
 // longestWait bounds what a target may ask for with Retry-After, and what a lane waits after a restart.
 const longestWait = time.Hour
 
-// handleFailure decides what becomes of a delivery that has failed, the first of its lane: a retry, a dead letter, or a pause of its
-// lane, which is returned. Those behind it wait.
+// handleFailure decides what becomes of a delivery that has failed, the first of its lane: a retry, a dead letter, or
+// a pause of its lane, which is returned. Those behind it wait.
 func (a *attempt) handleFailure(p *portion, i int) *Pause {
 	s := a.scheduler
 	if s.ctx.Err() != nil {
@@ -168,8 +166,8 @@ func (s *scheduler) record(l *lane, r Result) {
 	s.results.add(s, l, r)
 }
 
-// applyBreaker tells the breakers of a failure, and returns how long the target has asked to be left alone. A host that could not be
-// reached is unavailable to all; what was answered concerns the endpoint only.
+// applyBreaker tells the breakers of a failure, and returns how long the target has asked to be left alone. A host
+// that could not be reached is unavailable to all; what was answered concerns the endpoint only.
 func (a *attempt) applyBreaker(l *lane, err error) (asked time.Duration) {
 	s, e := a.scheduler, a.endpoint
 	after, asks := sink.AfterOf(err)

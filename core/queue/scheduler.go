@@ -19,8 +19,9 @@ type Sink struct {
 	// Restart replaces the sink after a panic: it closes the present one and returns another, started. No Deliver runs
 	// meanwhile. After an error it is called again, after a pause. nil goes on with the sink as it is.
 	Restart func(ctx context.Context) (sink.Sink, error)
-	// Admit tells, before each attempt, what the settings of a lane's instance say about its deliveries of that scope. Settings are
-	// what [sink.Delivery] carries. It must return promptly. nil means [Deliver], without settings.
+	// Admit tells, before each attempt, what the settings of a lane's instance say about its deliveries of that
+	// scope. Settings are what [sink.Delivery] carries. It must return promptly. nil means [Deliver], without
+	// settings.
 	Admit func(l LaneKey, s sink.Scope) (Admission, json.RawMessage)
 	// Idle is called once while the queue is closed, when the last attempt of this sink has ended and none will begin:
 	// its owner may close the sink from then on, whatever the other sinks still do. It must return promptly. nil tells
@@ -38,10 +39,10 @@ const (
 	Discard                  // they become dead letters: the instance does not exist any more
 )
 
-// A scheduler decides which lanes of one sink are tried, and when. Nothing on the way of a delivery takes a lock of another
-// sink's. Lanes that are ready wait for their turn at an endpoint, endpoints for theirs at the sink; instances take turns in
-// both. An attempt is a goroutine of its own, so a target that does not answer costs others nothing until Config.Workers
-// attempts are in the air.
+// A scheduler decides which lanes of one sink are tried, and when. Nothing on the way of a delivery takes a lock of
+// another sink's. Lanes that are ready wait for their turn at an endpoint, endpoints for theirs at the sink;
+// instances take turns in both. An attempt is a goroutine of its own, so a target that does not answer costs others
+// nothing until Config.Workers attempts are in the air.
 type scheduler struct {
 	Sink
 	config   *Config
@@ -160,8 +161,8 @@ func (s *scheduler) setState(l *lane, to laneState) {
 	}
 }
 
-// reconsider finds the place of a lane that nothing holds back any more. One that is ready or being attempted stays what
-// it is.
+// reconsider finds the place of a lane that nothing holds back any more. One that is ready or being attempted stays
+// what it is.
 func (s *scheduler) reconsider(l *lane) {
 	switch {
 	case l.state == ready || l.state == attempting:
@@ -180,7 +181,8 @@ func (s *scheduler) backOff(l *lane, d time.Duration) {
 	s.timers.set(&l.timer, d)
 }
 
-// suspend lets a lane wait until something changes, or be looked at again if something has changed since its attempt began.
+// suspend lets a lane wait until something changes, or be looked at again if something has changed since its attempt
+// began.
 func (s *scheduler) suspend(l *lane) {
 	s.setState(l, suspended)
 	if l.changed {
@@ -188,7 +190,8 @@ func (s *scheduler) suspend(l *lane) {
 	}
 }
 
-// somethingChanged lets a lane be looked at again that may be suspended, or is about to be, for what is not so any more.
+// somethingChanged lets a lane be looked at again that may be suspended, or is about to be, for what is not so any
+// more.
 func (s *scheduler) somethingChanged(l *lane) {
 	l.changed = true
 	if l.state == suspended || l.state == backingOff {
@@ -216,8 +219,8 @@ func (s *scheduler) forget(l *lane) {
 	}
 }
 
-// addressOf returns the key of a lane's endpoint: the address that its sink names now, or a target of its own if the sink names none
-// or panics when it is asked.
+// addressOf returns the key of a lane's endpoint: the address that its sink names now, or a target of its own if the
+// sink names none or panics when it is asked.
 func (s *scheduler) addressOf(l *lane) (key string) {
 	own := "global\x00" + string(l.Target)
 	if l.scope == sink.Instance {
@@ -237,7 +240,7 @@ func (s *scheduler) addressOf(l *lane) (key string) {
 
 // readdress leads a lane to the endpoint that its sink names now.
 func (s *scheduler) readdress(l *lane) {
-	if s.sink.addresser == nil || l.state == ready || l.state == attempting {
+	if s.sink.addresser == nil || l.state == ready {
 		return
 	}
 	old := l.endpoint
@@ -253,8 +256,8 @@ func (s *scheduler) dispatch() {
 	}
 }
 
-// next returns an attempt that can begin, of the endpoint whose turn it is; nil if there is none. The lanes of the attempt are in
-// state attempting: one, or several if the sink takes batches.
+// next returns an attempt that can begin, of the endpoint whose turn it is; nil if there is none. The lanes of the
+// attempt are in state attempting: one, or several if the sink takes batches.
 func (s *scheduler) next() *attempt {
 	if !s.runs || s.broken != nil || s.attempts >= s.config.Workers || s.results.full() {
 		return nil

@@ -83,8 +83,8 @@ func (s *Stats) add(l *lane, now time.Time) {
 	}
 }
 
-// Health returns why deliveries of a sink stand still although nobody paused them: it has panicked and is being restarted. nil
-// means that they go on.
+// Health returns why deliveries of a sink stand still although they are not paused: it has panicked and is being
+// restarted. nil means that they go on.
 func (a *Admin) Health(sink string) error {
 	s := a.queue.sinks[sink]
 	if s == nil {
@@ -95,8 +95,8 @@ func (a *Admin) Health(sink string) error {
 	return s.broken
 }
 
-// Reachable returns an error with what went wrong last if attempts fail at every target that a sink has deliveries for, so that their
-// circuit breakers are open; one that has asked for a pause is there.
+// Reachable returns an error with what went wrong last if attempts fail at every target that a sink has deliveries
+// for, so that their circuit breakers are open; one that has asked for a pause is there.
 func (a *Admin) Reachable(sink string) error {
 	s := a.queue.sinks[sink]
 	if s == nil {
@@ -123,8 +123,8 @@ type LaneStatus struct {
 	Paused  *Pause // nil if it is not
 }
 
-// Backlog returns the lanes of a selector in which deliveries wait, sorted. Oldest is exact for a lane whose first delivery was tried
-// or that has not fallen behind, and otherwise a little too old.
+// Backlog returns the lanes of a selector in which deliveries wait, sorted. Oldest is exact for a lane whose first
+// delivery was tried or that has not fallen behind, and otherwise a little too old.
 func (a *Admin) Backlog(f Selector) (out []LaneStatus) {
 	a.queue.eachLane(f, func(_ *scheduler, l *lane) {
 		if l.waiting == 0 {

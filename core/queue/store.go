@@ -10,28 +10,30 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// A Store keeps deliveries, dead letters, attempts and pauses for good. Package queuetest holds every store to this contract.
+// A Store keeps deliveries, dead letters, attempts and pauses for good. Package queuetest holds every store to this
+// contract.
 //
-// All methods may be called by any number of goroutines at once. What a method has written when it returns is still there after a
-// crash of process and machine; after an error nothing of the call is, unless the store itself could not tell. A method that writes
-// looks at its context before it begins and not afterwards, so that its result is never in doubt.
+// All methods may be called by any number of goroutines at once. What a method has written when it returns is still
+// there after a crash of process and machine; after an error nothing of the call is, unless the store itself could
+// not tell. A method that writes looks at its context before it begins and not afterwards, so that its result is
+// never in doubt.
 //
-// An event is stored once however many lanes it waits in, and apart from the log of any bus: the log's retention cannot take
-// away what a lane still needs. It goes when the last of its deliveries has gone and it is old enough not to come again, see
-// Retention.Seen. A dead letter has its own copy.
+// An event is stored once however many lanes it waits in, and apart from the log of any bus: the log's retention
+// cannot take away what a lane still needs. It goes when the last of its deliveries has gone and it is old enough not
+// to come again, see Retention.Seen. A dead letter has its own copy.
 type Store interface {
 	// Lanes returns every lane in which deliveries wait.
 	Lanes(ctx context.Context) ([]Backlog, error)
 
-	// Put appends the event of each entry to the lane of each of its destinations and moves the cursors, if there are some, in a single
-	// transaction. It tells for each destination of each entry what became of it, in their order.
+	// Put appends the event of each entry to the lane of each of its destinations and moves the cursors, if there are
+	// some, in a single transaction. It tells for each destination of each entry what became of it, in their order.
 	//
-	// A lane takes an event of an instance once: a second Put of the same event id is absorbed while the first still waits, and
-	// afterwards for as long as Retention.Seen says. The same id from another instance is another event.
+	// A lane takes an event of an instance once: a second Put of the same event id is absorbed while the first still
+	// waits, and afterwards for as long as Retention.Seen says. The same id from another instance is another event.
 	Put(ctx context.Context, entries ...Entry) ([]PutResult, error)
 
-	// Window returns the first deliveries of a lane with after < Seq <= until, in order: at most limit of them, and no more than fit
-	// into so many bytes of data, but always one if there is one.
+	// Window returns the first deliveries of a lane with after < Seq <= until, in order: at most limit of them, and
+	// no more than fit into so many bytes of data, but always one if there is one.
 	Window(ctx context.Context, l LaneKey, after, until int64, limit, bytes int) ([]Delivery, error)
 
 	// Record writes down how attempts ended, in order, in a single transaction. Results of deliveries that are not
@@ -66,8 +68,9 @@ type DeadLetters interface {
 	CountDeadLetters(ctx context.Context, f DeadLetterFilter) (int, error)
 	// DeadLetter returns one with its event. Error: [ErrNoDeadLetter].
 	DeadLetter(ctx context.Context, id int64) (DeadLetter, error)
-	// Requeue moves dead letters back to the ends of their lanes, in the order given, as fresh deliveries put at a time, with their old event ids;
-	// what a lane has absorbed before does not matter here. Ids that do not exist (any more) are left out of the answer.
+	// Requeue moves dead letters back to the ends of their lanes, in the order given, as fresh deliveries put at a
+	// time, with their old event ids; what a lane has absorbed before does not matter here. Ids that do not exist
+	// (any more) are left out of the answer.
 	Requeue(ctx context.Context, ids []int64, at time.Time) ([]Requeued, error)
 	// DeleteDeadLetters removes at most limit dead letters and returns how many.
 	DeleteDeadLetters(ctx context.Context, f DeadLetterFilter, limit int) (int, error)

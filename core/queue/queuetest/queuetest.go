@@ -1,5 +1,5 @@
-// Package queuetest is the contract suite of [queue.Store]: whatever keeps deliveries runs it, and each rule says what goes wrong
-// in production when it is broken.
+// Package queuetest is the contract suite of [queue.Store]: whatever keeps deliveries runs it, and each rule says
+// what goes wrong in production when it is broken.
 package queuetest
 
 import (
@@ -21,7 +21,8 @@ import (
 type Subject struct {
 	// Open returns a new, empty store, which ends with the test.
 	Open func(t *testing.T) queue.Store
-	// Reopen closes the store and returns it as a start after a crash would find it; nil if the store does not outlive its process.
+	// Reopen closes the store and returns it as a start after a crash would find it; nil if the store does not
+	// outlive its process.
 	Reopen func(t *testing.T, s queue.Store) queue.Store
 	// Cursor returns where the store's engine has a group; nil if it has no bus.
 	Cursor func(t *testing.T, s queue.Store, group string, shard int) int64
