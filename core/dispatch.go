@@ -21,21 +21,24 @@ const dispatchGroup = "dispatch"
 
 // A dispatcher puts events into the queue, for all queued sinks at once.
 type dispatcher struct {
-	members []*member
-	queue   *queue.Queue
-	moves   bool // the queue's store moves the bus's cursors
-	log     zerolog.Logger
+	members  []*member
+	registry *instances.Registry
+	queue    *queue.Queue
+	moves    bool // the queue's store moves the bus's cursors
+	log      zerolog.Logger
 }
 
 // newDispatcher returns the dispatcher of the queued ones among members; nil if there are none.
 func newDispatcher(members []*member, o Options) (*dispatcher, error) {
-	d := &dispatcher{moves: o.Bus.Features().CursorWithQueue, log: o.Logger.With().Str("component", "dispatch").Logger()}
-	var outlets []queue.Outlet
+	d := &dispatcher{
+		registry: o.Instances, moves: o.Bus.Features().CursorWithQueue, log: o.Logger.With().Str("component", "dispatch").Logger(),
+	}
+	var sinks []queue.Sink
 	for _, m := range members {
 		if m.mode == sink.Queued {
 			d.members = append(d.members, m)
-			outlets = append(outlets, queue.Outlet{
-				Name: m.name, Sink: m.get(), Restart: m.restart, Standing: m.standing, Idle: func() { close(m.idle) },
+			sinks = append(sinks, queue.Sink{
+				Name: m.name, Sink: m.get(), Restart: m.restart, Admit: m.admit, Idle: func() { close(m.idle) },
 			})
 		}
 	}
@@ -47,7 +50,7 @@ func newDispatcher(members []*member, o Options) (*dispatcher, error) {
 		config = *o.Delivery
 	}
 	var err error
-	d.queue, err = queue.New(queue.Options{Store: o.Queue, Config: config, Outlets: outlets, Logger: o.Logger})
+	d.queue, err = queue.New(queue.Options{Store: o.Queue, Config: config, Sinks: sinks, Logger: o.Logger})
 	for _, m := range d.members {
 		m.available = func() { d.queue.Available(m.name) }
 	}
@@ -82,11 +85,15 @@ func (d *dispatcher) dispatch(b *bus.Batch) error {
 
 // destinations returns the lanes of all targets that receive the event.
 func (d *dispatcher) destinations(e *event.Event) (out []queue.Destination) {
+	id := e.InstanceID
+	if in, ok := d.registry.Get(e.Instance); id == "" && ok { // accepted before events carried it
+		id = in.ID
+	}
 	for _, m := range d.members {
 		settings := m.settingsFor(e)
 		for _, to := range m.targets(e, scope.Of(e, m.name, m.rule, settings), settings.Raw) {
 			out = append(out, queue.Destination{
-				Lane: queue.Lane{Sink: m.name, Target: to.Target, Instance: e.Instance}, Scope: to.Scope,
+				Lane: queue.LaneKey{Sink: m.name, Target: to.Target, Instance: e.Instance, InstanceID: id}, Scope: to.Scope,
 			})
 		}
 	}
@@ -105,16 +112,16 @@ func (m *member) targets(e *event.Event, scopes []sink.Scope, settings json.RawM
 	return scope.Targets(m.get(), e, scopes, settings)
 }
 
-// standing tells the queue whether an instance's deliveries of a scope may go out now.
-func (m *member) standing(instance string, s sink.Scope) (queue.Standing, json.RawMessage) {
-	settings := m.settingsOf(instance)
+// admit tells the queue whether an instance's deliveries of a scope may go out now.
+func (m *member) admit(l queue.LaneKey, s sink.Scope) (queue.Admission, json.RawMessage) {
+	settings := m.settingsOf(l.Instance)
 	if s == sink.Global {
 		if !m.rule.Global {
 			return queue.Hold, nil
 		}
 		return queue.Deliver, settings.Raw
 	}
-	if _, exists := m.registry.Get(instance); !exists {
+	if in, exists := m.registry.Get(l.Instance); !exists || l.InstanceID != "" && l.InstanceID != in.ID {
 		return queue.Discard, nil
 	}
 	if !settings.On {

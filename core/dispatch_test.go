@@ -56,6 +56,11 @@ type node struct {
 
 func startNode(t *testing.T, store func(queue.Store) queue.Store, sinks ...*sink.Factory) node {
 	t.Helper()
+	return startNodeWith(t, core.Options{}, store, sinks...)
+}
+
+func startNodeWith(t *testing.T, o core.Options, store func(queue.Store) queue.Store, sinks ...*sink.Factory) node {
+	t.Helper()
 	engine, err := memory.New(memory.DefaultConfig())
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +75,8 @@ func startNode(t *testing.T, store func(queue.Store) queue.Store, sinks ...*sink
 	}
 	n := node{engine: engine, bus: engine.Bus(), registry: registry}
 	logger := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.FatalLevel)
-	n.Hub, err = core.New(core.Options{Bus: n.bus, Instances: registry, Sinks: sinks, Queue: q, Logger: logger})
+	o.Bus, o.Instances, o.Sinks, o.Queue, o.Logger = n.bus, registry, sinks, q, logger
+	n.Hub, err = core.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +135,8 @@ func TestQueuedSinksGetEveryEventInOrderPerInstance(t *testing.T) {
 			if d.Event.ID <= last[d.Event.Instance] {
 				t.Errorf("%s came after %s", d.Event.ID, last[d.Event.Instance])
 			}
-			if d.Scope != sink.Global || d.Target != "global" || d.Key != d.Event.ID+"/global" || d.Attempt != 1 {
+			if d.Scope != sink.Global || d.Target != "global" || d.Event.InstanceID == "" ||
+				d.Key != d.Event.ID+"/"+d.Event.InstanceID+"/global" || d.Attempt != 1 {
 				t.Errorf("delivery is %+v", d)
 			}
 			last[d.Event.Instance] = d.Event.ID
@@ -153,7 +160,7 @@ type unwilling struct {
 	left atomic.Int32
 }
 
-func (u *unwilling) Put(ctx context.Context, entries ...queue.Entry) ([]queue.Place, error) {
+func (u *unwilling) Put(ctx context.Context, entries ...queue.Entry) ([]queue.PutResult, error) {
 	if u.left.Add(-1) >= 0 {
 		return nil, errors.New("disk full")
 	}
@@ -166,7 +173,7 @@ type counting struct {
 	puts atomic.Int32
 }
 
-func (c *counting) Put(ctx context.Context, entries ...queue.Entry) ([]queue.Place, error) {
+func (c *counting) Put(ctx context.Context, entries ...queue.Entry) ([]queue.PutResult, error) {
 	c.puts.Add(1)
 	return c.Store.Put(ctx, entries...)
 }
@@ -317,8 +324,57 @@ func TestWhatWaitsForADeletedInstanceIsKeptAsDeadLetters(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "three dead letters", func() bool {
-		c, _ := n.Queue().CountLetters(t.Context(), queue.LetterFilter{Reason: queue.Gone})
+		c, _ := n.Queue().CountDeadLetters(t.Context(), queue.DeadLetterFilter{Reason: queue.Gone})
 		return c == 3
+	})
+}
+
+func TestALaterInstanceOfTheNameInheritsNothingThatWaits(t *testing.T) {
+	var hook recorder
+	var once sync.Once
+	tried, answer := make(chan struct{}), make(chan struct{})
+	hook.deliver = func(*sink.Delivery) error {
+		once.Do(func() { close(tried); <-answer })
+		return nil
+	}
+	n := startNode(t, nil, queued("hook", &hook, sink.Rule{}))
+	enable(t, n, "a")
+	n.emit(t, "a", "former-0")
+	<-tried
+	n.emit(t, "a", "former-1")
+	eventually(t, "two to wait", func() bool { return n.Queue().Backlog(queue.Selector{})[0].Waiting == 2 })
+	if err := n.registry.Delete(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	enable(t, n, "a")
+	n.emit(t, "a", "later-0")
+	close(answer)
+	for _, want := range []string{"former-0", "later-0"} { // in any order: they are of two lanes
+		if d := arrival(t, &hook); d.Event.ID == "former-1" {
+			t.Errorf("%s was delivered to a later instance, want %s", d.Event.ID, want)
+		}
+	}
+	eventually(t, "a dead letter", func() bool {
+		letters, err := n.Queue().DeadLetters(t.Context(), queue.DeadLetterFilter{Reason: queue.Gone}, queue.Page{})
+		return err == nil && len(letters) == 1 && letters[0].EventID == "former-1"
+	})
+}
+
+func TestAnInstanceThatWouldBlockItsShardIsRefusedAtTheDoor(t *testing.T) {
+	var hook recorder
+	hook.deliver = func(*sink.Delivery) error { return sink.Unavailable(errors.New("down")) }
+	config := queue.DefaultConfig()
+	config.InstanceLimit, config.WhenFull = 2, queue.Block
+	n := startNodeWith(t, core.Options{Delivery: &config}, nil, queued("hook", &hook, everything))
+	n.emit(t, "hog", "hog-0")
+	n.emit(t, "hog", "hog-1")
+	eventually(t, "two to wait", func() bool { return n.Queue().Room("hog") != nil })
+	if err := n.Emit(t.Context(), upsert("hog", 2)); !errors.Is(err, queue.ErrFull) || !strings.Contains(err.Error(), "instance_limit") {
+		t.Errorf("Emit of an instance at its limit: %v, want the name of the limit", err)
+	}
+	n.emit(t, "other", "other-0")
+	eventually(t, "the other's event to wait", func() bool {
+		return len(n.Queue().Backlog(queue.Selector{Instance: "other"})) == 1
 	})
 }
 

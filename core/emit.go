@@ -26,7 +26,8 @@ import (
 // and must not be changed.
 //
 // Errors wrap [event.ErrInvalid], [instances.ErrUnknown] (see Options.OnlyKnown), [bus.ErrTooLarge],
-// [bus.ErrOverloaded] when ctx ended before the engine took the event, [ErrClosed], or tell why the engine failed. After an
+// [bus.ErrOverloaded] when ctx ended before the engine took the event, [github.com/evosink/evosink/core/queue.ErrFull] when too much waits for the instance and the
+// queue blocks then, [ErrClosed], or tell why the engine failed. After an
 // error an event may or may not have been published: emit it again with the same ID.
 func (h *Hub) Emit(ctx context.Context, events ...*event.Event) error {
 	if h.isClosed() {
@@ -41,6 +42,11 @@ func (h *Hub) Emit(ctx context.Context, events ...*event.Event) error {
 	for _, e := range events {
 		if err := h.know(ctx, e); err != nil {
 			return err
+		}
+		if h.queue != nil {
+			if err := h.queue.queue.Room(e.Instance); err != nil {
+				return err
+			}
 		}
 	}
 	return h.publish(ctx, events...)

@@ -135,7 +135,7 @@ func (r *rig) bury(t *testing.T, n int) {
 
 func (r *rig) letters(t *testing.T) int {
 	t.Helper()
-	n, err := r.Queue().CountLetters(t.Context(), queue.LetterFilter{})
+	n, err := r.Queue().CountDeadLetters(t.Context(), queue.DeadLetterFilter{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ type lane struct {
 	Instance string `json:"instance"`
 }
 
-func laneOf(l queue.Lane) lane { return lane{l.Sink, string(l.Target), l.Instance} }
+func laneOf(l queue.LaneKey) lane { return lane{l.Sink, string(l.Target), l.Instance} }
 
 // pauseRow is a pause; a field that is missing stands for all.
 type pauseRow struct {

@@ -42,7 +42,7 @@ func (a *API) listAttempts(w http.ResponseWriter, r *http.Request, q *queue.Queu
 	}
 	for _, t := range all[start:end] {
 		answer.Attempts = append(answer.Attempts, attemptRow{
-			lane: laneOf(t.Lane), Number: t.Number, At: moment(t.At), Took: inSeconds(t.Took),
+			lane: laneOf(t.LaneKey), Number: t.Number, At: moment(t.At), Took: inSeconds(t.Took),
 			Status: t.Status, Error: t.Error, Head: strings.ToValidUTF8(string(t.Head), "\ufffd"),
 		})
 	}

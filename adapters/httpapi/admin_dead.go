@@ -26,9 +26,9 @@ type letterRow struct {
 	Event     json.RawMessage `json:"event,omitempty"` // its envelope, without the instance's token
 }
 
-func letterRowOf(l queue.Letter) letterRow {
+func letterRowOf(l queue.DeadLetter) letterRow {
 	row := letterRow{
-		ID: l.ID, lane: laneOf(l.Lane), Scope: l.Scope.String(), EventID: l.EventID, EventName: l.EventName, Reason: string(l.Reason),
+		ID: l.ID, lane: laneOf(l.LaneKey), Scope: l.Scope.String(), EventID: l.EventID, EventName: l.EventName, Reason: string(l.Reason),
 		Attempts: l.Progress.Attempts, First: moment(l.First), Last: moment(l.Last), Error: l.Progress.Error, Died: moment(l.Died),
 	}
 	if l.Event != nil {
@@ -46,7 +46,7 @@ func (a *API) listLetters(w http.ResponseWriter, r *http.Request, q *queue.Queue
 		return err
 	}
 	page.Limit = limit + 1 // one more tells whether there is a next page
-	letters, err := q.Letters(r.Context(), filter, page)
+	letters, err := q.DeadLetters(r.Context(), filter, page)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (a *API) listLetters(w http.ResponseWriter, r *http.Request, q *queue.Queue
 		Total   int         `json:"total"`
 		Next    string      `json:"next,omitempty"`
 	}{Letters: []letterRow{}}
-	if answer.Total, err = q.CountLetters(r.Context(), filter); err != nil {
+	if answer.Total, err = q.CountDeadLetters(r.Context(), filter); err != nil {
 		return err
 	}
 	if len(letters) > limit {
@@ -74,7 +74,7 @@ func (a *API) showLetter(w http.ResponseWriter, r *http.Request, q *queue.Queue)
 	if err != nil {
 		return err
 	}
-	l, err := q.Letter(r.Context(), id)
+	l, err := q.DeadLetter(r.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func letterID(r *http.Request) (int64, error) {
 func (a *API) purgeLetters(w http.ResponseWriter, r *http.Request, q *queue.Queue) error {
 	p := queryParams(r)
 	f, all := a.letters(r, p, q), p.flag("all")
-	if f == (queue.LetterFilter{}) && !all {
+	if f == (queue.DeadLetterFilter{}) && !all {
 		p.refuse("Say which dead letters to remove for good: sink, target, instance, event, reason or error; or ?all=true for all of them")
 	}
 	if err := p.check(); err != nil {
@@ -110,15 +110,15 @@ func (a *API) purgeLetter(w http.ResponseWriter, r *http.Request, q *queue.Queue
 	if err != nil {
 		return err
 	}
-	if _, err := q.Letter(r.Context(), id); err != nil {
+	if _, err := q.DeadLetter(r.Context(), id); err != nil {
 		return err
 	}
-	return a.purgeDead(w, r, q, queue.LetterFilter{ID: id})
+	return a.purgeDead(w, r, q, queue.DeadLetterFilter{ID: id})
 }
 
-func (a *API) purgeDead(w http.ResponseWriter, r *http.Request, q *queue.Queue, f queue.LetterFilter) error {
+func (a *API) purgeDead(w http.ResponseWriter, r *http.Request, q *queue.Queue, f queue.DeadLetterFilter) error {
 	line := letterSelection(a.audit(r, "dead.purge"), f)
-	n, err := q.PurgeLetters(r.Context(), f)
+	n, err := q.PurgeDeadLetters(r.Context(), f)
 	line.Int("letters", n).AnErr("failed", err).Msg("dead letters were removed for good")
 	if err != nil {
 		return err

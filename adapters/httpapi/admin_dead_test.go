@@ -125,11 +125,11 @@ type tiring struct {
 	steps int
 }
 
-func (s *tiring) Revive(ctx context.Context, ids []int64, at time.Time) ([]queue.Revived, error) {
+func (s *tiring) Requeue(ctx context.Context, ids []int64, at time.Time) ([]queue.Requeued, error) {
 	if s.steps++; s.steps > 1 {
 		return nil, errors.New("disk full")
 	}
-	return s.Store.Revive(ctx, ids, at)
+	return s.Store.Requeue(ctx, ids, at)
 }
 
 func TestAReplayThatFailsInTheMiddleSaysSoInItsLastLine(t *testing.T) {

@@ -30,9 +30,9 @@ type laneRow struct {
 	Pause       *pauseRow `json:"pause,omitempty"`
 }
 
-func laneRowOf(l queue.Line, now time.Time) laneRow {
+func laneRowOf(l queue.LaneStatus, now time.Time) laneRow {
 	row := laneRow{
-		lane: laneOf(l.Lane), Scope: l.Scope.String(), State: l.State, Waiting: l.Waiting,
+		lane: laneOf(l.LaneKey), Scope: l.Scope.String(), State: l.State, Waiting: l.Waiting,
 		Oldest: moment(l.Oldest), Age: inSeconds(now.Sub(l.Oldest)),
 		Attempts: l.Head.Attempts, LastAttempt: moment(l.Head.Last), LastError: l.Head.Error, Breaker: l.Breaker,
 	}
@@ -42,7 +42,7 @@ func laneRowOf(l queue.Line, now time.Time) laneRow {
 
 // explain tells the state of a lane in the words of this API. A pause comes before all else, except for an attempt that
 // runs.
-func (row *laneRow) explain(l queue.Line) {
+func (row *laneRow) explain(l queue.LaneStatus) {
 	if l.Paused != nil {
 		p := pauseRowOf(*l.Paused)
 		row.Pause = &p
@@ -91,8 +91,12 @@ func (a *API) listLanes(w http.ResponseWriter, r *http.Request, q *queue.Queue) 
 		lines = lines[firstBehind(lines, start):]
 	}
 	if len(lines) > limit {
+		last := lines[limit-1].LaneKey
+		if next := lines[limit].LaneKey; next.Sink != last.Sink || next.Target != last.Target || next.Instance != last.Instance {
+			last.InstanceID = ""
+		}
 		lines = lines[:limit]
-		answer.Next = writePlace(lines[limit-1].Lane)
+		answer.Next = writePlace(last)
 	}
 	now := time.Now()
 	for _, l := range lines {
@@ -103,8 +107,8 @@ func (a *API) listLanes(w http.ResponseWriter, r *http.Request, q *queue.Queue) 
 
 // firstBehind returns the index of the first of sorted lines that comes behind l, which need not be among them any
 // more.
-func firstBehind(lines []queue.Line, l queue.Lane) int {
-	i, found := slices.BinarySearchFunc(lines, l, func(a queue.Line, b queue.Lane) int { return compareLanes(a.Lane, b) })
+func firstBehind(lines []queue.LaneStatus, l queue.LaneKey) int {
+	i, found := slices.BinarySearchFunc(lines, l, func(a queue.LaneStatus, b queue.LaneKey) int { return compareLanes(a.LaneKey, b) })
 	if found {
 		i++
 	}
@@ -112,23 +116,31 @@ func firstBehind(lines []queue.Line, l queue.Lane) int {
 }
 
 // compareLanes is the order of [queue.Queue.Backlog].
-func compareLanes(a, b queue.Lane) int {
-	return cmp.Or(cmp.Compare(a.Sink, b.Sink), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Instance, b.Instance))
+func compareLanes(a, b queue.LaneKey) int {
+	return cmp.Or(cmp.Compare(a.Sink, b.Sink), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Instance, b.Instance),
+		cmp.Compare(a.InstanceID, b.InstanceID))
 }
 
-// writePlace returns the place in the list behind l, for clients to give back and not to look into.
-func writePlace(l queue.Lane) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(strings.Join([]string{l.Sink, string(l.Target), l.Instance}, "\x00")))
+// writePlace returns the place in the list behind l, for clients to give back and not to look into. Without an instance
+// id it is behind all lanes of that name.
+func writePlace(l queue.LaneKey) string {
+	parts := []string{l.Sink, string(l.Target), l.Instance}
+	if l.InstanceID != "" {
+		parts = append(parts, l.InstanceID)
+	}
+	return base64.RawURLEncoding.EncodeToString([]byte(strings.Join(parts, "\x00")))
 }
 
-func readPlace(text string) (queue.Lane, error) {
+func readPlace(text string) (queue.LaneKey, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(text)
 	parts := strings.Split(string(raw), "\x00")
-	if text != "" && (err != nil || len(parts) != 3) {
-		return queue.Lane{}, fmt.Errorf(`"after" must be the "next" of the page before, not %.40q`, text)
+	if text != "" && (err != nil || len(parts) < 3 || len(parts) > 4) {
+		return queue.LaneKey{}, fmt.Errorf(`"after" must be the "next" of the page before, not %.40q`, text)
 	}
 	if text == "" {
-		return queue.Lane{}, nil
+		return queue.LaneKey{}, nil
 	}
-	return queue.Lane{Sink: parts[0], Target: sink.Target(parts[1]), Instance: parts[2]}, nil
+	const behindAll = "\xff" // no id sorts behind it
+	parts = append(parts, behindAll)
+	return queue.LaneKey{Sink: parts[0], Target: sink.Target(parts[1]), Instance: parts[2], InstanceID: parts[3]}, nil
 }

@@ -159,7 +159,7 @@ func (a *API) selector(r *http.Request, p *params, q *queue.Queue) queue.Selecto
 	if s.Sink == "" || slices.Contains(names, s.Sink) || len(q.Backlog(queue.Selector{Sink: s.Sink})) > 0 {
 		return s
 	}
-	if dead, err := q.CountLetters(r.Context(), queue.LetterFilter{Selector: queue.Selector{Sink: s.Sink}}); err == nil && dead == 0 {
+	if dead, err := q.CountDeadLetters(r.Context(), queue.DeadLetterFilter{Selector: queue.Selector{Sink: s.Sink}}); err == nil && dead == 0 {
 		p.refuse("No sink is called %.80q; there are: %s%s", s.Sink, strings.Join(names, ", "), a.didYouMean(s.Sink, names))
 	}
 	return s
@@ -176,9 +176,9 @@ func (a *API) didYouMean(word string, known []string) string {
 }
 
 // letters returns which dead letters are meant.
-func (a *API) letters(r *http.Request, p *params, q *queue.Queue) queue.LetterFilter {
+func (a *API) letters(r *http.Request, p *params, q *queue.Queue) queue.DeadLetterFilter {
 	reasons := []string{string(queue.Permanent), string(queue.Attempts), string(queue.TooOld), string(queue.Full), string(queue.Gone)}
-	return queue.LetterFilter{
+	return queue.DeadLetterFilter{
 		Selector: a.selector(r, p, q), EventID: p.text("event"), Error: p.text("error"),
 		Reason: queue.Reason(p.choice("reason", "", reasons...)),
 	}

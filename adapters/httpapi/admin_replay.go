@@ -19,7 +19,7 @@ func (a *API) replayLetter(w http.ResponseWriter, r *http.Request, q *queue.Queu
 	if err != nil {
 		return err
 	}
-	if err := q.ReplayOne(r.Context(), id); err != nil {
+	if err := q.RequeueOne(r.Context(), id); err != nil {
 		return err
 	}
 	a.audit(r, "dead.replay").Int64("letter", id).Int("letters", 1).Msg("a dead letter was put back")
@@ -35,7 +35,7 @@ func (a *API) replayLetters(w http.ResponseWriter, r *http.Request, q *queue.Que
 	}
 	ids, f, all := p.ids("ids"), a.letters(r, p, q), p.flag("all")
 	rate, wait := p.number("rate", 1, maxReplayRate, 0), p.choice("wait", "true", "true", "false") == "true"
-	switch chosen := f != (queue.LetterFilter{}); {
+	switch chosen := f != (queue.DeadLetterFilter{}); {
 	case ids == nil && !chosen && !all:
 		p.refuse(`Say which dead letters to replay: "ids", or "sink", "target", "instance", "event", "reason", "error", or "all": true`)
 	case ids != nil && (chosen || all):
@@ -97,7 +97,7 @@ func (a *API) runReplay(j *replay, q *queue.Queue) {
 	if j.ids != nil {
 		last, err = replayIDs(ctx, q, j)
 	} else {
-		last.Done, err = q.ReplayAt(ctx, j.filter, j.rate, func(done, total int) {
+		last.Done, err = q.RequeueAt(ctx, j.filter, j.rate, func(done, total int) {
 			last.Total = total
 			j.step(done, total)
 		})
@@ -123,10 +123,10 @@ func replayIDs(ctx context.Context, q *queue.Queue, j *replay) (replayed, error)
 	for i, id := range j.ids {
 		err := pace.Wait(ctx)
 		if err == nil {
-			err = q.ReplayOne(ctx, id)
+			err = q.RequeueOne(ctx, id)
 		}
 		switch {
-		case errors.Is(err, queue.ErrNoLetter):
+		case errors.Is(err, queue.ErrNoDeadLetter):
 			p.Missing = append(p.Missing, id)
 		case err != nil:
 			return p, err

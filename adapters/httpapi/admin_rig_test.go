@@ -172,13 +172,13 @@ func (r *rig) bury(t *testing.T, n int) {
 func (r *rig) hasLetters(t *testing.T, n int) {
 	t.Helper()
 	eventually(t, fmt.Sprint(n, " dead letters"), func() bool {
-		got, err := r.Queue().CountLetters(t.Context(), queue.LetterFilter{})
+		got, err := r.Queue().CountDeadLetters(t.Context(), queue.DeadLetterFilter{})
 		return err == nil && got == n && len(r.Queue().Backlog(queue.Selector{Instance: "sales"})) == 0
 	})
 }
 
 // line is a lane of the backlog; nil if nothing waits there.
-func (r *rig) line(instance string) *queue.Line {
+func (r *rig) line(instance string) *queue.LaneStatus {
 	for _, l := range r.Queue().Backlog(queue.Selector{Instance: instance}) {
 		return &l
 	}

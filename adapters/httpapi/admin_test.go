@@ -85,7 +85,7 @@ func TestWhatIsNotUnderstoodSelectsNothing(t *testing.T) {
 
 func (r *rig) hasLettersBesideTheQueue(t *testing.T, n int) {
 	t.Helper()
-	if got, err := r.Queue().CountLetters(t.Context(), queue.LetterFilter{}); got != n || err != nil {
+	if got, err := r.Queue().CountDeadLetters(t.Context(), queue.DeadLetterFilter{}); got != n || err != nil {
 		t.Errorf("%d dead letters (%v), want %d", got, err, n)
 	}
 }

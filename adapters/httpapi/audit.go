@@ -49,8 +49,8 @@ func selection(line *zerolog.Event, s queue.Selector) *zerolog.Event {
 }
 
 // letterSelection adds which dead letters a change was about.
-func letterSelection(line *zerolog.Event, f queue.LetterFilter) *zerolog.Event {
-	all := f == queue.LetterFilter{}
+func letterSelection(line *zerolog.Event, f queue.DeadLetterFilter) *zerolog.Event {
+	all := f == queue.DeadLetterFilter{}
 	if f.Selector != (queue.Selector{}) || all {
 		selection(line, f.Selector)
 	}

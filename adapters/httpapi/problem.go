@@ -91,13 +91,15 @@ func problemOf(err error) *problem {
 		return badRequest(err.Error())
 	case errors.Is(err, instances.ErrConflict):
 		return &problem{status: http.StatusConflict, message: []string{err.Error() + "; try again"}}
-	case errors.Is(err, queue.ErrNoLetter):
+	case errors.Is(err, queue.ErrNoDeadLetter):
 		return notFound("There is no such dead letter (any more)")
 	case errors.Is(err, queue.ErrClosed):
 		return &problem{
 			status: http.StatusServiceUnavailable, retryAfter: 5 * time.Second, cause: err,
 			message: []string{"The queue does not run: the server is starting or shutting down"},
 		}
+	case errors.Is(err, queue.ErrFull):
+		return tooMany(err.Error())
 	case errors.Is(err, bus.ErrTooLarge):
 		return tooLarge("%s", bus.ErrTooLarge)
 	case errors.Is(err, bus.ErrOverloaded):

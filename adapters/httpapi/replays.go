@@ -84,7 +84,7 @@ type replayed struct {
 type replay struct {
 	id        string
 	ids       []int64 // these; nil means filter
-	filter    queue.LetterFilter
+	filter    queue.DeadLetterFilter
 	rate      int // letters per second; 0 is the configured rate
 	started   time.Time
 	done      chan struct{} // closed when it has ended
@@ -100,7 +100,7 @@ type replay struct {
 }
 
 // newReplay makes a job of ids, or of filter if there are none.
-func newReplay(ids []int64, filter queue.LetterFilter, rate int) *replay {
+func newReplay(ids []int64, filter queue.DeadLetterFilter, rate int) *replay {
 	var id [4]byte
 	rand.Read(id[:]) // never fails: crypto/rand crashes the process instead
 	return &replay{

@@ -8,23 +8,23 @@ import (
 	"github.com/evosink/evosink/core/queue"
 )
 
-func (q *Queue) bury(key queue.Lane, it item, why queue.Reason, p queue.Progress, at time.Time) {
+func (q *Queue) bury(key queue.LaneKey, it item, why queue.Reason, p queue.Progress, at time.Time) {
 	q.letter++
-	q.letters = append(q.letters, queue.Letter{
-		ID: q.letter, Lane: key, Scope: it.scope, EventID: it.event.ID, EventName: it.event.Name,
+	q.letters = append(q.letters, queue.DeadLetter{
+		ID: q.letter, LaneKey: key, Scope: it.scope, EventID: it.event.ID, EventName: it.event.Name,
 		Reason: why, Progress: p, Died: at, Event: it.event.Event,
 	})
 }
 
-// Letters implements [queue.Letters].
-func (q *Queue) Letters(_ context.Context, f queue.LetterFilter, p queue.Page) ([]queue.Letter, error) {
+// DeadLetters implements [queue.DeadLetters].
+func (q *Queue) DeadLetters(_ context.Context, f queue.DeadLetterFilter, p queue.Page) ([]queue.DeadLetter, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	limit := p.Limit
 	if limit <= 0 {
 		limit = 100
 	}
-	var out []queue.Letter
+	var out []queue.DeadLetter
 	for i := range q.letters {
 		l := q.letters[i]
 		if p.Newest {
@@ -45,13 +45,13 @@ func behind(id int64, p queue.Page) bool {
 	return p.After == 0 || p.Newest && id < p.After || !p.Newest && id > p.After
 }
 
-func matches(f queue.LetterFilter, l queue.Letter) bool {
-	return f.Has(l.Lane) && (f.ID == 0 || f.ID == l.ID) && (f.EventID == "" || f.EventID == l.EventID) && (f.Reason == "" || f.Reason == l.Reason) &&
+func matches(f queue.DeadLetterFilter, l queue.DeadLetter) bool {
+	return f.Has(l.LaneKey) && (f.ID == 0 || f.ID == l.ID) && (f.EventID == "" || f.EventID == l.EventID) && (f.Reason == "" || f.Reason == l.Reason) &&
 		contains(l.Error, f.Error)
 }
 
-// CountLetters implements [queue.Letters].
-func (q *Queue) CountLetters(_ context.Context, f queue.LetterFilter) (n int, err error) {
+// CountDeadLetters implements [queue.DeadLetters].
+func (q *Queue) CountDeadLetters(_ context.Context, f queue.DeadLetterFilter) (n int, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, l := range q.letters {
@@ -62,28 +62,28 @@ func (q *Queue) CountLetters(_ context.Context, f queue.LetterFilter) (n int, er
 	return n, nil
 }
 
-// Letter implements [queue.Letters].
-func (q *Queue) Letter(_ context.Context, id int64) (queue.Letter, error) {
+// DeadLetter implements [queue.DeadLetters].
+func (q *Queue) DeadLetter(_ context.Context, id int64) (queue.DeadLetter, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if i, ok := q.letterAt(id); ok {
 		return q.letters[i], nil
 	}
-	return queue.Letter{}, queue.ErrNoLetter
+	return queue.DeadLetter{}, queue.ErrNoDeadLetter
 }
 
 func (q *Queue) letterAt(id int64) (int, bool) {
-	return slices.BinarySearchFunc(q.letters, id, func(l queue.Letter, id int64) int { return int(l.ID - id) })
+	return slices.BinarySearchFunc(q.letters, id, func(l queue.DeadLetter, id int64) int { return int(l.ID - id) })
 }
 
-// Revive implements [queue.Letters].
-func (q *Queue) Revive(ctx context.Context, ids []int64, at time.Time) ([]queue.Revived, error) {
+// Requeue implements [queue.DeadLetters].
+func (q *Queue) Requeue(ctx context.Context, ids []int64, at time.Time) ([]queue.Requeued, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	var out []queue.Revived
+	var out []queue.Requeued
 	for _, id := range ids {
 		i, ok := q.letterAt(id)
 		if !ok {
@@ -92,20 +92,20 @@ func (q *Queue) Revive(ctx context.Context, ids []int64, at time.Time) ([]queue.
 		l := q.letters[i]
 		q.letters = slices.Delete(q.letters, i, i+1)
 		q.newest++
-		q.add(l.Lane, item{seq: q.newest, scope: l.Scope, at: at, event: &stored{Event: l.Event, at: at}})
-		out = append(out, queue.Revived{ID: id, Lane: l.Lane, Scope: l.Scope, Seq: q.newest})
+		q.add(l.LaneKey, item{seq: q.newest, scope: l.Scope, at: at, event: &stored{Event: l.Event, at: at}})
+		out = append(out, queue.Requeued{ID: id, LaneKey: l.LaneKey, Scope: l.Scope, Seq: q.newest})
 	}
 	return out, nil
 }
 
-// EraseLetters implements [queue.Letters].
-func (q *Queue) EraseLetters(ctx context.Context, f queue.LetterFilter, limit int) (n int, err error) {
+// DeleteDeadLetters implements [queue.DeadLetters].
+func (q *Queue) DeleteDeadLetters(ctx context.Context, f queue.DeadLetterFilter, limit int) (n int, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.letters = slices.DeleteFunc(q.letters, func(l queue.Letter) bool {
+	q.letters = slices.DeleteFunc(q.letters, func(l queue.DeadLetter) bool {
 		if n == limit || !matches(f, l) {
 			return false
 		}

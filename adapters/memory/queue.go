@@ -13,20 +13,20 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// A Queue implements [queue.Store] for an [Engine]. It keeps everything in memory, events that wait included, bounded by the limits
-// of the [queue.Queue] before it.
+// A Queue implements [queue.Store] for an [Engine]. It keeps everything in memory, events that wait included, bounded
+// by the limits of the [queue.Queue] before it.
 type Queue struct {
 	engine *Engine
 
 	mu sync.Mutex
 	// mu guards the fields below.
 	newest   int64 // the last Seq given out
-	lanes    map[queue.Lane]*queued
+	lanes    map[queue.LaneKey]*queued
 	events   map[identity]*stored // those that are absorbed
 	seen     []*stored            // the same in order of Put
 	bytes    int                  // of seen
 	letter   int64                // the last id given out
-	letters  []queue.Letter       // in order of id
+	letters  []queue.DeadLetter   // in order of id
 	attempts []queue.Attempt      // in order of time
 	pauses   map[queue.Selector]queue.Pause
 }
@@ -34,15 +34,15 @@ type Queue struct {
 var _ queue.Store = (*Queue)(nil)
 
 // identity is what an event is absorbed by.
-type identity struct{ instance, id string }
+type identity struct{ instance, instanceID, id string }
 
 // stored is an event that was put.
 type stored struct {
 	*event.Event
 	at      time.Time
-	lanes   map[queue.Lane]int64 // where it was put, and at which Seq
-	waiting int                  // deliveries of it
-	old     bool                 // remembered for as long as it waits only
+	lanes   map[queue.LaneKey]int64 // where it was put, and at which Seq
+	waiting int                     // deliveries of it
+	old     bool                    // remembered for as long as it waits only
 }
 
 // queued is a lane.
@@ -65,7 +65,7 @@ func (e *Engine) Queue() *Queue { return e.queue }
 
 func newQueue(e *Engine) *Queue {
 	return &Queue{
-		engine: e, lanes: map[queue.Lane]*queued{}, events: map[identity]*stored{}, pauses: map[queue.Selector]queue.Pause{},
+		engine: e, lanes: map[queue.LaneKey]*queued{}, events: map[identity]*stored{}, pauses: map[queue.Selector]queue.Pause{},
 	}
 }
 
@@ -76,7 +76,7 @@ func (q *Queue) Lanes(context.Context) ([]queue.Backlog, error) {
 	var out []queue.Backlog
 	for key, l := range q.lanes {
 		first, last := l.items[0], l.items[len(l.items)-1]
-		b := queue.Backlog{Lane: key, Scope: first.scope, Waiting: len(l.items), First: first.seq, Newest: last.seq, Oldest: first.at}
+		b := queue.Backlog{LaneKey: key, Scope: first.scope, Waiting: len(l.items), First: first.seq, Newest: last.seq, Oldest: first.at}
 		if l.tried == first.seq {
 			b.Head = l.head
 		}
@@ -86,7 +86,7 @@ func (q *Queue) Lanes(context.Context) ([]queue.Backlog, error) {
 }
 
 // Put implements [queue.Store].
-func (q *Queue) Put(ctx context.Context, entries ...queue.Entry) (places []queue.Place, err error) {
+func (q *Queue) Put(ctx context.Context, entries ...queue.Entry) (places []queue.PutResult, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -108,35 +108,35 @@ func (q *Queue) Put(ctx context.Context, entries ...queue.Entry) (places []queue
 
 // remember returns the event as it was stored before, or stores it.
 func (q *Queue) remember(e queue.Entry) *stored {
-	id := identity{e.Event.Instance, e.Event.ID}
+	id := identity{e.Event.Instance, e.Event.InstanceID, e.Event.ID}
 	if s, ok := q.events[id]; ok {
 		return s
 	}
-	s := &stored{Event: e.Event, at: e.At, lanes: map[queue.Lane]int64{}}
+	s := &stored{Event: e.Event, at: e.At, lanes: map[queue.LaneKey]int64{}}
 	q.events[id] = s
 	q.seen = append(q.seen, s)
 	q.bytes += len(e.Event.Data) + len(e.Event.Extras)
 	return s
 }
 
-func (q *Queue) place(s *stored, at time.Time, d queue.Destination) queue.Place {
+func (q *Queue) place(s *stored, at time.Time, d queue.Destination) queue.PutResult {
 	if seq, ok := s.lanes[d.Lane]; ok {
 		if l := q.lanes[d.Lane]; l == nil || !l.has(seq) {
 			seq = 0
 		}
-		return queue.Place{Seq: seq}
+		return queue.PutResult{Seq: seq}
 	}
 	s.lanes[d.Lane] = q.newest
 	if d.Refused != "" {
 		s.lanes[d.Lane] = 0
 		q.bury(d.Lane, item{scope: d.Scope, event: s}, d.Refused, queue.Progress{}, at)
-		return queue.Place{New: true}
+		return queue.PutResult{New: true}
 	}
 	q.add(d.Lane, item{seq: q.newest, scope: d.Scope, at: at, droppable: d.Droppable, event: s})
-	return queue.Place{Seq: q.newest, New: true}
+	return queue.PutResult{Seq: q.newest, New: true}
 }
 
-func (q *Queue) add(key queue.Lane, it item) {
+func (q *Queue) add(key queue.LaneKey, it item) {
 	l := q.lanes[key]
 	if l == nil {
 		l = &queued{}
@@ -156,7 +156,7 @@ func (l *queued) has(seq int64) bool {
 }
 
 // remove takes an item out of its lane, and the lane away with its last.
-func (q *Queue) remove(key queue.Lane, i int) {
+func (q *Queue) remove(key queue.LaneKey, i int) {
 	l := q.lanes[key]
 	s := l.items[i].event
 	if i == 0 {
@@ -168,31 +168,31 @@ func (q *Queue) remove(key queue.Lane, i int) {
 		delete(q.lanes, key)
 	}
 	if s.waiting--; s.old && s.waiting == 0 {
-		delete(q.events, identity{s.Instance, s.ID})
+		delete(q.events, identity{s.Instance, s.InstanceID, s.ID})
 	}
 }
 
 // Window implements [queue.Store].
-func (q *Queue) Window(_ context.Context, key queue.Lane, after, until int64, limit, bytes int) ([]queue.Item, error) {
+func (q *Queue) Window(_ context.Context, key queue.LaneKey, after, until int64, limit, bytes int) ([]queue.Delivery, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	l := q.lanes[key]
 	if l == nil {
 		return nil, nil
 	}
-	var out []queue.Item
+	var out []queue.Delivery
 	i, _ := l.find(after + 1)
 	for _, it := range l.items[i:] {
 		if bytes -= len(it.event.Data); it.seq > until || len(out) == limit || bytes < 0 && len(out) > 0 {
 			break
 		}
-		out = append(out, queue.Item{Seq: it.seq, Scope: it.scope, At: it.at, Event: it.event.Event})
+		out = append(out, queue.Delivery{Seq: it.seq, Scope: it.scope, At: it.at, Event: it.event.Event})
 	}
 	return out, nil
 }
 
-// Settle implements [queue.Store].
-func (q *Queue) Settle(ctx context.Context, outcomes []queue.Outcome) error {
+// Record implements [queue.Store].
+func (q *Queue) Record(ctx context.Context, outcomes []queue.Result) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (q *Queue) Settle(ctx context.Context, outcomes []queue.Outcome) error {
 	return nil
 }
 
-func (q *Queue) settle(o queue.Outcome) {
+func (q *Queue) settle(o queue.Result) {
 	l := q.lanes[o.Lane]
 	if l == nil {
 		return
@@ -216,18 +216,18 @@ func (q *Queue) settle(o queue.Outcome) {
 	if !ok {
 		return
 	}
-	switch o.Result {
-	case queue.Again:
+	switch o.Kind {
+	case queue.Retry:
 		l.head, l.tried = o.Progress, o.Seq
 		return
-	case queue.Buried:
+	case queue.DeadLettered:
 		q.bury(o.Lane, l.items[i], o.Reason, o.Progress, time.Now())
 	}
 	q.remove(o.Lane, i)
 }
 
-// Clear implements [queue.Store].
-func (q *Queue) Clear(ctx context.Context, c queue.Clearing) (n int, err error) {
+// Purge implements [queue.Store].
+func (q *Queue) Purge(ctx context.Context, c queue.PurgeRequest) (n int, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
@@ -311,11 +311,22 @@ func (q *Queue) Sweep(_ context.Context, r queue.Retention) error {
 		q.seen[0] = nil
 		q.seen, q.bytes = q.seen[1:], q.bytes-len(s.Data)-len(s.Extras)
 		if s.old = true; s.waiting == 0 {
-			delete(q.events, identity{s.Instance, s.ID})
+			delete(q.events, identity{s.Instance, s.InstanceID, s.ID})
 		}
 	}
-	for len(q.letters) > 0 && (len(q.letters) > r.Letters || time.Since(q.letters[0].Died) > r.LetterAge) {
+	for len(q.letters) > 0 && time.Since(q.letters[0].Died) > r.LetterAge {
 		q.letters = q.letters[1:]
+	}
+	if len(q.letters) > r.Letters {
+		counts := map[string]int{}
+		for _, l := range q.letters {
+			counts[l.Instance]++
+		}
+		excess := queue.Excess(counts, r.Letters)
+		q.letters = slices.DeleteFunc(q.letters, func(l queue.DeadLetter) bool {
+			excess[l.Instance]--
+			return excess[l.Instance] >= 0
+		})
 	}
 	for len(q.attempts) > 0 && (len(q.attempts) > r.Attempts || time.Since(q.attempts[0].At) > r.AttemptAge) {
 		q.attempts = q.attempts[1:]

@@ -130,9 +130,9 @@ func TestAClockThatIsAMonthAheadErasesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = db.Queue().Settle(t.Context(), []queue.Outcome{{
-		Lane: ownLane("a").Lane, Seq: places[0].Seq, Result: queue.Buried, Reason: queue.Permanent,
-		Attempt: &queue.Attempt{EventID: "a#0", Lane: ownLane("a").Lane, Number: 1, At: time.Now()},
+	err = db.Queue().Record(t.Context(), []queue.Result{{
+		Lane: ownLane("a").Lane, Seq: places[0].Seq, Kind: queue.DeadLettered, Reason: queue.Permanent,
+		Attempt: &queue.Attempt{EventID: "a#0", LaneKey: ownLane("a").Lane, Number: 1, At: time.Now()},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +158,7 @@ func TestAClockThatIsAMonthAheadErasesNothing(t *testing.T) {
 		if err := errors.Join(db.RetainNow(t.Context()), db.Queue().Sweep(t.Context(), keep)); err != nil {
 			t.Fatal(err)
 		}
-		letters, err := db.Queue().CountLetters(t.Context(), queue.LetterFilter{})
+		letters, err := db.Queue().CountDeadLetters(t.Context(), queue.DeadLetterFilter{})
 		attempts, e := db.Queue().Attempts(t.Context(), "a#0")
 		if events := db.Stats().Events; events != 100 || letters != 1 || len(attempts) != 1 || err != nil || e != nil {
 			t.Fatalf("%s: %d of 100 events, %d of 1 dead letters and %d of 1 attempts are left, %v %v", when, events, letters, len(attempts), err, e)

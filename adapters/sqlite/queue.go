@@ -27,7 +27,10 @@ type Queue struct {
 	seq   int64 // the last one given out
 	swept int64 // events up to here go with their last delivery
 
-	lineups sync.Map // queue.Lane -> *lineup, once its row is committed
+	sweepingLetters sync.Mutex
+	letters         letterCount // guarded by sweepingLetters
+
+	lineups sync.Map // queue.LaneKey -> *lineup, once its row is committed
 	past    past
 }
 
@@ -72,7 +75,7 @@ func (q *Queue) Lanes(ctx context.Context) ([]queue.Backlog, error) {
 
 // backlog returns the lanes without what only their first deliveries tell.
 func (q *Queue) backlog(ctx context.Context) (out []queue.Backlog, err error) {
-	rows, err := q.db.reading.QueryContext(ctx, "SELECT sink, target, instance, tried, attempts, first, last, next, error FROM queue_lanes")
+	rows, err := q.db.reading.QueryContext(ctx, "SELECT sink, target, instance, instance_id, tried, attempts, first, last, next, error FROM queue_lanes")
 	if err != nil {
 		return nil, explain(q.db.config.Path, err)
 	}
@@ -80,12 +83,12 @@ func (q *Queue) backlog(ctx context.Context) (out []queue.Backlog, err error) {
 	for rows.Next() {
 		var b queue.Backlog
 		var tried int64
-		err := rows.Scan(&b.Sink, &b.Target, &b.Instance, &tried,
+		err := rows.Scan(&b.Sink, &b.Target, &b.Instance, &b.InstanceID, &tried,
 			&b.Head.Attempts, (*stamp)(&b.Head.First), (*stamp)(&b.Head.Last), (*stamp)(&b.Head.Next), &b.Head.Error)
 		if err != nil {
 			return nil, explain(q.db.config.Path, err)
 		}
-		line := q.lineup(b.Lane)
+		line := q.lineup(b.LaneKey)
 		if line == nil {
 			continue // committed a moment ago
 		}
@@ -109,7 +112,7 @@ func (q *Queue) describe(ctx context.Context, lanes []queue.Backlog) error {
 	for i := range lanes {
 		b := &lanes[i]
 		seqs[i] = b.First
-		byKey[key{b.First, q.lineup(b.Lane).id}] = b
+		byKey[key{b.First, q.lineup(b.LaneKey).id}] = b
 	}
 	rows, err := q.db.reading.QueryContext(ctx, `SELECT d.seq, d.lane, d.scope, e.at
 		FROM json_each(?) j CROSS JOIN queue_deliveries d ON d.seq = j.value CROSS JOIN queue_events e ON e.seq = d.seq`, jsonList(seqs))
@@ -132,7 +135,7 @@ func (q *Queue) describe(ctx context.Context, lanes []queue.Backlog) error {
 }
 
 // Window implements [queue.Store].
-func (q *Queue) Window(ctx context.Context, l queue.Lane, after, until int64, limit, bytes int) (out []queue.Item, err error) {
+func (q *Queue) Window(ctx context.Context, l queue.LaneKey, after, until int64, limit, bytes int) (out []queue.Delivery, err error) {
 	line := q.lineup(l)
 	if line == nil {
 		return nil, nil
@@ -151,7 +154,7 @@ func (q *Queue) Window(ctx context.Context, l queue.Lane, after, until int64, li
 	defer rows.Close()
 	since := q.db.clock.reader()
 	for rows.Next() {
-		var item queue.Item
+		var item queue.Delivery
 		var s storedEvent
 		if err := rows.Scan(&item.Seq, &item.Scope, (*stamp)(&item.At), &s.id, &s.metadata, &s.payload); err != nil {
 			return nil, explain(q.db.config.Path, err)
@@ -163,6 +166,7 @@ func (q *Queue) Window(ctx context.Context, l queue.Lane, after, until int64, li
 		if item.Event, err = s.event(); err != nil {
 			return nil, damaged(q.db.config.Path, err)
 		}
+		item.Event.InstanceID = l.InstanceID
 		out = append(out, item)
 	}
 	return out, explainUnlessNil(q.db.config.Path, rows.Err())
@@ -212,7 +216,7 @@ func millis(t time.Time) int64 {
 
 // Attempts implements [queue.Store].
 func (q *Queue) Attempts(ctx context.Context, eventID string) (out []queue.Attempt, err error) {
-	rows, err := q.db.reading.QueryContext(ctx, `SELECT event, sink, target, instance, number, at, took, error, status, head
+	rows, err := q.db.reading.QueryContext(ctx, `SELECT event, sink, target, instance, instance_id, number, at, took, error, status, head
 		FROM queue_attempts WHERE event = ? ORDER BY id`, eventID)
 	if err != nil {
 		return nil, explain(q.db.config.Path, err)
@@ -220,7 +224,7 @@ func (q *Queue) Attempts(ctx context.Context, eventID string) (out []queue.Attem
 	defer rows.Close()
 	for rows.Next() {
 		var a queue.Attempt
-		if err := rows.Scan(&a.EventID, &a.Sink, &a.Target, &a.Instance, &a.Number, (*stamp)(&a.At), &a.Took, &a.Error, &a.Status, &a.Head); err != nil {
+		if err := rows.Scan(&a.EventID, &a.Sink, &a.Target, &a.Instance, &a.InstanceID, &a.Number, (*stamp)(&a.At), &a.Took, &a.Error, &a.Status, &a.Head); err != nil {
 			return nil, explain(q.db.config.Path, err)
 		}
 		out = append(out, a)

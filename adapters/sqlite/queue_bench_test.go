@@ -29,7 +29,7 @@ func (s *swallow) Deliver(context.Context, *sink.Delivery) error {
 func startQueue(t testing.TB, db *sqlite.DB, s sink.Sink) *queue.Queue {
 	t.Helper()
 	q, err := queue.New(queue.Options{
-		Store: db.Queue(), Config: queue.DefaultConfig(), Outlets: []queue.Outlet{{Name: "hook", Sink: s}}, Logger: nop,
+		Store: db.Queue(), Config: queue.DefaultConfig(), Sinks: []queue.Sink{{Name: "hook", Sink: s}}, Logger: nop,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func startQueue(t testing.TB, db *sqlite.DB, s sink.Sink) *queue.Queue {
 }
 
 func ownLane(instance string) queue.Destination {
-	return queue.Destination{Lane: queue.Lane{Sink: "hook", Target: "instance", Instance: instance}, Scope: sink.Instance}
+	return queue.Destination{Lane: queue.LaneKey{Sink: "hook", Target: "instance", Instance: instance}, Scope: sink.Instance}
 }
 
 // BenchmarkQueue is committed, delivered and removed: 1 KiB events of 256 instances, each put after the one before it.
@@ -99,7 +99,7 @@ func BenchmarkQueueOpen(b *testing.B) {
 			b.Fatal(err)
 		}
 		q, err := queue.New(queue.Options{
-			Store: db.Queue(), Config: queue.DefaultConfig(), Outlets: []queue.Outlet{{Name: "hook", Sink: dead{}}}, Logger: nop,
+			Store: db.Queue(), Config: queue.DefaultConfig(), Sinks: []queue.Sink{{Name: "hook", Sink: dead{}}}, Logger: nop,
 		})
 		if err != nil {
 			b.Fatal(err)

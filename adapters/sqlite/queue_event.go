@@ -99,15 +99,15 @@ func (s storedEvent) decode() (e *event.Event, err error) {
 
 func (s storedEvent) bytes() int64 { return int64(len(s.metadata) + len(s.payload)) }
 
-// A laneList says in which lanes an event was put: for each a hash of the lane and the seq of the delivery, 8 bytes each. The list
-// outlives the rows of lanes, so it cannot name these.
+// A laneList says in which lanes an event was put: for each a hash of the lane and the seq of the delivery, 8 bytes
+// each. The list outlives the rows of lanes, so it cannot name these.
 type laneList []byte
 
-func (l laneList) add(lane queue.Lane, seq int64) laneList {
+func (l laneList) add(lane queue.LaneKey, seq int64) laneList {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(l, hash(lane)), uint64(seq))
 }
 
-func (l laneList) find(lane queue.Lane) (seq int64, ok bool) {
+func (l laneList) find(lane queue.LaneKey) (seq int64, ok bool) {
 	for h := hash(lane); len(l) >= 16; l = l[16:] {
 		if binary.BigEndian.Uint64(l) == h {
 			return int64(binary.BigEndian.Uint64(l[8:])), true
@@ -116,10 +116,14 @@ func (l laneList) find(lane queue.Lane) (seq int64, ok bool) {
 	return 0, false
 }
 
-// hash is FNV-1a over the lane's parts, each ended by a zero.
-func hash(l queue.Lane) uint64 {
+// hash is FNV-1a over the lane's parts, each ended by a zero; the instance's id is left out if there is none, as in
+// older files.
+func hash(l queue.LaneKey) uint64 {
 	h := uint64(14695981039346656037)
-	for _, s := range [...]string{l.Sink, string(l.Target), l.Instance} {
+	for part, s := range [...]string{l.Sink, string(l.Target), l.Instance, l.InstanceID} {
+		if part == 3 && s == "" {
+			break
+		}
 		for i := 0; i <= len(s); i++ {
 			if i < len(s) {
 				h ^= uint64(s[i])

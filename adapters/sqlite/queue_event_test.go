@@ -55,7 +55,7 @@ func TestAnEventComesBackFromItsColumns(t *testing.T) {
 }
 
 func TestALaneListTellsLanesApart(t *testing.T) {
-	lanes := []queue.Lane{
+	lanes := []queue.LaneKey{
 		{Sink: "a", Target: "bc", Instance: "d"}, {Sink: "ab", Target: "c", Instance: "d"}, {Sink: "a", Target: "b", Instance: "cd"},
 		{Sink: "", Target: "abc", Instance: "d"}, {Sink: "a", Target: "bc"}, {},
 	}

@@ -121,7 +121,7 @@ func TestTheQueueForgetsWhatItDeliveredInBoundedSpace(t *testing.T) {
 		if n == 10 {
 			continue // it waits
 		}
-		if err := store.Settle(t.Context(), []queue.Outcome{{Lane: lane.Lane, Seq: places[0].Seq, Result: queue.Delivered}}); err != nil {
+		if err := store.Record(t.Context(), []queue.Result{{Lane: lane.Lane, Seq: places[0].Seq, Kind: queue.Delivered}}); err != nil {
 			t.Fatal(err)
 		}
 	}

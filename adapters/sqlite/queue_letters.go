@@ -10,10 +10,10 @@ import (
 	"github.com/evosink/evosink/core/queue"
 )
 
-const letterColumns = "id, sink, target, instance, scope, event, name, reason, attempts, first, last, error, died"
+const letterColumns = "id, sink, target, instance, instance_id, scope, event, name, reason, attempts, first, last, error, died"
 
 // condition returns the WHERE clause of a filter.
-func condition(f queue.LetterFilter) (where string, args []any) {
+func condition(f queue.DeadLetterFilter) (where string, args []any) {
 	parts := []string{"1"}
 	equal := func(column, value string) {
 		if value != "" {
@@ -34,8 +34,8 @@ func condition(f queue.LetterFilter) (where string, args []any) {
 	return strings.Join(parts, " AND "), args
 }
 
-// Letters implements [queue.Letters].
-func (q *Queue) Letters(ctx context.Context, f queue.LetterFilter, p queue.Page) (out []queue.Letter, err error) {
+// DeadLetters implements [queue.DeadLetters].
+func (q *Queue) DeadLetters(ctx context.Context, f queue.DeadLetterFilter, p queue.Page) (out []queue.DeadLetter, err error) {
 	where, args := condition(f)
 	order, behind := "ASC", " AND id > ?"
 	if p.Newest {
@@ -64,28 +64,28 @@ func (q *Queue) Letters(ctx context.Context, f queue.LetterFilter, p queue.Page)
 	return out, explainUnlessNil(q.db.config.Path, rows.Err())
 }
 
-func scanLetter(scan func(...any) error, more ...any) (l queue.Letter, err error) {
+func scanLetter(scan func(...any) error, more ...any) (l queue.DeadLetter, err error) {
 	err = scan(append([]any{
-		&l.ID, &l.Sink, &l.Target, &l.Instance, &l.Scope, &l.EventID, &l.EventName, &l.Reason, &l.Progress.Attempts,
+		&l.ID, &l.Sink, &l.Target, &l.Instance, &l.InstanceID, &l.Scope, &l.EventID, &l.EventName, &l.Reason, &l.Progress.Attempts,
 		(*stamp)(&l.First), (*stamp)(&l.Last), &l.Error, (*stamp)(&l.Died),
 	}, more...)...)
 	return l, err
 }
 
-// CountLetters implements [queue.Letters].
-func (q *Queue) CountLetters(ctx context.Context, f queue.LetterFilter) (n int, err error) {
+// CountDeadLetters implements [queue.DeadLetters].
+func (q *Queue) CountDeadLetters(ctx context.Context, f queue.DeadLetterFilter) (n int, err error) {
 	where, args := condition(f)
 	err = q.db.reading.QueryRowContext(ctx, "SELECT count(*) FROM queue_letters WHERE "+where, args...).Scan(&n)
 	return n, explainUnlessNil(q.db.config.Path, err)
 }
 
-// Letter implements [queue.Letters].
-func (q *Queue) Letter(ctx context.Context, id int64) (queue.Letter, error) {
+// DeadLetter implements [queue.DeadLetters].
+func (q *Queue) DeadLetter(ctx context.Context, id int64) (queue.DeadLetter, error) {
 	var s storedEvent
 	row := q.db.reading.QueryRowContext(ctx, "SELECT "+letterColumns+", metadata, payload FROM queue_letters WHERE id = ?", id)
 	l, err := scanLetter(row.Scan, &s.metadata, &s.payload)
 	if errors.Is(err, sql.ErrNoRows) {
-		return l, queue.ErrNoLetter
+		return l, queue.ErrNoDeadLetter
 	}
 	if err != nil {
 		return l, explain(q.db.config.Path, err)
@@ -94,11 +94,12 @@ func (q *Queue) Letter(ctx context.Context, id int64) (queue.Letter, error) {
 	if l.Event, err = s.event(); err != nil {
 		return l, damaged(q.db.config.Path, err)
 	}
+	l.Event.InstanceID = l.InstanceID
 	return l, nil
 }
 
-// Revive implements [queue.Letters].
-func (q *Queue) Revive(ctx context.Context, ids []int64, at time.Time) (out []queue.Revived, err error) {
+// Requeue implements [queue.DeadLetters].
+func (q *Queue) Requeue(ctx context.Context, ids []int64, at time.Time) (out []queue.Requeued, err error) {
 	var changes roster
 	err = q.write(ctx, &write{
 		apply: func(t *tx) error {
@@ -124,9 +125,10 @@ func (q *Queue) Revive(ctx context.Context, ids []int64, at time.Time) (out []qu
 	return out, err
 }
 
-func (q *Queue) revive(t *tx, id int64, at time.Time, changes *roster) (r queue.Revived, found bool, err error) {
+func (q *Queue) revive(t *tx, id int64, at time.Time, changes *roster) (r queue.Requeued, found bool, err error) {
 	r.ID = id
-	found, err = t.row("SELECT sink, target, instance, scope FROM queue_letters WHERE id = ?", []any{id}, &r.Sink, &r.Target, &r.Instance, &r.Scope)
+	found, err = t.row("SELECT sink, target, instance, instance_id, scope FROM queue_letters WHERE id = ?", []any{id},
+		&r.Sink, &r.Target, &r.Instance, &r.InstanceID, &r.Scope)
 	if err != nil || !found {
 		return r, false, err
 	}
@@ -137,15 +139,15 @@ func (q *Queue) revive(t *tx, id int64, at time.Time, changes *roster) (r queue.
 	if err != nil {
 		return r, false, err
 	}
-	if err := changes.deliver(t, r.Lane, r.Seq, r.Scope, false); err != nil {
+	if err := changes.deliver(t, r.LaneKey, r.Seq, r.Scope, false); err != nil {
 		return r, false, err
 	}
 	_, err = t.exec("DELETE FROM queue_letters WHERE id = ?", id)
 	return r, true, err
 }
 
-// EraseLetters implements [queue.Letters].
-func (q *Queue) EraseLetters(ctx context.Context, f queue.LetterFilter, limit int) (int, error) {
+// DeleteDeadLetters implements [queue.DeadLetters].
+func (q *Queue) DeleteDeadLetters(ctx context.Context, f queue.DeadLetterFilter, limit int) (int, error) {
 	where, args := condition(f)
 	var erased int64
 	err := q.write(ctx, &write{frees: true, apply: func(t *tx) error {

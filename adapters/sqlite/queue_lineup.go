@@ -65,7 +65,7 @@ func (l *lineup) between(after, until int64, limit int) (seqs []int64) {
 }
 
 // choose returns the seqs of the deliveries that a clearing removes.
-func (l *lineup) choose(c queue.Clearing) (seqs []int64) {
+func (l *lineup) choose(c queue.PurgeRequest) (seqs []int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, p := range l.places[l.find(c.After+1):] {
@@ -101,7 +101,7 @@ func (l *lineup) remove(seq int64) {
 }
 
 // lineup returns that of a lane; nil if nothing was ever put there.
-func (q *Queue) lineup(l queue.Lane) *lineup {
+func (q *Queue) lineup(l queue.LaneKey) *lineup {
 	v, ok := q.lineups.Load(l)
 	if !ok {
 		return nil
@@ -109,13 +109,14 @@ func (q *Queue) lineup(l queue.Lane) *lineup {
 	return v.(*lineup)
 }
 
-// loadLineups reads all of them. Lanes in which nothing waits are removed from the file before: there is nothing to know about them.
+// loadLineups reads all of them. Lanes in which nothing waits are removed from the file before: there is nothing to
+// know about them.
 func (q *Queue) loadLineups(ctx context.Context, conn *sql.Conn) error {
 	byID, err := q.loadPlaces(ctx, conn)
 	if err != nil {
 		return err
 	}
-	rows, err := conn.QueryContext(ctx, "SELECT id, sink, target, instance FROM queue_lanes")
+	rows, err := conn.QueryContext(ctx, "SELECT id, sink, target, instance, instance_id FROM queue_lanes")
 	if err != nil {
 		return err
 	}
@@ -123,8 +124,8 @@ func (q *Queue) loadLineups(ctx context.Context, conn *sql.Conn) error {
 	var empty []int64
 	for rows.Next() {
 		var id int64
-		var l queue.Lane
-		if err := rows.Scan(&id, &l.Sink, &l.Target, &l.Instance); err != nil {
+		var l queue.LaneKey
+		if err := rows.Scan(&id, &l.Sink, &l.Target, &l.Instance, &l.InstanceID); err != nil {
 			return err
 		}
 		if line := byID[id]; line != nil {
@@ -170,30 +171,31 @@ func (q *Queue) loadPlaces(ctx context.Context, conn *sql.Conn) (byID map[int64]
 // A roster gathers what a transaction adds to lineups, until it is committed.
 type roster struct {
 	queue *Queue
-	fresh map[queue.Lane]int64 // rows of lanes that the transaction has made, or found uncommitted
+	fresh map[queue.LaneKey]int64 // rows of lanes that the transaction has made, or found uncommitted
 	added []entrant
 }
 
 type entrant struct {
-	queue.Lane
+	queue.LaneKey
 	place
 }
 
 // row returns the row of a lane, which is made if there is none.
-func (r *roster) row(t *tx, l queue.Lane) (id int64, err error) {
+func (r *roster) row(t *tx, l queue.LaneKey) (id int64, err error) {
 	if line := r.queue.lineup(l); line != nil {
 		return line.id, nil
 	}
 	if id, ok := r.fresh[l]; ok {
 		return id, nil
 	}
-	found, err := t.row("SELECT id FROM queue_lanes WHERE sink = ? AND target = ? AND instance = ?",
-		[]any{l.Sink, string(l.Target), l.Instance}, &id)
+	found, err := t.row("SELECT id FROM queue_lanes WHERE sink = ? AND target = ? AND instance = ? AND instance_id = ?",
+		[]any{l.Sink, string(l.Target), l.Instance, l.InstanceID}, &id)
 	if err != nil {
 		return 0, err
 	}
 	if !found {
-		added, err := t.exec("INSERT INTO queue_lanes (sink, target, instance) VALUES (?, ?, ?)", l.Sink, string(l.Target), l.Instance)
+		added, err := t.exec("INSERT INTO queue_lanes (sink, target, instance, instance_id) VALUES (?, ?, ?, ?)",
+			l.Sink, string(l.Target), l.Instance, l.InstanceID)
 		if err != nil {
 			return 0, err
 		}
@@ -202,14 +204,14 @@ func (r *roster) row(t *tx, l queue.Lane) (id int64, err error) {
 		}
 	}
 	if r.fresh == nil {
-		r.fresh = map[queue.Lane]int64{}
+		r.fresh = map[queue.LaneKey]int64{}
 	}
 	r.fresh[l] = id
 	return id, nil
 }
 
 // deliver stores a delivery behind all others of its lane.
-func (r *roster) deliver(t *tx, l queue.Lane, seq int64, scope sink.Scope, droppable bool) error {
+func (r *roster) deliver(t *tx, l queue.LaneKey, seq int64, scope sink.Scope, droppable bool) error {
 	id, err := r.row(t, l)
 	if err != nil {
 		return err
@@ -226,6 +228,6 @@ func (r *roster) commit() {
 		r.queue.lineups.LoadOrStore(l, &lineup{id: id}) // another transaction of the same batch may have been first
 	}
 	for _, e := range r.added {
-		r.queue.lineup(e.Lane).add(e.place)
+		r.queue.lineup(e.LaneKey).add(e.place)
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // Put implements [queue.Store].
-func (q *Queue) Put(ctx context.Context, entries ...queue.Entry) (places []queue.Place, err error) {
+func (q *Queue) Put(ctx context.Context, entries ...queue.Entry) (places []queue.PutResult, err error) {
 	all := make([]*putting, len(entries))
 	var bytes int64
 	for i, e := range entries {
@@ -45,13 +45,13 @@ type putting struct {
 	event storedEvent
 
 	// what apply has done, anew each time that it is called
-	places []queue.Place
+	places []queue.PutResult
 	roster roster
 	last   int64 // the seq given out
 }
 
 func (p *putting) apply(t *tx) error {
-	p.places = make([]queue.Place, len(p.entry.To))
+	p.places = make([]queue.PutResult, len(p.entry.To))
 	p.roster = roster{queue: p.Queue}
 	p.seq++
 	p.last = p.seq
@@ -97,7 +97,7 @@ func (p *putting) insert(t *tx, copy int, list laneList) (stored bool, err error
 // deliveries stores the destinations of the event whose row is p.last.
 func (p *putting) deliveries(t *tx, to []queue.Destination) error {
 	for i, d := range to {
-		p.places[i] = queue.Place{Seq: p.seqOf(d), New: true}
+		p.places[i] = queue.PutResult{Seq: p.seqOf(d), New: true}
 		if err := p.deliver(t, d); err != nil {
 			return err
 		}
@@ -114,14 +114,14 @@ func (p *putting) deliver(t *tx, d queue.Destination) error {
 
 func (p *putting) refuse(t *tx, d queue.Destination) error {
 	e := p.entry.Event
-	_, err := t.exec(`INSERT INTO queue_letters (sink, target, instance, scope, event, name, reason, attempts, first, last, error, died, metadata, payload)
-		VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, '', ?, ?, ?)`, d.Lane.Sink, string(d.Lane.Target), d.Lane.Instance, int(d.Scope),
+	_, err := t.exec(`INSERT INTO queue_letters (sink, target, instance, instance_id, scope, event, name, reason, attempts, first, last, error, died, metadata, payload)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, '', ?, ?, ?)`, d.Lane.Sink, string(d.Lane.Target), d.Lane.Instance, d.Lane.InstanceID, int(d.Scope),
 		e.ID, e.Name, string(d.Refused), time.Now().UnixMilli(), p.event.metadata, p.event.payload)
 	return err
 }
 
-// again puts an event that was put before: lanes that know it absorb it, for the others it is stored once more, because it has
-// to be behind what waits there.
+// again puts an event that was put before: lanes that know it absorb it, for the others it is stored once more,
+// because it has to be behind what waits there.
 func (p *putting) again(t *tx) error {
 	var first int64
 	var list []byte
@@ -133,7 +133,8 @@ func (p *putting) again(t *tx) error {
 	for i, d := range p.entry.To {
 		if seq, known := laneList(list).find(d.Lane); known {
 			waits, err := t.row(`SELECT d.seq FROM queue_lanes l JOIN queue_deliveries d ON d.seq = ? AND d.lane = l.id
-				WHERE l.sink = ? AND l.target = ? AND l.instance = ?`, []any{seq, d.Lane.Sink, string(d.Lane.Target), d.Lane.Instance}, &seq)
+				WHERE l.sink = ? AND l.target = ? AND l.instance = ? AND l.instance_id = ?`,
+				[]any{seq, d.Lane.Sink, string(d.Lane.Target), d.Lane.Instance, d.Lane.InstanceID}, &seq)
 			if err != nil {
 				return err
 			}
@@ -151,7 +152,7 @@ func (p *putting) again(t *tx) error {
 		if err := p.deliver(t, d); err != nil {
 			return err
 		}
-		p.places[i] = queue.Place{Seq: p.seqOf(d), New: true}
+		p.places[i] = queue.PutResult{Seq: p.seqOf(d), New: true}
 		list = laneList(list).add(d.Lane, p.seqOf(d))
 		if _, err := t.exec("UPDATE queue_events SET lanes = ? WHERE seq = ?", list, first); err != nil {
 			return err

@@ -3,6 +3,8 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,15 +14,15 @@ import (
 // sweepBatch is how many rows one write of a sweep passes over, so that others get their turn.
 const sweepBatch = 1000
 
-// Sweep implements [queue.Store]. Letters and attempts are counted by their ids, which have gaps where something was erased: so many of
-// the last ever written stay at most.
+// Sweep implements [queue.Store]. Attempts are counted by their ids, which have gaps where something was erased: so
+// many of the last ever written stay at most.
 func (q *Queue) Sweep(ctx context.Context, r queue.Retention) error {
 	removed, err := q.sweepEvents(ctx, q.past.end(r, time.Now()))
 	if err != nil {
 		return err
 	}
 	for _, t := range []aging{
-		{"queue_letters", "died", r.LetterAge, r.Letters},
+		{"queue_letters", "died", r.LetterAge, math.MaxInt},
 		{"queue_attempts", "at", r.AttemptAge, r.Attempts},
 	} {
 		n, err := q.sweepOld(ctx, t)
@@ -28,10 +30,97 @@ func (q *Queue) Sweep(ctx context.Context, r queue.Retention) error {
 			return err
 		}
 	}
+	n, err := q.sweepLetters(ctx, r.Letters)
+	if removed += n; err != nil {
+		return err
+	}
 	if removed == 0 {
 		return nil
 	}
 	return q.db.retention.vacuum(ctx)
+}
+
+// letterCount is how many dead letters there were when they were counted last, so that they need not be counted at
+// each sweep.
+type letterCount struct {
+	count, newest int64
+}
+
+// sweepLetters removes the oldest dead letters of the instances that have most of them, if there are more than so
+// many in all; then a hundredth more, so that they need not be counted again for each that follows.
+func (q *Queue) sweepLetters(ctx context.Context, most int) (removed int64, err error) {
+	q.sweepingLetters.Lock()
+	defer q.sweepingLetters.Unlock()
+	var newest int64
+	if err := q.db.reading.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM queue_letters").Scan(&newest); err != nil {
+		return 0, explain(q.db.config.Path, err)
+	}
+	if q.letters.count+newest-q.letters.newest <= int64(most) {
+		return 0, nil
+	}
+	counts, total, err := q.countLetters(ctx)
+	if err != nil {
+		return 0, err
+	}
+	q.letters = letterCount{int64(total), newest}
+	if total <= most {
+		return 0, nil
+	}
+	for instance, excess := range queue.Excess(counts, most-most/100) {
+		ids, err := q.oldestLetters(ctx, instance, excess)
+		if err != nil {
+			return removed, err
+		}
+		for batch := range slices.Chunk(ids, sweepBatch) {
+			err := q.write(ctx, &write{frees: true, apply: func(t *tx) error {
+				_, err := t.exec("DELETE FROM queue_letters WHERE id IN (SELECT value FROM json_each(?))", jsonList(batch))
+				return err
+			}})
+			if err != nil {
+				return removed, err
+			}
+			removed += int64(len(batch))
+			q.letters.count -= int64(len(batch))
+		}
+	}
+	return removed, nil
+}
+
+// oldestLetters returns the ids of the oldest dead letters of an instance. Finding them takes a while where there are
+// many; the writer does not wait for it.
+func (q *Queue) oldestLetters(ctx context.Context, instance string, n int) (ids []int64, err error) {
+	rows, err := q.db.reading.QueryContext(ctx, "SELECT id FROM queue_letters WHERE instance = ? ORDER BY id LIMIT ?", instance, n)
+	if err != nil {
+		return nil, explain(q.db.config.Path, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, explain(q.db.config.Path, err)
+		}
+		ids = append(ids, id)
+	}
+	return ids, explainUnlessNil(q.db.config.Path, rows.Err())
+}
+
+func (q *Queue) countLetters(ctx context.Context) (counts map[string]int, total int, err error) {
+	rows, err := q.db.reading.QueryContext(ctx, "SELECT instance, count(*) FROM queue_letters GROUP BY instance")
+	if err != nil {
+		return nil, 0, explain(q.db.config.Path, err)
+	}
+	defer rows.Close()
+	counts = map[string]int{}
+	for rows.Next() {
+		var instance string
+		var n int
+		if err := rows.Scan(&instance, &n); err != nil {
+			return nil, 0, explain(q.db.config.Path, err)
+		}
+		counts[instance] = n
+		total += n
+	}
+	return counts, total, explainUnlessNil(q.db.config.Path, rows.Err())
 }
 
 // sweepEvents passes over the events up to a seq: those that nobody waits for go.
@@ -115,7 +204,8 @@ func (q *Queue) old(ctx context.Context, a aging) (last, n int64, err error) {
 	return last, n, explainUnlessNil(q.db.config.Path, rows.Err())
 }
 
-// past knows, without a look at the file, how far back the events go that Sweep has not passed over. A mark stands for many of them.
+// past knows, without a look at the file, how far back the events go that Sweep has not passed over. A mark stands
+// for many of them.
 type past struct {
 	mu sync.Mutex
 	// mu guards the fields below.

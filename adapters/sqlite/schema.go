@@ -158,6 +158,32 @@ var migrations = []string{
 	-- Counts the changes of all instances; that of its last change is the version of an instance.
 	INSERT INTO meta (key, value) VALUES ('instances_revision', (SELECT coalesce(max(version), 0) FROM instances));
 	`,
+	`
+	-- Lanes, dead letters and attempts carry the id of the instance's record, '' where it is not known: a later instance of the name has lanes
+	-- of its own. What waits belongs to the present instance, as nothing else could be delivered to a target of its own.
+	CREATE TABLE queue_lanes_of (
+		id          INTEGER PRIMARY KEY,
+		sink        TEXT NOT NULL,
+		target      TEXT NOT NULL,
+		instance    TEXT NOT NULL,
+		instance_id TEXT NOT NULL,
+		tried       INTEGER NOT NULL DEFAULT 0, -- seq of the delivery that the rest is about; times are Unix milliseconds, 0 for none
+		attempts    INTEGER NOT NULL DEFAULT 0,
+		first       INTEGER NOT NULL DEFAULT 0,
+		last        INTEGER NOT NULL DEFAULT 0,
+		next        INTEGER NOT NULL DEFAULT 0,
+		error       TEXT NOT NULL DEFAULT '',
+		UNIQUE (sink, target, instance, instance_id)
+	) STRICT;
+	INSERT INTO queue_lanes_of (id, sink, target, instance, instance_id, tried, attempts, first, last, next, error)
+		SELECT id, sink, target, instance,
+			coalesce((SELECT json_extract(record, '$.id') FROM instances WHERE name = instance AND json_valid(record)), ''),
+			tried, attempts, first, last, next, error FROM queue_lanes;
+	DROP TABLE queue_lanes;
+	ALTER TABLE queue_lanes_of RENAME TO queue_lanes;
+	ALTER TABLE queue_letters ADD COLUMN instance_id TEXT NOT NULL DEFAULT '';
+	ALTER TABLE queue_attempts ADD COLUMN instance_id TEXT NOT NULL DEFAULT '';
+	`,
 }
 
 // sameToken is a window of the instances that have one token, the oldest first.

@@ -8,16 +8,24 @@ import (
 
 // Config bounds the queue. Begin with [DefaultConfig].
 type Config struct {
-	// Workers is how many attempts of one sink run at once at most. Default 32.
+	// Workers is how many attempts of one sink run at once at most. When that many do, instances take turns. Default
+	// 4096: an attempt that waits for an answer costs some memory and a socket, no thread.
 	Workers int `koanf:"workers" help:"attempts of one sink that run at once at most"`
-	// PerTarget is how many lanes of one target, or of one address if the sink names addresses, are tried at once. Default 4.
+	// PerInstance is how many attempts of one sink run at once for targets of one instance's own. Default 64.
+	PerInstance int `koanf:"per_instance" help:"attempts of one sink that run at once for targets of one instance's own"`
+	// PerTarget is how many lanes of one target, or of one address if the sink names addresses, are tried at once.
+	// Default 4.
 	PerTarget int `koanf:"per_target" help:"lanes of one target that are tried at once at most"`
 	// LaneLimit is how many deliveries may wait in one lane; 0 sets no limit. Default 1,000,000.
 	LaneLimit int `koanf:"lane_limit" help:"deliveries that may wait in one lane, 0 for no limit"`
 	// TotalLimit is how many may wait in all; 0 sets no limit. Default 10,000,000.
 	TotalLimit int `koanf:"total_limit" help:"deliveries that may wait in all, 0 for no limit"`
-	// WhenFull says what becomes of an event that finds no room, "reject" or "block". Rejected, it is a dead letter at once and nobody
-	// waits. Blocked, its shard stands still until there is room, and its events wait in the bus. Default "reject".
+	// InstanceLimit is how many may wait for one instance; 0 sets no limit. When TotalLimit is reached, instances
+	// that hold less than an equal part of it still find room, up to twice the total. Default 2,000,000.
+	InstanceLimit int `koanf:"instance_limit" help:"deliveries that may wait for one instance, 0 for no limit"`
+	// WhenFull says what becomes of an event that finds no room, "reject" or "block". Rejected, it is a dead letter
+	// at once and nobody waits. Blocked, its shard stands still until there is room, and its events wait in the bus.
+	// Default "reject".
 	WhenFull WhenFull `koanf:"when_full" help:"an event without room is a dead letter at once (reject) or stops its shard (block)"`
 	// DropOldest names the events that may be lost when a lane is full: the oldest of them makes room, and without
 	// one the new event is dropped if it is of them itself. Default presence and typing.
@@ -34,7 +42,8 @@ type Config struct {
 
 	// ReplayRate is how many dead letters a replay puts back per second. Default 200.
 	ReplayRate int `koanf:"replay_rate" help:"dead letters that a replay puts back per second"`
-	// DeadAge and DeadCount bound the dead letters. Default 720 h and 1,000,000.
+	// DeadAge and DeadCount bound the dead letters. When there are too many, the oldest of the instances that have
+	// most of them go. Default 720 h and 1,000,000.
 	DeadAge   time.Duration `koanf:"dead_age" help:"how long dead letters are kept"`
 	DeadCount int           `koanf:"dead_count" help:"how many dead letters are kept"`
 	// AttemptAge and AttemptCount bound the log of attempts. Default 72 h and 100,000.
@@ -54,7 +63,8 @@ const (
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
-		Workers: 32, PerTarget: 4, LaneLimit: 1_000_000, TotalLimit: 10_000_000, WhenFull: Reject,
+		Workers: 4096, PerInstance: 64, PerTarget: 4,
+		LaneLimit: 1_000_000, TotalLimit: 10_000_000, InstanceLimit: 2_000_000, WhenFull: Reject,
 		DropOldest: []string{"presence.update", "Presence", "ChatPresence"}, CacheBytes: 32 << 20,
 		BreakerFailures: 5, BreakerWait: time.Second, BreakerMax: time.Minute,
 		ReplayRate: 200, DeadAge: 720 * time.Hour, DeadCount: 1_000_000, AttemptAge: 72 * time.Hour, AttemptCount: 100_000,
@@ -64,8 +74,9 @@ func DefaultConfig() Config {
 // Validate reports everything that is wrong with c.
 func (c Config) Validate() error {
 	errs := []error{
-		atLeast("workers", c.Workers, 1), atLeast("per_target", c.PerTarget, 1),
-		atLeast("lane_limit", c.LaneLimit, 0), atLeast("total_limit", c.TotalLimit, 0), atLeast("cache_bytes", c.CacheBytes, 0),
+		atLeast("workers", c.Workers, 1), atLeast("per_instance", c.PerInstance, 1), atLeast("per_target", c.PerTarget, 1),
+		atLeast("lane_limit", c.LaneLimit, 0), atLeast("total_limit", c.TotalLimit, 0),
+		atLeast("instance_limit", c.InstanceLimit, 0), atLeast("cache_bytes", c.CacheBytes, 0),
 		atLeast("breaker_failures", c.BreakerFailures, 1), atLeast("breaker_wait", c.BreakerWait, time.Millisecond),
 		atLeast("breaker_max", c.BreakerMax, c.BreakerWait), atLeast("replay_rate", c.ReplayRate, 1),
 		atLeast("dead_age", c.DeadAge, 0), atLeast("dead_count", c.DeadCount, 0),

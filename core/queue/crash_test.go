@@ -81,10 +81,10 @@ type witness struct {
 	queue.Store
 
 	mu  sync.Mutex
-	ids map[queue.Lane]map[int64]string // of what waits
+	ids map[queue.LaneKey]map[int64]string // of what waits
 }
 
-func (w *witness) saw(l queue.Lane, seq int64, id string) {
+func (w *witness) saw(l queue.LaneKey, seq int64, id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ids[l] == nil {
@@ -93,7 +93,7 @@ func (w *witness) saw(l queue.Lane, seq int64, id string) {
 	w.ids[l][seq] = id
 }
 
-func (w *witness) Put(ctx context.Context, entries ...queue.Entry) ([]queue.Place, error) {
+func (w *witness) Put(ctx context.Context, entries ...queue.Entry) ([]queue.PutResult, error) {
 	places, err := w.Store.Put(ctx, entries...)
 	for i, n := 0, 0; err == nil && i < len(entries); i++ {
 		for _, d := range entries[i].To {
@@ -104,7 +104,7 @@ func (w *witness) Put(ctx context.Context, entries ...queue.Entry) ([]queue.Plac
 	return places, err
 }
 
-func (w *witness) Window(ctx context.Context, l queue.Lane, after, until int64, limit, bytes int) ([]queue.Item, error) {
+func (w *witness) Window(ctx context.Context, l queue.LaneKey, after, until int64, limit, bytes int) ([]queue.Delivery, error) {
 	items, err := w.Store.Window(ctx, l, after, until, limit, bytes)
 	for _, item := range items {
 		w.saw(l, item.Seq, item.Event.ID)
@@ -112,12 +112,12 @@ func (w *witness) Window(ctx context.Context, l queue.Lane, after, until int64, 
 	return items, err
 }
 
-func (w *witness) Settle(ctx context.Context, outcomes []queue.Outcome) error {
-	err := w.Store.Settle(ctx, outcomes)
+func (w *witness) Record(ctx context.Context, outcomes []queue.Result) error {
+	err := w.Store.Record(ctx, outcomes)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, o := range outcomes {
-		if err == nil && o.Result == queue.Delivered {
+		if err == nil && o.Kind == queue.Delivered {
 			os.Stdout.WriteString("done " + w.ids[o.Lane][o.Seq] + "\n")
 			delete(w.ids[o.Lane], o.Seq)
 		}
@@ -157,7 +157,7 @@ func child(path string) {
 	})
 	store := queue.Store(db.Queue())
 	if os.Getenv(childDrain) == "" {
-		store = &witness{Store: store, ids: map[queue.Lane]map[int64]string{}}
+		store = &witness{Store: store, ids: map[queue.LaneKey]map[int64]string{}}
 	}
 	hub, err := core.New(core.Options{Bus: db, Instances: registry, Sinks: []*sink.Factory{hook}, Queue: store, Logger: zerolog.Nop()})
 	must(err)

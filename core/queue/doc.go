@@ -1,45 +1,65 @@
-// Package queue delivers events to the targets of sinks at least once, in order per lane, through crashes, restarts and targets that are
-// down for days, and without one target costing another anything but the disk.
+// Package queue delivers events to the targets of sinks at least once, in order per lane, through crashes, restarts
+// and targets that are down for days, and without one target costing another anything but the disk.
 //
-//	Put ──> Store (disk) ──> lanes ──> gates ──> workers ──> sink
-//	 one transaction,         per sink, target,   per address:   per sink   │
-//	 with the cursor          and instance        limit, breaker            │
-//	                            ^    alarms                                 │
-//	                            └──── again, later <── ledger <── outcome ──┘
-//	                                                     └──> Store: removed, dead letter, progress
+//	Put ──> Store (disk) ──> lane table ──> endpoints ──> attempt ──> sink
+//	 one transaction,        per sink,      limit, breaker;            │
+//	 with the cursor         target and     hosts, turns of            │
+//	                         instance       instances                  │
+//	                            ^  timers                              │
+//	                            └─── retry, later <───── result <──────┘
+//	                                                       └──> result buffer ──> Store: removed, dead letter, progress
+//
+// Each sink has a scheduler with a lock of its own: its lane table (lane.go), its endpoints (endpoints.go) and its
+// attempts (attempt.go). What an attempt came to is decided in result.go: a retry, a dead letter, a breaker. The
+// result buffer (buffer.go) writes results down behind what is delivered, and the [Admin] is what operators see and
+// do.
 //
 // # Lanes
 //
-// A [Lane] is the ordered line of deliveries of one (sink, target, instance). Only its first delivery is tried; those behind it wait until it
-// was delivered or has become a dead letter, so a target sees an instance's events in order. Lanes do not wait for each other, and
-// a lane that waits holds no worker: it is an entry in a heap of alarms. A lane about which there is nothing to know is forgotten.
+// A lane, named by a [LaneKey], is the ordered line of deliveries of one (sink, target, instance). Only its first
+// delivery is tried; those behind it wait until it was delivered or has become a dead letter, so a target sees an
+// instance's events in order. Lanes do not wait for each other, and a lane that waits holds no goroutine: it is an
+// entry in a heap of timers. A lane about which there is nothing to know is forgotten.
 //
 // A sink that takes batches gets several deliveries of a lane at once, and its target may refuse one and take those
 // behind it. What is behind the first failure is sent again whatever was said of it, so the order is restored: a
 // consumer sees some events early and then again at their place, and never an older one last. The one that failed is
 // tried alone first, and batches double behind it.
 //
-// Memory holds of a lane where it stands and, while it is worked on, a window of its first events, all windows together within Config.CacheBytes.
-// Everything else is in the [Store]. A million events that wait in a few lanes cost nothing; a lane costs half a kilobyte.
+// Memory holds of a lane where it stands and, while it is worked on, a window of its first events, all windows
+// together within Config.CacheBytes. Everything else is in the [Store]. A million events that wait in a few lanes
+// cost nothing; a lane costs half a kilobyte.
 //
 // # Attempts
 //
-// How a failed delivery goes on depends on the error and on the sink's [sink.Policy] (evolution.md 3.2 if it has none):
+// How a failed delivery goes on depends on the error and on the sink's [sink.Policy] ([sink.DefaultPolicy] if it has none):
 //
 //	nil           removed from the lane
 //	Permanent     dead letter
 //	RetryAfter    again after the longer of the two waits (an hour at most); the address is left alone for as long as it asked
-//	Unavailable   again when the address is probed; uses up no attempt; opens the breaker until the sink says it is back
+//	Unavailable   again when the host is probed; uses up no attempt; opens the host's breaker until the sink says it is back.
+//	              With an answer reported ([sink.Report]), the target's breaker, as the host is there
 //	a panic       as any other error; the sink is restarted, its other lanes wait for that
-//	any other     again after Policy.Delay; several in a row, of whichever lanes, open the breaker
+//	any other     again after Policy.Delay; several in a row open the target's breaker
 //
-// A delivery whose attempts or age are used up becomes a dead letter, or pauses its target, as its policy says. Every delivery is tried at least
-// once. Times of waiting are monotonic: a wall clock that is set back delays nothing, and what a restart finds in the store waits an hour at most.
+// A delivery whose attempts or age are used up becomes a dead letter, or pauses its lane, as its policy says. Every
+// delivery is tried at least once. Times of waiting are monotonic: a wall clock that is set back delays nothing, and
+// what a restart finds in the store waits an hour at most.
 //
-// The lanes of one address share a gate, which limits how many are tried at once and is their circuit breaker: open, it keeps all of them; half
-// open, one of them probes. Gates of a sink, and lanes of a gate, take turns. See [sink.Addresser] for what an address is.
+// The lanes of one address (see [sink.Addresser]) share an endpoint, which limits how many are tried at once and is
+// their circuit breaker: open, it keeps all of them; half open, one of them probes. Events of a single instance that
+// a shared target refuses do not open it: that takes failures of several instances with no success between them.
+// Endpoints at one host (see [sink.Hoster]) share the host's breaker, which is for unavailability alone: a host that
+// cannot be reached is probed by one attempt, however many tenants have targets there.
 //
-// # What waits for whom
+// # Fairness
+//
+// An attempt is a goroutine of its own, so that one that waits for an answer holds up nothing but its lane.
+// Config.Workers bounds them for a sink, Config.PerInstance those for one instance's own targets, Config.PerTarget
+// those at one address. Where attempts are short, instances take turns. Of what may wait, an instance has
+// Config.InstanceLimit; and when Config.TotalLimit is reached, those below an equal part of it still find room.
+//
+// # What deliveries wait for
 //
 //	disabled      the sink's switch or the instance's settings are off: kept, delivered when they are on again ([Queue.Refresh])
 //	paused        [Queue.Pause]: kept until [Queue.Resume]
@@ -55,7 +75,7 @@
 //	target down        warn  its circuit breaker has opened; with how many deliveries wait
 //	target still down  warn  every hour
 //	target back        info  with how long it was down, and how many deliveries wait
-//	target paused      warn  a delivery was exhausted, and the policy pauses its target then
+//	target paused      warn  a delivery was exhausted, and the policy pauses its lane then
 //	dead letters       warn  how many, by target and reason
 //	events dropped     info  how many, to make room
 //	no room            warn  a shard waits, Config.WhenFull being "block"
@@ -66,8 +86,9 @@
 //
 // # Never lost, seldom twice
 //
-// [Queue.Put] returns when the store has the event for good, with the bus's cursor, as far as all before it is put, in the same transaction where both are one engine. Outcomes
-// are gathered in a ledger and written down while delivering goes on; what a crash takes of it is delivered again. A bus that gives an event
-// again is absorbed: a lane takes an event id of an instance once, for as long as it waits and [Retention].SeenAge afterwards. When the store cannot be
-// written, Put fails (and the bus keeps the event), and delivering stops once the ledger is full.
+// [Queue.Put] returns when the store has the event for good, with the bus's cursor, as far as all before it is put,
+// in the same transaction where both are one engine. Outcomes are gathered in a buffer and written down while
+// delivering goes on; what a crash takes of it is delivered again. A bus that gives an event again is absorbed: a
+// lane takes an event id of an instance once, for as long as it waits and [Retention].SeenAge afterwards. When the
+// store cannot be written, Put fails (and the bus keeps the event), and delivering stops once the buffer is full.
 package queue

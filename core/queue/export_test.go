@@ -1,18 +1,15 @@
 package queue
 
-// Size returns how many lanes and gates memory holds.
-func (q *Queue) Size() (lanes, gates int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, o := range q.outlets {
-		gates += len(o.gates)
+// Size returns how many lanes and endpoints memory holds.
+func (q *Queue) Size() (lanes, endpoints int) {
+	for _, s := range q.schedulers() {
+		s.mu.Lock()
+		lanes += len(s.lanes.byKey)
+		endpoints += len(s.endpoints.byKey) + len(s.endpoints.tenants) + len(s.endpoints.hosts)
+		s.mu.Unlock()
 	}
-	return len(q.lanes), gates
+	return lanes, endpoints + len(q.capacity.shares)
 }
 
 // Cached returns the bytes of the events that memory holds.
-func (q *Queue) Cached() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.cached
-}
+func (q *Queue) Cached() int { return int(q.capacity.cached.Load()) }

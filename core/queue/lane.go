@@ -1,65 +1,164 @@
 package queue
 
 import (
+	"sync"
 	"time"
 
-	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
 )
 
-// A Lane is the ordered line of deliveries of one sink to one target for one instance. It is the key of everything here.
-type Lane struct {
-	Sink     string      `json:"sink"`
-	Target   sink.Target `json:"target"`
-	Instance string      `json:"instance"`
+// lane is what memory holds of a lane: how many deliveries wait, how far the attempts of the first have got, and a
+// window of the first events while they are worked on. The rest is in the store.
+type lane struct {
+	LaneKey
+	scope    sink.Scope
+	endpoint *endpoint // nil if no sink of that name runs; then the lane is suspended until a start with one
+	share    *share
+
+	// storeMu is held while a window is read from the store, or a purge runs, until memory agrees with the store
+	// again. It is taken before the scheduler's lock.
+	storeMu sync.Mutex
+
+	// The scheduler's lock guards the fields below.
+	state      laneState // written by scheduler.setState only
+	pins       int       // puts, purges and unwritten results that need the lane in memory
+	changed    bool      // something it may be suspended for has changed since its attempt began
+	timer      timer     // set while it is backing off
+	progress   Progress  // of the first delivery
+	tried      int64     // the Seq that progress is about; 0 if the first delivery was not tried yet
+	oldest     time.Time // when the first delivery was put, as far as known
+	waiting    int       // deliveries, those of the window included
+	newest     int64     // Seq of the newest delivery
+	passed     int64     // Seq of the newest delivery that is done with
+	window     []Delivery
+	attempting int // how many of the window an attempt has in hand
+	burst      int // how many may be tried at once after a failure; 0 sets no limit
 }
 
-// A Selector stands for the lanes whose fields are equal to its own; an empty field matches all.
-type Selector struct {
-	Sink     string      `json:"sink,omitempty"`
-	Target   sink.Target `json:"target,omitempty"`
-	Instance string      `json:"instance,omitempty"`
-}
+// laneState says where a lane stands.
+type laneState uint8
 
-// Has reports whether s stands for l.
-func (s Selector) Has(l Lane) bool {
-	return (s.Sink == "" || s.Sink == l.Sink) && (s.Target == "" || s.Target == l.Target) &&
-		(s.Instance == "" || s.Instance == l.Instance)
-}
-
-// A Destination is one lane that an event is put into.
-type Destination struct {
-	Lane      Lane
-	Scope     sink.Scope
-	Droppable bool   // may be dropped to make room
-	Refused   Reason // not "": it becomes a dead letter at once, for that reason
-}
-
-// An Item is a delivery that waits in a lane.
-type Item struct {
-	Seq   int64 // its place: items of a lane are delivered in the order of Seq
-	Scope sink.Scope
-	At    time.Time // when it was put
-	Event *event.Event
-}
-
-// Progress is how far the attempts of a delivery have got.
-type Progress struct {
-	Attempts int       `json:"attempts"`        // that count; an unavailable target uses up none
-	First    time.Time `json:"first"`           // when it was tried first; zero if it never was
-	Last     time.Time `json:"last"`            // when it was tried last
-	Next     time.Time `json:"next"`            // not before then again; zero for dead letters
-	Error    string    `json:"error,omitempty"` // of the last attempt
-}
-
-// A Reason says why a delivery is a dead letter.
-type Reason string
-
-// The reasons.
 const (
-	Permanent Reason = "permanent"        // the sink said that no further attempt can help
-	Attempts  Reason = "attempts"         // the policy's attempts were used up
-	TooOld    Reason = "age"              // the policy's maximum age was passed
-	Full      Reason = "full"             // its lane, or the queue, had no room
-	Gone      Reason = "instance deleted" // the instance was deleted while the delivery waited for a target of its own
+	idle       laneState = iota // nothing waits
+	ready                       // it waits for its turn at its endpoint
+	attempting                  // an attempt has it
+	backingOff                  // its timer is set
+	suspended                   // until a pause ends, the settings change or its sink comes back
 )
+
+// The words of [LaneStatus].
+var laneStates = [...]string{"idle", "ready", "running", "waiting", "parked"}
+
+func (s laneState) String() string { return laneStates[s] }
+
+// last returns the Seq of the last delivery in the window, or of the one before an empty window.
+func (l *lane) last() int64 {
+	if n := len(l.window); n > 0 {
+		return l.window[n-1].Seq
+	}
+	return l.passed
+}
+
+// A laneTable holds the lanes of one sink in memory, and counts what waits in them. The scheduler's lock guards it.
+type laneTable struct {
+	capacity *capacity
+	byKey    map[LaneKey]*lane
+}
+
+// windowLength and windowBytes bound what is read of a lane at once, and windowLength what is kept of it.
+const (
+	windowLength = 64
+	windowBytes  = 1 << 20
+)
+
+// size is about what a delivery takes in memory.
+func (d Delivery) size() int { return 256 + len(d.Event.Data) + len(d.Event.Extras) }
+
+// add makes a lane.
+func (t *laneTable) add(key LaneKey, scope sink.Scope) *lane {
+	l := &lane{LaneKey: key, scope: scope, share: t.capacity.acquire(key.Instance)}
+	t.byKey[key] = l
+	return l
+}
+
+// restore takes over what the store says of a lane when the queue starts.
+func (t *laneTable) restore(l *lane, b Backlog) {
+	l.waiting, l.newest, l.progress, l.oldest = b.Waiting, b.Newest, b.Head, b.Oldest
+	if !b.Head.First.IsZero() {
+		l.tried, l.burst = b.First, 1
+	}
+	t.capacity.add(l.share, b.Waiting)
+}
+
+// append adds a delivery behind all others of the lane. It is kept in memory if everything before it is, and there is
+// room.
+func (t *laneTable) append(l *lane, d Delivery) {
+	complete := l.last() == l.newest
+	l.newest = d.Seq
+	l.waiting++
+	t.capacity.add(l.share, 1)
+	if l.waiting == 1 {
+		l.oldest = d.At
+	}
+	if complete && d.Event != nil && len(l.window) < windowLength &&
+		t.capacity.cached.Load()+int64(d.size()) <= int64(t.capacity.config.CacheBytes) {
+		l.window = append(l.window, d)
+		t.capacity.cached.Add(int64(d.size()))
+	}
+}
+
+// removeFirst takes the first delivery out of the lane: it was delivered, or is a dead letter.
+func (t *laneTable) removeFirst(l *lane) {
+	l.passed = l.window[0].Seq
+	t.capacity.cached.Add(-int64(l.window[0].size()))
+	l.window[0] = Delivery{}
+	l.window = l.window[1:]
+	l.progress, l.tried = Progress{}, 0
+	l.attempting--
+	if len(l.window) > 0 {
+		l.oldest = l.window[0].At
+	}
+	t.less(l, 1)
+}
+
+// less counts deliveries that wait no more.
+func (t *laneTable) less(l *lane, n int) {
+	l.waiting -= n
+	t.capacity.add(l.share, -n)
+}
+
+// keepWindow takes what was read of the store behind l.passed, up to until.
+func (t *laneTable) keepWindow(l *lane, read []Delivery, until int64) {
+	l.window = read
+	for _, d := range read {
+		t.capacity.cached.Add(int64(d.size()))
+	}
+	if len(read) == 0 { // the store has less than was counted: something else has been at it
+		t.less(l, l.waiting)
+		l.passed = until
+	}
+}
+
+// cutWindow frees the window but for what an attempt has in hand; the store still has it.
+func (t *laneTable) cutWindow(l *lane) {
+	for _, d := range l.window[l.attempting:] {
+		t.capacity.cached.Add(-int64(d.size()))
+	}
+	clear(l.window[l.attempting:])
+	if l.window = l.window[:l.attempting:l.attempting]; l.attempting == 0 {
+		l.window = nil
+	}
+}
+
+// forget drops a lane about which there is nothing left to know: the next event makes it anew. It reports whether it
+// did. A result that the store has not written down yet keeps the lane, because a window read meanwhile would show
+// the delivery again; so does a put, which may find its delivery stored and gone by the time the store answers.
+func (t *laneTable) forget(l *lane) bool {
+	if l.state != idle || l.waiting != 0 || l.pins != 0 || t.byKey[l.LaneKey] != l {
+		return false
+	}
+	t.cutWindow(l)
+	delete(t.byKey, l.LaneKey)
+	t.capacity.release(l.Instance, l.share)
+	return true
+}

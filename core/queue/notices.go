@@ -13,10 +13,10 @@ import (
 )
 
 // Notices tell operators in the log how targets fare: the first failure, down, back, dead letters. They are gathered
-// while Queue.mu is held and written by a goroutine of their own, because a log may be slow. However many targets there
-// are and whatever they do, memory and lines are bounded: a target has one line of a kind in a minute, tenants' targets
-// together linesPerSecond, and the operator's as many. What was not written is counted, and a line says how much that
-// was.
+// while a lock of a scheduler is held and written by a goroutine of their own, because a log may be slow. However
+// many targets there are and whatever they do, memory and lines are bounded: a target has one line of a kind in a
+// minute, tenants' targets together linesPerSecond, and the operator's as many. What was not written is counted, and
+// a line says how much that was.
 type notices struct {
 	wake chan struct{} // there is something to write
 
@@ -101,7 +101,7 @@ func newNotices() *notices {
 }
 
 // keyOf returns the key of a notice about a lane's target: all instances share one that is global.
-func keyOf(l Lane, scope sink.Scope, kind noticeKind) noticeKey {
+func keyOf(l LaneKey, scope sink.Scope, kind noticeKind) noticeKey {
 	k := noticeKey{sink: l.Sink, target: l.Target, kind: kind}
 	if scope == sink.Instance {
 		k.instance = l.Instance
@@ -109,7 +109,7 @@ func keyOf(l Lane, scope sink.Scope, kind noticeKind) noticeKey {
 	return k
 }
 
-func (l *lane) keyOf(kind noticeKind) noticeKey { return keyOf(l.Lane, l.scope, kind) }
+func (l *lane) keyOf(kind noticeKind) noticeKey { return keyOf(l.LaneKey, l.scope, kind) }
 
 // add writes a line, or counts it if there are too many. more, if not nil, fills in what costs something to know.
 func (n *notices) add(line notice, more func(*notice)) {

@@ -59,10 +59,10 @@ func (b *logbook) with(message string) (out []line) {
 func (b *logbook) all() []line { return b.with("") }
 
 // startLogged is start with a log at level info.
-func startLogged(t *testing.T, c queue.Config, outlets ...queue.Outlet) (*rig, *logbook) {
+func startLogged(t *testing.T, c queue.Config, outlets ...queue.Sink) (*rig, *logbook) {
 	t.Helper()
 	b := &logbook{}
-	q, err := queue.New(queue.Options{Store: newStore(t), Config: c, Outlets: outlets,
+	q, err := queue.New(queue.Options{Store: newStore(t), Config: c, Sinks: outlets,
 		Logger: zerolog.New(b).Level(zerolog.InfoLevel)})
 	if err != nil {
 		t.Fatal(err)
@@ -273,7 +273,7 @@ func TestNoSecretGetsIntoTheLog(t *testing.T) {
 		}
 		log := &bytes.Buffer{}
 		q, err := queue.New(queue.Options{Store: newStore(t), Config: queue.DefaultConfig(),
-			Outlets: []queue.Outlet{outlet("hook", s)}, Logger: zerolog.New(log)})
+			Sinks: []queue.Sink{outlet("hook", s)}, Logger: zerolog.New(log)})
 		if err != nil {
 			t.Fatal(err)
 		}

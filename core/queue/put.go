@@ -11,24 +11,28 @@ import (
 	"github.com/evosink/evosink/core/event"
 )
 
-// Put puts an event into the lane of each destination, all of one instance, and moves the cursor if there is one, in a single
-// transaction; it returns nil when that is written for good. Lanes absorb an event that they have been given before, see [Store].
-// Events of one instance are delivered in the order of the calls. The event belongs to the queue then and must not be changed.
+// Put puts an event into the lane of each destination, all of one instance, and moves the cursor if there is one, in
+// a single transaction; it returns nil when that is written for good. Lanes absorb an event that they have been given
+// before, see [Store]. Events of one instance are delivered in the order of the calls. The event belongs to the queue
+// then and must not be changed.
 //
-// When there is no room Put does what Config.WhenFull and Config.DropOldest say; waiting for it ends with ctx and [ErrFull].
-// After an error nothing was put, and the event should be put again.
+// When there is no room Put does what Config.WhenFull and Config.DropOldest say; waiting for it ends with ctx and
+// [ErrFull]. After an error nothing was put, and the event should be put again.
 func (q *Queue) Put(ctx context.Context, e *event.Event, to []Destination, cursor *bus.Cursor) error {
 	return q.PutAll(ctx, cursor, Entry{Event: e, To: to})
 }
 
-// PutAll is Put for several events of one instance, in their order: in one transaction, or in several if there is not room for all at
-// once. After an error the first of them may have been put, without the cursor; put again they are absorbed. What is set
-// of an entry are Event and To.
+// PutAll is Put for several events of one instance, in their order: in one transaction, or in several if there is not
+// room for all at once. After an error the first of them may have been put, without the cursor; put again they are
+// absorbed. What is set of an entry are Event and To.
 func (q *Queue) PutAll(ctx context.Context, cursor *bus.Cursor, entries ...Entry) error {
 	for _, e := range entries {
+		of, id := e.Event.Instance, e.Event.InstanceID
 		for _, d := range e.To {
-			if q.outlets[d.Lane.Sink] == nil || d.Lane.Instance != e.Event.Instance || e.Event.Instance != entries[0].Event.Instance {
-				return fmt.Errorf("queue: event %s of %s cannot go into lane %v: no such sink, or another instance's", e.Event.ID, e.Event.Instance, d.Lane)
+			if q.sinks[d.Lane.Sink] == nil || of != d.Lane.Instance || of != entries[0].Event.Instance ||
+				id != "" && id != d.Lane.InstanceID {
+				return fmt.Errorf("queue: event %s of %s cannot go into lane %v: no such sink, or another instance's",
+					e.Event.ID, of, d.Lane)
 			}
 		}
 	}
@@ -50,128 +54,130 @@ func (q *Queue) PutAll(ctx context.Context, cursor *bus.Cursor, entries ...Entry
 	return nil
 }
 
-// put stores entries and brings them into memory.
+// put stores entries and brings them into memory. Their lanes are pinned meanwhile: a delivery that the store
+// absorbs, because the first still waits, may have been made by the time the store has answered; a lane that had been
+// forgotten would take it for a new one.
 func (q *Queue) put(ctx context.Context, entries []Entry) error {
 	defer q.inOrder(entries[0].Event.Instance)()
-	defer q.hold(entries)()
+	q.eachDestination(entries, func(s *scheduler, l *lane, _ Delivery, _ Destination, _ int) { l.pins++ })
 	at := time.Now()
 	for i := range entries {
 		entries[i].At = at
 	}
 	places, err := q.store.Put(ctx, entries...)
+	q.eachDestination(entries, func(s *scheduler, l *lane, delivery Delivery, d Destination, i int) {
+		if err == nil {
+			q.take(s, l, delivery, d, places[i])
+		}
+		s.unpin(l)
+	})
 	if err != nil {
 		return fmt.Errorf("put event %s into the queue: %w", entries[0].Event.ID, err)
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, e := range entries {
-		for i, d := range e.To {
-			q.take(d, places[i], Item{Seq: places[i].Seq, Scope: d.Scope, At: at, Event: e.Event})
-		}
-		places = places[len(e.To):]
 	}
 	return nil
 }
 
-// hold keeps the lanes in memory until release is called. A delivery that the store absorbs, because the first still waits, may have
-// been made by the time the store has answered; a lane that had been forgotten meanwhile would take it for a new one.
-func (q *Queue) hold(entries []Entry) (release func()) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	var held []*lane
-	for _, e := range entries {
-		for _, d := range e.To {
-			l := q.lane(d.Lane, d.Scope)
-			l.putting++
-			held = append(held, l)
+// eachDestination calls f for the destinations of entries, those of one sink after those of another, with the sink's
+// lock held; i counts them in their own order.
+func (q *Queue) eachDestination(entries []Entry, f func(s *scheduler, l *lane, delivery Delivery, d Destination, i int)) {
+	for name, s := range q.sinks {
+		i, locked := 0, false
+		for _, e := range entries {
+			for _, d := range e.To {
+				if d.Lane.Sink == name {
+					if !locked {
+						s.mu.Lock()
+						locked = true
+					}
+					f(s, s.lane(d.Lane, d.Scope), Delivery{Scope: d.Scope, At: e.At, Event: e.Event}, d, i)
+				}
+				i++
+			}
 		}
-	}
-	return func() {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		for _, l := range held {
-			l.putting--
-			q.forget(l)
+		if locked {
+			s.unlock()
 		}
 	}
 }
 
 // take brings a destination that the store has placed into memory.
-func (q *Queue) take(d Destination, p Place, item Item) {
-	o := q.outlets[d.Lane.Sink]
+func (q *Queue) take(s *scheduler, l *lane, delivery Delivery, d Destination, p PutResult) {
 	switch {
 	case d.Refused != "" && p.New:
-		o.count.Refused++
+		s.counts.Refused++
 		q.notices.dead(keyOf(d.Lane, d.Scope, noticeDead), d.Refused, 1, "")
 	case p.Seq == 0:
-		o.count.Absorbed++
+		s.counts.Deduplicated++
 	default:
-		// A delivery absorbed may be one that was stored although the store thought otherwise: memory has not seen it then.
-		if l := q.lane(d.Lane, d.Scope); item.Seq > l.tail {
-			q.append(l, item)
+		// A delivery absorbed may be one that was stored although the store thought otherwise: memory has not seen it
+		// then.
+		if delivery.Seq = p.Seq; p.Seq > l.newest {
+			s.append(l, delivery)
 		}
 		if p.New {
-			o.count.Put++
+			s.counts.Put++
 		} else {
-			o.count.Absorbed++
+			s.counts.Deduplicated++
 		}
 	}
 }
 
-// admit sees to room for the first of entries, if need be by waiting, and for those behind it as long as there is room. It returns these with
-// the destinations that are left, in new slices, but for those that have none, and how many it has seen to.
+// Room returns an error that wraps [ErrFull] and names the limit if an event of the instance would have to wait for
+// room, so that a door can refuse it: where Config.WhenFull is [Block], it would stop the shard for the other
+// instances too. With [Reject] there is nothing to wait for.
+func (q *Queue) Room(instance string) error {
+	if q.config.WhenFull != Block {
+		return nil
+	}
+	if limit := q.capacity.full(instance, 0); limit != "" {
+		return fmt.Errorf("%w: too much waits for instance %q (delivery.%s)", ErrFull, instance, limit)
+	}
+	return nil
+}
+
+// A plan is what will be put together.
+type plan struct {
+	lanes map[LaneKey]int
+	total int
+}
+
+// admit sees to room for the first of entries, if need be by waiting, and for those behind it as long as there is
+// room. It returns these with the destinations that are left, in new slices, but for those that have none, and how
+// many it has seen to. Destinations that are dropped or named twice are left out, and those marked that are refused.
 func (q *Queue) admit(ctx context.Context, entries []Entry) (admitted []Entry, n int, err error) {
-	p := plan{lanes: make(map[Lane]int, 1)}
-	for i, e := range entries {
-		to, err := q.admitOne(ctx, e, &p, i == 0)
-		if i > 0 && errors.Is(err, ErrFull) {
-			return admitted, i, nil
-		}
-		if err != nil {
-			return nil, 0, err
+	if err := q.running(); err != nil {
+		return nil, 0, err
+	}
+	p := plan{lanes: make(map[LaneKey]int, 1)}
+	for n, e := range entries {
+		to := make([]Destination, 0, len(e.To))
+		for i, d := range e.To {
+			if slices.ContainsFunc(e.To[:i], func(other Destination) bool { return other.Lane == d.Lane }) {
+				continue
+			}
+			d.Droppable = q.droppable[e.Event.Name]
+			verdict, err := q.enter(ctx, d, &p, n == 0)
+			switch {
+			case n > 0 && errors.Is(err, ErrFull):
+				return admitted, n, nil
+			case err != nil:
+				return nil, 0, err
+			case verdict == dropped:
+				q.countDropped(d)
+				continue
+			case verdict == refused:
+				d.Refused = Full
+			default:
+				p.lanes[d.Lane]++
+				p.total++
+			}
+			to = append(to, d)
 		}
 		if len(to) > 0 {
 			admitted = append(admitted, Entry{Event: e.Event, To: to})
 		}
 	}
 	return admitted, len(entries), nil
-}
-
-// A plan is what will be put together.
-type plan struct {
-	lanes map[Lane]int
-	total int
-}
-
-// admitOne returns an entry's destinations without those that are dropped or named twice, and with those marked that are refused. Without
-// patience it returns ErrFull where it would have to wait.
-func (q *Queue) admitOne(ctx context.Context, e Entry, p *plan, patient bool) ([]Destination, error) {
-	if err := q.running(); err != nil {
-		return nil, err
-	}
-	out := make([]Destination, 0, len(e.To))
-	for i, d := range e.To {
-		if slices.ContainsFunc(e.To[:i], func(other Destination) bool { return other.Lane == d.Lane }) {
-			continue
-		}
-		d.Droppable = q.droppable[e.Event.Name]
-		verdict, err := q.enter(ctx, d, p, patient)
-		if err != nil {
-			return nil, err
-		}
-		switch verdict {
-		case dropped:
-			q.drop(d)
-			continue
-		case refused:
-			d.Refused = Full
-		case entered:
-			p.lanes[d.Lane]++
-			p.total++
-		}
-		out = append(out, d)
-	}
-	return out, nil
 }
 
 // verdict is what becomes of a delivery that wants to enter its lane.
@@ -183,12 +189,17 @@ const (
 	refused
 )
 
-// enter finds room for a delivery, or decides what becomes of it without.
+// enter finds room for a delivery behind what is planned, or decides what becomes of it without: an older one that
+// may be dropped makes room, else it is dropped itself if it may be, else it is refused or waits, as Config.WhenFull
+// says. Without patience ErrFull is returned where it would have to wait.
 func (q *Queue) enter(ctx context.Context, d Destination, p *plan, patient bool) (verdict, error) {
+	if q.limit(d, p) == "" {
+		return entered, nil
+	}
 	for {
-		room := q.roomIn(d.Lane, p)
+		changed := q.capacity.changed()
 		switch {
-		case room == nil || q.makeRoom(ctx, d):
+		case q.limit(d, p) == "" || q.dropOldest(ctx, d):
 			return entered, nil
 		case d.Droppable:
 			return dropped, nil
@@ -199,7 +210,7 @@ func (q *Queue) enter(ctx context.Context, d Destination, p *plan, patient bool)
 		}
 		q.notices.add(notice{noticeKey: keyOf(d.Lane, d.Scope, noticeFull)}, nil)
 		select {
-		case <-room:
+		case <-changed:
 		case <-ctx.Done():
 			return 0, fmt.Errorf("%w: %w", ErrFull, ctx.Err())
 		}
@@ -209,90 +220,46 @@ func (q *Queue) enter(ctx context.Context, d Destination, p *plan, patient bool)
 	}
 }
 
-// roomIn returns nil if there is room in the lane behind what is planned, else what is closed when there may be.
-func (q *Queue) roomIn(key Lane, p *plan) <-chan struct{} {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	waiting := p.lanes[key]
-	if l := q.lanes[key]; l != nil {
-		waiting += l.waiting
+// limit returns the key of the limit that a delivery would exceed behind what is planned; "" if there is room.
+func (q *Queue) limit(d Destination, p *plan) string {
+	if q.config.LaneLimit > 0 {
+		s := q.sinks[d.Lane.Sink]
+		waiting := p.lanes[d.Lane]
+		s.mu.Lock()
+		if l := s.lanes.byKey[d.Lane]; l != nil {
+			waiting += l.waiting
+		}
+		s.mu.Unlock()
+		if waiting >= q.config.LaneLimit {
+			return "lane_limit"
+		}
 	}
-	laneFull := q.config.LaneLimit > 0 && waiting >= q.config.LaneLimit
-	if !laneFull && (q.config.TotalLimit <= 0 || q.waiting+p.total < q.config.TotalLimit) {
-		return nil
-	}
-	return q.roomLater()
+	return q.capacity.full(d.Lane.Instance, p.total)
 }
 
-// roomLater returns what is closed when a delivery has gone.
-func (q *Queue) roomLater() <-chan struct{} {
-	if q.room == nil {
-		q.room = make(chan struct{})
-	}
-	return q.room
-}
-
-// makeRoom drops the oldest delivery of a lane that may be dropped, if there is one.
-func (q *Queue) makeRoom(ctx context.Context, d Destination) bool {
-	q.mu.Lock()
-	l := q.lanes[d.Lane]
-	q.mu.Unlock()
+// dropOldest drops the oldest delivery of a lane that may be dropped, if there is one.
+func (q *Queue) dropOldest(ctx context.Context, d Destination) bool {
+	s := q.sinks[d.Lane.Sink]
+	s.mu.Lock()
+	l := s.lanes.byKey[d.Lane]
+	s.mu.Unlock()
 	if l == nil || len(q.droppable) == 0 {
 		return false
 	}
-	n, err := q.clear(ctx, l, Clearing{Max: 1, Droppable: true})
+	n, err := s.purge(ctx, l, PurgeRequest{Max: 1, Droppable: true})
 	if err != nil {
 		q.log.Warn().Err(err).Msg("nothing could be dropped to make room")
 	}
 	if n > 0 {
-		q.drop(d)
+		q.countDropped(d)
 	}
 	return n > 0
 }
 
-func (q *Queue) drop(d Destination) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.outlets[d.Lane.Sink].count.Dropped++
+func (q *Queue) countDropped(d Destination) {
+	s := q.sinks[d.Lane.Sink]
+	s.mu.Lock()
+	s.counts.Dropped++
+	s.mu.Unlock()
 	q.notices.count(keyOf(d.Lane, d.Scope, noticeDropped), 1, "")
-}
-
-// clear removes deliveries of a lane, but none that is being tried; droppable ones not even if they were tried before, or are
-// next in a lane that is running, so that it keeps its window. Until it is done nobody reads the lane.
-func (q *Queue) clear(ctx context.Context, l *lane, c Clearing) (int, error) {
-	l.reading.Lock()
-	defer l.reading.Unlock()
-	c.Lane = l.Lane
-	c.After, c.Until = q.clearable(l, c.Droppable)
-	n, err := q.store.Clear(ctx, c)
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.less(l, n); l.waiting == 0 {
-		q.wake(l)
-	}
-	return n, err
-}
-
-func (q *Queue) clearable(l *lane, droppable bool) (after, until int64) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if l.state != running || !droppable {
-		q.cut(l)
-	}
-	if droppable {
-		return max(l.last(), l.tried), l.tail
-	}
-	if l.inFlight == 0 {
-		l.head, l.tried = Progress{}, 0
-	}
-	return l.last(), l.tail
-}
-
-// cut lets go of the window but for what is in flight.
-func (q *Queue) cut(l *lane) {
-	for _, item := range l.window[l.inFlight:] {
-		q.cached -= item.size()
-	}
-	clear(l.window[l.inFlight:])
-	l.window = l.window[:l.inFlight:l.inFlight]
 }

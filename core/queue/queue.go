@@ -10,49 +10,49 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/evosink/evosink/core/sink"
 )
 
 // Options are what a [Queue] is made of.
 type Options struct {
-	Store   Store // stays its owner's to close
-	Config  Config
-	Outlets []Outlet
-	Logger  zerolog.Logger
+	Store  Store // stays its owner's to close
+	Config Config
+	Sinks  []Sink
+	Logger zerolog.Logger
 }
 
-// A Queue delivers what it is given, see the package comment. All methods may be called by any number of goroutines at once.
+// A Queue delivers what it is given, see the package comment. All methods may be called by any number of goroutines
+// at once.
 type Queue struct {
+	*Admin
+
 	store     Store
 	config    Config
 	log       zerolog.Logger
 	droppable map[string]bool
+	capacity  capacity
+	pauses    pauses
+	results   *resultBuffer
+	notices   *notices
+	sinks     map[string]*scheduler // those that run
 
-	// order holds, by instance, who stores deliveries until they are in memory too: lanes are in the store's order there as well.
+	// order is held, by instance, from storing deliveries until they are in memory too: lanes are in the store's order
+	// there as well.
 	order [512]sync.Mutex
 	seed  maphash.Seed
 
-	workers  sync.WaitGroup     // one for each sink, until its workers have ended
-	keepers  sync.WaitGroup     // those who outlive them: alarms, settling, sweeping
-	abort    context.CancelFunc // ends what the workers do
-	retire   context.CancelFunc // ends what the keepers do
-	earlier  chan struct{}      // an alarm is due before all others
+	keepers  sync.WaitGroup     // goroutines that outlive the attempts: writing results, sweeping, notices
+	abort    context.CancelFunc // ends attempts
+	retire   context.CancelFunc // ends the keepers
 	dirty    chan struct{}      // there may be something to sweep
 	stopping chan struct{}      // closed when no attempt begins any more
-	settling chan struct{}      // closed when nothing more is written down
-	notices  *notices
 
-	mu sync.Mutex
+	mu sync.RWMutex
 	// mu guards the fields below.
-	stage   stage
-	lanes   map[Lane]*lane
-	outlets map[string]*outlet
-	pauses  map[Selector]Pause
-	alarms  alarms
-	waiting int           // deliveries in all lanes
-	cached  int           // bytes of all windows
-	room    chan struct{} // closed when a delivery has gone; nil while nobody waits for that
-	ledger  ledger
-	cutOff  CutOff
+	stage  stage
+	absent map[string]*scheduler // of sinks that do not run: they keep what waits for them
+	cutOff CutOff
 }
 
 // stage is where a queue is in its life.
@@ -75,18 +75,20 @@ func New(o Options) (*Queue, error) {
 	}
 	q := &Queue{
 		store: o.Store, config: o.Config, log: o.Logger, droppable: map[string]bool{}, seed: maphash.MakeSeed(),
-		earlier: make(chan struct{}, 1), dirty: make(chan struct{}, 1), stopping: make(chan struct{}), settling: make(chan struct{}),
-		notices: newNotices(), lanes: map[Lane]*lane{}, outlets: map[string]*outlet{}, pauses: map[Selector]Pause{},
+		results: newResultBuffer(o.Store, o.Logger), notices: newNotices(), sinks: map[string]*scheduler{}, absent: map[string]*scheduler{},
+		dirty: make(chan struct{}, 1), stopping: make(chan struct{}),
 	}
-	q.ledger.changed = sync.NewCond(&q.mu)
+	q.capacity = capacity{config: &q.config, shares: map[string]*share{}}
+	q.results.wrote = q.wroteResults
+	q.Admin = &Admin{queue: q, store: o.Store}
 	for _, name := range o.Config.DropOldest {
 		q.droppable[name] = true
 	}
-	for _, outlet := range o.Outlets {
-		if q.outlets[outlet.Name] != nil {
-			return nil, fmt.Errorf("queue: sink %s is there twice", outlet.Name)
+	for _, s := range o.Sinks {
+		if q.sinks[s.Name] != nil {
+			return nil, fmt.Errorf("queue: sink %s is there twice", s.Name)
 		}
-		q.outlets[outlet.Name] = newOutlet(outlet, &q.mu, o.Logger)
+		q.sinks[s.Name] = newScheduler(q, s)
 	}
 	return q, nil
 }
@@ -98,80 +100,214 @@ func (q *Queue) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the queue: %w", err)
 	}
-	pauses, err := q.store.Pauses(ctx)
+	stored, err := q.store.Pauses(ctx)
 	if err != nil {
 		return fmt.Errorf("read the queue's pauses: %w", err)
 	}
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	if q.stage != made {
+		q.mu.Unlock()
 		return ErrClosed
 	}
 	q.stage = runs
-	for _, p := range pauses {
-		q.pauses[p.Selector] = p
+	q.mu.Unlock()
+	for _, p := range stored {
+		q.pauses.put(p)
 	}
-	now := time.Now()
 	for _, b := range backlog {
-		q.load(b, now)
+		q.acquire(b)
 	}
-	q.launch(context.WithoutCancel(ctx))
-	return nil
-}
-
-// load takes over a lane from the store.
-func (q *Queue) load(b Backlog, now time.Time) {
-	l := q.lane(b.Lane, b.Scope)
-	l.waiting, l.tail, l.head, l.oldest = b.Waiting, b.Newest, b.Head, b.Oldest
-	if !b.Head.First.IsZero() {
-		l.tried, l.burst = b.First, 1
-	}
-	q.waiting += b.Waiting
-	if d := b.Head.Next.Sub(now); d > 0 && l.outlet != nil {
-		// The wall clock may have been set back since Next was written: no policy waits longer than this.
-		q.sleep(l, min(d, longestWait))
-		return
-	}
-	q.wake(l)
-}
-
-// launch starts the goroutines; Close waits for all of them.
-func (q *Queue) launch(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx)
 	attempts, abort := context.WithCancel(ctx)
 	keeping, retire := context.WithCancel(ctx)
 	q.abort, q.retire = abort, retire
-	for _, o := range q.outlets {
-		for range q.config.Workers {
-			o.workers.Go(func() { q.work(attempts, o) })
-		}
-		q.workers.Go(func() {
-			o.workers.Wait()
-			if o.Idle != nil {
-				o.Idle()
-			}
-		})
-	}
-	q.keepers.Go(func() { q.watch(keeping) })
-	q.keepers.Go(func() {
-		defer close(q.settling)
-		q.settle(keeping)
-	})
+	q.keepers.Go(func() { q.results.run(keeping) })
 	q.keepers.Go(func() { q.sweep(keeping) })
 	q.keepers.Go(func() { q.notices.run(keeping, q.log) })
+	for _, s := range q.sinks {
+		s.start(attempts)
+	}
+	return nil
+}
+
+// acquire takes over a lane from the store.
+func (q *Queue) acquire(b Backlog) {
+	s := q.scheduler(b.Sink)
+	s.mu.Lock()
+	defer s.unlock()
+	l := s.lane(b.LaneKey, b.Scope)
+	s.lanes.restore(l, b)
+	if d := time.Until(b.Head.Next); d > 0 && l.endpoint != nil {
+		// The wall clock may have been set back since Next was written: no policy waits longer than this.
+		s.backOff(l, min(d, longestWait))
+		return
+	}
+	s.reconsider(l)
+}
+
+// scheduler returns the scheduler of a sink, also of one that does not run.
+func (q *Queue) scheduler(name string) *scheduler {
+	if s := q.sinks[name]; s != nil {
+		return s
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s := q.absent[name]
+	if s == nil {
+		s = newScheduler(q, Sink{Name: name})
+		q.absent[name] = s
+	}
+	return s
+}
+
+// schedulers returns all there are.
+func (q *Queue) schedulers() (out []*scheduler) {
+	for _, s := range q.sinks {
+		out = append(out, s)
+	}
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	for _, s := range q.absent {
+		out = append(out, s)
+	}
+	return out
+}
+
+// eachLane calls f for every lane of a selector, with the lock of its scheduler held; f must not make or forget lanes
+// of others.
+func (q *Queue) eachLane(f Selector, visit func(s *scheduler, l *lane)) {
+	for _, s := range q.schedulers() {
+		if f.Sink != "" && f.Sink != s.Name {
+			continue
+		}
+		s.mu.Lock()
+		for key, l := range s.lanes.byKey {
+			if f.Has(key) {
+				visit(s, l)
+			}
+		}
+		s.unlock()
+	}
+}
+
+// running returns an error unless the queue delivers.
+func (q *Queue) running() error {
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	if q.stage != runs {
+		return ErrClosed
+	}
+	return nil
+}
+
+// waitRunning reports whether d has passed before the queue stopped.
+func (q *Queue) waitRunning(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return q.running() == nil
+	case <-q.stopping:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// inOrder holds the place of an instance until the returned function is called, see Queue.order.
+func (q *Queue) inOrder(instance string) (leave func()) {
+	mu := &q.order[maphash.String(q.seed, instance)%uint64(len(q.order))]
+	mu.Lock()
+	return mu.Unlock
+}
+
+// wroteResults is called when the store has written results down.
+func (q *Queue) wroteResults(blocked bool) {
+	if blocked { // attempts did not begin because of that
+		for _, s := range q.sinks {
+			s.mu.Lock()
+			s.unlock()
+		}
+	}
+	select {
+	case q.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// Refresh tells the queue that the settings of an instance have changed, or that it was deleted. What waits for
+// targets of its own is tried at once, with the new settings, whatever it was waiting for; what Sink.Admit discards
+// becomes dead letters.
+func (q *Queue) Refresh(instance string) {
+	if q.running() != nil {
+		return
+	}
+	q.eachLane(Selector{Instance: instance}, func(s *scheduler, l *lane) {
+		if l.scope == sink.Instance && l.endpoint != nil {
+			s.readdress(l)
+			s.somethingChanged(l)
+			s.endpoints.halfOpen(l.endpoint)
+			s.endpoints.probeHost(l.endpoint.host)
+		}
+	})
+}
+
+// Available says that what a sink delivers to can be reached again: what waits because it was unavailable is tried at
+// once, each host by one delivery first. If that fails, the host waits for as long as it would have.
+func (q *Queue) Available(name string) {
+	s := q.sinks[name]
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.unlock()
+	s.availableAt = time.Now()
+	for _, e := range s.endpoints.byKey {
+		if e.host.breaker.state == open {
+			s.endpoints.probeHost(e.host)
+		}
+	}
+}
+
+// Drained waits until nothing waits in the lanes that an instance has now for targets of its own, or ctx ends.
+func (q *Queue) Drained(ctx context.Context, instance string) error {
+	var lanes []*lane
+	q.eachLane(Selector{Instance: instance}, func(_ *scheduler, l *lane) {
+		if l.scope == sink.Instance && l.waiting > 0 {
+			lanes = append(lanes, l)
+		}
+	})
+	for {
+		changed := q.capacity.changed()
+		waits := false
+		for _, l := range lanes {
+			s := q.scheduler(l.Sink)
+			s.mu.Lock()
+			waits = waits || l.waiting > 0
+			s.mu.Unlock()
+		}
+		if !waits || q.running() != nil {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // How long Close goes on after its context has ended: for attempts to notice that they were cancelled, and for
-// their outcomes to be written down.
+// their results to be written down.
 const (
 	graceAttempts = time.Second
-	graceOutcomes = 500 * time.Millisecond
+	graceResults  = 500 * time.Millisecond
 )
 
 // A CutOff tells which attempts [Queue.Close] had to cancel. Their deliveries are tried again at the next start, so
 // nothing is lost.
 type CutOff struct {
-	Attempts int    // how many were under way when the time was over
-	Lanes    []Lane // what they were for, at most 5
+	Attempts int       // how many were under way when the time was over
+	Lanes    []LaneKey // what they were for, at most 5
 }
 
 // String names them for a log line.
@@ -188,118 +324,96 @@ func (c CutOff) String() string {
 
 // CutOff returns what Close had to cancel, once it has returned.
 func (q *Queue) CutOff() CutOff {
-	q.mu.Lock()
-	defer q.mu.Unlock()
+	q.mu.RLock()
+	defer q.mu.RUnlock()
 	return q.cutOff
 }
 
-// noteCutOff writes down what is being attempted now.
-func (q *Queue) noteCutOff() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for key, l := range q.lanes {
-		if l.state != running {
-			continue
-		}
-		if q.cutOff.Attempts++; len(q.cutOff.Lanes) < 5 {
-			q.cutOff.Lanes = append(q.cutOff.Lanes, key)
-		}
-	}
-}
-
 // Close begins no attempt any more, waits for those under way until ctx ends, cancels them then ([Queue.CutOff] tells
-// which), and writes down their outcomes. What waits goes on when the queue is started again. Close returns when
+// which), and writes down their results. What waits goes on when the queue is started again. Close returns when
 // nothing is left running, a moment after ctx has ended at the latest; an error tells what had to be left: a sink that
 // does not return, or a store that does not write.
 func (q *Queue) Close(ctx context.Context) error {
 	q.mu.Lock()
-	if q.stage != runs {
-		q.stage = ended
-		q.mu.Unlock()
+	was := q.stage
+	if q.stage = ended; was == runs {
+		q.stage = stops
+		close(q.stopping)
+	}
+	q.mu.Unlock()
+	if was != runs {
 		return nil
 	}
-	q.stage = stops
-	close(q.stopping)
-	q.wakeWorkers()
-	q.freed() // whoever waits for room waits no more
-	q.mu.Unlock()
+	q.capacity.freed() // what waits for room waits no more
 
-	err := q.drain(ctx)
+	var sinks sync.WaitGroup
+	for _, s := range q.sinks {
+		s.stop()
+		sinks.Go(func() {
+			s.running.Wait()
+			if s.Idle != nil {
+				s.Idle()
+			}
+		})
+	}
+	err := q.waitForAttempts(ctx, &sinks)
 	q.mu.Lock()
 	q.stage = ended
-	q.ledger.changed.Broadcast()
 	q.mu.Unlock()
-	err = errors.Join(err, q.flush(ctx))
+	q.results.end()
+	if !closedInTime(ctx, graceResults, q.results.done) {
+		q.retire()
+		<-q.results.done
+		err = errors.Join(err, errors.New("the store does not write: what was delivered last will be delivered again"))
+	}
 	q.retire()
 	q.keepers.Wait()
 	return err
 }
 
-func (q *Queue) wakeWorkers() {
-	for _, o := range q.outlets {
-		o.wait.Broadcast()
-	}
-}
-
-// drain waits for the workers.
-func (q *Queue) drain(ctx context.Context) error {
+// waitForAttempts waits until no sink is used any more.
+func (q *Queue) waitForAttempts(ctx context.Context, sinks *sync.WaitGroup) error {
 	defer q.abort()
 	done := make(chan struct{})
-	go func() { // ends with the workers
+	go func() { // ends with the attempts
 		defer close(done)
-		q.workers.Wait()
+		sinks.Wait()
 	}()
-	if closedBefore(ctx.Done(), done) {
+	if closedInTime(ctx, 0, done) {
 		return nil
 	}
-	q.noteCutOff()
-	q.abort()
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceAttempts)
-	defer cancel()
-	if closedBefore(late.Done(), done) {
-		return nil
-	}
-	return errors.New("a sink goes on delivering although its attempt was cancelled")
-}
-
-// flush waits until all outcomes are written down.
-func (q *Queue) flush(ctx context.Context) error {
-	if closedBefore(ctx.Done(), q.settling) {
-		return nil
-	}
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceOutcomes)
-	defer cancel()
-	if closedBefore(late.Done(), q.settling) {
-		return nil
-	}
-	q.retire()
-	<-q.settling
-	return errors.New("the store does not write: what was delivered last will be delivered again")
-}
-
-// closedBefore waits for done and reports whether it was closed while end was not.
-func closedBefore(end, done <-chan struct{}) bool {
-	select {
-	case <-done:
-		return true
-	case <-end:
-		return false
-	}
-}
-
-// running returns ErrClosed unless the queue runs.
-func (q *Queue) running() error {
+	var cut CutOff
+	q.eachLane(Selector{}, func(_ *scheduler, l *lane) {
+		if l.state != attempting {
+			return
+		}
+		if cut.Attempts++; len(cut.Lanes) < 5 {
+			cut.Lanes = append(cut.Lanes, l.LaneKey)
+		}
+	})
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.stage != runs {
-		return ErrClosed
+	q.cutOff = cut
+	q.mu.Unlock()
+	q.abort()
+	if !closedInTime(ctx, graceAttempts, done) {
+		return errors.New("a sink goes on delivering although its attempt was cancelled")
 	}
 	return nil
 }
 
-// inOrder holds the place of an instance until the returned function is called, see Queue.order.
-func (q *Queue) inOrder(instance string) (leave func()) {
-	mu := &q.order[maphash.String(q.seed, instance)%uint64(len(q.order))]
-	mu.Lock()
-	return mu.Unlock
+// closedInTime waits for done and reports whether it was closed before ctx ended, or so long afterwards.
+func closedInTime(ctx context.Context, grace time.Duration, done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
 }

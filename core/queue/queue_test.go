@@ -80,7 +80,7 @@ func TestAnExhaustedDeliveryIsADeadLetterAndItsLaneGoesOn(t *testing.T) {
 		r.fill(to("a"), 3)
 		after(time.Minute)
 		want(t, "delivered", s.took(""), []string{"0002"})
-		letters, err := r.Letters(t.Context(), queue.LetterFilter{}, queue.Page{})
+		letters, err := r.DeadLetters(t.Context(), queue.DeadLetterFilter{}, queue.Page{})
 		if err != nil || len(letters) != 2 {
 			t.Fatalf("letters are %+v, %v", letters, err)
 		}
@@ -238,10 +238,10 @@ func TestAnUnavailableTargetEndsWithTheMaximumAge(t *testing.T) {
 		r := start(t, newStore(t), queue.DefaultConfig(), outlet("hook", s))
 		r.fill(to("a"), 2)
 		after(59 * time.Minute)
-		n, _ := r.CountLetters(t.Context(), queue.LetterFilter{})
+		n, _ := r.CountDeadLetters(t.Context(), queue.DeadLetterFilter{})
 		want(t, "letters before", n, 0)
 		after(5 * time.Minute)
-		n, _ = r.CountLetters(t.Context(), queue.LetterFilter{Reason: queue.TooOld})
+		n, _ = r.CountDeadLetters(t.Context(), queue.DeadLetterFilter{Reason: queue.TooOld})
 		want(t, "letters after", n, 2)
 	})
 }
@@ -322,8 +322,8 @@ func TestAWallClockThatWasSetBackDelaysNoLaneForMoreThanAnHour(t *testing.T) {
 			t.Fatal(err)
 		}
 		ahead := time.Now().Add(1000 * time.Hour) // written before the clock was set back
-		store.Settle(t.Context(), []queue.Outcome{{
-			Lane: to("a").Lane, Seq: places[0].Seq, Result: queue.Again,
+		store.Record(t.Context(), []queue.Result{{
+			Lane: to("a").Lane, Seq: places[0].Seq, Kind: queue.Retry,
 			Progress: queue.Progress{Attempts: 4, First: ahead, Last: ahead, Next: ahead.Add(time.Minute)},
 		}})
 		s := &target{}

@@ -83,9 +83,9 @@ type rig struct {
 }
 
 // start runs a queue on a store until the test ends, or until rig.close.
-func start(t *testing.T, store queue.Store, c queue.Config, outlets ...queue.Outlet) *rig {
+func start(t *testing.T, store queue.Store, c queue.Config, outlets ...queue.Sink) *rig {
 	t.Helper()
-	q, err := queue.New(queue.Options{Store: store, Config: c, Outlets: outlets, Logger: zerolog.Nop()})
+	q, err := queue.New(queue.Options{Store: store, Config: c, Sinks: outlets, Logger: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func newStore(t testing.TB) *memory.Queue {
 	return engine.Queue()
 }
 
-func outlet(name string, s sink.Sink) queue.Outlet { return queue.Outlet{Name: name, Sink: s} }
+func outlet(name string, s sink.Sink) queue.Sink { return queue.Sink{Name: name, Sink: s} }
 
 func newEvent(instance, id string) *event.Event {
 	return &event.Event{ID: id, Name: "messages.upsert", Instance: instance, Time: time.Now(), Data: json.RawMessage(`{}`)}
@@ -121,12 +121,12 @@ func newEvent(instance, id string) *event.Event {
 
 // to returns a destination of the sink "hook": the global target, shared by all instances.
 func to(instance string) queue.Destination {
-	return queue.Destination{Lane: queue.Lane{Sink: "hook", Target: "global", Instance: instance}, Scope: sink.Global}
+	return queue.Destination{Lane: queue.LaneKey{Sink: "hook", Target: "global", Instance: instance}, Scope: sink.Global}
 }
 
 // own returns a destination of the sink "hook": the instance's own target.
 func own(instance string) queue.Destination {
-	return queue.Destination{Lane: queue.Lane{Sink: "hook", Target: "instance", Instance: instance}, Scope: sink.Instance}
+	return queue.Destination{Lane: queue.LaneKey{Sink: "hook", Target: "instance", Instance: instance}, Scope: sink.Instance}
 }
 
 func (r *rig) put(e *event.Event, to ...queue.Destination) {

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -10,16 +9,16 @@ import (
 
 // Counts are a sink's figures since the start.
 type Counts struct {
-	Put       int64 // deliveries put
-	Absorbed  int64 // that were there before
-	Refused   int64 // that found no room and became dead letters
-	Dropped   int64 // that were dropped to make room
-	Delivered int64
-	Failed    int64 // attempts
-	Retried   int64 // failed attempts after which the delivery stayed in its lane
-	Buried    int64 // deliveries that became dead letters after waiting
-	Panics    int64
-	Restarts  int64
+	Put          int64 // deliveries put
+	Deduplicated int64 // that were there before
+	Refused      int64 // that found no room and became dead letters
+	Dropped      int64 // that were dropped to make room
+	Delivered    int64
+	Failed       int64 // attempts
+	Retried      int64 // failed attempts after which the delivery stayed in its lane
+	DeadLettered int64 // deliveries that became dead letters after waiting
+	Panics       int64
+	Restarts     int64
 }
 
 // Stats are a sink's figures for metrics.
@@ -39,33 +38,34 @@ type Stats struct {
 }
 
 // Stats returns the figures of every sink that runs or has deliveries waiting, by name.
-func (q *Queue) Stats() []Stats {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	sinks := map[string]*Stats{}
-	for name, o := range q.outlets {
-		s := &Stats{Sink: name, Counts: o.count, Busy: o.busy, LastError: o.failure, FailedAt: o.failedAt}
-		for _, g := range o.gates {
-			if g.breaker != closed {
-				s.Open++
-			}
-		}
-		sinks[name] = s
-	}
+func (a *Admin) Stats() (out []Stats) {
 	now := time.Now()
-	for key, l := range q.lanes {
-		s := sinks[key.Sink]
-		if s == nil {
-			s = &Stats{Sink: key.Sink}
-			sinks[key.Sink] = s
+	for _, s := range a.queue.schedulers() {
+		if stats := s.stats(now); s.Sink.Sink != nil || stats.Lanes > 0 {
+			out = append(out, stats)
 		}
-		s.add(l, now)
-	}
-	out := make([]Stats, 0, len(sinks))
-	for _, s := range sinks {
-		out = append(out, *s)
 	}
 	slices.SortFunc(out, func(a, b Stats) int { return cmp.Compare(a.Sink, b.Sink) })
+	return out
+}
+
+func (s *scheduler) stats(now time.Time) Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := Stats{Sink: s.Name, Counts: s.counts, Busy: s.attempts, LastError: s.failure, FailedAt: s.failedAt}
+	seen := map[*host]bool{}
+	for _, e := range s.endpoints.byKey {
+		if h := e.host; h.breaker.state != closed && !seen[h] {
+			seen[h] = true
+			out.Open++
+		}
+		if e.breaker.state != closed {
+			out.Open++
+		}
+	}
+	for _, l := range s.lanes.byKey {
+		out.add(l, now)
+	}
 	return out
 }
 
@@ -75,7 +75,7 @@ func (s *Stats) add(l *lane, now time.Time) {
 	}
 	s.Lanes++
 	s.Waiting += l.waiting
-	if l.state == parked {
+	if l.state == suspended {
 		s.Parked++
 	}
 	if s.Oldest.IsZero() || l.oldest.Before(s.Oldest) {
@@ -83,78 +83,68 @@ func (s *Stats) add(l *lane, now time.Time) {
 	}
 }
 
-// Health returns why deliveries of a sink stand still although nobody paused them: it has panicked and is being restarted. nil
-// means that they go on.
-func (q *Queue) Health(sink string) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if o := q.outlets[sink]; o != nil {
-		return o.broken
-	}
-	return nil
-}
-
-// Reachable returns an error with what went wrong last if the circuit breaker of every address that a sink has deliveries for is open because
-// attempts failed; one that has asked for a pause is there.
-func (q *Queue) Reachable(sink string) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	o := q.outlets[sink]
-	if o == nil || len(o.gates) == 0 {
+// Health returns why deliveries of a sink stand still although they are not paused: it has panicked and is being
+// restarted. nil means that they go on.
+func (a *Admin) Health(sink string) error {
+	s := a.queue.sinks[sink]
+	if s == nil {
 		return nil
 	}
-	for _, g := range o.gates {
-		if g.breaker == closed || g.trips == 0 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broken
+}
+
+// Reachable returns an error with what went wrong last if attempts fail at every target that a sink has deliveries
+// for, so that their circuit breakers are open; one that has asked for a pause is there.
+func (a *Admin) Reachable(sink string) error {
+	s := a.queue.sinks[sink]
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.endpoints.byKey {
+		if !e.down(s.config.BreakerFailures) {
 			return nil
 		}
 	}
-	return fmt.Errorf("no target can be reached: %s", o.failure)
+	if len(s.endpoints.byKey) == 0 {
+		return nil
+	}
+	return fmt.Errorf("no target can be reached: %s", s.failure)
 }
 
-// A Line is what waits in one lane, and where the lane stands.
-type Line struct {
+// A LaneStatus is what waits in one lane, and where the lane stands.
+type LaneStatus struct {
 	Backlog
 	State   string // "ready", "running", "waiting" (until Head.Next), "parked"
 	Breaker string // of its address: "closed", "open", "half-open"; "" if the sink does not run
 	Paused  *Pause // nil if it is not
 }
 
-// Backlog returns the lanes of a selector in which deliveries wait, sorted. Oldest is exact for a lane whose first delivery was tried
-// or that has not fallen behind, and otherwise a little too old.
-func (q *Queue) Backlog(f Selector) []Line {
-	out := q.waitingLines(f)
-	slices.SortFunc(out, func(a, b Line) int {
-		return cmp.Or(cmp.Compare(a.Sink, b.Sink), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Instance, b.Instance))
+// Backlog returns the lanes of a selector in which deliveries wait, sorted. Oldest is exact for a lane whose first
+// delivery was tried or that has not fallen behind, and otherwise a little too old.
+func (a *Admin) Backlog(f Selector) (out []LaneStatus) {
+	a.queue.eachLane(f, func(_ *scheduler, l *lane) {
+		if l.waiting == 0 {
+			return
+		}
+		status := LaneStatus{
+			Backlog: Backlog{LaneKey: l.LaneKey, Scope: l.scope, Waiting: l.waiting, Newest: l.newest, Oldest: l.oldest, Head: l.progress},
+			State:   l.state.String(),
+		}
+		if l.endpoint != nil {
+			status.Breaker = l.endpoint.breakerState().String()
+		}
+		if p, ok := a.queue.pauses.of(l.LaneKey); ok {
+			status.Paused = &p
+		}
+		out = append(out, status)
+	})
+	slices.SortFunc(out, func(a, b LaneStatus) int {
+		return cmp.Or(cmp.Compare(a.Sink, b.Sink), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Instance, b.Instance),
+			cmp.Compare(a.InstanceID, b.InstanceID))
 	})
 	return out
-}
-
-func (q *Queue) waitingLines(f Selector) (out []Line) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for key, l := range q.lanes {
-		if l.waiting > 0 && f.Has(key) {
-			out = append(out, q.describe(l))
-		}
-	}
-	return out
-}
-
-func (q *Queue) describe(l *lane) Line {
-	out := Line{
-		Backlog: Backlog{Lane: l.Lane, Scope: l.scope, Waiting: l.waiting, Newest: l.tail, Oldest: l.oldest, Head: l.head},
-		State:   l.state.String(),
-	}
-	if l.gate != nil {
-		out.Breaker = l.gate.breaker.String()
-	}
-	if p, ok := q.pauseOf(l.Lane); ok {
-		out.Paused = &p
-	}
-	return out
-}
-
-// Waiting returns the first deliveries that wait in a lane, at most limit.
-func (q *Queue) Waiting(ctx context.Context, l Lane, limit int) ([]Item, error) {
-	return q.store.Window(ctx, l, 0, 1<<63-1, limit, windowBytes)
 }

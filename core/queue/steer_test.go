@@ -62,8 +62,8 @@ func TestWhatIsDisabledIsKeptUntilASettingsChange(t *testing.T) {
 		var standing atomic.Int32
 		standing.Store(int32(queue.Hold))
 		o := outlet("hook", s)
-		o.Standing = func(string, sink.Scope) (queue.Standing, json.RawMessage) {
-			return queue.Standing(standing.Load()), nil
+		o.Admit = func(queue.LaneKey, sink.Scope) (queue.Admission, json.RawMessage) {
+			return queue.Admission(standing.Load()), nil
 		}
 		r := start(t, newStore(t), queue.DefaultConfig(), o)
 		r.fill(own("a"), 3)
@@ -81,7 +81,7 @@ func TestADeletedInstanceLeavesDeadLettersAndItsGlobalEventsGoOn(t *testing.T) {
 		var up, deleted atomic.Bool
 		s := faulty(&up)
 		o := outlet("hook", s)
-		o.Standing = func(_ string, scope sink.Scope) (queue.Standing, json.RawMessage) {
+		o.Admit = func(_ queue.LaneKey, scope sink.Scope) (queue.Admission, json.RawMessage) {
 			if deleted.Load() && scope == sink.Instance {
 				return queue.Discard, nil
 			}
@@ -96,7 +96,7 @@ func TestADeletedInstanceLeavesDeadLettersAndItsGlobalEventsGoOn(t *testing.T) {
 		deleted.Store(true)
 		r.Refresh("a")
 		after(time.Second)
-		n, _ := r.CountLetters(t.Context(), queue.LetterFilter{Reason: queue.Gone})
+		n, _ := r.CountDeadLetters(t.Context(), queue.DeadLetterFilter{Reason: queue.Gone})
 		want(t, "letters", n, 1200)
 		up.Store(true)
 		after(2 * time.Minute)
@@ -148,7 +148,7 @@ func TestReplayGoesAtItsRateTellsOfItsProgressAndKeepsOrder(t *testing.T) {
 		up.Store(true)
 		began := time.Now()
 		var steps []int
-		n, err := r.Replay(t.Context(), queue.LetterFilter{Selector: queue.Selector{Sink: "hook"}}, func(done, total int) {
+		n, err := r.Requeue(t.Context(), queue.DeadLetterFilter{Selector: queue.Selector{Sink: "hook"}}, func(done, total int) {
 			steps = append(steps, done)
 			want(t, "total", total, 300)
 		})
@@ -159,7 +159,7 @@ func TestReplayGoesAtItsRateTellsOfItsProgressAndKeepsOrder(t *testing.T) {
 		after(time.Second)
 		want(t, "a", s.took("a"), ids(150))
 		want(t, "b", s.took("b"), ids(150))
-		left, _ := r.CountLetters(t.Context(), queue.LetterFilter{})
+		left, _ := r.CountDeadLetters(t.Context(), queue.DeadLetterFilter{})
 		want(t, "letters left", left, 0)
 	})
 }
@@ -180,9 +180,9 @@ func TestAReplayKeepsTheRateItIsGivenInStepsOfASecond(t *testing.T) {
 		up.Store(true)
 		began := time.Now()
 		var steps []int
-		n, err := r.ReplayAt(t.Context(), queue.LetterFilter{}, 10, func(done, _ int) { steps = append(steps, done) })
+		n, err := r.RequeueAt(t.Context(), queue.DeadLetterFilter{}, 10, func(done, _ int) { steps = append(steps, done) })
 		want(t, "replayed", []any{n, err, fmt.Sprint(steps), time.Since(began)}, []any{30, nil, "[10 20 30]", 2 * time.Second})
-		if n, err := r.ReplayAt(t.Context(), queue.LetterFilter{}, 0, nil); n != 0 || err != nil {
+		if n, err := r.RequeueAt(t.Context(), queue.DeadLetterFilter{}, 0, nil); n != 0 || err != nil {
 			t.Errorf("without letters and at the configured rate: %d, %v", n, err)
 		}
 	})
@@ -195,15 +195,15 @@ func TestReplayOneTakesOneLetterOnce(t *testing.T) {
 		r := start(t, newStore(t), queue.DefaultConfig(), outlet("hook", s))
 		r.fill(to("a"), 2)
 		after(time.Second)
-		letters, _ := r.Letters(t.Context(), queue.LetterFilter{}, queue.Page{})
-		if err := r.ReplayOne(t.Context(), letters[0].ID); err != nil {
+		letters, _ := r.DeadLetters(t.Context(), queue.DeadLetterFilter{}, queue.Page{})
+		if err := r.RequeueOne(t.Context(), letters[0].ID); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.ReplayOne(t.Context(), letters[0].ID); !errors.Is(err, queue.ErrNoLetter) {
-			t.Errorf("the second time: %v, want ErrNoLetter", err)
+		if err := r.RequeueOne(t.Context(), letters[0].ID); !errors.Is(err, queue.ErrNoDeadLetter) {
+			t.Errorf("the second time: %v, want ErrNoDeadLetter", err)
 		}
 		after(time.Second)
-		n, err := r.PurgeLetters(t.Context(), queue.LetterFilter{EventID: "0000"})
+		n, err := r.PurgeDeadLetters(t.Context(), queue.DeadLetterFilter{EventID: "0000"})
 		want(t, "purged", []any{n, err}, []any{1, nil})
 	})
 }
@@ -231,7 +231,7 @@ func TestAFullLaneRefusesToDeadLettersAndDropsOnlyWhatMayBeDropped(t *testing.T)
 		r.put(newEvent("a", "m5"), to("a")) // nothing does
 		presence("p4")                      // nothing does
 		after(time.Second)
-		letters, _ := r.Letters(t.Context(), queue.LetterFilter{Reason: queue.Full}, queue.Page{})
+		letters, _ := r.DeadLetters(t.Context(), queue.DeadLetterFilter{Reason: queue.Full}, queue.Page{})
 		if len(letters) != 1 || letters[0].EventID != "m5" {
 			t.Errorf("letters are %+v, want m5", letters)
 		}
@@ -275,7 +275,7 @@ func TestTheTotalIsBoundedToo(t *testing.T) {
 		for _, instance := range []string{"a", "b", "c"} {
 			r.fill(to(instance), 1)
 		}
-		n, _ := r.CountLetters(t.Context(), queue.LetterFilter{Reason: queue.Full})
+		n, _ := r.CountDeadLetters(t.Context(), queue.DeadLetterFilter{Reason: queue.Full})
 		want(t, "letters", n, 1)
 	})
 }
@@ -378,7 +378,7 @@ func TestASinkThatPanicsIsRestartedWithGrowingPausesAndOthersGoOn(t *testing.T) 
 		if err := r.Health("hook"); err == nil {
 			t.Error("a sink that has panicked is healthy")
 		}
-		r.put(newEvent("a", "x"), queue.Destination{Lane: queue.Lane{Sink: "other", Target: "global", Instance: "a"}, Scope: sink.Global})
+		r.put(newEvent("a", "x"), queue.Destination{Lane: queue.LaneKey{Sink: "other", Target: "global", Instance: "a"}, Scope: sink.Global})
 		after(0)
 		want(t, "other sink", other.took(""), []string{"x"})
 		after(time.Minute)
@@ -424,7 +424,7 @@ func TestCloseEndsAnAttemptThatDoesNotEndAndCountsItNot(t *testing.T) {
 		}
 		lanes, _ := store.Lanes(t.Context())
 		want(t, "attempts counted", lanes[0].Head.Attempts, 0)
-		want(t, "cut off", r.CutOff(), queue.CutOff{Attempts: 1, Lanes: []queue.Lane{to("a").Lane}})
+		want(t, "cut off", r.CutOff(), queue.CutOff{Attempts: 1, Lanes: []queue.LaneKey{to("a").Lane}})
 	})
 }
 
@@ -470,11 +470,11 @@ type broken struct {
 	down atomic.Bool
 }
 
-func (b *broken) Settle(ctx context.Context, o []queue.Outcome) error {
+func (b *broken) Record(ctx context.Context, o []queue.Result) error {
 	if b.down.Load() {
 		return errors.New("disk full")
 	}
-	return b.Store.Settle(ctx, o)
+	return b.Store.Record(ctx, o)
 }
 
 func TestAStoreThatCannotBeWrittenStopsDeliveringInTimeAndThenGoesOn(t *testing.T) {
@@ -586,7 +586,7 @@ func TestPutRefusesALaneOfAnotherInstanceOrSink(t *testing.T) {
 	if err := r.Put(t.Context(), newEvent("a", "x"), []queue.Destination{to("b")}, nil); err == nil {
 		t.Error("an event of one instance went into a lane of another")
 	}
-	other := queue.Destination{Lane: queue.Lane{Sink: "other", Instance: "a"}}
+	other := queue.Destination{Lane: queue.LaneKey{Sink: "other", Instance: "a"}}
 	if err := r.Put(t.Context(), newEvent("a", "x"), []queue.Destination{other}, nil); err == nil {
 		t.Error("an event went into a lane of a sink that does not run")
 	}

@@ -10,38 +10,40 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// A Store keeps deliveries, dead letters, attempts and pauses for good. Package queuetest holds every store to this contract.
+// A Store keeps deliveries, dead letters, attempts and pauses for good. Package queuetest holds every store to this
+// contract.
 //
-// All methods may be called by any number of goroutines at once. What a method has written when it returns is still there after a
-// crash of process and machine; after an error nothing of the call is, unless the store itself could not tell. A method that writes
-// looks at its context before it begins and not afterwards, so that its result is never in doubt.
+// All methods may be called by any number of goroutines at once. What a method has written when it returns is still
+// there after a crash of process and machine; after an error nothing of the call is, unless the store itself could
+// not tell. A method that writes looks at its context before it begins and not afterwards, so that its result is
+// never in doubt.
 //
-// An event is stored once however many lanes it waits in, and apart from the log of any bus: the log's retention cannot take
-// away what a lane still needs. It goes when the last of its deliveries has gone and it is old enough not to come again, see
-// Retention.Seen. A dead letter has its own copy.
+// An event is stored once however many lanes it waits in, and apart from the log of any bus: the log's retention
+// cannot take away what a lane still needs. It goes when the last of its deliveries has gone and it is old enough not
+// to come again, see Retention.Seen. A dead letter has its own copy.
 type Store interface {
 	// Lanes returns every lane in which deliveries wait.
 	Lanes(ctx context.Context) ([]Backlog, error)
 
-	// Put appends the event of each entry to the lane of each of its destinations and moves the cursors, if there are some, in a single
-	// transaction. It tells for each destination of each entry what became of it, in their order.
+	// Put appends the event of each entry to the lane of each of its destinations and moves the cursors, if there are
+	// some, in a single transaction. It tells for each destination of each entry what became of it, in their order.
 	//
-	// A lane takes an event of an instance once: a second Put of the same event id is absorbed while the first still waits, and
-	// afterwards for as long as Retention.Seen says. The same id from another instance is another event.
-	Put(ctx context.Context, entries ...Entry) ([]Place, error)
+	// A lane takes an event of an instance once: a second Put of the same event id is absorbed while the first still
+	// waits, and afterwards for as long as Retention.Seen says. The same id from another instance is another event.
+	Put(ctx context.Context, entries ...Entry) ([]PutResult, error)
 
-	// Window returns the first deliveries of a lane with after < Seq <= until, in order: at most limit of them, and no more than fit
-	// into so many bytes of data, but always one if there is one.
-	Window(ctx context.Context, l Lane, after, until int64, limit, bytes int) ([]Item, error)
+	// Window returns the first deliveries of a lane with after < Seq <= until, in order: at most limit of them, and
+	// no more than fit into so many bytes of data, but always one if there is one.
+	Window(ctx context.Context, l LaneKey, after, until int64, limit, bytes int) ([]Delivery, error)
 
-	// Settle writes down how attempts ended, in order, in a single transaction. Outcomes of deliveries that are not
+	// Record writes down how attempts ended, in order, in a single transaction. Results of deliveries that are not
 	// there any more change nothing but the log of attempts.
-	Settle(ctx context.Context, outcomes []Outcome) error
+	Record(ctx context.Context, results []Result) error
 
-	// Clear removes deliveries from a lane and returns how many.
-	Clear(ctx context.Context, c Clearing) (int, error)
+	// Purge removes deliveries from a lane and returns how many.
+	Purge(ctx context.Context, c PurgeRequest) (int, error)
 
-	Letters
+	DeadLetters
 
 	// Attempts returns what is known of the attempts to deliver an event, in order of time.
 	Attempts(ctx context.Context, eventID string) ([]Attempt, error)
@@ -58,31 +60,32 @@ type Store interface {
 	Sweep(ctx context.Context, r Retention) error
 }
 
-// Letters is the part of a [Store] that keeps dead letters.
-type Letters interface {
-	// Letters returns dead letters without their events' data.
-	Letters(ctx context.Context, f LetterFilter, p Page) ([]Letter, error)
-	// CountLetters returns how many there are.
-	CountLetters(ctx context.Context, f LetterFilter) (int, error)
-	// Letter returns one with its event. Error: [ErrNoLetter].
-	Letter(ctx context.Context, id int64) (Letter, error)
-	// Revive moves dead letters back to the ends of their lanes, in the order given, as fresh deliveries put at a time, with their old event ids;
-	// what a lane has absorbed before does not matter here. Ids that do not exist (any more) are left out of the answer.
-	Revive(ctx context.Context, ids []int64, at time.Time) ([]Revived, error)
-	// EraseLetters removes at most limit dead letters and returns how many.
-	EraseLetters(ctx context.Context, f LetterFilter, limit int) (int, error)
+// DeadLetters is the part of a [Store] that keeps dead letters.
+type DeadLetters interface {
+	// DeadLetters returns dead letters without their events' data.
+	DeadLetters(ctx context.Context, f DeadLetterFilter, p Page) ([]DeadLetter, error)
+	// CountDeadLetters returns how many there are.
+	CountDeadLetters(ctx context.Context, f DeadLetterFilter) (int, error)
+	// DeadLetter returns one with its event. Error: [ErrNoDeadLetter].
+	DeadLetter(ctx context.Context, id int64) (DeadLetter, error)
+	// Requeue moves dead letters back to the ends of their lanes, in the order given, as fresh deliveries put at a
+	// time, with their old event ids; what a lane has absorbed before does not matter here. Ids that do not exist
+	// (any more) are left out of the answer.
+	Requeue(ctx context.Context, ids []int64, at time.Time) ([]Requeued, error)
+	// DeleteDeadLetters removes at most limit dead letters and returns how many.
+	DeleteDeadLetters(ctx context.Context, f DeadLetterFilter, limit int) (int, error)
 }
 
 // Errors of the queue and of stores.
 var (
-	ErrNoLetter = errors.New("no dead letter has that id")
-	ErrClosed   = errors.New("the queue does not run")
-	ErrFull     = errors.New("the queue is full")
+	ErrNoDeadLetter = errors.New("no dead letter has that id")
+	ErrClosed       = errors.New("the queue does not run")
+	ErrFull         = errors.New("the queue is full")
 )
 
 // A Backlog is what waits in one lane.
 type Backlog struct {
-	Lane
+	LaneKey
 	Scope   sink.Scope
 	Waiting int
 	First   int64     // Seq of the first delivery
@@ -99,35 +102,35 @@ type Entry struct {
 	Cursor *bus.Cursor   // moved together with it; nil if there is none
 }
 
-// A Place is what became of one destination of an [Entry].
-type Place struct {
+// A PutResult is what became of one destination of an [Entry].
+type PutResult struct {
 	Seq int64 // where it waits; 0 if it does not: it was refused, or delivered before
 	New bool  // this Put has made it so; false means that it was absorbed
 }
 
-// A Result is how an attempt ended.
-type Result uint8
+// A ResultKind is how an attempt ended.
+type ResultKind uint8
 
 // The results.
 const (
-	Delivered Result = iota + 1 // the delivery is removed
-	Again                       // it stays, Progress is kept for it
-	Buried                      // it becomes a dead letter
+	Delivered    ResultKind = iota + 1 // the delivery is removed
+	Retry                              // it stays, Progress is kept for it
+	DeadLettered                       // it becomes a dead letter
 )
 
-// An Outcome is how the attempts of one delivery stand.
-type Outcome struct {
-	Lane     Lane
+// An Result is how the attempts of one delivery stand.
+type Result struct {
+	Lane     LaneKey
 	Seq      int64
-	Result   Result
-	Progress Progress // with Again and Buried
-	Reason   Reason   // with Buried
+	Kind     ResultKind
+	Progress Progress // with Retry and DeadLettered
+	Reason   Reason   // with DeadLettered
 	Attempt  *Attempt // added to the log of attempts; nil if it need not be
 }
 
 // An Attempt is an entry of the log of attempts.
 type Attempt struct {
-	Lane
+	LaneKey
 	EventID string
 	Number  int // counts from 1; an attempt at an unavailable target has the number of the next one
 	At      time.Time
@@ -137,9 +140,9 @@ type Attempt struct {
 	Head    []byte
 }
 
-// A Clearing says which deliveries of a lane are removed: those with After < Seq <= Until, the first Max of them.
-type Clearing struct {
-	Lane         Lane
+// A PurgeRequest says which deliveries of a lane are removed: those with After < Seq <= Until, the first Max of them.
+type PurgeRequest struct {
+	Lane         LaneKey
 	After, Until int64
 	Max          int
 	Droppable    bool   // only those that were put as droppable
@@ -153,10 +156,10 @@ type Pause struct {
 	At     time.Time `json:"at"`
 }
 
-// A Letter is a dead letter: a delivery that was given up.
-type Letter struct {
+// A DeadLetter is a delivery that was given up.
+type DeadLetter struct {
 	ID int64
-	Lane
+	LaneKey
 	Scope     sink.Scope
 	EventID   string
 	EventName string
@@ -166,16 +169,16 @@ type Letter struct {
 	Event *event.Event // only where one letter is asked for
 }
 
-// A Revived is a dead letter that waits in its lane again.
-type Revived struct {
+// A Requeued is a dead letter that waits in its lane again.
+type Requeued struct {
 	ID int64
-	Lane
+	LaneKey
 	Scope sink.Scope
 	Seq   int64
 }
 
-// A LetterFilter chooses dead letters; empty fields match all.
-type LetterFilter struct {
+// A DeadLetterFilter chooses dead letters; empty fields match all.
+type DeadLetterFilter struct {
 	Selector
 	ID      int64 // the one with this id
 	EventID string
@@ -193,7 +196,7 @@ type Page struct {
 // Retention bounds what is kept beside what waits. A bound of 0 or less keeps nothing.
 type Retention struct {
 	LetterAge  time.Duration // dead letters
-	Letters    int
+	Letters    int           // see [Excess] for whose go
 	AttemptAge time.Duration // log of attempts
 	Attempts   int
 	SeenAge    time.Duration // events put, delivered everywhere, and remembered in order to absorb them again

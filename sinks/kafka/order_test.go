@@ -41,7 +41,7 @@ func TestAConsumerOfATopicThatRefusesIsLeftWithTheRightOrder(t *testing.T) {
 	o := queuetest.Order{
 		Store: engine.Queue(), Sink: start(t, conf), N: all,
 		To: queue.Destination{
-			Lane: queue.Lane{Sink: "kafka", Target: "instance", Instance: "sales"}, Scope: sink.Instance,
+			Lane: queue.LaneKey{Sink: "kafka", Target: "instance", Instance: "sales"}, Scope: sink.Instance,
 		},
 	}
 	o.Arrived = func() []string {

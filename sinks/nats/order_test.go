@@ -97,7 +97,7 @@ func testOrder(t *testing.T, uri string, conn *natsgo.Conn, restart bool) {
 	o := queuetest.Order{
 		Store: engine.Queue(), Sink: start(t, c), N: all,
 		To: queue.Destination{
-			Lane: queue.Lane{Sink: "nats", Target: "global", Instance: "sales"}, Scope: sink.Global,
+			Lane: queue.LaneKey{Sink: "nats", Target: "global", Instance: "sales"}, Scope: sink.Global,
 		},
 		Name: func(n int) string { return names[n%10/9] },
 		Arrived: func() []string {

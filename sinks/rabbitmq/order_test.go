@@ -52,7 +52,7 @@ func TestAConsumerOfAFullQueueIsLeftWithTheRightOrder(t *testing.T) {
 	got := queuetest.Order{
 		Store: engine.Queue(), Sink: start(t, b.config()), N: all,
 		To: queue.Destination{
-			Lane: queue.Lane{Sink: "rabbitmq", Target: "global", Instance: b.name}, Scope: sink.Global,
+			Lane: queue.LaneKey{Sink: "rabbitmq", Target: "global", Instance: b.name}, Scope: sink.Global,
 		},
 		Arrived: func() []string {
 			sinktest.Eventually(t, "the queue is empty", func() bool { return b.waiting(name) == 0 })

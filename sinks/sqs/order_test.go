@@ -45,7 +45,7 @@ func TestAConsumerOfAFIFOQueueThatRefusesSeesEveryEventOnceAndInOrder(t *testing
 	got := queuetest.Order{
 		Store: engine.Queue(), Sink: start(t, s.config()), N: all, Arrived: func() []string { return arrived },
 		To: queue.Destination{
-			Lane: queue.Lane{Sink: "sqs", Target: "instance", Instance: "sales"}, Scope: sink.Instance,
+			Lane: queue.LaneKey{Sink: "sqs", Target: "instance", Instance: "sales"}, Scope: sink.Instance,
 		},
 	}.Run(t)
 	if got.Overtook != 0 || got.Repeats != 0 || len(refused) != all/10 {

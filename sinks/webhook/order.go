@@ -56,3 +56,13 @@ func (s *Sink) Address(scope sink.Scope, t sink.Target, instance string) string 
 	}
 	return instance + "/" + webhookOf(t)
 }
+
+// Host implements [sink.Hoster]: webhooks of all instances at one host go through one circuit breaker as long as that host
+// cannot be reached.
+func (s *Sink) Host(d *sink.Delivery) string {
+	h, err := s.lookUp(d)
+	if err != nil {
+		return "" // it will not be connected to
+	}
+	return h.url.Scheme + "://" + strings.ToLower(h.url.Hostname()) + ":" + portOf(h.url)
+}

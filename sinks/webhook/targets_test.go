@@ -186,6 +186,24 @@ func TestAddressesOfWebhooks(t *testing.T) {
 	}
 }
 
+func TestWebhooksOfAllInstancesAtOneHostHaveOne(t *testing.T) {
+	s := open(t)
+	host := func(url string) string {
+		return s.Host(delivery("instance", json.RawMessage(`{"enabled":true,"url":"`+url+`"}`)))
+	}
+	if a, b := host("https://Hooks.example/a"), host("https://hooks.example:443/b"); a != b || a == "" {
+		t.Errorf("hosts are %q and %q, want the same", a, b)
+	}
+	for _, other := range []string{"http://hooks.example/a", "https://hooks.example:8443/a", "https://a.hooks.example/a"} {
+		if host(other) == host("https://hooks.example/a") {
+			t.Errorf("%s has the host of another", other)
+		}
+	}
+	if got := s.Host(delivery("instance", json.RawMessage(`{"enabled":false,"url":"https://hooks.example"}`))); got != "" {
+		t.Errorf("a webhook that is off has host %q: nothing connects there", got)
+	}
+}
+
 // list is a JSON list of n chats, of which no two are the same.
 func list(n int, format string) string {
 	out := make([]string, n)

@@ -35,19 +35,19 @@ func (t *trial) keeps() {
 			t.Errorf("it was put at %v", item.At)
 		}
 	}
-	t.wantLanes(map[queue.Lane]int{laneA: 20, laneB: 20})
+	t.wantLanes(map[queue.LaneKey]int{laneA: 20, laneB: 20})
 }
 
-func (t *trial) wantLanes(want map[queue.Lane]int) {
+func (t *trial) wantLanes(want map[queue.LaneKey]int) {
 	t.Helper()
 	lanes, err := t.store.Lanes(t.Context())
 	if err != nil {
 		t.Fatalf("Lanes: %v", err)
 	}
-	got := map[queue.Lane]int{}
+	got := map[queue.LaneKey]int{}
 	for _, b := range lanes {
-		items := t.window(b.Lane)
-		got[b.Lane] = b.Waiting
+		items := t.window(b.LaneKey)
+		got[b.LaneKey] = b.Waiting
 		first, last := items[0], items[len(items)-1]
 		if b.First != first.Seq || b.Newest != last.Seq || !b.Oldest.Equal(first.At) || b.Scope != first.Scope {
 			t.Errorf("Lanes tells %+v of a lane from %d (%v, %v) to %d", b, first.Seq, first.At, first.Scope, last.Seq)
@@ -59,7 +59,7 @@ func (t *trial) wantLanes(want map[queue.Lane]int) {
 }
 
 func (t *trial) putsSeveral() {
-	entry := func(id string, lanes ...queue.Lane) queue.Entry {
+	entry := func(id string, lanes ...queue.LaneKey) queue.Entry {
 		e := queue.Entry{Event: newEvent("sales", id), At: time.Now()}
 		for _, l := range lanes {
 			e.To = append(e.To, queue.Destination{Lane: l, Scope: sink.Instance})
@@ -86,7 +86,7 @@ func (t *trial) putsSeveral() {
 	}
 	t.wantWaiting("in order of the entries", laneA, "e0", "e1", "e4")
 	t.wantWaiting("in order of the entries", laneB, "e1", "e2", "e0")
-	if _, letters := t.letters(queue.LetterFilter{}, queue.Page{}); len(letters) != 1 || letters[0].EventID != "e3" {
+	if _, letters := t.letters(queue.DeadLetterFilter{}, queue.Page{}); len(letters) != 1 || letters[0].EventID != "e3" {
 		t.Errorf("dead letters: %+v", letters)
 	}
 }
@@ -95,7 +95,7 @@ func (t *trial) absorbs() {
 	first := t.put("e1", laneA)[0]
 	t.put("e2", laneA)
 	again := t.put("e1", laneA, laneB)
-	if again[0] != (queue.Place{Seq: first.Seq}) {
+	if again[0] != (queue.PutResult{Seq: first.Seq}) {
 		t.Errorf("the same event has place %+v, was %+v: a bus that delivers again would double it", again[0], first)
 	}
 	if !again[1].New {
@@ -110,11 +110,47 @@ func (t *trial) absorbs() {
 	t.wantWaiting("", other, "e1")
 }
 
+func (t *trial) separates() {
+	former, later := laneA, laneA
+	former.InstanceID, later.InstanceID = "1", "2"
+	t.put("e1", former)
+	if p := t.put("e1", later)[0]; !p.New {
+		t.Error("an id of a former instance absorbed an event of a later one of that name")
+	}
+	t.put("e2", later)
+	t.wantWaiting("", former, "e1")
+	t.wantWaiting("", later, "e1", "e2")
+	for _, l := range []queue.LaneKey{former, later} {
+		for _, d := range t.window(l) {
+			if d.Event.InstanceID != l.InstanceID {
+				t.Errorf("event %s of %v has instance id %q", d.Event.ID, l, d.Event.InstanceID)
+			}
+		}
+	}
+	if n, err := t.store.Purge(t.Context(), queue.PurgeRequest{Lane: former, Until: everything, Max: 10, Reason: queue.Gone}); n != 1 || err != nil {
+		t.Fatalf("Purge: %d, %v", n, err)
+	}
+	t.wantWaiting("", later, "e1", "e2")
+	letters, err := t.store.DeadLetters(t.Context(), queue.DeadLetterFilter{}, queue.Page{})
+	if err != nil || len(letters) != 1 || letters[0].LaneKey != former {
+		t.Fatalf("dead letters are %+v, %v; want one of %v", letters, err, former)
+	}
+	requeued, err := t.store.Requeue(t.Context(), []int64{letters[0].ID}, time.Now())
+	if err != nil || len(requeued) != 1 || requeued[0].LaneKey != former {
+		t.Errorf("requeued: %+v, %v; want it in %v", requeued, err, former)
+	}
+	t.wantWaiting("", later, "e1", "e2")
+	lanes, err := t.store.Lanes(t.Context())
+	if err != nil || len(lanes) != 2 {
+		t.Errorf("lanes are %+v, %v", lanes, err)
+	}
+}
+
 func (t *trial) remembers() {
 	t.put("e1", laneA)
 	t.deliver(laneA)
 	t.sweep(ample())
-	if p := t.put("e1", laneA)[0]; p != (queue.Place{}) {
+	if p := t.put("e1", laneA)[0]; p != (queue.PutResult{}) {
 		t.Errorf("an event delivered has place %+v: a bus that delivers again behind its cursor would double it", p)
 	}
 	t.put("e2", laneA)
@@ -145,27 +181,27 @@ func (t *trial) shares() {
 	t.wantWaiting("another lane's delivery took it away", laneC, "e1")
 	t.deliver(laneC)
 	t.sweep(nothing)
-	t.wantLanes(map[queue.Lane]int{})
+	t.wantLanes(map[queue.LaneKey]int{})
 }
 
 func (t *trial) refuses() {
 	e := queue.Entry{Event: newEvent("sales", "e1"), At: at(9), To: []queue.Destination{
 		{Lane: laneA, Scope: sink.Global, Refused: queue.Full}, {Lane: laneB, Scope: sink.Global},
 	}}
-	if p := t.enter(e); p[0] != (queue.Place{New: true}) || !p[1].New || p[1].Seq == 0 {
+	if p := t.enter(e); p[0] != (queue.PutResult{New: true}) || !p[1].New || p[1].Seq == 0 {
 		t.Errorf("places are %+v", p)
 	}
 	t.wantWaiting("it was refused", laneA)
 	t.wantWaiting("", laneB, "e1")
-	_, letters := t.letters(queue.LetterFilter{}, queue.Page{})
-	if len(letters) != 1 || letters[0].Lane != laneA || letters[0].Reason != queue.Full || letters[0].EventID != "e1" ||
+	_, letters := t.letters(queue.DeadLetterFilter{}, queue.Page{})
+	if len(letters) != 1 || letters[0].LaneKey != laneA || letters[0].Reason != queue.Full || letters[0].EventID != "e1" ||
 		letters[0].Scope != sink.Global {
 		t.Errorf("the dead letters are %+v: what is refused must not be lost", letters)
 	}
 	if t.enter(e); len(t.window(laneB)) != 1 {
 		t.Error("it was not absorbed")
 	}
-	if ids, _ := t.letters(queue.LetterFilter{}, queue.Page{}); len(ids) != 1 {
+	if ids, _ := t.letters(queue.DeadLetterFilter{}, queue.Page{}); len(ids) != 1 {
 		t.Error("an event given again was refused again: one dead letter is enough")
 	}
 }
@@ -179,7 +215,7 @@ func (t *trial) bounds() {
 	for _, c := range []struct {
 		after, until int64
 		limit, bytes int
-		want         []queue.Item
+		want         []queue.Delivery
 	}{
 		{0, everything, 3, 1 << 30, all[:3]},
 		{all[2].Seq, everything, 100, 1 << 30, all[3:]},
@@ -202,7 +238,7 @@ func (t *trial) progresses() {
 	t.put("e1", laneA)
 	t.put("e2", laneA)
 	p := queue.Progress{Attempts: 2, First: at(1), Last: at(2), Next: at(3), Error: "503"}
-	t.settle(queue.Outcome{Lane: laneA, Seq: t.window(laneA)[0].Seq, Result: queue.Again, Progress: p})
+	t.settle(queue.Result{Lane: laneA, Seq: t.window(laneA)[0].Seq, Kind: queue.Retry, Progress: p})
 	if got := t.head(laneA); !reflect.DeepEqual(got, p) {
 		t.Errorf("the head's progress is %+v, want %+v: a restart would begin its attempts anew", got, p)
 	}
@@ -212,14 +248,14 @@ func (t *trial) progresses() {
 	}
 }
 
-func (t *trial) head(l queue.Lane) queue.Progress {
+func (t *trial) head(l queue.LaneKey) queue.Progress {
 	t.Helper()
 	lanes, err := t.store.Lanes(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, b := range lanes {
-		if b.Lane == l {
+		if b.LaneKey == l {
 			return b.Head
 		}
 	}
@@ -231,13 +267,13 @@ func (t *trial) ignores() {
 	t.put("e1", laneA)
 	seq := t.window(laneA)[0].Seq
 	t.deliver(laneA)
-	for _, r := range []queue.Result{queue.Delivered, queue.Again, queue.Buried} {
-		t.settle(queue.Outcome{Lane: laneA, Seq: seq, Result: r}, queue.Outcome{Lane: laneC, Seq: seq, Result: r})
+	for _, r := range []queue.ResultKind{queue.Delivered, queue.Retry, queue.DeadLettered} {
+		t.settle(queue.Result{Lane: laneA, Seq: seq, Kind: r}, queue.Result{Lane: laneC, Seq: seq, Kind: r})
 	}
-	if ids, _ := t.letters(queue.LetterFilter{}, queue.Page{}); ids != nil {
+	if ids, _ := t.letters(queue.DeadLetterFilter{}, queue.Page{}); ids != nil {
 		t.Errorf("what has gone became dead letters %v", ids)
 	}
-	t.wantLanes(map[queue.Lane]int{})
+	t.wantLanes(map[queue.LaneKey]int{})
 }
 
 func (t *trial) clears() {
@@ -247,22 +283,22 @@ func (t *trial) clears() {
 		t.enter(e)
 	}
 	items := t.window(laneA)
-	t.clear(2, queue.Clearing{Lane: laneA, After: items[1].Seq, Until: everything, Max: 10, Droppable: true})
+	t.clear(2, queue.PurgeRequest{Lane: laneA, After: items[1].Seq, Until: everything, Max: 10, Droppable: true})
 	t.wantWaiting("only droppable ones behind the second were to go", laneA, "e0", "e1", "e2", "e4")
-	t.clear(2, queue.Clearing{Lane: laneA, Until: everything, Max: 2, Reason: queue.Gone})
+	t.clear(2, queue.PurgeRequest{Lane: laneA, Until: everything, Max: 2, Reason: queue.Gone})
 	t.wantWaiting("the oldest were to go, two of them", laneA, "e2", "e4")
-	t.clear(1, queue.Clearing{Lane: laneA, After: items[0].Seq, Until: items[3].Seq, Max: 10})
+	t.clear(1, queue.PurgeRequest{Lane: laneA, After: items[0].Seq, Until: items[3].Seq, Max: 10})
 	t.wantWaiting("", laneA, "e4")
 	t.wantWaiting("another lane was cleared", laneB, "e0", "e1", "e2", "e3", "e4", "e5")
-	_, letters := t.letters(queue.LetterFilter{}, queue.Page{})
+	_, letters := t.letters(queue.DeadLetterFilter{}, queue.Page{})
 	if len(letters) != 2 || letters[0].EventID != "e0" || letters[1].EventID != "e1" || letters[0].Reason != queue.Gone {
 		t.Errorf("the dead letters are %+v", letters)
 	}
 }
 
-func (t *trial) clear(want int, c queue.Clearing) {
+func (t *trial) clear(want int, c queue.PurgeRequest) {
 	t.Helper()
-	if n, err := t.store.Clear(t.Context(), c); n != want || err != nil {
+	if n, err := t.store.Purge(t.Context(), c); n != want || err != nil {
 		t.Errorf("Clear(%+v) = %d, %v, want %d", c, n, err, want)
 	}
 }
@@ -282,8 +318,8 @@ func (t *trial) races() {
 					return
 				}
 				if n%2 == 0 {
-					o := queue.Outcome{Lane: l, Seq: places[0].Seq, Result: queue.Delivered}
-					if err := t.store.Settle(t.Context(), []queue.Outcome{o}); err != nil {
+					o := queue.Result{Lane: l, Seq: places[0].Seq, Kind: queue.Delivered}
+					if err := t.store.Record(t.Context(), []queue.Result{o}); err != nil {
 						t.Errorf("Settle: %v", err)
 					}
 				}
@@ -307,19 +343,19 @@ func (t *trial) survives() {
 	t.deliver(laneA)
 	t.kill(laneA, queue.Attempts, "500")
 	p := queue.Progress{Attempts: 1, First: at(1), Last: at(1), Next: at(2), Error: "503"}
-	a := &queue.Attempt{Lane: laneA, EventID: "e3", Number: 1, At: at(1), Error: "503"}
-	t.settle(queue.Outcome{Lane: laneA, Seq: t.window(laneA)[0].Seq, Result: queue.Again, Progress: p, Attempt: a})
+	a := &queue.Attempt{LaneKey: laneA, EventID: "e3", Number: 1, At: at(1), Error: "503"}
+	t.settle(queue.Result{Lane: laneA, Seq: t.window(laneA)[0].Seq, Kind: queue.Retry, Progress: p, Attempt: a})
 	if err := t.store.PutPause(t.Context(), queue.Pause{Selector: queue.Selector{Sink: "nats"}, At: at(1)}); err != nil {
 		t.Fatal(err)
 	}
 	t.store = t.subject.Reopen(t.T, t.store)
-	t.wantLanes(map[queue.Lane]int{laneA: 1, laneB: 1})
+	t.wantLanes(map[queue.LaneKey]int{laneA: 1, laneB: 1})
 	t.wantWaiting("", laneA, "e3")
 	t.wantWaiting("", laneB, "e1")
 	if got := t.head(laneA); !reflect.DeepEqual(got, p) {
 		t.Errorf("the head's progress is %+v, want %+v", got, p)
 	}
-	ids, _ := t.letters(queue.LetterFilter{}, queue.Page{})
+	ids, _ := t.letters(queue.DeadLetterFilter{}, queue.Page{})
 	attempts, _ := t.store.Attempts(t.Context(), "e3")
 	pauses, _ := t.store.Pauses(t.Context())
 	if len(ids) != 1 || len(attempts) != 1 || len(pauses) != 1 {
@@ -341,4 +377,28 @@ func big(n int) json.RawMessage {
 	}
 	b[0], b[n-1] = '"', '"'
 	return b
+}
+
+func (t *trial) sharesLetters() {
+	die := func(id string, l queue.LaneKey) {
+		t.put(id, l)
+		t.settle(queue.Result{Lane: l, Seq: t.window(l)[0].Seq, Kind: queue.DeadLettered, Reason: queue.Attempts})
+	}
+	other := lane("webhook", "one", "support")
+	die("o0", other)
+	die("o1", other)
+	r := ample()
+	r.Letters = 6
+	for i := range 20 {
+		die(fmt.Sprint("e", i), laneA)
+		t.sweep(r)
+	}
+	ids, letters := t.letters(queue.DeadLetterFilter{}, queue.Page{})
+	of := map[string]int{}
+	for _, l := range letters {
+		of[l.Instance]++
+	}
+	if of["support"] != 2 || of["sales"] != 4 || letters[len(letters)-1].EventID != "e19" {
+		t.Errorf("of 2 and 20 letters %v are left (%v), want 2 and the last 4", of, ids)
+	}
 }

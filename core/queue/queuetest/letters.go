@@ -17,33 +17,33 @@ func (t *trial) lists() {
 		t.kill(laneA, queue.Attempts, fmt.Sprintf("status 50%d", i))
 	}
 	t.kill(laneB, queue.Permanent, "410 100%_gone")
-	all, letters := t.letters(queue.LetterFilter{}, queue.Page{})
+	all, letters := t.letters(queue.DeadLetterFilter{}, queue.Page{})
 	if len(all) != 7 || !slices.IsSorted(all) {
 		t.Fatalf("the letters are %v, want 7, oldest first", all)
 	}
-	want := queue.Letter{
-		ID: all[0], Lane: laneA, Scope: sink.Instance, EventID: "e0", EventName: "messages.upsert", Reason: queue.Attempts,
+	want := queue.DeadLetter{
+		ID: all[0], LaneKey: laneA, Scope: sink.Instance, EventID: "e0", EventName: "messages.upsert", Reason: queue.Attempts,
 		Progress: queue.Progress{Attempts: 3, First: at(1), Last: at(2), Error: "status 500"}, Died: letters[0].Died,
 	}
 	if !reflect.DeepEqual(letters[0], want) || time.Since(want.Died).Abs() > time.Minute {
 		t.Errorf("a letter is %+v\nwant %+v", letters[0], want)
 	}
-	t.wantLetters(all[2:4], queue.LetterFilter{}, queue.Page{After: all[1], Limit: 2})
-	t.wantLetters([]int64{all[6], all[5]}, queue.LetterFilter{}, queue.Page{Newest: true, Limit: 2})
-	t.wantLetters([]int64{all[1], all[0]}, queue.LetterFilter{}, queue.Page{Newest: true, After: all[2]})
-	t.wantLetters(all[6:], queue.LetterFilter{Selector: queue.Selector{Target: laneB.Target}}, queue.Page{})
-	t.wantLetters(all, queue.LetterFilter{Selector: queue.Selector{Sink: "webhook", Instance: "sales"}}, queue.Page{})
-	t.wantLetters(nil, queue.LetterFilter{Selector: queue.Selector{Instance: "support"}}, queue.Page{})
-	t.wantLetters([]int64{all[0], all[6]}, queue.LetterFilter{EventID: "e0"}, queue.Page{})
-	t.wantLetters(all[2:3], queue.LetterFilter{ID: all[2]}, queue.Page{})
-	t.wantLetters(all[6:], queue.LetterFilter{Reason: queue.Permanent}, queue.Page{})
-	t.wantLetters(all[3:4], queue.LetterFilter{Error: "503"}, queue.Page{})
-	t.wantLetters(all[6:], queue.LetterFilter{Error: "0%_g"}, queue.Page{})
+	t.wantLetters(all[2:4], queue.DeadLetterFilter{}, queue.Page{After: all[1], Limit: 2})
+	t.wantLetters([]int64{all[6], all[5]}, queue.DeadLetterFilter{}, queue.Page{Newest: true, Limit: 2})
+	t.wantLetters([]int64{all[1], all[0]}, queue.DeadLetterFilter{}, queue.Page{Newest: true, After: all[2]})
+	t.wantLetters(all[6:], queue.DeadLetterFilter{Selector: queue.Selector{Target: laneB.Target}}, queue.Page{})
+	t.wantLetters(all, queue.DeadLetterFilter{Selector: queue.Selector{Sink: "webhook", Instance: "sales"}}, queue.Page{})
+	t.wantLetters(nil, queue.DeadLetterFilter{Selector: queue.Selector{Instance: "support"}}, queue.Page{})
+	t.wantLetters([]int64{all[0], all[6]}, queue.DeadLetterFilter{EventID: "e0"}, queue.Page{})
+	t.wantLetters(all[2:3], queue.DeadLetterFilter{ID: all[2]}, queue.Page{})
+	t.wantLetters(all[6:], queue.DeadLetterFilter{Reason: queue.Permanent}, queue.Page{})
+	t.wantLetters(all[3:4], queue.DeadLetterFilter{Error: "503"}, queue.Page{})
+	t.wantLetters(all[6:], queue.DeadLetterFilter{Error: "0%_g"}, queue.Page{})
 	t.shows(all[4])
 	t.erases(all)
 }
 
-func (t *trial) wantLetters(want []int64, f queue.LetterFilter, p queue.Page) {
+func (t *trial) wantLetters(want []int64, f queue.DeadLetterFilter, p queue.Page) {
 	t.Helper()
 	if got, _ := t.letters(f, p); !slices.Equal(got, want) {
 		t.Errorf("Letters(%+v, %+v) gives %v, want %v", f, p, got, want)
@@ -51,31 +51,31 @@ func (t *trial) wantLetters(want []int64, f queue.LetterFilter, p queue.Page) {
 	if p != (queue.Page{}) {
 		return
 	}
-	if n, err := t.store.CountLetters(t.Context(), f); n != len(want) || err != nil {
+	if n, err := t.store.CountDeadLetters(t.Context(), f); n != len(want) || err != nil {
 		t.Errorf("CountLetters(%+v) = %d, %v, want %d", f, n, err, len(want))
 	}
 }
 
 func (t *trial) shows(id int64) {
 	t.Helper()
-	l, err := t.store.Letter(t.Context(), id)
+	l, err := t.store.DeadLetter(t.Context(), id)
 	if err != nil || !reflect.DeepEqual(l.Event, newEvent("sales", "e4")) {
 		t.Errorf("Letter(%d) has event %+v (%v)", id, l.Event, err)
 	}
-	if _, err := t.store.Letter(t.Context(), 1<<40); !errors.Is(err, queue.ErrNoLetter) {
-		t.Errorf("a letter that does not exist: %v, want ErrNoLetter", err)
+	if _, err := t.store.DeadLetter(t.Context(), 1<<40); !errors.Is(err, queue.ErrNoDeadLetter) {
+		t.Errorf("a letter that does not exist: %v, want ErrNoDeadLetter", err)
 	}
 }
 
 func (t *trial) erases(all []int64) {
 	t.Helper()
-	f := queue.LetterFilter{Selector: queue.Selector{Target: laneA.Target}}
+	f := queue.DeadLetterFilter{Selector: queue.Selector{Target: laneA.Target}}
 	for _, want := range []int{4, 2, 0} {
-		if n, err := t.store.EraseLetters(t.Context(), f, 4); n != want || err != nil {
+		if n, err := t.store.DeleteDeadLetters(t.Context(), f, 4); n != want || err != nil {
 			t.Errorf("EraseLetters = %d, %v, want %d", n, err, want)
 		}
 	}
-	t.wantLetters(all[6:], queue.LetterFilter{}, queue.Page{})
+	t.wantLetters(all[6:], queue.DeadLetterFilter{}, queue.Page{})
 }
 
 func (t *trial) revives() {
@@ -84,21 +84,21 @@ func (t *trial) revives() {
 	t.put("e3", laneA)
 	t.kill(laneA, queue.Attempts, "500")
 	t.kill(laneA, queue.Attempts, "500")
-	ids, _ := t.letters(queue.LetterFilter{}, queue.Page{})
+	ids, _ := t.letters(queue.DeadLetterFilter{}, queue.Page{})
 	now := time.Now()
-	revived, err := t.store.Revive(t.Context(), append(ids, 1<<40), now)
+	revived, err := t.store.Requeue(t.Context(), append(ids, 1<<40), now)
 	if err != nil || len(revived) != 2 {
 		t.Fatalf("Revive = %v, %v, want two", revived, err)
 	}
 	t.wantWaiting("letters go behind what waits, in order", laneA, "e3", "e1", "e2")
 	items := t.window(laneA)
 	for i, r := range revived {
-		want := queue.Revived{ID: ids[i], Lane: laneA, Scope: sink.Instance, Seq: items[i+1].Seq}
+		want := queue.Requeued{ID: ids[i], LaneKey: laneA, Scope: sink.Instance, Seq: items[i+1].Seq}
 		if r != want || now.Sub(items[i+1].At).Abs() > time.Second {
 			t.Errorf("Revive tells %+v of an item put at %v, want %+v", r, items[i+1].At, want)
 		}
 	}
-	if again, err := t.store.Revive(t.Context(), ids, now); len(again) != 0 || err != nil {
+	if again, err := t.store.Requeue(t.Context(), ids, now); len(again) != 0 || err != nil {
 		t.Errorf("the letters could be revived twice: %v, %v", again, err)
 	}
 	if got := t.put("e1", laneA)[0]; got.New {
@@ -113,8 +113,8 @@ func (t *trial) revives() {
 	t.kill(laneA, queue.Permanent, "again")
 	t.deliver(laneA)
 	t.sweep(queue.Retention{Letters: 1e6, LetterAge: 1e6 * time.Hour})
-	t.wantLanes(map[queue.Lane]int{})
-	if _, letters := t.letters(queue.LetterFilter{}, queue.Page{}); len(letters) != 1 || letters[0].EventID != "e1" {
+	t.wantLanes(map[queue.LaneKey]int{})
+	if _, letters := t.letters(queue.DeadLetterFilter{}, queue.Page{}); len(letters) != 1 || letters[0].EventID != "e1" {
 		t.Errorf("a revived delivery could not die again: %+v", letters)
 	}
 }
@@ -123,11 +123,11 @@ func (t *trial) logs() {
 	t.put("e1", laneA)
 	seq := t.window(laneA)[0].Seq
 	want := []queue.Attempt{
-		{Lane: laneA, EventID: "e1", Number: 1, At: at(1), Took: 30 * time.Millisecond, Error: "503", Status: "503 Busy", Head: []byte("<html>\x00\xff")},
-		{Lane: laneA, EventID: "e1", Number: 2, At: at(2), Took: 1500 * time.Microsecond, Status: "200 OK"},
+		{LaneKey: laneA, EventID: "e1", Number: 1, At: at(1), Took: 30 * time.Millisecond, Error: "503", Status: "503 Busy", Head: []byte("<html>\x00\xff")},
+		{LaneKey: laneA, EventID: "e1", Number: 2, At: at(2), Took: 1500 * time.Microsecond, Status: "200 OK"},
 	}
-	t.settle(queue.Outcome{Lane: laneA, Seq: seq, Result: queue.Again, Attempt: &want[0]})
-	t.settle(queue.Outcome{Lane: laneA, Seq: seq, Result: queue.Delivered, Attempt: &want[1]})
+	t.settle(queue.Result{Lane: laneA, Seq: seq, Kind: queue.Retry, Attempt: &want[0]})
+	t.settle(queue.Result{Lane: laneA, Seq: seq, Kind: queue.Delivered, Attempt: &want[1]})
 	got, err := t.store.Attempts(t.Context(), "e1")
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("the attempts are %+v (%v)\nwant %+v", got, err, want)
@@ -161,8 +161,8 @@ func (t *trial) pauses() {
 func (t *trial) sweeps() {
 	for i := range 10 {
 		t.put(fmt.Sprint("e", i), laneA)
-		a := &queue.Attempt{Lane: laneA, EventID: "e", Number: i, At: at(1), Error: "500"}
-		t.settle(queue.Outcome{Lane: laneA, Seq: t.window(laneA)[0].Seq, Result: queue.Buried, Reason: queue.Attempts, Attempt: a})
+		a := &queue.Attempt{LaneKey: laneA, EventID: "e", Number: i, At: at(1), Error: "500"}
+		t.settle(queue.Result{Lane: laneA, Seq: t.window(laneA)[0].Seq, Kind: queue.DeadLettered, Reason: queue.Attempts, Attempt: a})
 	}
 	e := newEvent("sales", "large")
 	e.Data = big(100_000)
@@ -170,7 +170,7 @@ func (t *trial) sweeps() {
 	r := ample()
 	r.Letters, r.Attempts = 4, 3
 	t.sweep(r)
-	_, letters := t.letters(queue.LetterFilter{}, queue.Page{})
+	_, letters := t.letters(queue.DeadLetterFilter{}, queue.Page{})
 	attempts, _ := t.store.Attempts(t.Context(), "e")
 	if len(letters) != 4 || letters[0].EventID != "e6" {
 		t.Errorf("%d letters are left, the oldest of %s, want the last 4", len(letters), letters[0].EventID)
@@ -183,11 +183,11 @@ func (t *trial) sweeps() {
 	if attempts, _ := t.store.Attempts(t.Context(), "e"); len(attempts) != 0 {
 		t.Errorf("%d attempts from long ago are left", len(attempts))
 	}
-	if ids, _ := t.letters(queue.LetterFilter{}, queue.Page{}); len(ids) != 4 {
+	if ids, _ := t.letters(queue.DeadLetterFilter{}, queue.Page{}); len(ids) != 4 {
 		t.Error("young letters were removed")
 	}
 	t.sweep(queue.Retention{})
-	if ids, _ := t.letters(queue.LetterFilter{}, queue.Page{}); ids != nil {
+	if ids, _ := t.letters(queue.DeadLetterFilter{}, queue.Page{}); ids != nil {
 		t.Errorf("letters %v are left although none may be", ids)
 	}
 	if items := t.window(laneA); len(items) != 1 || len(items[0].Event.Data) != 100_000 {

@@ -77,7 +77,7 @@ func (o Order) deliver(t testing.TB, s sink.Sink, done func(queue.Stats) bool) (
 	t.Helper()
 	q, err := queue.New(queue.Options{
 		Store: o.Store, Config: queue.DefaultConfig(), Logger: zerolog.Nop(),
-		Outlets: []queue.Outlet{{Name: o.To.Lane.Sink, Sink: impatient(s)}},
+		Sinks: []queue.Sink{{Name: o.To.Lane.Sink, Sink: impatient(s)}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -66,7 +66,7 @@ func (s *target) order(t testing.TB, n int) queuetest.Order {
 	}
 	return queuetest.Order{
 		Store: engine.Queue(), Sink: s, N: n, Arrived: func() []string { return s.arrived },
-		To: queue.Destination{Lane: queue.Lane{Sink: "x", Target: "global", Instance: "sales"}, Scope: sink.Global},
+		To: queue.Destination{Lane: queue.LaneKey{Sink: "x", Target: "global", Instance: "sales"}, Scope: sink.Global},
 	}
 }
 

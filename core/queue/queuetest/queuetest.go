@@ -1,5 +1,5 @@
-// Package queuetest is the contract suite of [queue.Store]: whatever keeps deliveries runs it, and each rule says what goes wrong
-// in production when it is broken.
+// Package queuetest is the contract suite of [queue.Store]: whatever keeps deliveries runs it, and each rule says
+// what goes wrong in production when it is broken.
 package queuetest
 
 import (
@@ -21,7 +21,8 @@ import (
 type Subject struct {
 	// Open returns a new, empty store, which ends with the test.
 	Open func(t *testing.T) queue.Store
-	// Reopen closes the store and returns it as a start after a crash would find it; nil if the store does not outlive its process.
+	// Reopen closes the store and returns it as a start after a crash would find it; nil if the store does not
+	// outlive its process.
 	Reopen func(t *testing.T, s queue.Store) queue.Store
 	// Cursor returns where the store's engine has a group; nil if it has no bus.
 	Cursor func(t *testing.T, s queue.Store, group string, shard int) int64
@@ -35,6 +36,7 @@ func Run(t *testing.T, s Subject) {
 		{"an event that comes again is absorbed, by lane and instance", (*trial).absorbs},
 		{"an event that comes again is absorbed after its delivery, until retention has forgotten it", (*trial).remembers},
 		{"an event stays until its last lane has delivered it", (*trial).shares},
+		{"a later instance of the name has lanes and dead letters of its own", (*trial).separates},
 		{"what is refused is a dead letter at once", (*trial).refuses},
 		{"a window is bounded and never empty when something waits", (*trial).bounds},
 		{"attempts leave their progress, and only for the head", (*trial).progresses},
@@ -45,6 +47,7 @@ func Run(t *testing.T, s Subject) {
 		{"attempts are found by event", (*trial).logs},
 		{"pauses are kept by selector", (*trial).pauses},
 		{"retention removes the oldest, never what waits", (*trial).sweeps},
+		{"dead letters of one instance push out no other's", (*trial).sharesLetters},
 		{"a call whose context has ended writes nothing", (*trial).heeds},
 		{"calls at once neither lose nor reorder", (*trial).races},
 	}
@@ -71,8 +74,8 @@ type trial struct {
 	store   queue.Store
 }
 
-func lane(name, target, instance string) queue.Lane {
-	return queue.Lane{Sink: name, Target: sink.Target("t:" + target), Instance: instance}
+func lane(name, target, instance string) queue.LaneKey {
+	return queue.LaneKey{Sink: name, Target: sink.Target("t:" + target), Instance: instance}
 }
 
 var (
@@ -91,16 +94,17 @@ func newEvent(instance, id string) *event.Event {
 }
 
 // put puts an event of the lanes' instance and returns the places.
-func (t *trial) put(id string, lanes ...queue.Lane) []queue.Place {
+func (t *trial) put(id string, lanes ...queue.LaneKey) []queue.PutResult {
 	t.Helper()
 	e := queue.Entry{Event: newEvent(lanes[0].Instance, id), At: time.Now()}
+	e.Event.InstanceID = lanes[0].InstanceID
 	for _, l := range lanes {
 		e.To = append(e.To, queue.Destination{Lane: l, Scope: sink.Instance})
 	}
 	return t.enter(e)
 }
 
-func (t *trial) enter(e queue.Entry) []queue.Place {
+func (t *trial) enter(e queue.Entry) []queue.PutResult {
 	t.Helper()
 	places, err := t.store.Put(t.Context(), e)
 	if err != nil {
@@ -114,7 +118,7 @@ func (t *trial) enter(e queue.Entry) []queue.Place {
 
 const everything = int64(1<<63 - 1)
 
-func (t *trial) window(l queue.Lane) []queue.Item {
+func (t *trial) window(l queue.LaneKey) []queue.Delivery {
 	t.Helper()
 	items, err := t.store.Window(t.Context(), l, 0, everything, 1000, 1<<30)
 	if err != nil {
@@ -124,7 +128,7 @@ func (t *trial) window(l queue.Lane) []queue.Item {
 }
 
 // wantWaiting fails unless exactly these events wait in the lane, in that order.
-func (t *trial) wantWaiting(why string, l queue.Lane, ids ...string) {
+func (t *trial) wantWaiting(why string, l queue.LaneKey, ids ...string) {
 	t.Helper()
 	var got []string
 	for _, item := range t.window(l) {
@@ -135,31 +139,31 @@ func (t *trial) wantWaiting(why string, l queue.Lane, ids ...string) {
 	}
 }
 
-func (t *trial) settle(outcomes ...queue.Outcome) {
+func (t *trial) settle(outcomes ...queue.Result) {
 	t.Helper()
-	if err := t.store.Settle(t.Context(), outcomes); err != nil {
+	if err := t.store.Record(t.Context(), outcomes); err != nil {
 		t.Fatalf("Settle: %v", err)
 	}
 }
 
 // deliver removes the first delivery of a lane.
-func (t *trial) deliver(l queue.Lane) {
+func (t *trial) deliver(l queue.LaneKey) {
 	t.Helper()
-	t.settle(queue.Outcome{Lane: l, Seq: t.window(l)[0].Seq, Result: queue.Delivered})
+	t.settle(queue.Result{Lane: l, Seq: t.window(l)[0].Seq, Kind: queue.Delivered})
 }
 
 // kill makes the first delivery of a lane a dead letter.
-func (t *trial) kill(l queue.Lane, why queue.Reason, text string) {
+func (t *trial) kill(l queue.LaneKey, why queue.Reason, text string) {
 	t.Helper()
 	p := queue.Progress{Attempts: 3, First: at(1), Last: at(2), Error: text}
-	t.settle(queue.Outcome{Lane: l, Seq: t.window(l)[0].Seq, Result: queue.Buried, Reason: why, Progress: p})
+	t.settle(queue.Result{Lane: l, Seq: t.window(l)[0].Seq, Kind: queue.DeadLettered, Reason: why, Progress: p})
 }
 
 func at(minute int) time.Time { return time.Date(2026, 5, 4, 3, minute, 0, 5e6, time.UTC) }
 
-func (t *trial) letters(f queue.LetterFilter, p queue.Page) (ids []int64, letters []queue.Letter) {
+func (t *trial) letters(f queue.DeadLetterFilter, p queue.Page) (ids []int64, letters []queue.DeadLetter) {
 	t.Helper()
-	letters, err := t.store.Letters(t.Context(), f, p)
+	letters, err := t.store.DeadLetters(t.Context(), f, p)
 	if err != nil {
 		t.Fatalf("Letters: %v", err)
 	}
@@ -206,8 +210,8 @@ func (t *trial) heeds() {
 	cancel()
 	seq := t.window(laneA)[0].Seq
 	_, put := t.store.Put(ctx, queue.Entry{Event: newEvent("sales", "e2"), To: []queue.Destination{{Lane: laneA}}})
-	settle := t.store.Settle(ctx, []queue.Outcome{{Lane: laneA, Seq: seq, Result: queue.Delivered}})
-	_, cleared := t.store.Clear(ctx, queue.Clearing{Lane: laneA, Until: everything, Max: 10})
+	settle := t.store.Record(ctx, []queue.Result{{Lane: laneA, Seq: seq, Kind: queue.Delivered}})
+	_, cleared := t.store.Purge(ctx, queue.PurgeRequest{Lane: laneA, Until: everything, Max: 10})
 	pause := t.store.PutPause(ctx, queue.Pause{Selector: queue.Selector{Sink: "webhook"}})
 	for call, err := range map[string]error{"Put": put, "Settle": settle, "Clear": cleared, "PutPause": pause} {
 		if !errors.Is(err, context.Canceled) {

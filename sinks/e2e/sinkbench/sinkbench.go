@@ -134,8 +134,8 @@ func deliver(b *testing.B, hub *core.Hub, n int) {
 	}
 	wg.Wait()
 	for s := stats(hub); !b.Failed() && (s.Delivered < until || s.Waiting > 0); s = stats(hub) {
-		if s.Buried > 0 || s.Failed > 100 {
-			b.Fatalf("%d attempts failed, %d events are dead letters; the last error: %s", s.Failed, s.Buried, s.LastError)
+		if s.DeadLettered > 0 || s.Failed > 100 {
+			b.Fatalf("%d attempts failed, %d events are dead letters; the last error: %s", s.Failed, s.DeadLettered, s.LastError)
 		}
 		time.Sleep(time.Millisecond)
 	}

@@ -1,0 +1,277 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/evosink/evosink/core/sink"
+)
+
+// An attempt hands the first delivery of a lane to the sink, or those of several lanes of one endpoint if the sink
+// takes batches.
+type attempt struct {
+	scheduler *scheduler
+	endpoint  *endpoint
+	host      *host
+	sink      abilities
+	lanes     []*lane // all that were taken for it
+	shares    []*portion
+	log       Attempt // what the log of attempts is told of all of its deliveries
+}
+
+// A portion is the part of an attempt that one lane has.
+type portion struct {
+	lane       *lane
+	settings   json.RawMessage
+	deliveries []Delivery
+	requests   []*sink.Delivery
+	policy     sink.Policy
+	errs       []error // one for each delivery
+}
+
+const (
+	batchLength = 100         // how many deliveries a sink.Batcher is given at most
+	storePause  = time.Second // how long a lane waits whose events could not be read or moved
+)
+
+// begin takes lanes of an endpoint that may be tried, for one attempt, and counts it.
+func (s *scheduler) begin(e *endpoint) *attempt {
+	a := &attempt{scheduler: s, endpoint: e, host: e.host, sink: s.sink}
+	limit := 1
+	if a.sink.batcher != nil && e.breakerState() == closed {
+		limit = batchLength
+	}
+	for len(a.lanes) < limit && !e.ready.empty() {
+		l := e.ready.pop()
+		s.setState(l, attempting)
+		a.lanes = append(a.lanes, l)
+	}
+	s.attempts++
+	s.endpoints.begin(a)
+	return a
+}
+
+// run makes an attempt, and goes on with others of the sink as long as one can begin.
+func (a *attempt) run() {
+	s := a.scheduler
+	defer s.running.Done()
+	for a != nil {
+		room := batchLength
+		for i, l := range a.lanes {
+			share := max(1, room/(len(a.lanes)-i)) // a lane with much does not push out those behind it
+			if p := a.prepare(l, share); p != nil {
+				a.shares = append(a.shares, p)
+				room -= len(p.deliveries)
+			}
+		}
+		if len(a.shares) > 0 && a.reachHost() {
+			a.deliver()
+		}
+		a = s.finish(a)
+	}
+}
+
+// prepare finds out what is to be tried of a lane. If nothing is, the lane is in the state where it belongs, and nil
+// is returned.
+func (a *attempt) prepare(l *lane, room int) *portion {
+	s := a.scheduler
+	admission, settings := s.Admit(l.LaneKey, l.scope)
+	if admission == Discard {
+		s.deadLetterAll(s.ctx, l, Gone)
+	}
+	err := s.readWindow(s.ctx, l)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case l.waiting == 0:
+		s.setState(l, idle)
+		return nil
+	case err != nil || admission == Discard:
+		if err != nil && s.ctx.Err() == nil {
+			s.notices.add(notice{noticeKey: noticeKey{sink: l.Sink, kind: noticeUnread}, err: clip(err.Error())}, nil)
+		}
+		s.backOff(l, storePause)
+		return nil
+	case admission == Hold || s.pauses.hold(l.LaneKey):
+		s.suspend(l)
+		return nil
+	case len(l.window) == 0: // a purge was quicker; there is more behind what it has removed
+		s.setState(l, ready)
+		return nil
+	}
+	n := 1
+	if a.sink.batcher != nil {
+		if n = min(len(l.window), room); l.burst > 0 {
+			n = min(n, l.burst)
+		}
+	}
+	p := &portion{lane: l, settings: settings, deliveries: l.window[:n:n]}
+	l.attempting = n
+	requests := make([]sink.Delivery, n)
+	p.requests = make([]*sink.Delivery, n)
+	for i, d := range p.deliveries {
+		requests[i] = sink.Delivery{
+			Event: d.Event, Scope: d.Scope, Target: l.Target, Settings: settings,
+			Attempt: 1, Key: l.deliveryKey(d.Event.ID),
+		}
+		p.requests[i] = &requests[i]
+	}
+	requests[0].Attempt += l.progress.Attempts
+	p.policy = a.policy(p.requests[0])
+	return p
+}
+
+// deliveryKey returns what a consumer knows a delivery by, however often it comes: the event's id, the instance's,
+// and the target. Two instances may have events of one id.
+func (l *lane) deliveryKey(eventID string) string {
+	if l.InstanceID != "" {
+		eventID += "/" + l.InstanceID
+	}
+	return eventID + "/" + string(l.Target)
+}
+
+var defaultPolicy = sink.DefaultPolicy()
+
+// policy asks the sink. If that panics, the default holds.
+func (a *attempt) policy(d *sink.Delivery) (p sink.Policy) {
+	if a.sink.retrier == nil {
+		return defaultPolicy
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			a.scheduler.log.Error().Interface("panic", v).Msg("the sink panicked when it was asked for its retry policy")
+			p = defaultPolicy
+		}
+	}()
+	return a.sink.retrier.Retry(d)
+}
+
+// reachHost asks the sink which host the attempt goes to. It is false if that is one that may not be tried now: the
+// lanes are ready again and wait for it.
+func (a *attempt) reachHost() bool {
+	s := a.scheduler
+	if a.sink.hoster == nil {
+		return true
+	}
+	key := a.askHost()
+	s.mu.Lock()
+	defer s.unlock()
+	if s.endpoints.moveTo(a, key) {
+		return true
+	}
+	for _, p := range a.shares {
+		p.lane.attempting = 0
+		s.setState(p.lane, ready)
+	}
+	a.shares = nil
+	return false
+}
+
+func (a *attempt) askHost() (key string) {
+	defer func() {
+		if v := recover(); v != nil {
+			a.scheduler.log.Error().Interface("panic", v).Msg("the sink panicked when it was asked for a host")
+			key = ""
+		}
+	}()
+	return a.sink.hoster.Host(a.shares[0].requests[0])
+}
+
+// readWindow makes sure that the lane's window holds its first deliveries. The more lanes are read at once, the less
+// of each: what all windows take stays near Config.CacheBytes.
+func (s *scheduler) readWindow(ctx context.Context, l *lane) error {
+	l.storeMu.Lock()
+	defer l.storeMu.Unlock()
+	s.mu.Lock()
+	after, until, needed := l.passed, l.newest, len(l.window) == 0 && l.waiting > 0
+	s.mu.Unlock()
+	if !needed {
+		return nil
+	}
+	cached, most := &s.lanes.capacity.cached, int64(s.config.CacheBytes)
+	budget := max(min(windowBytes, (most-cached.Load())/8), most/int64(s.config.Workers), 1)
+	cached.Add(budget)
+	read, err := s.store.Window(ctx, l.LaneKey, after, until, windowLength, int(budget))
+	cached.Add(-budget)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lanes.keepWindow(l, read, until)
+	return nil
+}
+
+// A panicError is what is left of a panic in a sink.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("the sink panicked: %v", e.value) }
+
+// deliver hands the attempt to the sink and fills in the errors of its portions.
+func (a *attempt) deliver() {
+	ctx, answer := sink.WithReports(a.scheduler.ctx)
+	if d := a.shares[0].policy.Timeout; d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+	}
+	a.log.At = time.Now()
+	if a.sink.batcher == nil {
+		p := a.shares[0]
+		p.errs = []error{a.deliverOne(ctx, p.requests[0])}
+	} else {
+		var all []*sink.Delivery
+		for _, p := range a.shares {
+			all = append(all, p.requests...)
+		}
+		errs := a.deliverBatch(ctx, all)
+		for _, p := range a.shares {
+			p.errs, errs = errs[:len(p.requests)], errs[len(p.requests):]
+		}
+	}
+	a.log.Took = time.Since(a.log.At)
+	if said := answer(); said != nil {
+		a.log.Status, a.log.Head = clip(said.Status), said.Head
+	}
+}
+
+func (a *attempt) deliverOne(ctx context.Context, d *sink.Delivery) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &panicError{p, debug.Stack()}
+		}
+	}()
+	return a.sink.Deliver(ctx, d)
+}
+
+// deliverBatch returns an error or nil for each delivery, whatever the sink does.
+func (a *attempt) deliverBatch(ctx context.Context, all []*sink.Delivery) (errs []error) {
+	allFail := func(err error) []error {
+		errs := make([]error, len(all))
+		for i := range errs {
+			errs[i] = err
+		}
+		return errs
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			errs = allFail(&panicError{p, debug.Stack()})
+		}
+	}()
+	if errs = a.sink.batcher.DeliverBatch(ctx, all); len(errs) != len(all) {
+		return allFail(fmt.Errorf("the sink answered %d of %d deliveries", len(errs), len(all)))
+	}
+	return errs
+}
+
+// clip bounds a text from outside.
+func clip(s string) string { return clipTo(s, 1000) }
+
+func clipTo(s string, limit int) string { return strings.ToValidUTF8(s[:min(len(s), limit)], "\ufffd") }

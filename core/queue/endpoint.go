@@ -1,0 +1,150 @@
+package queue
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/evosink/evosink/core/sink"
+)
+
+// A breaker is a circuit breaker. Open, it lets no attempt through until its timer fires; half open, one attempt
+// probes, and its success closes it for all.
+type breaker struct {
+	state breakerState
+	trips int      // without a success between them
+	probe *attempt // the one that probes
+	timer timer    // set while it is open
+}
+
+type breakerState uint8
+
+const (
+	closed   breakerState = iota // everything goes through
+	open                         // nothing does, until the timer
+	halfOpen                     // one attempt does, to probe
+)
+
+var breakerStates = [...]string{"closed", "open", "half-open"}
+
+func (s breakerState) String() string { return breakerStates[s] }
+
+func (b *breaker) admits() bool { return b.state == closed || b.state == halfOpen && b.probe == nil }
+
+// start has an attempt be the probe if one is due.
+func (b *breaker) start(a *attempt) {
+	if b.state == halfOpen {
+		b.probe = a
+	}
+}
+
+// end says that an attempt is over, whatever came of it.
+func (b *breaker) end(a *attempt) {
+	if b.probe == a {
+		b.probe = nil
+	}
+}
+
+// succeeded closes a breaker that was half open.
+func (b *breaker) succeeded() {
+	if b.state == halfOpen {
+		b.state = closed
+	}
+	if b.state == closed {
+		b.trips = 0
+	}
+}
+
+// nextWait returns how long the breaker stays open now: longer each time until there is a success. What fell together
+// is not probed together.
+func (b *breaker) nextWait(c *Config) time.Duration {
+	d := min(c.BreakerWait<<min(b.trips, 16), c.BreakerMax)
+	b.trips++
+	return d - time.Duration(rand.Float64()*0.2*float64(d))
+}
+
+// A host is what endpoints connect to, see [sink.Hoster]; an endpoint whose sink does not tell has one of its own.
+// Its breaker is for unavailability only: a host that cannot be reached cannot be reached by any tenant, so one
+// attempt in all probes it.
+type host struct {
+	key       string // "" if it is one endpoint's own
+	breaker   breaker
+	endpoints int  // that connect to it
+	attempts  int  // in the air
+	answered  bool // it has answered an attempt; until then few are made at once
+	waiting   turns[*endpoint]
+}
+
+// An endpoint is one target: the instance's own, or one that all instances share. It limits how many attempts are in
+// the air for it, and has the breaker for failures that it has answered with.
+type endpoint struct {
+	key    string
+	scope  sink.Scope
+	owner  string // the instance, if it is its own; "" for a target of the operator's
+	tenant *tenant
+	host   *host
+	lanes  int // that lead to it
+
+	ready    turns[*lane] // by instance
+	place    place
+	attempts int // in the air
+	breaker  breaker
+	fails    int                 // in a row
+	failed   map[string]struct{} // the instances whose events have failed since the last success, for a shared target
+	failing  bool                // an attempt has failed since the last success
+	downAt   time.Time           // when it went down; zero if it did not since the last success
+	toldAt   time.Time           // when the log was told last that it is down
+}
+
+// place says which list an endpoint stands in.
+type place uint8
+
+const (
+	nowhere  place = iota
+	inLine         // it can start an attempt
+	atHost         // its host's breaker is open, or the host has not answered yet
+	atTenant       // its instance has as many attempts in the air as it may
+)
+
+// A tenant is an instance as far as targets of its own are concerned.
+type tenant struct {
+	attempts  int // in the air
+	endpoints int
+	waiting   fifo[*endpoint]
+}
+
+// hasFailed counts a failure that the endpoint has answered with, and reports whether its breaker should open. Events
+// of a single instance that a shared target refuses do not close it to the others: it takes failures of several
+// instances, with no success between them.
+func (e *endpoint) hasFailed(instance string, limit int) bool {
+	e.fails++
+	if e.scope == sink.Instance {
+		return e.breaker.state == halfOpen || e.fails >= limit
+	}
+	if e.failed == nil {
+		e.failed = map[string]struct{}{}
+	}
+	if len(e.failed) < limit {
+		e.failed[instance] = struct{}{}
+	}
+	return e.breaker.state == halfOpen || len(e.failed) >= limit
+}
+
+// hasAnswered closes the breaker of a host that was half open.
+func (h *host) hasAnswered() {
+	h.answered = true
+	h.breaker.succeeded() // what waits is let in when the attempt ends
+}
+
+// down reports whether attempts at the endpoint keep failing: a breaker has opened because of that, or would have if
+// more than one instance had events for it. An endpoint that has asked for a pause is there.
+func (e *endpoint) down(limit int) bool {
+	return e.host.breaker.state != closed || e.breaker.state != closed && e.breaker.trips > 0 || e.fails >= limit
+}
+
+// breakerState returns the state of the breaker that keeps the endpoint.
+func (e *endpoint) breakerState() breakerState {
+	if e.host.breaker.state != closed {
+		return e.host.breaker.state
+	}
+	return e.breaker.state
+}

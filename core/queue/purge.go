@@ -1,0 +1,69 @@
+package queue
+
+import (
+	"context"
+)
+
+// purgeAtOnce is how many deliveries are removed in one transaction, which others have to wait for.
+const purgeAtOnce = 500
+
+// purge removes deliveries of a lane, but none that an attempt has in hand; droppable ones not even if they were
+// tried before, or are in the window of a lane that is being attempted. Until it is done nothing reads the lane.
+func (s *scheduler) purge(ctx context.Context, l *lane, r PurgeRequest) (int, error) {
+	l.storeMu.Lock()
+	defer l.storeMu.Unlock()
+	s.mu.Lock()
+	if s.lanes.byKey[l.LaneKey] != l { // emptied and forgotten meanwhile
+		s.mu.Unlock()
+		return 0, nil
+	}
+	l.pins++
+	if l.state != attempting || !r.Droppable {
+		s.lanes.cutWindow(l)
+	}
+	r.Lane, r.After, r.Until = l.LaneKey, l.last(), l.newest
+	if r.Droppable {
+		r.After = max(r.After, l.tried)
+	} else if l.attempting == 0 {
+		l.progress, l.tried = Progress{}, 0
+	}
+	s.mu.Unlock()
+
+	n, err := s.store.Purge(ctx, r)
+
+	s.mu.Lock()
+	defer s.unlock()
+	if s.lanes.less(l, n); l.waiting == 0 {
+		s.reconsider(l)
+	}
+	s.unpin(l)
+	return n, err
+}
+
+// purgeAll removes all that waits in a lane, but what an attempt has in hand.
+func (s *scheduler) purgeAll(ctx context.Context, l *lane) (n int, err error) {
+	for {
+		removed, err := s.purge(ctx, l, PurgeRequest{Max: purgeAtOnce})
+		if n += removed; err != nil || removed < purgeAtOnce {
+			return n, err
+		}
+	}
+}
+
+// deadLetterAll makes dead letters of all that waits in a lane.
+func (s *scheduler) deadLetterAll(ctx context.Context, l *lane, why Reason) {
+	for ctx.Err() == nil {
+		n, err := s.purge(ctx, l, PurgeRequest{Max: purgeAtOnce, Reason: why})
+		s.mu.Lock()
+		s.counts.DeadLettered += int64(n)
+		s.mu.Unlock()
+		s.notices.dead(l.keyOf(noticeDead), why, n, "")
+		if err != nil {
+			s.log.Error().Err(err).Msg("deliveries for a deleted instance could not be moved to the dead letters")
+			return
+		}
+		if n < purgeAtOnce {
+			return
+		}
+	}
+}

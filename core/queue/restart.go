@@ -1,0 +1,89 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/evosink/evosink/core/sink"
+)
+
+// The pause before a sink that panicked is restarted: it doubles from the first to the longest, as long as the sink
+// does not hold out for steadyAfter.
+const (
+	firstRestart   = time.Second
+	longestRestart = time.Minute
+	steadyAfter    = 5 * time.Minute
+)
+
+// restarts is what a scheduler knows of the restarts of its sink. The goroutine of a restart uses count alone.
+type restarts struct {
+	underWay bool
+	count    int       // since it was steady
+	lastAt   time.Time // when the last one was over
+}
+
+// beginRestart restarts the sink, which has panicked, in a goroutine of its own. Until that is done no attempt
+// begins; its lanes wait.
+func (s *scheduler) beginRestart() {
+	if s.restarts.underWay || !s.runs {
+		return
+	}
+	s.restarts.underWay = true
+	s.running.Add(1)
+	go func() {
+		defer s.running.Done()
+		s.restart()
+	}()
+}
+
+func (s *scheduler) restart() {
+	r := &s.restarts
+	if time.Since(r.lastAt) > steadyAfter {
+		r.count = 0
+	}
+	var fresh sink.Sink
+	for fresh == nil {
+		pause := min(firstRestart<<min(r.count, 10), longestRestart)
+		r.count++
+		if !s.waitRunning(pause + time.Duration(rand.Float64()*0.2*float64(pause))) {
+			break
+		}
+		var err error
+		if fresh, err = callRestart(s.ctx, s.Restart); err != nil {
+			fresh = nil
+			s.log.Error().Err(err).Msg("sink cannot be restarted; trying again")
+		}
+	}
+	s.mu.Lock()
+	defer s.unlock()
+	if r.underWay, r.lastAt = false, time.Now(); fresh != nil {
+		s.sink, s.broken = abilitiesOf(fresh), nil
+		s.counts.Restarts++
+		s.log.Warn().Msg("sink restarted after a panic")
+	}
+}
+
+// waitRunning reports whether d has passed before the queue stopped.
+func (s *scheduler) waitRunning(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.stopping:
+	case <-s.ctx.Done():
+	}
+	return false
+}
+
+// callRestart calls f and turns a panic into an error.
+func callRestart[S any](ctx context.Context, f func(context.Context) (S, error)) (s S, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the sink panicked: %v", p)
+		}
+	}()
+	return f(ctx)
+}

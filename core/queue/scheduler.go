@@ -1,0 +1,269 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/evosink/evosink/core/sink"
+)
+
+// A Sink is a sink that the queue delivers to.
+type Sink struct {
+	Name string
+	// Sink has been started, and is closed by its owner after the queue.
+	Sink sink.Sink
+	// Restart replaces the sink after a panic: it closes the present one and returns another, started. No Deliver runs
+	// meanwhile. After an error it is called again, after a pause. nil goes on with the sink as it is.
+	Restart func(ctx context.Context) (sink.Sink, error)
+	// Admit tells, before each attempt, what the settings of a lane's instance say about its deliveries of that
+	// scope. Settings are what [sink.Delivery] carries. It must return promptly. nil means [Deliver], without
+	// settings.
+	Admit func(l LaneKey, s sink.Scope) (Admission, json.RawMessage)
+	// Idle is called once while the queue is closed, when the last attempt of this sink has ended and none will begin:
+	// its owner may close the sink from then on, whatever the other sinks still do. It must return promptly. nil tells
+	// nothing.
+	Idle func()
+}
+
+// An Admission says what becomes of the deliveries that wait for an instance.
+type Admission uint8
+
+// The admissions.
+const (
+	Deliver Admission = iota // they are tried
+	Hold                     // they are kept, see [Queue.Refresh]: the sink is switched off for them
+	Discard                  // they become dead letters: the instance does not exist any more
+)
+
+// A scheduler decides which lanes of one sink are tried, and when. Nothing on the way of a delivery takes a lock of
+// another sink's. Lanes that are ready wait for their turn at an endpoint, endpoints for theirs at the sink;
+// instances take turns in both. An attempt is a goroutine of its own, so a target that does not answer costs others
+// nothing until Config.Workers attempts are in the air.
+type scheduler struct {
+	Sink
+	config   *Config
+	store    Store
+	log      zerolog.Logger
+	notices  *notices
+	pauses   *pauses
+	results  *resultBuffer
+	stopping <-chan struct{}
+	running  sync.WaitGroup  // attempts, and a restart
+	ctx      context.Context // of attempts; set by start
+
+	mu sync.Mutex
+	// mu guards the fields below.
+	lanes     laneTable
+	sink      abilities
+	endpoints endpointTable
+	timers    timers
+	runs      bool // attempts may begin
+	attempts  int  // in the air
+	broken    error
+	restarts  restarts
+	counts    Counts
+	failure   string // of the last attempt that failed
+	failedAt  time.Time
+
+	// availableAt is when the sink said last that its target can be reached; attempts begun before say nothing of that.
+	availableAt time.Time
+}
+
+// abilities are a sink and what it can do; nil where it cannot.
+type abilities struct {
+	sink.Sink
+	batcher   sink.Batcher
+	retrier   sink.Retrier
+	addresser sink.Addresser
+	hoster    sink.Hoster
+}
+
+func abilitiesOf(s sink.Sink) (a abilities) {
+	a.Sink = s
+	a.batcher, _ = s.(sink.Batcher)
+	a.retrier, _ = s.(sink.Retrier)
+	a.addresser, _ = s.(sink.Addresser)
+	a.hoster, _ = s.(sink.Hoster)
+	return a
+}
+
+// newScheduler returns the scheduler of a sink; without a Sink.Sink it keeps lanes and tries none.
+func newScheduler(q *Queue, s Sink) *scheduler {
+	if s.Admit == nil {
+		s.Admit = func(LaneKey, sink.Scope) (Admission, json.RawMessage) { return Deliver, nil }
+	}
+	out := &scheduler{
+		Sink: s, config: &q.config, store: q.store, log: q.log.With().Str("sink", s.Name).Logger(), notices: q.notices,
+		pauses: &q.pauses, results: q.results, stopping: q.stopping,
+		lanes: laneTable{capacity: &q.capacity, byKey: map[LaneKey]*lane{}},
+	}
+	out.endpoints = endpointTable{
+		config: &q.config, timers: &out.timers, byKey: map[string]*endpoint{}, hosts: map[string]*host{}, tenants: map[string]*tenant{},
+	}
+	out.sink = abilitiesOf(s.Sink)
+	out.timers = timers{mu: &out.mu, after: out.dispatch}
+	return out
+}
+
+// start lets attempts begin, under ctx.
+func (s *scheduler) start(ctx context.Context) {
+	s.mu.Lock()
+	defer s.unlock()
+	s.ctx, s.runs = ctx, s.sink.Sink != nil
+}
+
+// stop lets no attempt begin any more.
+func (s *scheduler) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.runs = false
+	s.timers.stop()
+}
+
+// unlock ends a change of the scheduler's state: attempts that can begin now do.
+func (s *scheduler) unlock() {
+	s.dispatch()
+	s.mu.Unlock()
+}
+
+// lane returns the lane of that key, which is made if memory does not hold it.
+func (s *scheduler) lane(key LaneKey, scope sink.Scope) *lane {
+	if l, ok := s.lanes.byKey[key]; ok {
+		return l
+	}
+	l := s.lanes.add(key, scope)
+	l.timer.fire = func() { s.reconsider(l) }
+	if s.sink.Sink != nil {
+		l.endpoint = s.endpoints.get(s.addressOf(l), l)
+	}
+	return l
+}
+
+// setState moves a lane from one state to another; nothing else does.
+func (s *scheduler) setState(l *lane, to laneState) {
+	if l.state == backingOff {
+		s.timers.unset(&l.timer)
+	}
+	switch l.state = to; to {
+	case ready:
+		l.endpoint.ready.push(l.Instance, l)
+		s.endpoints.enlist(l.endpoint)
+	case attempting:
+		l.changed = false
+	case backingOff, suspended:
+		s.lanes.cutWindow(l)
+	case idle:
+		s.forget(l)
+	}
+}
+
+// reconsider finds the place of a lane that nothing holds back any more. One that is ready or being attempted stays
+// what it is.
+func (s *scheduler) reconsider(l *lane) {
+	switch {
+	case l.state == ready || l.state == attempting:
+	case l.waiting == 0:
+		s.setState(l, idle)
+	case l.endpoint == nil:
+		s.setState(l, suspended)
+	default:
+		s.setState(l, ready)
+	}
+}
+
+// backOff lets a lane be tried again after d.
+func (s *scheduler) backOff(l *lane, d time.Duration) {
+	s.setState(l, backingOff)
+	s.timers.set(&l.timer, d)
+}
+
+// suspend lets a lane wait until something changes, or be looked at again if something has changed since its attempt
+// began.
+func (s *scheduler) suspend(l *lane) {
+	s.setState(l, suspended)
+	if l.changed {
+		s.reconsider(l)
+	}
+}
+
+// somethingChanged lets a lane be looked at again that may be suspended, or is about to be, for what is not so any
+// more.
+func (s *scheduler) somethingChanged(l *lane) {
+	l.changed = true
+	if l.state == suspended || l.state == backingOff {
+		s.reconsider(l)
+	}
+}
+
+// append adds a delivery to a lane.
+func (s *scheduler) append(l *lane, d Delivery) {
+	s.lanes.append(l, d)
+	if l.state == idle {
+		s.reconsider(l)
+	}
+}
+
+func (s *scheduler) unpin(l *lane) {
+	l.pins--
+	s.forget(l)
+}
+
+// forget drops a lane, and with the last lane its endpoint, if there is nothing left to know.
+func (s *scheduler) forget(l *lane) {
+	if s.lanes.forget(l) && l.endpoint != nil {
+		s.endpoints.leave(l.endpoint)
+	}
+}
+
+// addressOf returns the key of a lane's endpoint: the address that its sink names now, or a target of its own if the
+// sink names none or panics when it is asked.
+func (s *scheduler) addressOf(l *lane) (key string) {
+	own := "global\x00" + string(l.Target)
+	if l.scope == sink.Instance {
+		own = "instance\x00" + string(l.Target) + "\x00" + l.Instance + "\x00" + l.InstanceID
+	}
+	if s.sink.addresser == nil {
+		return own
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			s.log.Error().Interface("panic", v).Msg("the sink panicked when it was asked for an address")
+			key = own
+		}
+	}()
+	return "address\x00" + s.sink.addresser.Address(l.scope, l.Target, l.Instance)
+}
+
+// readdress leads a lane to the endpoint that its sink names now.
+func (s *scheduler) readdress(l *lane) {
+	if s.sink.addresser == nil || l.state == ready {
+		return
+	}
+	old := l.endpoint
+	l.endpoint = s.endpoints.get(s.addressOf(l), l)
+	s.endpoints.leave(old)
+}
+
+// dispatch starts attempts as long as one can begin.
+func (s *scheduler) dispatch() {
+	for a := s.next(); a != nil; a = s.next() {
+		s.running.Add(1)
+		go a.run()
+	}
+}
+
+// next returns an attempt that can begin, of the endpoint whose turn it is; nil if there is none. The lanes of the
+// attempt are in state attempting: one, or several if the sink takes batches.
+func (s *scheduler) next() *attempt {
+	if !s.runs || s.broken != nil || s.attempts >= s.config.Workers || s.results.full() {
+		return nil
+	}
+	if e := s.endpoints.next(); e != nil {
+		return s.begin(e)
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+package queue
+
+// A fifo is a first-in first-out list whose memory follows its length.
+type fifo[T any] struct{ in, out []T }
+
+func (f *fifo[T]) push(v T) { f.in = append(f.in, v) }
+
+func (f *fifo[T]) empty() bool { return len(f.in) == 0 && len(f.out) == 0 }
+
+// pop returns the oldest; the list must not be empty.
+func (f *fifo[T]) pop() T {
+	if len(f.out) == 0 {
+		f.out, f.in = f.in, f.out[:0]
+		for i, j := 0, len(f.out)-1; i < j; i, j = i+1, j-1 {
+			f.out[i], f.out[j] = f.out[j], f.out[i]
+		}
+	}
+	last := len(f.out) - 1
+	v := f.out[last]
+	var zero T
+	f.out[last] = zero
+	f.out = f.out[:last]
+	return v
+}
+
+// turns is a list that is served in turn by owner: each owner's values are first-in first-out, and an owner with a
+// thousand of them gets its next turn after every other owner has had one.
+type turns[T any] struct {
+	order fifo[string] // the owners that have a value, in the order of their turns
+	of    map[string]*fifo[T]
+	spare *fifo[T] // an empty one, used again: most owners have one value at a time
+}
+
+func (t *turns[T]) empty() bool { return len(t.of) == 0 }
+
+func (t *turns[T]) push(owner string, v T) {
+	f := t.of[owner]
+	if f == nil {
+		if f = t.spare; f == nil {
+			f = &fifo[T]{}
+		}
+		t.spare = nil
+		if t.of == nil {
+			t.of = make(map[string]*fifo[T], 1)
+		}
+		t.of[owner] = f
+		t.order.push(owner)
+	}
+	f.push(v)
+}
+
+// pop returns the value whose turn it is; the list must not be empty.
+func (t *turns[T]) pop() T {
+	owner := t.order.pop()
+	f := t.of[owner]
+	v := f.pop()
+	if f.empty() {
+		delete(t.of, owner)
+		t.spare = f
+	} else {
+		t.order.push(owner)
+	}
+	return v
+}
