@@ -129,7 +129,7 @@ func TestQueuedSinksGetEveryEventInOrderPerInstance(t *testing.T) {
 			if d.Event.ID <= last[d.Event.Instance] {
 				t.Errorf("%s came after %s", d.Event.ID, last[d.Event.Instance])
 			}
-			if d.Scope != sink.Global || d.Target != "global" || d.Key != d.Event.ID+"/global" || d.Attempt != 1 {
+			if d.Scope != sink.Global || d.Target != "global" || d.Key != sink.Key(d.Event, "global") || d.Attempt != 1 {
 				t.Errorf("delivery is %+v", d)
 			}
 			last[d.Event.Instance] = d.Event.ID

@@ -101,7 +101,7 @@ func (m *member) live(msg *message.Message) error {
 	for _, to := range scope.Targets(m.get(), e, scopes, settings.Raw) {
 		d := &sink.Delivery{
 			Event: e, Scope: to.Scope, Target: to.Target, Settings: settings.Raw,
-			Attempt: 1, Key: e.ID + "/" + string(to.Target),
+			Attempt: 1, Key: sink.Key(e, to.Target),
 		}
 		if err := m.deliver(msg.Context(), d); err == nil {
 			m.delivered.Add(1)

@@ -128,7 +128,7 @@ func (q *Queue) request(o *outlet, t *trial) {
 		d := &deliveries[i]
 		*d = sink.Delivery{
 			Event: item.Event, Scope: item.Scope, Target: t.lane.Target, Settings: t.settings,
-			Attempt: 1, Key: item.Event.ID + "/" + string(t.lane.Target),
+			Attempt: 1, Key: sink.Key(item.Event, t.lane.Target),
 		}
 		t.requests[i] = d
 	}

@@ -154,7 +154,7 @@ func (s *Sink) DeliverBatch(ctx context.Context, deliveries []*sink.Delivery) []
 	}
 	defer end()
 	b := sink.Prepare(deliveries, func(d *sink.Delivery) (message, error) {
-		m := message{s.message(d, session.conn.HeadersSupported()), lane{d.Target, d.Event.Instance}}
+		m := message{s.message(d, session.conn.HeadersSupported()), lane{d.Target, d.Event.Instance, d.Event.InstanceID}}
 		if err := session.fits(m.Msg); err != nil || session.stream == nil {
 			return m, err
 		}

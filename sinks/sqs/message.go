@@ -40,7 +40,7 @@ func (s *Sink) message(ctx context.Context, d *sink.Delivery) (*message, error) 
 	m := &message{queue: q}
 	m.entry.MessageAttributes = attributes(d)
 	if q.fifo {
-		m.entry.MessageGroupId, m.entry.MessageDeduplicationId = aws.String(s.config.groupOf(e, d.Scope)), aws.String(id(e.ID))
+		m.entry.MessageGroupId, m.entry.MessageDeduplicationId = aws.String(s.config.groupOf(e, d.Scope)), aws.String(id(d.Key))
 	}
 	m.setBody(s.envelope(e, "json"))
 	if m.size <= s.config.MaxPayloadSize {

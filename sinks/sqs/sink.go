@@ -7,8 +7,8 @@
 //
 // Events are in lower case with underscores: sales_group_participants_update.fifo. These are the names that Evolution API creates queues with; where it
 // sends to others, nothing ever arrives. SQS_GLOBAL_FORCE_SINGLE_QUEUE puts "singlequeue" in the place of the event. Global queues exclude instances' own.
-// Bytes of an instance's name that queues' names cannot hold are escaped as _xHH. The deduplication id is the event's, so what is
-// sent again within five minutes is there once. Standard queues (SQS_FIFO=false) have names without .fifo, no groups, and no order.
+// Bytes of an instance's name that queues' names cannot hold are escaped as _xHH. The deduplication id is the delivery's key,
+// or its SHA-256 if SQS does not take that, so what is sent again within five minutes is there once. Standard queues (SQS_FIFO=false) have names without .fifo, no groups, and no order.
 //
 // The body is the envelope; the message attributes event, instance, id, key and attempt say the same to those who do not want to read it. An event
 // whose message would be larger than SQS_MAX_PAYLOAD_SIZE is put into a bucket and the message has "dataType":"s3" and "data":{"fileUrl":...},

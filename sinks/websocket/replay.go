@@ -35,18 +35,18 @@ func (s *Sink) present(ctx context.Context, k *socketio.Socket, m *member) error
 	last, told := m.since, ""
 	for {
 		sent := newLately()
-		err := s.replay(ctx, k, m, last, func(id string) { sent.add(id); last = id })
+		err := s.replay(ctx, k, m, last, func(e *event.Event) { sent.add(sink.Identity(e)); last = e.ID })
 		if errors.Is(err, sink.ErrExpired) {
 			if err = nil; told != last {
 				told, err = last, k.Emit(ctx, expired, socketio.String(last))
 			}
 		}
 		if err == nil {
-			err = k.Release(ctx, func(id string) bool {
-				if sent.has(id) {
+			err = k.Release(ctx, func(key string) bool {
+				if sent.has(key) {
 					return true
 				}
-				last = id
+				last = sink.EventID(key)
 				return false
 			})
 		}
@@ -68,12 +68,12 @@ var errSlow = errors.New("the client is slower than its turn")
 
 // replay sends the socket every event for it after the one with the id given, calls sent for each, and returns when live events
 // are as far as the log was. It reads the log in turns (see [turns]).
-func (s *Sink) replay(ctx context.Context, k *socketio.Socket, m *member, after string, sent func(id string)) error {
+func (s *Sink) replay(ctx context.Context, k *socketio.Socket, m *member, after string, sent func(*event.Event)) error {
 	if s.history == nil {
 		return sink.ErrExpired
 	}
 	for {
-		end, err := s.read(ctx, k, m, after, func(id string) { sent(id); after = id })
+		end, err := s.read(ctx, k, m, after, func(e *event.Event) { sent(e); after = e.ID })
 		if errors.Is(err, errSlow) {
 			err = k.Await(ctx)
 			if err == nil {
@@ -91,7 +91,7 @@ func (s *Sink) replay(ctx context.Context, k *socketio.Socket, m *member, after 
 }
 
 // read is one turn of a replay. It returns errSlow if there is more to read.
-func (s *Sink) read(ctx context.Context, k *socketio.Socket, m *member, after string, sent func(id string)) (end int64, err error) {
+func (s *Sink) read(ctx context.Context, k *socketio.Socket, m *member, after string, sent func(*event.Event)) (end int64, err error) {
 	done, err := s.turns.take(ctx, k.Namespace().Name())
 	if err != nil {
 		return 0, err
@@ -104,7 +104,7 @@ func (s *Sink) read(ctx context.Context, k *socketio.Socket, m *member, after st
 		if !m.events.Has(e.Name) || !wanted(e) {
 			return nil
 		}
-		sent(e.ID)
+		sent(e)
 		s.counts.replayed.Add(1)
 		if err := unlessReserved(k.Emit(ctx, e.Name, s.envelope(e))); err != nil {
 			return err
@@ -144,7 +144,7 @@ func forUs(e *event.Event) bool { return len(e.Sinks) == 0 || slices.Contains(e.
 // no fewer than 256 bytes for each.
 const generation = 8 << 20 / 256
 
-// lately is a set that remembers at least the last ids added, [generation] of them, by their hashes: those that replay and
+// lately is a set that remembers at least the last events added, [generation] of them, by the hashes of their identities: those that replay and
 // live have in common are among the last of a replay.
 type lately struct {
 	seed       maphash.Seed
@@ -153,15 +153,15 @@ type lately struct {
 
 func newLately() *lately { return &lately{seed: maphash.MakeSeed()} }
 
-func (l *lately) add(id string) {
+func (l *lately) add(identity string) {
 	if l.young == nil || len(l.young) == generation {
 		l.old, l.young = l.young, make(map[uint64]struct{})
 	}
-	l.young[maphash.String(l.seed, id)] = struct{}{}
+	l.young[maphash.String(l.seed, identity)] = struct{}{}
 }
 
-func (l *lately) has(id string) bool {
-	hash := maphash.String(l.seed, id)
+func (l *lately) has(identity string) bool {
+	hash := maphash.String(l.seed, identity)
 	_, young := l.young[hash]
 	_, old := l.old[hash]
 	return young || old

@@ -52,6 +52,44 @@ func TestWhoIsCutOffDuringAReplayGetsTheRest(t *testing.T) {
 	}
 }
 
+// What a tenant emits at the end of a replay is kept aside, and must not be taken for another tenant's that was replayed.
+func TestAReplayTakesNoTenantsEventForAnothers(t *testing.T) {
+	var end endOfLog
+	h := buildOn(t, global, zerolog.Nop(), func(l sink.Log) sink.Log {
+		end.Log = l
+		return &end
+	})
+	first := h.emit("one", "call", `0`)
+	h.emitAs("3EB0A1", "one", "call", `1`)
+	delivered := func() uint64 { return h.hub.Stats().Sinks[0].Delivered }
+	sinktest.Eventually(t, "all is past, the hub's own start included", func() bool { return delivered() == 3 })
+	end.reached = func() {
+		h.emitAs("3EB0A1", "two", "call", `2`)
+		sinktest.Eventually(t, "it is kept aside", func() bool { return delivered() == 4 })
+	}
+	c := h.dial("&apikey=" + key)
+	c.join("/", `{"since":"`+first+`"}`)
+	var got []string
+	for _, e := range c.await(2) {
+		got = append(got, string(e.data["data"]))
+	}
+	if !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("arrived: %v", got)
+	}
+}
+
+// endOfLog calls reached when a replay has read all there is.
+type endOfLog struct {
+	sink.Log
+	reached func()
+}
+
+func (l *endOfLog) Replay(ctx context.Context, after, instance string, f func(*event.Event) error) (int64, error) {
+	end, err := l.Log.Replay(ctx, after, instance, f)
+	l.reached()
+	return end, err
+}
+
 func TestNamesThatSocketIOKeepsForItselfAreLeftOut(t *testing.T) {
 	h := build(t, global)
 	live := h.dial("&apikey=" + key)

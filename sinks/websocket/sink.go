@@ -195,7 +195,7 @@ func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
 	if n == nil || !n.Listening() {
 		return nil
 	}
-	return unlessReserved(n.WithKey(d.Event.ID).Emit(ctx, d.Event.Name, s.envelope(d.Event)))
+	return unlessReserved(n.WithKey(sink.Identity(d.Event)).Emit(ctx, d.Event.Name, s.envelope(d.Event)))
 }
 
 // unlessReserved leaves out events with a name that means something else to socket.io, such as "disconnect". Other sinks take them.

@@ -73,6 +73,12 @@ func build(t *testing.T, configure func(*websocket.Config)) *house {
 
 func buildLogging(t *testing.T, configure func(*websocket.Config), log zerolog.Logger) *house {
 	t.Helper()
+	return buildOn(t, configure, log, func(l sink.Log) sink.Log { return l })
+}
+
+// buildOn is buildLogging with another log in front of the engine's.
+func buildOn(t *testing.T, configure func(*websocket.Config), log zerolog.Logger, in func(sink.Log) sink.Log) *house {
+	t.Helper()
 	engine, err := memory.New(memory.DefaultConfig())
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +89,7 @@ func buildLogging(t *testing.T, configure func(*websocket.Config), log zerolog.L
 	}
 	b := engine.Bus()
 	hub, err := core.New(core.Options{
-		Bus: b, Instances: registry, Log: engine,
+		Bus: b, Instances: registry, Log: in(engine),
 		Logger: log,
 		Sinks:  []*sink.Factory{sink.Use(websocket.Spec, func(c *websocket.Config) { c.Enabled = true }, configure)},
 	})
@@ -125,7 +131,13 @@ func (h *house) set(name, settings string) {
 
 func (h *house) emit(instance, name, data string) string {
 	h.t.Helper()
-	e := &event.Event{Name: name, Instance: instance, Data: json.RawMessage(data)}
+	return h.emitAs("", instance, name, data)
+}
+
+// emitAs is emit with an id of the producer's.
+func (h *house) emitAs(id, instance, name, data string) string {
+	h.t.Helper()
+	e := &event.Event{ID: id, Name: name, Instance: instance, Data: json.RawMessage(data)}
 	if err := h.hub.Emit(h.t.Context(), e); err != nil {
 		h.t.Fatal(err)
 	}
