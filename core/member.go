@@ -167,7 +167,7 @@ var changes = map[instances.ChangeKind]sink.ChangeKind{
 func (d *directory) Watch(f func(sink.Change)) (stop func()) {
 	return d.registry.Watch(func(c instances.Change) {
 		if c.Kind != instances.NewSettings || c.Sink == d.sink {
-			f(sink.Change{Kind: changes[c.Kind], Instance: c.Instance})
+			f(sink.Change{Kind: changes[c.Kind], Instance: c.Instance, ID: c.ID})
 		}
 	})
 }

@@ -186,7 +186,7 @@ func (r *Registry) Delete(ctx context.Context, name string) error {
 	next := r.state.Load().clone()
 	delete(next.byName, name)
 	delete(next.byToken, in.Token)
-	r.publish(next, Change{Kind: Deleted, Instance: name})
+	r.publish(next, Change{Kind: Deleted, Instance: name, ID: in.ID})
 	return nil
 }
 

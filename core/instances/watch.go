@@ -5,6 +5,7 @@ type Change struct {
 	Kind     ChangeKind
 	Instance string
 	Sink     string // with NewSettings
+	ID       string // with Deleted: of the record that is gone
 }
 
 // ChangeKind tells what changed.

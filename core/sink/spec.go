@@ -116,6 +116,7 @@ func (p Principal) May(instance string) bool {
 type Change struct {
 	Kind     ChangeKind
 	Instance string
+	ID       string // with Deleted: the id that the instance's record had
 }
 
 // ChangeKind tells what changed.
