@@ -107,6 +107,7 @@ type Sink struct {
 	replays   tasks.Group
 	turns     *turns
 	counts    counts
+	shares    *shares
 	unwatch   func()
 }
 
@@ -124,7 +125,7 @@ func New(c Config, h sink.Host) (*Sink, error) {
 		log: h.Logger, directory: h.Directory, history: h.Log, reached: h.Reached, global: c.GlobalEvents,
 		codec:     h.Envelope,
 		commander: h.Commander, commands: commandLimits{c.CommandRate, c.CommandBytes, c.CommandTimeout},
-		access: newAccess(c, h), turns: newTurns(c.Replays, c.ReplaysEach),
+		access: newAccess(c, h), turns: newTurns(c.Replays, c.ReplaysEach), shares: newShares(c.SocketsEach),
 	}
 	var err error
 	if s.server, err = socketio.New(s.serverConfig(c)); err != nil {
