@@ -49,7 +49,8 @@
 //
 // An event is encoded once per namespace, and not at all if no client listens. What waits for one client is bounded; a client that does
 // not keep up is disconnected without effect on others. What a client sends along with CONNECT has at most 16 KiB and 256 names of events;
-// clients that ask for the same events share one filter.
+// clients that ask for the same events share one filter. WEBSOCKET_SOCKETS_EACH bounds the sockets that are there by one instance's token; the refusal of
+// one more has data {"status":429,"limit":"websocket.sockets_each","retryAfter":5}.
 package websocket
 
 import (
