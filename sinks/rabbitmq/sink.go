@@ -20,7 +20,8 @@
 //
 // With RABBITMQ_DELETE_WITH_INSTANCE each exchange and queue that did not exist before is marked with the id of the instance that it was made for, by an
 // exchange evosink/<id>/<digest of the name>, which nothing is published to. When the instance is deleted, what has its mark is deleted, and the mark: never what
-// others have made, or what an earlier instance of that name has left.
+// others have made, or what an earlier instance of that name has left. What was made while this was off, or by a former version of evosink, has no mark and
+// stays. What an earlier instance of a name has left goes before anything is made for a later one, so that one inherits no events.
 //
 // # Delivery
 //

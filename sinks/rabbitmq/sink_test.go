@@ -2,6 +2,7 @@ package rabbitmq_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -345,6 +346,12 @@ func TestTheQueuesOfADeletedInstanceGoWithItIfConfigured(t *testing.T) {
 	sinktest.Eventually(t, "the exchange is gone", func() bool {
 		return b.do(func(ch *amqp.Channel) error {
 			return ch.ExchangeDeclarePassive(b.name, "topic", true, false, false, false, nil)
+		}) != nil
+	})
+	mark := fmt.Sprintf("evosink/%s/%x", mine.Event.InstanceID, sha256.Sum256([]byte(b.name)))
+	sinktest.Eventually(t, "and last its mark", func() bool {
+		return b.do(func(ch *amqp.Channel) error {
+			return ch.ExchangeDeclarePassive(mark, "fanout", true, false, true, false, nil)
 		}) != nil
 	})
 	if !b.exists(other + ".call") {

@@ -1,6 +1,7 @@
 package rabbitmq_test
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strings"
 	"testing"
@@ -21,6 +22,23 @@ func tenants(t *testing.T, b *broker, configure func(*rabbitmq.Config)) *hubtest
 			configure(c)
 		}
 	}))
+}
+
+// deleteAll deletes an instance and waits until all that was made for it is gone: last of all the mark of its exchange.
+func (b *broker) deleteAll(h *hubtest.Hub, name, exchange string) {
+	b.t.Helper()
+	in, _ := h.Registry.Get(name)
+	mark := fmt.Sprintf("evosink/%s/%x", in.ID, sha256.Sum256([]byte(exchange)))
+	exists := func() bool {
+		return b.do(func(ch *amqp.Channel) error {
+			return ch.ExchangeDeclarePassive(mark, "fanout", true, false, true, false, nil)
+		}) == nil
+	}
+	if !exists() {
+		b.t.Fatal("the exchange has no mark")
+	}
+	h.Delete(name)
+	sinktest.Eventually(b.t, "all is deleted", func() bool { return !exists() })
 }
 
 // length is how many messages wait in a queue, -1 if there is none.
@@ -51,15 +69,16 @@ func TestNoTenantReachesAnothersQueueByAName(t *testing.T) {
 			h.Emit(shop, "call", "")
 			h.Delivered(3)
 			sinktest.Eventually(t, "the event of the one is there", func() bool { return b.length(victim) == 1 })
-			h.Delete(shop)
-			sinktest.Eventually(t, "what was made for the other is deleted", func() bool {
-				return !b.exists(shop+".call") && (own || !b.exists(shop+".custom"))
-			})
+			b.deleteAll(h, shop, shop)
+			if b.exists(shop+".call") || b.exists(shop+".custom") || b.exists(shop+".custom.eu%2Emessages%2Eupsert") {
+				t.Error("what was made for the deleted one is still there")
+			}
 			if n := b.length(victim); n != 1 {
 				t.Errorf("%d messages are in the queue of another instance (-1: it is gone), want its own", n)
 			}
-			h.Delete(send)
-			sinktest.Eventually(t, "that is deleted with its own", func() bool { return !b.exists(victim) })
+			if b.deleteAll(h, send, send); b.exists(victim) {
+				t.Error("it is not deleted with its own instance")
+			}
 		})
 	}
 }
@@ -78,13 +97,9 @@ func TestOnlyWhatHasItsInstancesMarkIsDeleted(t *testing.T) {
 	h.Emit(b.name, "messages.upsert", "")
 	h.Emit(b.name, "call", "")
 	h.Delivered(2)
-	h.Delete(b.name)
-	sinktest.Eventually(t, "what was made is deleted", func() bool { return !b.exists(made) })
-	sinktest.Eventually(t, "the exchange too", func() bool {
-		return b.do(func(ch *amqp.Channel) error {
-			return ch.ExchangeDeclarePassive(b.name, "topic", true, false, false, false, nil)
-		}) != nil
-	})
+	if b.deleteAll(h, b.name, b.name); b.exists(made) {
+		t.Error("what was made is still there")
+	}
 	if n := b.length(foreign); n != 1 {
 		t.Errorf("a queue that was there before has %d messages, want 1 (-1: it is gone)", n)
 	}
@@ -100,9 +115,11 @@ func TestALaterInstanceInheritsNoMessages(t *testing.T) {
 		h.Emit(b.name, "call", fmt.Sprint("round-", round))
 		h.Delivered(int64(round + 1))
 		sinktest.Eventually(t, "one event is there, its own", func() bool { return b.length(b.name+".call") == 1 })
-		h.Delete(b.name)
+		if round < 4 {
+			h.Delete(b.name)
+		}
 	}
-	sinktest.Eventually(t, "all is deleted", func() bool { return !b.exists(b.name + ".call") })
+	b.deleteAll(h, b.name, b.name)
 }
 
 // Instances that are called like what is the operator's get names of their own.
@@ -119,8 +136,9 @@ func TestAnInstanceCannotBeCalledLikeTheGlobalExchangeOrPrefix(t *testing.T) {
 	if n, own := b.length(global), b.length("/"+b.name+".call"); n != 2 || own != 1 {
 		t.Errorf("the global queue has %d messages, want 2, and the instance's %d, want 1", n, own)
 	}
-	h.Delete(b.name)
-	sinktest.Eventually(t, "what was made is deleted", func() bool { return !b.exists("/" + b.name + ".call") })
+	if b.deleteAll(h, b.name, "/"+b.name); b.exists("/" + b.name + ".call") {
+		t.Error("what was made is still there")
+	}
 	if n := b.length(global); n != 2 {
 		t.Errorf("the global queue has %d messages, want 2 (-1: it is gone)", n)
 	}
@@ -150,7 +168,8 @@ func TestCustomEventsMakeNoMoreQueuesThanTheyMay(t *testing.T) {
 		if rest := b.length(b.name + ".custom"); made != want || rest != 10-want {
 			t.Errorf("%d queues were made, want %d; %d events are in the one that is shared, want %d", made, want, rest, 10-want)
 		}
-		h.Delete(b.name)
-		sinktest.Eventually(t, "all is deleted", func() bool { return !b.exists(b.name + ".custom") })
+		if b.deleteAll(h, b.name, b.name); b.exists(b.name + ".custom") {
+			t.Error("what was made is still there")
+		}
 	}
 }
