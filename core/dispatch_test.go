@@ -136,7 +136,7 @@ func TestQueuedSinksGetEveryEventInOrderPerInstance(t *testing.T) {
 				t.Errorf("%s came after %s", d.Event.ID, last[d.Event.Instance])
 			}
 			if d.Scope != sink.Global || d.Target != "global" || d.Event.InstanceID == "" ||
-				d.Key != d.Event.ID+"/"+d.Event.InstanceID+"/global" || d.Attempt != 1 {
+				d.Key != sink.Key(d.Event, "global") || d.Attempt != 1 {
 				t.Errorf("delivery is %+v", d)
 			}
 			last[d.Event.Instance] = d.Event.ID

@@ -130,7 +130,7 @@ func TestAnEventReachesALiveSinkWithAllItLacksFilledIn(t *testing.T) {
 		got.Time.IsZero() || string(got.Data) != `{"n": 1}` {
 		t.Errorf("got %+v", got)
 	}
-	if d.Scope != sink.Global || d.Target != "global" || d.Key != e.ID+"/global" || d.Attempt != 1 {
+	if d.Scope != sink.Global || d.Target != "global" || d.Key != e.ID+"/"+got.InstanceID+"/global" || got.InstanceID == "" || d.Attempt != 1 {
 		t.Errorf("delivery %+v", d)
 	}
 }

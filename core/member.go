@@ -116,7 +116,7 @@ func (m *member) show(ctx context.Context, msg *message.Message, at bus.Position
 	for _, to := range scope.Targets(m.get(), e, scopes, settings.Raw) {
 		d := &sink.Delivery{
 			Event: e, Scope: to.Scope, Target: to.Target, Settings: settings.Raw,
-			Attempt: 1, Key: e.ID + "/" + string(to.Target), Position: int64(at),
+			Attempt: 1, Key: sink.Key(e, to.Target), Position: int64(at),
 		}
 		if err := m.deliver(ctx, d); err == nil {
 			m.delivered.Add(1)
@@ -209,7 +209,7 @@ var changes = map[instances.ChangeKind]sink.ChangeKind{
 func (d *directory) Watch(f func(sink.Change)) (stop func()) {
 	return d.registry.Watch(func(c instances.Change) {
 		if c.Kind != instances.NewSettings || c.Sink == d.sink {
-			f(sink.Change{Kind: changes[c.Kind], Instance: c.Instance})
+			f(sink.Change{Kind: changes[c.Kind], Instance: c.Instance, ID: c.ID})
 		}
 	})
 }

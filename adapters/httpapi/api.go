@@ -76,6 +76,7 @@ type API struct {
 	draining  chan struct{} // closed by Drain
 	drain     sync.Once
 	inflight  inflight
+	rates     *rates
 }
 
 // maxKeyless bounds the webhooks of senders without a key that are decoded at once. Others wait; their bodies are in
@@ -93,7 +94,7 @@ func New(o Options) (*API, error) {
 	proxies, _ := remote.ParseNetworks(o.Config.Server.TrustedProxies) // checked by Validate
 	a := &API{
 		opts: o, mux: http.NewServeMux(), bodies: newBudget(o.Config), proxies: proxies, wrongKeys: newWrongKeys(o.Logger),
-		keyless: make(chan struct{}, maxKeyless), draining: make(chan struct{}), changes: o.Logger.With().Str("component", "audit").Logger(),
+		rates: newRates(o.Config.Events), keyless: make(chan struct{}, maxKeyless), draining: make(chan struct{}), changes: o.Logger.With().Str("component", "audit").Logger(),
 	}
 	if err := errors.Join(a.compile(), a.register()); err != nil {
 		return nil, err

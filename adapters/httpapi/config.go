@@ -64,6 +64,7 @@ type Events struct {
 	MaxBytes               int64         `koanf:"max_bytes" help:"Largest single event in bytes, as it is posted."`
 	MaxBatch               int           `koanf:"max_batch" help:"Most events in one request."`
 	Timeout                time.Duration `koanf:"timeout" help:"How long the engine may take to store the events of a request."`
+	RateEach               float64       `koanf:"rate_each" env:"EVENTS_RATE_EACH" help:"Events per second that one instance may emit over HTTP, in bursts of twice as many or of events.max_batch; above it its requests are answered with 429. 0 sets no limit."`
 	CreateUnknownInstances bool          `koanf:"create_unknown_instances" help:"Whether an event for an instance that does not exist creates it."`
 }
 
@@ -134,6 +135,7 @@ func (e Events) Validate() error {
 		check(e.MaxBytes > 0, "max_bytes must be above 0"),
 		check(e.MaxBatch > 0, "max_batch must be above 0"),
 		check(e.Timeout > 0, "timeout must be above 0"),
+		check(e.RateEach >= 0 && e.RateEach <= 1e9, "rate_each must be from 0, which sets no limit, to 1000000000"),
 	)
 }
 

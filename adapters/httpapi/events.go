@@ -59,6 +59,9 @@ func (a *API) postEvents(w http.ResponseWriter, r *http.Request) error {
 // accept emits events and answers with their ids.
 func (a *API) accept(w http.ResponseWriter, r *http.Request, single bool, events []*event.Event) error {
 	name := events[0].Instance // of all of them
+	if err := a.rates.take(name, len(events)); err != nil {
+		return err
+	}
 	_, known := a.opts.Registry.Get(name)
 	err := a.emit(r.Context(), events...)
 	if _, made := a.opts.Registry.Get(name); made && !known {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -312,4 +313,24 @@ func TestEmitGetsTheConfiguredTime(t *testing.T) {
 		})
 	})
 	s.admin("POST", "/events/sales", `{"event":"a.b"}`).says(t, 201)
+}
+
+// An instance that emits more than it may is told which limit it meets and when to come again; the others are not concerned.
+func TestEventsPerSecondAreBoundedByInstanceIfConfigured(t *testing.T) {
+	s := newServer(t, func(o *httpapi.Options) { o.Config.Events.RateEach, o.Config.Events.MaxBatch = 0.001, 3 })
+	for range 3 {
+		s.admin("POST", "/events/sales", `{"event":"call"}`).says(t, 201)
+	}
+	s.hub.events = nil
+	a := s.admin("POST", "/events/sales", `{"event":"call"}`)
+	a.says(t, 429, "events.rate_each")
+	if after, err := strconv.Atoi(a.Header().Get("Retry-After")); err != nil || after <= 1 || after > 1000 {
+		t.Errorf("Retry-After %q: %s", a.Header().Get("Retry-After"), a.text)
+	}
+	s.admin("POST", "/events/support", `[{"event":"call"},{"event":"call"}]`).says(t, 201)
+	s.admin("POST", "/events/support", `[{"event":"call"},{"event":"call"}]`).says(t, 429) // all or nothing
+	s.admin("POST", "/events/support", `{"event":"call"}`).says(t, 201)
+	if len(s.hub.events) != 3 {
+		t.Errorf("%d events of the other instance were taken, want 3", len(s.hub.events))
+	}
 }

@@ -26,7 +26,7 @@ const (
 // An Event is something that happened to an instance of the API. It is immutable once
 // emitted: sinks share it, so nobody may change it or the bytes of Data.
 type Event struct {
-	ID       string // UUIDv7 unless the producer chose one; the first half of every idempotency key
+	ID       string // UUIDv7 unless the producer chose one; the first part of every idempotency key; two instances may use the same
 	Name     string // wire name, "messages.upsert"; names outside the catalogue pass through
 	Instance string // name of the instance
 	// InstanceID is the id of the instance's record when the event was accepted, so that a later instance of that name

@@ -116,22 +116,13 @@ func (a *attempt) prepare(l *lane, room int) *portion {
 	for i, d := range p.deliveries {
 		requests[i] = sink.Delivery{
 			Event: d.Event, Scope: d.Scope, Target: l.Target, Settings: settings,
-			Attempt: 1, Key: l.deliveryKey(d.Event.ID),
+			Attempt: 1, Key: sink.Key(d.Event, l.Target),
 		}
 		p.requests[i] = &requests[i]
 	}
 	requests[0].Attempt += l.progress.Attempts
 	p.policy = a.policy(p.requests[0])
 	return p
-}
-
-// deliveryKey returns what a consumer knows a delivery by, however often it comes: the event's id, the instance's,
-// and the target. Two instances may have events of one id.
-func (l *lane) deliveryKey(eventID string) string {
-	if l.InstanceID != "" {
-		eventID += "/" + l.InstanceID
-	}
-	return eventID + "/" + string(l.Target)
 }
 
 var defaultPolicy = sink.DefaultPolicy()

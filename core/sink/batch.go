@@ -16,13 +16,13 @@ var errBehind = errors.New("an event before it, of the same instance and target,
 // instance is sent.
 func Prepare[M any](deliveries []*Delivery, prepare func(*Delivery) (M, error)) *Batch[M] {
 	type lane struct {
-		target   Target
-		instance string
+		target       Target
+		instance, id string
 	}
 	failed := map[lane]bool{}
 	b := &Batch[M]{errs: make([]error, len(deliveries))}
 	for i, d := range deliveries {
-		l := lane{d.Target, d.Event.Instance}
+		l := lane{d.Target, d.Event.Instance, d.Event.InstanceID}
 		if failed[l] {
 			b.errs[i] = errBehind
 			continue

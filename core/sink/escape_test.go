@@ -12,7 +12,8 @@ func TestEscape(t *testing.T) {
 		{"sales-1.x", "_-", "sales-1_x2Ex"},
 		{"Loja 1", "_-", "Loja_x201"},
 		{"São", "_-", "S_xC3_xA3o"},
-		{"a_x20", "_-", "a_x20"},
+		{"a_x20", "_-", "a_x5Fx20"}, // not that of "a "
+		{"a_x2", "_-", "a_x2"},
 		{"\xff", "_-", "_xFF"},
 		{"", "_-", ""},
 	}

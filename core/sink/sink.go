@@ -39,7 +39,7 @@ type Delivery struct {
 	Target   Target
 	Settings json.RawMessage // the instance's settings of this sink, as stored; nil if it has none
 	Attempt  int             // counts from 1
-	Key      string          // idempotency key: event id and target, the same in every attempt
+	Key      string          // idempotency key, the same in every attempt; see the function Key
 	Position int64           // where the engine's log has the event; 0 for a queued sink, and where there is no log
 }
 

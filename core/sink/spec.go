@@ -119,6 +119,7 @@ func (p Principal) May(instance string) bool {
 type Change struct {
 	Kind     ChangeKind
 	Instance string
+	ID       string // with Deleted: the id that the instance's record had
 }
 
 // ChangeKind tells what changed.

@@ -23,6 +23,9 @@ type Config struct {
 	TopicPrefix string   `koanf:"topic_prefix" env:"KAFKA_TOPIC_PREFIX" help:"begins the names of topics: prefix.instance.messages.upsert"`
 
 	AutoCreateTopics  bool  `koanf:"auto_create_topics" env:"KAFKA_AUTO_CREATE_TOPICS" help:"create topics; off: they are yours or the brokers' (auto.create.topics.enable) to create"`
+	CustomTopics      bool  `koanf:"custom_topics" env:"KAFKA_CUSTOM_TOPICS" help:"give events outside the catalogue topics of their own, prefix.instance.custom.name; off: they share prefix.instance.custom"`
+	CustomTopicsEach  int   `koanf:"custom_topics_each" env:"KAFKA_CUSTOM_TOPICS_EACH" help:"how many of these one instance may have; further events share prefix.instance.custom"`
+	CustomTopicsTotal int   `koanf:"custom_topics_total" env:"KAFKA_CUSTOM_TOPICS_TOTAL" help:"how many of these all instances may have together"`
 	NumPartitions     int32 `koanf:"num_partitions" env:"KAFKA_NUM_PARTITIONS" help:"partitions of topics that are created"`
 	ReplicationFactor int16 `koanf:"replication_factor" env:"KAFKA_REPLICATION_FACTOR" help:"replicas of topics that are created"`
 
@@ -48,7 +51,7 @@ type SASL struct {
 func Defaults() Config {
 	return Config{
 		Brokers: []string{"localhost:9092"}, ClientID: "evolution-api", TopicPrefix: "evolution",
-		NumPartitions: 1, ReplicationFactor: 1, Compression: "none", MaxMessageBytes: 1_000_012,
+		CustomTopicsEach: 20, CustomTopicsTotal: 1000, NumPartitions: 1, ReplicationFactor: 1, Compression: "none", MaxMessageBytes: 1_000_012,
 		ConnectTimeout: 3 * time.Second, RequestTimeout: 30 * time.Second, ReconnectMax: 30 * time.Second,
 		SASL: SASL{Mechanism: "plain"}, TLS: TLS{RejectUnauthorized: true},
 	}
@@ -78,7 +81,7 @@ func (c *Config) Validate() error {
 	}{{"connect_timeout", c.ConnectTimeout}, {"request_timeout", c.RequestTimeout}, {"reconnect_max", c.ReconnectMax}} {
 		check(d.value > 0, "%s must be above 0", d.key)
 	}
-	errs = append(errs, c.SASL.validate(), c.TLS.validate(), c.Events.Check("events"))
+	errs = append(errs, sink.ValidateCustom("custom_topics", c.CustomTopicsEach, c.CustomTopicsTotal), c.SASL.validate(), c.TLS.validate(), c.Events.Check("events"))
 	return errors.Join(errs...)
 }
 

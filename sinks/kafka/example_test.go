@@ -35,7 +35,7 @@ func Example() {
 	defer s.Close(ctx)
 
 	e := &event.Event{ID: event.NewID(), Name: "messages.upsert", Instance: "sales", Time: time.Now(), Data: json.RawMessage(`{"text":"hello"}`)}
-	fmt.Println(s.Deliver(ctx, &sink.Delivery{Event: e, Scope: sink.Instance, Target: "instance", Attempt: 1, Key: e.ID + "/instance"}))
+	fmt.Println(s.Deliver(ctx, &sink.Delivery{Event: e, Scope: sink.Instance, Target: "instance", Attempt: 1, Key: sink.Key(e, "instance")}))
 
 	consumer, err := kgo.NewClient(kgo.SeedBrokers(broker.ListenAddrs()...), kgo.ConsumeTopics("evolution.sales.messages.upsert"))
 	if err != nil {

@@ -20,19 +20,39 @@ var keys = []string{"event", "instance", "data", "server_url", "date_time", "sen
 const maxTopic = 249
 
 // topicOf returns the topic of an event as Evolution API forms it at emit time (evolution.md 1.1, 3.7).
-func (c *Config) topicOf(e *event.Event, scope sink.Scope) (string, error) {
-	owner := "global"
+func (s *Sink) topicOf(e *event.Event, scope sink.Scope) (string, error) {
+	part := s.naming.Part(e.Instance, e.Name)
+	name := s.naming.Global(part)
 	if scope == sink.Instance {
-		owner = e.Instance
+		name = s.naming.Name(e.Instance, part)
 	}
-	name := escape(owner) + "." + escape(suffix(e.Name))
-	if c.TopicPrefix != "" {
-		name = c.TopicPrefix + "." + name
-	}
+	name = s.config.prefixed(name)
 	if len(name) > maxTopic {
 		return "", sink.Permanent(fmt.Errorf("the name of the topic for %s has %d bytes, Kafka allows %d", e.Name, len(name), maxTopic))
 	}
 	return name, nil
+}
+
+// naming forms the names of topics without the prefix.
+func (c *Config) naming() *sink.Naming {
+	return &sink.Naming{
+		Separator: ".", Shared: "global", InUse: c.rule().Global, Spell: suffix, Escape: escape,
+		Disguise: func(name string) string { return sink.EscapeFirst(name, "_-") },
+		Token: func(name string, changed bool) string {
+			if changed {
+				return sink.EscapeFirst(name, "_-")
+			}
+			return sink.Escape(name, "_-")
+		},
+		Own: c.CustomTopics, Each: c.CustomTopicsEach, Total: c.CustomTopicsTotal,
+	}
+}
+
+func (c *Config) prefixed(name string) string {
+	if c.TopicPrefix == "" {
+		return name
+	}
+	return c.TopicPrefix + "." + name
 }
 
 func suffix(wire string) string { return strings.ToLower(strings.ReplaceAll(wire, "_", ".")) }
@@ -43,7 +63,7 @@ func escape(name string) string { return sink.Escape(name, "._-") }
 // record makes the record of a delivery (evolution.md 3.7).
 func (s *Sink) record(d *sink.Delivery) (*kgo.Record, error) {
 	e := d.Event
-	topic, err := s.config.topicOf(e, d.Scope)
+	topic, err := s.topicOf(e, d.Scope)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +89,7 @@ func (s *Sink) tell(instance, topic string) {
 	if escape(instance) == instance {
 		return
 	}
-	if _, told := s.told.LoadOrStore(instance, true); !told {
+	if s.told.First(instance) {
 		s.log.Warn().Str("instance", instance).Str("topic", topic).Msg("the instance's name has bytes that topics cannot hold and is escaped in them")
 	}
 }

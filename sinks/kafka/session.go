@@ -90,7 +90,7 @@ func (s *Sink) prepare(ctx context.Context) {
 		if !rule.Events.Has(name) {
 			continue
 		}
-		if topic, err := s.config.topicOf(&event.Event{Name: name}, sink.Global); err == nil {
+		if topic, err := s.topicOf(&event.Event{Name: name}, sink.Global); err == nil {
 			names = append(names, topic)
 		}
 	}

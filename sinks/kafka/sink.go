@@ -4,6 +4,10 @@
 //	instance    <prefix>.<instance>.<event>    <instance>
 //	global      <prefix>.global.<event>        <instance>-<event>
 //
+// Events outside the catalogue share <prefix>.<instance>.custom, or with KAFKA_CUSTOM_TOPICS have <prefix>.<instance>.custom.<event>, as many as its
+// bounds allow. The bounds count what a process has seen; a topic is never deleted. No two instances have one topic: where Evolution API's name
+// would be another's (instance shop.send and Evolution Go's Message, instance global), the instance's dots and its first byte are escaped too.
+//
 // Events have their wire names, in topics in lower case and with dots for underscores: evolution.sales.group-participants.update. Bytes of an
 // instance's name that topics cannot hold are escaped as _xHH. The value is the envelope with "timestamp", epoch milliseconds, before the id; the headers are
 // event, instance, origin (if the producer of the event names one), timestamp (the envelope's date_time), id (the event's), and key, which
@@ -72,7 +76,8 @@ type Sink struct {
 	link   *link.Link[*session]
 	watch  watch
 	topics *topics
-	told   sync.Map // instances whose names are escaped, which the log has said
+	naming *sink.Naming
+	told   sink.Told // instances whose names are escaped
 
 	client *kgo.Client // nil before Start
 }
@@ -90,6 +95,7 @@ func New(c Config, h sink.Host) (*Sink, error) {
 		return nil, err
 	}
 	s := &Sink{config: c, codec: h.Envelope, log: h.Logger, watch: make(watch, 1)}
+	s.naming = s.config.naming()
 	s.codec.Keys = keys
 	s.topics = &topics{config: &s.config, log: h.Logger, known: map[string]bool{}}
 	s.link = link.New(link.Options[*session]{

@@ -50,7 +50,7 @@ func TestEventsGoWhereEvolutionPutsThem(t *testing.T) {
 		{sink.Instance, "sales", "group-participants.update", "evolution.sales.group-participants.update", "sales"},
 		{sink.Global, "sales", "typebot.change-status", "evolution.global.typebot.change-status", "sales-typebot.change-status"},
 		{sink.Global, "sales", "SendMessage", "evolution.global.sendmessage", "sales-SendMessage"},
-		{sink.Instance, "Loja 1 ü", "my_own", "evolution.Loja_x201_x20_xC3_xBC.my.own", "Loja 1 ü"},
+		{sink.Instance, "Loja 1 ü", "my_own", "evolution.Loja_x201_x20_xC3_xBC.custom", "Loja 1 ü"},
 	} {
 		t.Run(want.scope.String()+" "+want.name, func(t *testing.T) {
 			d := delivery(want.scope, want.instance, want.name)

@@ -22,6 +22,9 @@ type topics struct {
 	known map[string]bool
 }
 
+// maxKnown bounds what is remembered, that of deleted instances included; all is asked for again then.
+const maxKnown = 1 << 17
+
 // ensure makes sure that topics exist. What it cannot create, it leaves to the brokers: the topic may well exist, and
 // producing to it be allowed, where creating is not.
 func (t *topics) ensure(ctx context.Context, client *kgo.Client, names ...string) {
@@ -44,6 +47,9 @@ func (t *topics) ensure(ctx context.Context, client *kgo.Client, names ...string
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if len(t.known) > maxKnown {
+		clear(t.known)
+	}
 	for _, name := range missing {
 		t.known[name] = true
 	}

@@ -271,7 +271,7 @@ func TestNothingIsLostOrOvertakenWhenTheServerStops(t *testing.T) {
 		Delivery: func(lane, n int) *sink.Delivery {
 			d := sinktest.NewDelivery(sink.Instance, instance(lane), "call")
 			d.Event.ID = id(lane, n)
-			d.Key = d.Event.ID + "/instance"
+			d.Key = sink.Key(d.Event, "instance")
 			return d
 		},
 	}.Run(t)

@@ -20,8 +20,8 @@ type message struct {
 
 // A lane is what has to stay in order: the events of an instance for a target.
 type lane struct {
-	target   sink.Target
-	instance string
+	target       sink.Target
+	instance, id string
 }
 
 // restore publishes again what a stream holds before an event that it was to come after. Such an event was published

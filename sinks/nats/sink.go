@@ -4,7 +4,8 @@
 //	instance    <instance>.<event>                 sales.group-participants.update
 //	global      [<NATS_PREFIX_KEY>.]<event>        messages.upsert
 //
-// Events have their wire names in lower case. The message is the envelope; its header Nats-Msg-Id is the delivery's
+// Events have their wire names in lower case. Those outside the catalogue share <instance>.custom, or with NATS_CUSTOM_SUBJECTS have
+// <instance>.custom.<event>, a token in which dots are %2E, as many as its bounds allow. The message is the envelope; its header Nats-Msg-Id is the delivery's
 // key, the same in every attempt: a subscriber that has seen a key has seen the delivery, and JetStream drops doubles
 // by it. (For what happens when a stream is full see Order.)
 //
@@ -13,7 +14,8 @@
 // White space ends a subject on the wire; dots separate its tokens, * and > are wildcards, and what begins with $ is the server's own. In an instance's name
 // each such character becomes % and two hexadecimal digits, as in a URL: the instance "Loja 1" is at Loja%201.messages.upsert. Percent-decoding
 // gives the name back, which is also in the envelope. A line in the log says so once for each such instance. With NATS_KEEP_DOTS
-// dots stay what they are for Evolution API, separators.
+// dots stay what they are for Evolution API, separators. No two instances have one subject: where Evolution API's would be another's or a global one
+// (instance send and Evolution Go's Message, an instance called like the prefix), the first byte of the instance's name and its dots are escaped too.
 //
 // # Delivery
 //
@@ -46,7 +48,6 @@ package nats
 import (
 	"context"
 	"strings"
-	"sync"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -80,7 +81,9 @@ type Sink struct {
 	codec  event.Codec
 	log    zerolog.Logger
 	link   *link.Link[*session]
-	said   sync.Map // instances whose escaping the log has told of
+	said   sink.Told // instances whose names are escaped
+
+	subjects *subjects
 
 	positions positions
 }
@@ -109,7 +112,7 @@ func New(c Config, h sink.Host) (*Sink, error) {
 		hosts = append(hosts, u.Host)
 	}
 	s := &Sink{config: c, codec: h.Envelope, log: h.Logger}
-	s.codec.Keys = nil
+	s.codec.Keys, s.subjects = nil, newSubjects(&s.config)
 	s.link = link.New(link.Options[*session]{
 		Broker: "NATS at " + strings.Join(hosts, ", "), Dial: s.dial, Attend: s.attend, Limit: maxUses, Pause: c.ReconnectMax, Logger: h.Logger,
 		Available: h.Available,
@@ -154,18 +157,18 @@ func (s *Sink) DeliverBatch(ctx context.Context, deliveries []*sink.Delivery) []
 	}
 	defer end()
 	b := sink.Prepare(deliveries, func(d *sink.Delivery) (message, error) {
-		m := message{s.message(d, session.conn.HeadersSupported()), lane{d.Target, d.Event.Instance}}
+		m := message{s.message(d, session.conn.HeadersSupported()), lane{d.Target, d.Event.Instance, d.Event.InstanceID}}
 		if err := session.fits(m.Msg); err != nil || session.stream == nil {
 			return m, err
 		}
-		return m, session.ensure(ctx, s.config.pattern(d.Event, d.Scope))
+		return m, session.ensure(ctx, s.subjects.pattern(d.Event, d.Scope))
 	})
 	return b.Answer(session.publish(ctx, b.Messages))
 }
 
 func (s *Sink) message(d *sink.Delivery, headers bool) *natsgo.Msg {
 	e := d.Event
-	m := &natsgo.Msg{Subject: s.config.subjectOf(e, d.Scope), Data: s.codec.Append(make([]byte, 0, len(e.Data)+512), e)}
+	m := &natsgo.Msg{Subject: s.subjects.of(e, d.Scope), Data: s.codec.Append(make([]byte, 0, len(e.Data)+512), e)}
 	if headers {
 		m.Header = natsgo.Header{jetstream.MsgIDHeader: {d.Key}}
 	}
@@ -181,7 +184,7 @@ func (s *Sink) tell(instance string) {
 	if tokens == instance {
 		return
 	}
-	if _, told := s.said.LoadOrStore(instance, true); !told {
+	if s.said.First(instance) {
 		s.log.Warn().Str("instance", instance).Str("subjects", tokens+".>").Msg("the instance's name would break subjects and is escaped in them")
 	}
 }

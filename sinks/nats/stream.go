@@ -23,6 +23,9 @@ type keeper struct {
 	covered map[string]bool // what the stream is known to take
 }
 
+// maxCovered bounds what is remembered, that of deleted instances included; all is asked for again then.
+const maxCovered = 1 << 17
+
 func newKeeper(js jetstream.JetStream, c *JetStream) *keeper {
 	return &keeper{js: js, config: c, turn: make(chan struct{}, 1), covered: map[string]bool{}}
 }
@@ -46,6 +49,9 @@ func (k *keeper) ensure(ctx context.Context, pattern string) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if len(k.covered) > maxCovered {
+		clear(k.covered)
+	}
 	k.covered[pattern] = true
 	return nil
 }

@@ -8,43 +8,48 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// subjectOf returns where an event goes, as Evolution API forms it at emit time (evolution.md 1.1, 3.4), names made safe.
-func (c *Config) subjectOf(e *event.Event, scope sink.Scope) string {
-	name := strings.ToLower(e.Name)
-	if !literal(name) {
-		name = escape(name)
-	}
+// A subjects tells where events go.
+type subjects struct {
+	config *Config
+	naming *sink.Naming
+}
+
+func newSubjects(c *Config) *subjects {
+	return &subjects{c, &sink.Naming{
+		Separator: ".", Shared: c.PrefixKey, InUse: c.rule().Global, Spell: strings.ToLower, Escape: c.tokens,
+		Disguise: func(name string) string { return escape(name, true) }, Token: escape,
+		Own: c.CustomSubjects, Each: c.CustomSubjectsEach, Total: c.CustomSubjectsTotal,
+	}}
+}
+
+// of returns where an event goes, as Evolution API forms it at emit time (evolution.md 1.1, 3.4), names made safe.
+func (s *subjects) of(e *event.Event, scope sink.Scope) string {
+	part := s.naming.Part(e.Instance, e.Name)
 	if scope == sink.Global {
-		return c.global(name)
+		return s.naming.Global(part)
 	}
-	return c.tokens(e.Instance) + "." + name
-}
-
-func (c *Config) global(name string) string {
-	if c.PrefixKey == "" {
-		return name
-	}
-	return c.PrefixKey + "." + name
-}
-
-// tokens returns an instance's part of its subjects: one token, or with KeepDots what its dots make of it.
-func (c *Config) tokens(instance string) string {
-	if c.KeepDots && literal(instance) {
-		return instance
-	}
-	return escape(instance)
+	return s.naming.Name(e.Instance, part)
 }
 
 // pattern returns the subjects that a stream has to take in for an event: all of its instance, all global ones with the prefix, or
 // its own.
-func (c *Config) pattern(e *event.Event, scope sink.Scope) string {
+func (s *subjects) pattern(e *event.Event, scope sink.Scope) string {
+	part := s.naming.Part(e.Instance, e.Name)
 	switch {
 	case scope == sink.Instance:
-		return c.tokens(e.Instance) + ".>"
-	case c.PrefixKey != "":
-		return c.PrefixKey + ".>"
+		return s.naming.Owner(e.Instance, part) + ".>"
+	case s.config.PrefixKey != "":
+		return s.config.PrefixKey + ".>"
 	}
-	return c.subjectOf(e, scope)
+	return part
+}
+
+// tokens returns an instance's part of its subjects: one token, or with KeepDots what its dots make of it.
+func (c *Config) tokens(instance string) string {
+	if c.KeepDots && literal(instance) && !escaped(instance) {
+		return instance
+	}
+	return escape(instance, false)
 }
 
 // literal reports whether s can be part of a subject as it is: tokens that are not empty, and nothing in them that the server
@@ -65,15 +70,15 @@ func taken(s string) bool {
 const inbox = "_INBOX"
 
 // escape makes one token of a name: the bytes of what would break it, and its dots, become %XX as in a URL. A % that reads like the
-// beginning of one does too, so unescape gives the name back. Other names stay as they are.
-func escape(name string) string {
-	if !strings.ContainsAny(name, ".%") && literal(name) {
+// beginning of one does too, so unescape gives the name back. Other names stay as they are, unless changed wants the first byte escaped.
+func escape(name string, changed bool) string {
+	if !changed && !strings.ContainsAny(name, ".%") && literal(name) {
 		return name
 	}
 	var b strings.Builder
 	for i := range len(name) {
 		c := name[i]
-		first := i == 0 && taken(name)
+		first := i == 0 && (changed || taken(name))
 		if first || c == '.' || breaks(rune(c)) || c == '%' && hex(name, i+1) && hex(name, i+2) {
 			fmt.Fprintf(&b, "%%%02X", c)
 			continue
@@ -82,6 +87,9 @@ func escape(name string) string {
 	}
 	return b.String()
 }
+
+// escaped reports whether something in a name reads like an escape.
+func escaped(name string) bool { return unescape(name) != name }
 
 // unescape is the inverse of escape.
 func unescape(token string) string {

@@ -21,10 +21,11 @@ func TestSubjectsAreEvolutionsUnlessANameBreaksThem(t *testing.T) {
 		{"50%2Eoff", "call", "50%252Eoff.call"},
 		{"$JS", "call", "%24JS.call"},
 		{"_INBOX", "call", "%5FINBOX.call"},
-		{"sales", "a..b", "sales.a%2E%2Eb"},
-		{"sales", "a.*", "sales.a%2E%2A"},
+		{"sales", "a..b", "sales.custom.a%2E%2Eb"},
+		{"sales", "a.*", "sales.custom.a%2E%2A"},
+		{"sales", "message", "sales.custom.%6Dessage"}, // Message is Evolution Go's
 	} {
-		got := (&Config{}).subjectOf(&event.Event{Instance: c.instance, Name: c.name}, sink.Instance)
+		got := newSubjects(&Config{CustomSubjects: true, CustomSubjectsEach: 1, CustomSubjectsTotal: 9}).of(&event.Event{Instance: c.instance, Name: c.name}, sink.Instance)
 		if got != c.want {
 			t.Errorf("%s of %s: %s, want %s", c.name, c.instance, got, c.want)
 		}
@@ -33,7 +34,7 @@ func TestSubjectsAreEvolutionsUnlessANameBreaksThem(t *testing.T) {
 
 func TestDotsStayIfConfiguredUnlessATokenWouldBeEmpty(t *testing.T) {
 	c := &Config{KeepDots: true}
-	for name, want := range map[string]string{"shop.eu": "shop.eu", "shop..eu": "shop%2E%2Eeu", ".eu": "%2Eeu", "a b.c": "a%20b%2Ec", "_INBOX.x": "%5FINBOX%2Ex"} {
+	for name, want := range map[string]string{"shop.eu": "shop.eu", "shop..eu": "shop%2E%2Eeu", ".eu": "%2Eeu", "a b.c": "a%20b%2Ec", "a%20b.c": "a%2520b%2Ec", "_INBOX.x": "%5FINBOX%2Ex"} {
 		if got := c.tokens(name); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
@@ -42,10 +43,10 @@ func TestDotsStayIfConfiguredUnlessATokenWouldBeEmpty(t *testing.T) {
 
 func TestGlobalSubjectsHaveThePrefix(t *testing.T) {
 	e := &event.Event{Instance: "sales", Name: "messages.upsert"}
-	if got := (&Config{}).subjectOf(e, sink.Global); got != "messages.upsert" {
+	if got := newSubjects(&Config{}).of(e, sink.Global); got != "messages.upsert" {
 		t.Errorf("without a prefix: %s", got)
 	}
-	if got := (&Config{PrefixKey: "evo.prod"}).subjectOf(e, sink.Global); got != "evo.prod.messages.upsert" {
+	if got := newSubjects(&Config{PrefixKey: "evo.prod"}).of(e, sink.Global); got != "evo.prod.messages.upsert" {
 		t.Errorf("with one: %s", got)
 	}
 }
@@ -55,7 +56,10 @@ func FuzzEscape(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		token := escape(name)
+		token, changed := escape(name, false), escape(name, true)
+		if unescape(changed) != name || name != "" && changed == name {
+			t.Errorf("%q, changed, became %q and came back as %q", name, changed, unescape(changed))
+		}
 		if unescape(token) != name {
 			t.Errorf("%q became %q and came back as %q", name, token, unescape(token))
 		}

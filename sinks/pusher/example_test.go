@@ -40,7 +40,7 @@ func Example() {
 		return
 	}
 	e := &event.Event{ID: "0192aa", Name: "call", Instance: "sales", Time: time.UnixMilli(1761055239512), Data: json.RawMessage(`{"status":"offer"}`)}
-	fmt.Println(s.Deliver(ctx, &sink.Delivery{Event: e, Scope: sink.Instance, Target: "instance", Settings: settings, Attempt: 1, Key: e.ID + "/instance"}))
+	fmt.Println(s.Deliver(ctx, &sink.Delivery{Event: e, Scope: sink.Instance, Target: "instance", Settings: settings, Attempt: 1, Key: sink.Key(e, "instance")}))
 	// Output:
 	// /apps/1/events k
 	// {"name":"call","channels":["sales"],"data":"{\"event\":\"call\",\"instance\":\"sales\",\"data\":{\"status\":\"offer\"},\"destination\":\"1\",\"date_time\":\"2025-10-21T14:00:39.512Z\",\"apikey\":null,\"id\":\"0192aa\"}"}

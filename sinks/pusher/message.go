@@ -60,7 +60,7 @@ func escape(name string) string { return sink.Escape(name, "_-=@,.;") }
 
 // tell says in the log, once, that an instance's name is not what clients have to ask for.
 func (s *Sink) tell(instance, channel string) {
-	if _, told := s.told.LoadOrStore(instance, true); !told {
+	if s.told.First(instance) {
 		s.log.Warn().Str("instance", instance).Str("channel", channel).Msg("the instance's name has bytes that channels' names cannot hold and is escaped in them")
 	}
 }

@@ -33,7 +33,6 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -61,7 +60,7 @@ type Sink struct {
 	codec     event.Codec
 	log       zerolog.Logger
 	transport *http.Transport
-	told      sync.Map // instances whose names are escaped, which the log has said
+	told      sink.Told // instances whose names are escaped
 	uses      *sink.Uses
 }
 

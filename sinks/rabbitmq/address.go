@@ -17,25 +17,56 @@ const (
 // An address is where an event goes: it is published to exchange with routing key key, and queue is bound with that key.
 type address struct{ exchange, queue, key string }
 
-// addressOf returns the address of an event as Evolution API forms it at emit time (evolution.md 1.1, 3.3).
-func (c *Config) addressOf(e *event.Event, scope sink.Scope) (address, error) {
+// addresses tells where events go.
+type addresses struct {
+	config *Config
+	naming *sink.Naming
+}
+
+func newAddresses(c *Config) *addresses {
+	return &addresses{config: c, naming: &sink.Naming{
+		Separator: ".", Shared: c.PrefixKey, InUse: c.rule().Global, Spell: suffix,
+		Escape: func(name string) string { return name }, Disguise: disguise, Token: token,
+		Own: c.CustomQueues, Each: c.CustomQueuesEach, Total: c.CustomQueuesTotal,
+	}}
+}
+
+func suffix(wire string) string { return strings.ToLower(strings.ReplaceAll(wire, "_", ".")) }
+
+// disguise returns a name that no instance can have, because it has slashes.
+func disguise(instance string) string { return "/" + strings.ReplaceAll(instance, ".", "/") }
+
+var tokens = strings.NewReplacer("%", "%25", ".", "%2E")
+
+func token(name string, changed bool) string {
+	if !changed {
+		return tokens.Replace(name)
+	}
+	return fmt.Sprintf("%%%02X", name[0]) + tokens.Replace(name[1:])
+}
+
+// of returns the address of an event as Evolution API forms it at emit time (evolution.md 1.1, 3.3).
+func (s *addresses) of(e *event.Event, scope sink.Scope) (address, error) {
+	part := s.naming.Part(e.Instance, e.Name)
+	key := e.Name
+	switch {
+	case part == sink.Custom:
+		key = sink.Custom
+	case strings.HasPrefix(part, sink.Custom+"."):
+		key = sink.Custom + "." + e.Name
+	}
 	if scope == sink.Global {
-		return c.global(e.Name).check()
+		return address{s.config.ExchangeName, s.naming.Global(part), key}.check()
 	}
-	return address{exchange: e.Instance, queue: queueOf(e.Instance, e.Name), key: e.Name}.check()
+	return address{s.exchange(e.Instance), s.naming.Name(e.Instance, part), key}.check()
 }
 
-// global returns the address of an event of any instance in the global exchange.
-func (c *Config) global(name string) address {
-	return address{exchange: c.ExchangeName, queue: queueOf(c.PrefixKey, name), key: name}
-}
-
-func queueOf(prefix, name string) string {
-	suffix := strings.ToLower(strings.ReplaceAll(name, "_", "."))
-	if prefix == "" {
-		return suffix
+// exchange returns the exchange of an instance, which is not the global one.
+func (s *addresses) exchange(instance string) string {
+	if instance == s.config.ExchangeName && s.config.rule().Global {
+		return disguise(instance)
 	}
-	return prefix + "." + suffix
+	return instance
 }
 
 // check reports what RabbitMQ would refuse, or take for something else than it is.

@@ -77,7 +77,7 @@ func (c *channel) markReturned(messages []message, errs []error) {
 				return
 			}
 			for i, m := range messages {
-				if errs[i] == nil && m.MessageId == r.MessageId && m.exchange == r.Exchange && m.key == r.RoutingKey {
+				if errs[i] == nil && m.Headers["key"] == r.Headers["key"] && m.exchange == r.Exchange && m.key == r.RoutingKey {
 					errs[i] = errUnroutable
 				}
 			}

@@ -2,75 +2,85 @@ package rabbitmq
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"sync"
 
-	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
 )
 
-// leftovers are the deleted instances whose exchange and queues are still to be deleted. They are forgotten by a restart.
+// maxLeftovers bounds how many deleted instances are remembered while the broker is away; the first of them keep their queues.
+const maxLeftovers = 1 << 14
+
+// A leftover is a deleted instance whose exchange and queues are still to be deleted.
+type leftover struct{ instance, id string }
+
+// leftovers are forgotten by a restart.
 type leftovers struct {
 	wake chan struct{} // gets a value when there is something to do
 
 	mu sync.Mutex
 	// mu guards the field below.
-	instances map[string]bool
+	list []leftover
 }
 
-func newLeftovers() *leftovers {
-	return &leftovers{wake: make(chan struct{}, 1), instances: map[string]bool{}}
-}
+func newLeftovers() *leftovers { return &leftovers{wake: make(chan struct{}, 1)} }
 
-// changed follows the directory. An instance that exists again keeps its queues.
+// changed follows the directory.
 func (l *leftovers) changed(c sink.Change) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch c.Kind {
-	case sink.Deleted:
-		l.instances[c.Instance] = true
-	case sink.Created:
-		delete(l.instances, c.Instance)
-	default:
+	if c.Kind != sink.Deleted || c.ID == "" {
 		return
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.list) == maxLeftovers {
+		l.list = slices.Delete(l.list, 0, 1)
+	}
+	l.list = append(l.list, leftover{c.Instance, c.ID})
 	select {
 	case l.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (l *leftovers) list() []string {
+// of returns what is left over of instances of a name, of all if that is "".
+func (l *leftovers) of(instance string) (out []leftover) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Collect(maps.Keys(l.instances))
+	for _, it := range l.list {
+		if instance == "" || it.instance == instance {
+			out = append(out, it)
+		}
+	}
+	return out
 }
 
-func (l *leftovers) done(instance string) {
+func (l *leftovers) done(it leftover) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.instances, instance)
+	l.list = slices.DeleteFunc(l.list, func(other leftover) bool { return other == it })
 }
 
-// clean deletes what belonged to deleted instances: their exchange, the queues of all events that settings
-// can name, and those that were declared since the connection began.
-func (s *Sink) clean(ctx context.Context, session *session) {
-	for _, instance := range s.leftovers.list() {
-		queues := session.queuesOf(instance)
-		for _, name := range event.Settable() {
-			queues = append(queues, queueOf(instance, event.Canonical(name)))
+// clean deletes what belonged to deleted instances of a name, "" for all: their exchange, the queues of all events of the catalogue, and
+// those that were declared since the connection began. It does so before anything is made for a later instance of that name, which gets
+// fresh ones.
+func (s *Sink) clean(ctx context.Context, session *session, instance string) error {
+	for _, it := range s.leftovers.of(instance) {
+		exchange := s.addresses.exchange(it.instance)
+		queues := session.queuesOf(exchange)
+		for _, part := range s.addresses.naming.Parts() {
+			queues = append(queues, s.addresses.naming.Name(it.instance, part))
 		}
 		slices.Sort(queues)
-		err := session.remove(ctx, instance, slices.Compact(queues))
+		err := session.remove(ctx, it.id, exchange, slices.Compact(queues))
 		if sink.IsUnavailable(err) || ctx.Err() != nil {
-			return // again with the next session
+			return err // again with the next session
 		}
-		s.leftovers.done(instance)
+		s.leftovers.done(it)
 		if err != nil {
-			s.log.Warn().Err(err).Str("instance", instance).Msg("the queues of a deleted instance could not be deleted")
+			s.log.Warn().Err(err).Str("instance", it.instance).Msg("the queues of a deleted instance could not be deleted")
 			continue
 		}
-		s.log.Info().Str("instance", instance).Msg("the exchange and queues of a deleted instance are deleted")
+		s.log.Info().Str("instance", it.instance).Msg("the exchange and queues that were made for a deleted instance are deleted")
 	}
+	return nil
 }

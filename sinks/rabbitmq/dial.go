@@ -54,7 +54,7 @@ func (d dialer) dial(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	raw.Established()
-	return newSession(conn, &d.config.Queues, d.log), nil
+	return newSession(conn, &d.config, d.log), nil
 }
 
 // options reads the TLS files again each time: certificates are renewed.

@@ -22,6 +22,7 @@ type session struct {
 	conn   *amqp.Connection
 	log    zerolog.Logger
 	queues *Queues
+	marks  bool               // what is made is marked with its instance
 	closed chan *amqp.Error   // gets an error, or is closed, when the connection ends
 	blocks chan amqp.Blocking // the broker's word that it takes nothing for now, and that it does again
 
@@ -37,9 +38,9 @@ type session struct {
 	blocked  string // why the broker takes nothing, "" if it does
 }
 
-func newSession(conn *amqp.Connection, queues *Queues, log zerolog.Logger) *session {
+func newSession(conn *amqp.Connection, c *Config, log zerolog.Logger) *session {
 	return &session{
-		conn: conn, log: log, queues: queues,
+		conn: conn, log: log, queues: &c.Queues, marks: c.DeleteWithInstance,
 		closed: conn.NotifyClose(make(chan *amqp.Error, 1)), blocks: conn.NotifyBlocked(make(chan amqp.Blocking, 8)),
 		turn: make(chan struct{}, 1), gone: make(chan struct{}), declared: map[address]bool{},
 	}

@@ -4,6 +4,12 @@
 //	instance    its name                    <instance>.<event>                  <event>
 //	global      RABBITMQ_EXCHANGE_NAME      [<RABBITMQ_PREFIX_KEY>.]<event>     <event>
 //
+// Events outside the catalogue share the queue <instance>.custom, with the key "custom". With RABBITMQ_CUSTOM_QUEUES they have queues
+// <instance>.custom.<event>, in which dots are %2E, and keys custom.<event>, as many as its bounds allow; the bounds count what a process has seen. No
+// two instances have one queue: where Evolution API's name would be another's or a global one (instance shop.send and Evolution Go's Message, an instance
+// called like the prefix), it begins with a slash and the dots of the instance's name are slashes; and so does the exchange of an instance that is called like
+// the global exchange, while that is in use.
+//
 // Events have their wire names, in queues in lower case and with dots for underscores: sales.group-participants.update. The body is the envelope;
 // the properties are content type, persistence, message id (the event's), timestamp, type (the event's name) and the headers event, instance
 // and key, which is the same in every attempt: a consumer that has seen a key has seen the delivery.
@@ -11,6 +17,11 @@
 // Exchange, queue and binding are created with the first event and remembered for as long as the connection lasts; those of the global
 // exchange as soon as there is a connection. A queue that exists with other properties is used as it is, which a line in the log says. One that is
 // deleted is noticed with the next event, which is returned by the broker and tried again. With declare off nothing is created.
+//
+// With RABBITMQ_DELETE_WITH_INSTANCE each exchange and queue that did not exist before is marked with the id of the instance that it was made for, by an
+// exchange evosink/<id>/<digest of the name>, which nothing is published to. When the instance is deleted, what has its mark is deleted, and the mark: never what
+// others have made, or what an earlier instance of that name has left. What was made while this was off, or by a former version of evosink, has no mark and
+// stays. What an earlier instance of a name has left goes before anything is made for a later one, so that one inherits no events.
 //
 // # Delivery
 //
@@ -63,6 +74,7 @@ var Spec = sink.Spec[Config]{
 // A Sink publishes to one broker.
 type Sink struct {
 	config    Config
+	addresses *addresses
 	codec     event.Codec
 	log       zerolog.Logger
 	directory sink.Directory
@@ -92,7 +104,7 @@ func New(c Config, h sink.Host) (*Sink, error) {
 		config: c, codec: h.Envelope, log: h.Logger, directory: h.Directory,
 		leftovers: newLeftovers(), unwatch: func() {}, available: h.Available,
 	}
-	s.codec.Keys = nil
+	s.codec.Keys, s.addresses = nil, newAddresses(&s.config)
 	s.link = link.New(link.Options[*session]{
 		Broker: d.broker, Dial: d.dial, Attend: s.attend, Limit: c.Channels, Pause: c.ReconnectMax, Logger: h.Logger,
 		Available: h.Available,
@@ -113,7 +125,7 @@ func (s *Sink) Start(ctx context.Context) error {
 func (s *Sink) attend(ctx context.Context, session *session) error {
 	s.prepare(ctx, session)
 	for {
-		s.clean(ctx, session)
+		_ = s.clean(ctx, session, "") // what could not be done is tried with the next session
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -157,7 +169,11 @@ func (s *Sink) prepare(ctx context.Context, session *session) {
 		if !rule.Events.Has(name) {
 			continue
 		}
-		if err := session.ensure(ctx, s.config.global(name)); err != nil {
+		a, err := s.addresses.of(&event.Event{Name: name}, sink.Global)
+		if err != nil {
+			continue // its first event tells
+		}
+		if err := session.ensure(ctx, a, ""); err != nil {
 			s.log.Warn().Err(err).Str("event", name).Msg("a global queue could not be prepared")
 			return
 		}
@@ -181,8 +197,11 @@ func (s *Sink) DeliverBatch(ctx context.Context, deliveries []*sink.Delivery) []
 	}
 	b := sink.Prepare(deliveries, func(d *sink.Delivery) (message, error) {
 		m, err := s.message(d)
+		if err == nil && s.config.DeleteWithInstance && d.Scope == sink.Instance {
+			err = s.clean(ctx, session, d.Event.Instance)
+		}
 		if err == nil && s.config.Declare {
-			err = session.ensure(ctx, m.address)
+			err = session.ensure(ctx, m.address, m.owner)
 		}
 		return m, err
 	})

@@ -2,6 +2,8 @@ package rabbitmq_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -267,11 +269,13 @@ func TestWhatExpiresGoesToTheDeadLetterExchange(t *testing.T) {
 
 func TestNamesThatRabbitMQCannotCarryArePermanentFailures(t *testing.T) {
 	b := newBroker(t)
-	s := start(t, b.config())
+	c := b.config()
+	c.CustomQueues = true
+	s := start(t, c)
 	for _, d := range []*sink.Delivery{
 		sinktest.NewDelivery(sink.Instance, "amq.topic", "call"),
 		sinktest.NewDelivery(sink.Instance, strings.Repeat("x", 250), "messages.upsert"),
-		sinktest.NewDelivery(sink.Instance, b.name, "custom.#"),
+		sinktest.NewDelivery(sink.Instance, b.name, "own.#"),
 		sinktest.NewDelivery(sink.Global, b.name, "*"),
 	} {
 		if err := s.Deliver(t.Context(), d); !sink.IsPermanent(err) {
@@ -327,18 +331,27 @@ func TestTheQueuesOfADeletedInstanceGoWithItIfConfigured(t *testing.T) {
 	b := newBroker(t)
 	other := b.name + "-other"
 	b.owns(b.name, b.name+".call", other, other+".call")
-	sinktest.Deliver(t, start(t, b.config()), sinktest.NewDelivery(sink.Instance, b.name, "call")) // by an earlier process
-	sinktest.Deliver(t, start(t, b.config()), sinktest.NewDelivery(sink.Instance, other, "call"))
-
 	c := b.config()
 	c.DeleteWithInstance = true
+	mine := sinktest.NewDelivery(sink.Instance, b.name, "call")
+	mine.Event.InstanceID = "0191-" + b.name
+	earlier := start(t, c, sink.Host{Logger: zerolog.Nop(), Directory: sinktest.Directory{Settings: map[string]json.RawMessage{b.name: nil, other: nil}}})
+	sinktest.Deliver(t, earlier, mine)
+	sinktest.Deliver(t, earlier, sinktest.NewDelivery(sink.Instance, other, "call"))
+
 	gone := &watched{changes: make(chan func(sink.Change), 1)}
 	s := start(t, c, sink.Host{Logger: zerolog.Nop(), Directory: gone})
-	(<-gone.changes)(sink.Change{Kind: sink.Deleted, Instance: b.name})
+	(<-gone.changes)(sink.Change{Kind: sink.Deleted, Instance: b.name, ID: mine.Event.InstanceID})
 	sinktest.Eventually(t, "the queue is gone", func() bool { return !b.exists(b.name + ".call") })
 	sinktest.Eventually(t, "the exchange is gone", func() bool {
 		return b.do(func(ch *amqp.Channel) error {
 			return ch.ExchangeDeclarePassive(b.name, "topic", true, false, false, false, nil)
+		}) != nil
+	})
+	mark := fmt.Sprintf("evosink/%s/%x", mine.Event.InstanceID, sha256.Sum256([]byte(b.name)))
+	sinktest.Eventually(t, "and last its mark", func() bool {
+		return b.do(func(ch *amqp.Channel) error {
+			return ch.ExchangeDeclarePassive(mark, "fanout", true, false, true, false, nil)
 		}) != nil
 	})
 	if !b.exists(other + ".call") {

@@ -2,15 +2,21 @@ package rabbitmq
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
+// maxDeclared bounds what a session remembers, that of deleted instances included; all is declared again then.
+const maxDeclared = 1 << 17
+
 // ensure makes sure that the exchange, the queue and the binding of a exist. It asks the broker once in a session, and again
 // after forget, over a channel of its own: the broker closes a channel on which it refuses something.
-func (s *session) ensure(ctx context.Context, a address) error {
+// owner is the id of the instance that has it, "" if it is a global one.
+func (s *session) ensure(ctx context.Context, a address, owner string) error {
 	if s.has(a) {
 		return nil
 	}
@@ -18,11 +24,14 @@ func (s *session) ensure(ctx context.Context, a address) error {
 		if s.has(a) {
 			return nil
 		}
-		if err := s.declare(a); err != nil {
+		if err := s.declare(a, owner); err != nil {
 			return err
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if len(s.declared) > maxDeclared {
+			clear(s.declared)
+		}
 		s.declared[a] = true
 		return nil
 	})
@@ -57,7 +66,10 @@ func (s *session) forget(a address) {
 }
 
 // declare is called by the one who has the turn.
-func (s *session) declare(a address) error {
+func (s *session) declare(a address, owner string) error {
+	if err := s.mark(a, owner); err != nil {
+		return err
+	}
 	err := s.ask(func(ch *amqp.Channel) error {
 		return ch.ExchangeDeclare(a.exchange, amqp.ExchangeTopic, true, false, false, false, nil)
 	})
@@ -109,21 +121,86 @@ func code(err error) int {
 	return 0
 }
 
-// remove deletes the exchange of an instance and the queues named. What does not exist is no failure to RabbitMQ.
-func (s *session) remove(ctx context.Context, exchange string, queues []string) error {
+// mark marks the exchange and the queue of a with their owner, unless they exist: then they are somebody else's, or have their mark.
+// The mark is made first, so that a crash between leaves none without one.
+func (s *session) mark(a address, owner string) error {
+	if owner == "" || !s.marks {
+		return nil
+	}
+	exists := map[string]func(*amqp.Channel) error{
+		a.exchange: func(ch *amqp.Channel) error {
+			return ch.ExchangeDeclarePassive(a.exchange, amqp.ExchangeTopic, true, false, false, false, nil)
+		},
+		a.queue: func(ch *amqp.Channel) error {
+			_, err := ch.QueueDeclarePassive(a.queue, true, false, false, false, nil)
+			return err
+		},
+	}
+	for name, passive := range exists {
+		err := s.ask(passive)
+		if code(err) != amqp.NotFound {
+			if err != nil && code(err) != amqp.PreconditionFailed && code(err) != amqp.ResourceLocked {
+				return undeclared("queue or exchange", name, err)
+			}
+			continue
+		}
+		mark := markOf(owner, name)
+		err = s.ask(func(ch *amqp.Channel) error {
+			return ch.ExchangeDeclare(mark, amqp.ExchangeFanout, true, false, true, false, nil)
+		})
+		if err != nil {
+			return undeclared("exchange", mark, err)
+		}
+	}
+	return nil
+}
+
+// markOf returns the exchange that says that an exchange or a queue was made for an instance.
+func markOf(owner, name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return "evosink/" + owner + "/" + hex.EncodeToString(sum[:])
+}
+
+// marked reports whether a name has its owner's mark.
+func (s *session) marked(owner, name string) (bool, error) {
+	mark := markOf(owner, name)
+	err := s.ask(func(ch *amqp.Channel) error {
+		return ch.ExchangeDeclarePassive(mark, amqp.ExchangeFanout, true, false, true, false, nil)
+	})
+	if code(err) == amqp.NotFound {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// remove deletes those of the exchange and the queues that have their owner's mark, and the marks.
+func (s *session) remove(ctx context.Context, owner, exchange string, queues []string) error {
 	return s.inTurn(ctx, func() error {
+		defer s.forgetExchange(exchange)
 		for _, queue := range queues {
-			err := s.ask(func(ch *amqp.Channel) error { _, err := ch.QueueDelete(queue, false, false, false); return err })
+			err := s.drop(owner, queue, func(ch *amqp.Channel) error { _, err := ch.QueueDelete(queue, false, false, false); return err })
 			if err != nil {
 				return fmt.Errorf("delete queue %q: %w", queue, err)
 			}
 		}
-		if err := s.ask(func(ch *amqp.Channel) error { return ch.ExchangeDelete(exchange, false, false) }); err != nil {
+		err := s.drop(owner, exchange, func(ch *amqp.Channel) error { return ch.ExchangeDelete(exchange, false, false) })
+		if err != nil {
 			return fmt.Errorf("delete exchange %q: %w", exchange, err)
 		}
-		s.forgetExchange(exchange)
 		return nil
 	})
+}
+
+// drop deletes what has its owner's mark, then the mark.
+func (s *session) drop(owner, name string, remove func(*amqp.Channel) error) error {
+	marked, err := s.marked(owner, name)
+	if err != nil || !marked {
+		return err
+	}
+	if err := s.ask(remove); err != nil {
+		return err
+	}
+	return s.ask(func(ch *amqp.Channel) error { return ch.ExchangeDelete(markOf(owner, name), false, false) })
 }
 
 // queuesOf returns the queues that this session knows of in an exchange.

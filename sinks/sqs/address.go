@@ -16,6 +16,27 @@ const (
 	maxID   = 128 // of a message group's or deduplication id
 )
 
+// addresses tells where events go.
+type addresses struct {
+	config *Config
+	naming *sink.Naming
+}
+
+func newAddresses(c *Config) *addresses {
+	return &addresses{config: c, naming: &sink.Naming{
+		Separator: "_", Shared: c.PrefixName, // while global ones are in use, instances have none
+		Spell: suffix, Escape: escape,
+		Disguise: func(name string) string { return sink.EscapeFirst(name, "-") },
+		Token: func(name string, changed bool) string {
+			if changed {
+				return sink.EscapeFirst(name, "-")
+			}
+			return sink.Escape(name, "-")
+		},
+		Own: c.CustomQueues, Each: c.CustomQueuesEach, Total: c.CustomQueuesTotal,
+	}}
+}
+
 // A queue is one that events go to.
 type queue struct {
 	name   string
@@ -25,12 +46,14 @@ type queue struct {
 
 // queueOf returns the queue of an event by the name that Evolution API creates it with (evolution.md 1.1, 3.5). Where it
 // sends to another name (group-participants.update, typebot.change-status, send.message.update), that one does not exist.
-func (c *Config) queueOf(instance, name string, scope sink.Scope) (queue, error) {
-	q := queue{name: escape(instance), fifo: c.FIFO}
-	if scope == sink.Global {
-		q.name, q.global = c.PrefixName, true
+func (a *addresses) queueOf(instance, name string, scope sink.Scope) (queue, error) {
+	q := queue{fifo: a.config.FIFO, global: scope == sink.Global}
+	switch part := a.part(instance, name, scope); {
+	case q.global:
+		q.name = a.naming.Global(part)
+	default:
+		q.name = a.naming.Name(instance, part)
 	}
-	q.name += "_" + c.suffix(name, scope)
 	if q.fifo {
 		q.name += ".fifo"
 	}
@@ -40,22 +63,25 @@ func (c *Config) queueOf(instance, name string, scope sink.Scope) (queue, error)
 	return q, nil
 }
 
-func (c *Config) suffix(name string, scope sink.Scope) string {
-	if scope == sink.Global && c.ForceSingleQueue {
+// part returns the event's part of names.
+func (a *addresses) part(instance, name string, scope sink.Scope) string {
+	if scope == sink.Global && a.config.ForceSingleQueue {
 		return "singlequeue"
 	}
-	return escape(strings.ToLower(event.ConfigName(name)))
+	return a.naming.Part(instance, name)
 }
+
+func suffix(wire string) string { return strings.ToLower(event.ConfigName(wire)) }
 
 // escape makes what the names of queues can hold of a name.
 func escape(name string) string { return sink.Escape(name, "_-") }
 
 // groupOf returns the message group: the queue keeps the order in it. An instance's own queue has one.
-func (c *Config) groupOf(e *event.Event, scope sink.Scope) string {
+func (a *addresses) groupOf(e *event.Event, scope sink.Scope) string {
 	if scope == sink.Instance {
 		return "evolution"
 	}
-	return id(c.ServerName + "-" + c.suffix(e.Name, scope) + "-" + e.Instance)
+	return id(a.config.ServerName + "-" + a.part(e.Instance, e.Name, scope) + "-" + e.Instance)
 }
 
 // id returns s as an id of SQS: s itself if it is one, else a digest of it.
@@ -67,6 +93,11 @@ func id(s string) string {
 	if ok {
 		return s
 	}
+	return digest(s)
+}
+
+// digest returns the SHA-256 of s, in hexadecimal digits.
+func digest(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])
 }

@@ -52,9 +52,9 @@ func Example() {
 	ctx := context.Background()
 	defer s.Close(ctx)
 	e := &event.Event{ID: "0192aa", Name: "group-participants.update", Instance: "sales", Time: time.UnixMilli(1761055239512), Data: json.RawMessage(`{"action":"add"}`)}
-	fmt.Println(s.Deliver(ctx, &sink.Delivery{Event: e, Scope: sink.Instance, Target: "instance", Attempt: 1, Key: e.ID + "/instance"}))
+	fmt.Println(s.Deliver(ctx, &sink.Delivery{Event: e, Scope: sink.Instance, Target: "instance", Attempt: 1, Key: sink.Key(e, "instance")}))
 	// Output:
-	// https://sqs/1/sales_group_participants_update.fifo evolution 0192aa
+	// https://sqs/1/sales_group_participants_update.fifo evolution 0192aa/@sales/instance
 	// {"event":"group-participants.update","instance":"sales","dataType":"json","data":{"action":"add"},"server":"evolution","date_time":"2025-10-21T14:00:39.512Z","apikey":null,"id":"0192aa"}
 	// <nil>
 }

@@ -30,7 +30,7 @@ func (m *message) group() string { return aws.ToString(m.entry.MessageGroupId) }
 // message makes the message of a delivery. If it would be too large, it puts the event into the bucket first.
 func (s *Sink) message(ctx context.Context, d *sink.Delivery) (*message, error) {
 	e := d.Event
-	q, err := s.config.queueOf(e.Instance, e.Name, d.Scope)
+	q, err := s.addresses.queueOf(e.Instance, e.Name, d.Scope)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func (s *Sink) message(ctx context.Context, d *sink.Delivery) (*message, error) 
 	m := &message{queue: q}
 	m.entry.MessageAttributes = attributes(d)
 	if q.fifo {
-		m.entry.MessageGroupId, m.entry.MessageDeduplicationId = aws.String(s.config.groupOf(e, d.Scope)), aws.String(id(e.ID))
+		m.entry.MessageGroupId, m.entry.MessageDeduplicationId = aws.String(s.addresses.groupOf(e, d.Scope)), aws.String(id(d.Key))
 	}
 	m.setBody(s.envelope(e, "json"))
 	if m.size <= s.config.MaxPayloadSize {
@@ -95,7 +95,7 @@ func (s *Sink) tell(instance, queue string) {
 	if escape(instance) == instance {
 		return
 	}
-	if _, told := s.told.LoadOrStore(instance, true); !told {
+	if s.told.First(instance) {
 		s.log.Warn().Str("instance", instance).Str("queue", queue).Msg("the instance's name has bytes that queues' names cannot hold and is escaped in them")
 	}
 }

@@ -23,7 +23,7 @@ func (s *Sink) offload(ctx context.Context, d *sink.Delivery, m *message) ([]byt
 		return nil, s.tooLarge(m)
 	}
 	e := d.Event
-	key := fmt.Sprintf("evolution-api/messages/%s_%s_%d_%s.json", escape(e.Instance), s.config.suffix(e.Name, sink.Instance), e.Time.UnixMilli(), id(e.ID))
+	key := fmt.Sprintf("evolution-api/messages/%s_%s_%d_%s.json", escape(e.Instance), escape(suffix(e.Name)), e.Time.UnixMilli(), digest(sink.Identity(e)))
 	_, err := s.s3.PutObject(ctx, &s3.PutObjectInput{
 		Bucket: &s.config.S3.Bucket, Key: &key, Body: bytes.NewReader([]byte(*m.entry.MessageBody)),
 		ContentType: aws.String("application/json"), CacheControl: aws.String("no-store"),

@@ -24,6 +24,9 @@ type queues struct {
 	urls map[string]string // by name
 }
 
+// maxURLs bounds what is remembered, that of deleted instances included; all is asked for again then.
+const maxURLs = 1 << 17
+
 // url returns the URL of a queue. One that does not exist is created if the configuration says so.
 func (q *queues) url(ctx context.Context, it queue) (string, error) {
 	q.mu.Lock()
@@ -38,6 +41,9 @@ func (q *queues) url(ctx context.Context, it queue) (string, error) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if len(q.urls) > maxURLs {
+		clear(q.urls)
+	}
 	q.urls[it.name] = url
 	return url, nil
 }

@@ -14,6 +14,7 @@ import (
 // instance when its settings ask for them (evolution.md 3.5). What it cannot create is tried again with the first event.
 type settler struct {
 	config    *Config
+	addresses *addresses
 	queues    *queues
 	directory sink.Directory
 	log       zerolog.Logger
@@ -24,8 +25,8 @@ type settler struct {
 	instances map[string]bool // whose settings were stored
 }
 
-func newSettler(c *Config, q *queues, h sink.Host) *settler {
-	return &settler{config: c, queues: q, directory: h.Directory, log: h.Logger, wake: make(chan struct{}, 1), instances: map[string]bool{}}
+func newSettler(c *Config, a *addresses, q *queues, h sink.Host) *settler {
+	return &settler{config: c, addresses: a, queues: q, directory: h.Directory, log: h.Logger, wake: make(chan struct{}, 1), instances: map[string]bool{}}
 }
 
 // start starts the goroutine that creates queues. stop ends it and returns when it has ended.
@@ -104,7 +105,7 @@ func (s *settler) settle(ctx context.Context, instance string, scope sink.Scope,
 		if !events.Has(name) {
 			continue
 		}
-		q, err := s.config.queueOf(instance, name, scope)
+		q, err := s.addresses.queueOf(instance, name, scope)
 		if err == nil {
 			err = s.create(ctx, q)
 		}

@@ -7,8 +7,14 @@
 //
 // Events are in lower case with underscores: sales_group_participants_update.fifo. These are the names that Evolution API creates queues with; where it
 // sends to others, nothing ever arrives. SQS_GLOBAL_FORCE_SINGLE_QUEUE puts "singlequeue" in the place of the event. Global queues exclude instances' own.
-// Bytes of an instance's name that queues' names cannot hold are escaped as _xHH. The deduplication id is the event's, so what is
-// sent again within five minutes is there once. Standard queues (SQS_FIFO=false) have names without .fifo, no groups, and no order.
+//
+// Events outside the catalogue share <instance>_custom, or with SQS_CUSTOM_QUEUES have <instance>_custom_<event>, as many as its bounds allow. The
+// bounds count what a process has seen; a queue is never deleted. No two instances have one queue: where Evolution API's name would be another's
+// (instance shop_send and Evolution Go's Message), all underscores of the instance's name and its first byte
+// are escaped too.
+//
+// Bytes of an instance's name that queues' names cannot hold are escaped as _xHH. The deduplication id is the delivery's key,
+// or its SHA-256 if SQS does not take that, so what is sent again within five minutes is there once. Standard queues (SQS_FIFO=false) have names without .fifo, no groups, and no order.
 //
 // The body is the envelope; the message attributes event, instance, id, key and attempt say the same to those who do not want to read it. An event
 // whose message would be larger than SQS_MAX_PAYLOAD_SIZE is put into a bucket and the message has "dataType":"s3" and "data":{"fileUrl":...},
@@ -33,7 +39,6 @@ package sqs
 import (
 	"context"
 	"net/http"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -66,7 +71,8 @@ type Sink struct {
 	s3        *s3.Client // nil when off
 	queues    *queues
 	settler   *settler
-	told      sync.Map // instances whose names are escaped, which the log has said
+	addresses *addresses
+	told      sink.Told // instances whose names are escaped
 	uses      *sink.Uses
 	stop      func() // ends the settler and waits for it; nil before Start
 }
@@ -80,7 +86,7 @@ func New(c Config, h sink.Host) (*Sink, error) {
 		return nil, err
 	}
 	s := &Sink{config: c, codec: h.Envelope, log: h.Logger, uses: sink.NewUses()}
-	s.codec.Keys = keys
+	s.codec.Keys, s.addresses = keys, newAddresses(&s.config)
 	from, err := s.config.loadAWS()
 	if err != nil {
 		return nil, err
@@ -91,7 +97,7 @@ func New(c Config, h sink.Host) (*Sink, error) {
 		s.s3 = s.config.newS3(from)
 	}
 	s.queues = &queues{client: s.client, config: &s.config, log: h.Logger, urls: map[string]string{}}
-	s.settler = newSettler(&s.config, s.queues, h)
+	s.settler = newSettler(&s.config, s.addresses, s.queues, h)
 	return s, nil
 }
 

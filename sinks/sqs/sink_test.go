@@ -55,7 +55,7 @@ func TestEventsGoWhereEvolutionMakesQueues(t *testing.T) {
 			if got := m.Attributes["MessageGroupId"]; got != want.group {
 				t.Errorf("group %s, want %s", got, want.group)
 			}
-			if got := m.Attributes["MessageDeduplicationId"]; got != d.Event.ID {
+			if got := m.Attributes["MessageDeduplicationId"]; got != d.Key {
 				t.Errorf("deduplication id %s", got)
 			}
 			for name, value := range map[string]string{"event": want.name, "instance": want.instance, "id": d.Event.ID, "key": d.Key, "attempt": "1"} {

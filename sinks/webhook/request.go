@@ -34,7 +34,7 @@ func (s *Sink) request(h *hook, d *sink.Delivery) (*request, error) {
 	r := &request{address: h.address(d.Event), host: h.host, header: s.header(h, d), body: body}
 	now := s.now()
 	if len(h.keys) > 0 {
-		sign(r.header, h.keys, d.Event.ID, now, body)
+		sign(r.header, h.keys, sink.Identity(d.Event), now, body)
 	}
 	if h.jwtKey != "" {
 		token, err := bearer(h.jwtKey, now)

@@ -198,7 +198,7 @@ func TestTheSignatureIsThatOfStandardWebhooks(t *testing.T) {
 	if verify(req.Header, body, []byte("another")) || verify(req.Header, body+" ", newKey) {
 		t.Error("a wrong secret or body is accepted")
 	}
-	if req.Header.Get("webhook-timestamp") != fmt.Sprint(at.Unix()) || req.Header.Get("webhook-id") != "0192aa" {
+	if req.Header.Get("webhook-timestamp") != fmt.Sprint(at.Unix()) || req.Header.Get("webhook-id") != "0192aa/0191bb" {
 		t.Errorf("signed as %s at %s", req.Header.Get("webhook-id"), req.Header.Get("webhook-timestamp"))
 	}
 }
@@ -221,7 +221,7 @@ func TestADotInAnIDCannotMoveWhatIsSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	req := r.requests()[0]
-	if req.Header.Get("webhook-id") != "a%2Eb%25c" || req.Header.Get("X-Event-Id") != "a.b%c" || !verify(req.Header, req.body, []byte("k")) {
+	if req.Header.Get("webhook-id") != "a%2Eb%25c/0191bb" || req.Header.Get("X-Event-Id") != "a.b%c" || !verify(req.Header, req.body, []byte("k")) {
 		t.Errorf("sent %v", req.Header)
 	}
 }

@@ -56,7 +56,7 @@ func signingKey(secret string) ([]byte, error) {
 // idEscaper keeps the dot, which separates what is signed, out of ids that producers chose.
 var idEscaper = strings.NewReplacer("%", "%25", ".", "%2E")
 
-// sign sets the headers of Standard Webhooks: the event's id, the time of this attempt, and one signature per key
+// sign sets the headers of Standard Webhooks: what tells the event from others, the time of this attempt, and one signature per key
 // of "id.time.body". body is the JSON before compression, which is what receivers' frameworks hand to a verifier.
 func sign(h http.Header, keys [][]byte, id string, at time.Time, body []byte) {
 	id = idEscaper.Replace(id)

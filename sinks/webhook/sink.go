@@ -36,10 +36,11 @@
 // POST, the envelope of evolution.md 2.2 with the event's id behind it, and the owner's headers as they are, except for those that
 // belong to the connection. jwt_key becomes Authorization: Bearer, valid for ten minutes from the attempt. Beside them:
 //
-//	Idempotency-Key     event id and target, the same in every attempt
-//	X-Event-Id          the event's id, which every sink carries
+//	Idempotency-Key     event id, instance's id and target, the same in every attempt
+//	X-Event-Id          the event's id, which every sink carries; two instances may use the same
 //	X-Attempt           counts from 1
-//	webhook-id, webhook-timestamp, webhook-signature   Standard Webhooks, if a secret is set; two secrets make two signatures
+//	webhook-id, webhook-timestamp, webhook-signature   Standard Webhooks, if a secret is set; two secrets make two signatures.
+//	                    The id is the event's and the instance's: 0199.../0198...
 //
 // A URL is sent as RFC 3986 has it: what may not stand in its path or query is percent-encoded. The Host header is the
 // URL's; only the global webhook may have another one. Connections are renewed after connection_age, so a name that

@@ -110,7 +110,7 @@ var at = time.Date(2025, 10, 21, 14, 0, 39, 512e6, time.UTC)
 
 func message(id string) *event.Event {
 	return &event.Event{
-		ID: id, Name: "messages.upsert", Instance: "sales", Time: at,
+		ID: id, Name: "messages.upsert", Instance: "sales", InstanceID: "0191bb", Time: at,
 		Sender: "5511999990000@s.whatsapp.net", ServerURL: "https://api.example", APIKey: "TOKEN",
 		Data: json.RawMessage(`{"key":{"remoteJid":"5511988887777@s.whatsapp.net","fromMe":false},"message":{"conversation":"Oi <ü>","base64":"AAAA"}}`),
 	}
@@ -122,7 +122,7 @@ func delivery(target sink.Target, settings json.RawMessage) *sink.Delivery {
 		scope = sink.Global
 	}
 	return &sink.Delivery{
-		Event: message("0192aa"), Scope: scope, Target: target, Settings: settings, Attempt: 1, Key: "0192aa/" + string(target),
+		Event: message("0192aa"), Scope: scope, Target: target, Settings: settings, Attempt: 1, Key: "0192aa/0191bb/" + string(target),
 	}
 }
 

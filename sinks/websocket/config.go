@@ -25,6 +25,7 @@ type Config struct {
 	RecoveryBytes  int           `koanf:"recovery_bytes" env:"WEBSOCKET_RECOVERY_BYTES" help:"Events kept for that, in bytes per namespace. A client that missed more is told so by the event recovery.expired."`
 	Replays        int           `koanf:"replays" env:"WEBSOCKET_REPLAYS" help:"How many clients may be served from the log at once, after they asked for what they missed by since; others wait for their turn."`
 	ReplaysEach    int           `koanf:"replays_each" env:"WEBSOCKET_REPLAYS_EACH" help:"How many of these may be in one namespace."`
+	SocketsEach    int           `koanf:"sockets_each" env:"WEBSOCKET_SOCKETS_EACH" help:"How many sockets may be in namespaces at once by the token of one instance; those by the global key do not count."`
 	Compression    bool          `koanf:"compression" env:"WEBSOCKET_COMPRESSION" help:"Offer permessage-deflate to clients, for messages of 1 KiB and more. Costs CPU and memory per client."`
 	CommandRate    float64       `koanf:"command_rate" env:"WEBSOCKET_COMMAND_RATE" help:"Commands per second that one client may send, with bursts of twice as many; see COMMANDS_URL."`
 	CommandBytes   int           `koanf:"command_bytes" env:"WEBSOCKET_COMMAND_BYTES" help:"Largest command, in bytes."`
@@ -48,7 +49,7 @@ func DefaultConfig() Config {
 	return Config{
 		CheckOrigin: true, PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, ConnectTimeout: 45 * time.Second,
 		MaxPayload: 1_000_000, QueueBytes: 4 << 20,
-		Recovery: 2 * time.Minute, RecoveryBytes: 8 << 20, Replays: 16, ReplaysEach: 4,
+		Recovery: 2 * time.Minute, RecoveryBytes: 8 << 20, Replays: 16, ReplaysEach: 4, SocketsEach: 5000,
 		CommandRate: 10, CommandBytes: 256 << 10, CommandTimeout: 30 * time.Second,
 		Origins: []string{"*"},
 	}
@@ -60,7 +61,7 @@ func (c *Config) Validate() error {
 	for key, value := range map[string]int64{
 		"ping_interval": int64(c.PingInterval), "ping_timeout": int64(c.PingTimeout), "connect_timeout": int64(c.ConnectTimeout),
 		"max_payload": int64(c.MaxPayload), "queue_bytes": int64(c.QueueBytes),
-		"replays": int64(c.Replays), "replays_each": int64(c.ReplaysEach),
+		"replays": int64(c.Replays), "replays_each": int64(c.ReplaysEach), "sockets_each": int64(c.SocketsEach),
 		"command_bytes": int64(c.CommandBytes), "command_timeout": int64(c.CommandTimeout),
 	} {
 		if value <= 0 {

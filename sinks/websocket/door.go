@@ -95,7 +95,10 @@ func helpAbout(err error) string {
 		return "set WEBSOCKET_ALLOW_EIO3=true to let clients of version 2 in, or update the client"
 	}
 	var refused *socketio.ConnectError
-	if errors.As(err, &refused) {
+	if errors.As(err, &refused) && refused.Data != nil {
+		return "raise WEBSOCKET_SOCKETS_EACH if the instance needs so many"
+	}
+	if refused != nil {
 		return "there is no instance of that name (names are case-sensitive), or the key is another instance's token"
 	}
 	return ""

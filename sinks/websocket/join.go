@@ -68,6 +68,9 @@ func (s *Sink) admit(ctx context.Context, r *socketio.ConnectRequest) error {
 	if err := s.access.enter(p.Principal, r.Namespace); err != nil {
 		return err
 	}
+	if err := s.shares.full(&member{holder: p}); err != nil && !r.Recovering {
+		return err
+	}
 	m := &member{holder: p, events: s.filters.get(given.Events), since: given.Since, lost: r.Refused() && given.Since == ""}
 	if m.silent(r.Namespace) {
 		m.since, m.lost = "", false
@@ -86,7 +89,8 @@ func (s *Sink) admit(ctx context.Context, r *socketio.ConnectRequest) error {
 // the moment between did not find it among the sockets to disconnect.
 func (s *Sink) connect(ctx context.Context, k *socketio.Socket) {
 	m := k.Data().(*member)
-	if !s.may(m, k.Namespace().Name()) {
+	room := s.shares.enter(m) || k.Recovered() // which may be counted twice until its former connection is gone
+	if !room || !s.may(m, k.Namespace().Name()) {
 		k.Disconnect()
 		return
 	}
@@ -103,6 +107,7 @@ func (s *Sink) connect(ctx context.Context, k *socketio.Socket) {
 }
 
 func (s *Sink) left(k *socketio.Socket, why socketio.Reason) {
+	s.shares.leave(k.Data().(*member))
 	s.logged(k).Str("reason", string(why)).Msg("client left")
 }
 

@@ -54,7 +54,9 @@
 //
 // An event is encoded once per namespace, and not at all if no client listens. What waits for one client is bounded; a
 // client that does not keep up is disconnected without effect on others. What a client sends along with CONNECT has at
-// most 16 KiB and 256 names of events; clients that ask for the same events share one filter.
+// most 16 KiB and 256 names of events; clients that ask for the same events share one filter. WEBSOCKET_SOCKETS_EACH
+// bounds the sockets that are there by one instance's token; the refusal of one more has data
+// {"status":429,"limit":"websocket.sockets_each","retryAfter":5}.
 package websocket
 
 import (
@@ -112,6 +114,7 @@ type Sink struct {
 	replays   tasks.Group
 	turns     *turns
 	counts    counts
+	shares    *shares
 	unwatch   func()
 }
 
@@ -129,7 +132,7 @@ func New(c Config, h sink.Host) (*Sink, error) {
 		log: h.Logger, directory: h.Directory, history: h.Log, reached: h.Reached, global: c.GlobalEvents,
 		codec:     h.Envelope,
 		commander: h.Commander, commands: commandLimits{c.CommandRate, c.CommandBytes, c.CommandTimeout},
-		access: newAccess(c, h), turns: newTurns(c.Replays, c.ReplaysEach),
+		access: newAccess(c, h), turns: newTurns(c.Replays, c.ReplaysEach), shares: newShares(c.SocketsEach),
 	}
 	var err error
 	if s.server, err = socketio.New(s.serverConfig(c)); err != nil {

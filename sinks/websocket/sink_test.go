@@ -138,7 +138,13 @@ func (h *house) set(name, settings string) {
 
 func (h *house) emit(instance, name, data string) string {
 	h.t.Helper()
-	e := &event.Event{Name: name, Instance: instance, Data: json.RawMessage(data)}
+	return h.emitAs("", instance, name, data)
+}
+
+// emitAs is emit with an id of the producer's.
+func (h *house) emitAs(id, instance, name, data string) string {
+	h.t.Helper()
+	e := &event.Event{ID: id, Name: name, Instance: instance, Data: json.RawMessage(data)}
 	if err := h.hub.Emit(h.t.Context(), e); err != nil {
 		h.t.Fatal(err)
 	}

@@ -201,7 +201,7 @@ func (s Subject) delivery(instance, id string) *sink.Delivery {
 		Data: json.RawMessage(fmt.Sprintf(`{"text":"<%s> ünï & more"}`, id)),
 	}
 	return &sink.Delivery{
-		Event: e, Scope: s.Scope, Target: s.Target, Settings: s.Settings, Attempt: 1, Key: id + "/" + string(s.Target),
+		Event: e, Scope: s.Scope, Target: s.Target, Settings: s.Settings, Attempt: 1, Key: sink.Key(e, s.Target),
 	}
 }
 

@@ -47,7 +47,7 @@ func NewDelivery(scope sink.Scope, instance, name string) *sink.Delivery {
 		ServerURL: "https://api.example", Sender: "5511999990000@s.whatsapp.net", APIKey: "token",
 		Data: json.RawMessage(`{"pushName":"Ana <&> Zoë"}`),
 	}
-	return &sink.Delivery{Event: e, Scope: scope, Target: sink.Target(scope.String()), Attempt: 1, Key: e.ID + "/" + scope.String()}
+	return &sink.Delivery{Event: e, Scope: scope, Target: sink.Target(scope.String()), Attempt: 1, Key: sink.Key(e, sink.Target(scope.String()))}
 }
 
 // Deliver delivers, which must succeed.

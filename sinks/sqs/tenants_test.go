@@ -1,0 +1,56 @@
+package sqs_test
+
+import (
+	"testing"
+
+	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/sinks/e2e/hubtest"
+	"github.com/evosink/evosink/sinks/sqs"
+)
+
+func TestAFIFOQueueKeepsEventsWithTheSameIDOfTwoTenants(t *testing.T) {
+	a := newAccount(t)
+	h := hubtest.Run(t, sink.Use(sqs.Spec, func(c *sqs.Config) {
+		*c = a.config()
+		c.GlobalEnabled, c.Events = true, sink.Switches{"CALL": true}
+	}))
+	h.Create("one", "sqs")
+	h.Create("two", "sqs")
+	h.Emit("one", "call", "3EB0A1")
+	h.Emit("two", "call", "3EB0A1")
+	h.Delivered(2)
+	got := map[string]bool{}
+	for _, m := range a.take(a.name+"_call.fifo", 2) {
+		got[attribute(m, "instance")] = true
+	}
+	if !got["one"] || !got["two"] {
+		t.Errorf("events of %v arrived: one is taken for another", got)
+	}
+}
+
+func TestNoTenantReachesAnothersQueueByAName(t *testing.T) {
+	for _, own := range []bool{false, true} {
+		a := newAccount(t)
+		h := hubtest.Run(t, sink.Use(sqs.Spec, func(c *sqs.Config) {
+			*c = a.config()
+			c.CustomQueues = own
+		}))
+		h.Create(a.name, "pusher")
+		h.Create(a.name+"_eu", "pusher")
+		for _, name := range []string{a.name, a.name + "_eu"} {
+			if _, err := h.Registry.Set(t.Context(), name, "sqs", []byte(`{"enabled":true,"events":["CALL","eu.call"]}`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.Emit(a.name, "eu.call", "")
+		h.Emit(a.name+"_eu", "call", "")
+		h.Delivered(2)
+		if m := a.take(a.name+"_eu_call.fifo", 1)[0]; attribute(m, "instance") != a.name+"_eu" {
+			t.Errorf("an event of %s is in the queue of %s_eu", attribute(m, "instance"), a.name)
+		}
+		custom := map[bool]string{false: "_custom.fifo", true: "_custom_eu_x2Ecall.fifo"}[own]
+		if m := a.take(a.name+custom, 1)[0]; attribute(m, "event") != "eu.call" {
+			t.Errorf("%s is in %s", attribute(m, "event"), custom)
+		}
+	}
+}
