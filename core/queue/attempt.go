@@ -20,7 +20,11 @@ type attempt struct {
 	sink      abilities
 	lanes     []*lane // all that were taken for it
 	shares    []*portion
-	log       Attempt // what the log of attempts is told of all of its deliveries
+	one       struct { // the usual case, without a slice of its own
+		lane  [1]*lane
+		share [1]*portion
+	}
+	log Attempt // what the log of attempts is told of all of its deliveries
 }
 
 // A portion is the part of an attempt that one lane has.
@@ -41,6 +45,7 @@ const (
 // begin takes lanes of an endpoint that may be tried, for one attempt, and counts it.
 func (s *scheduler) begin(e *endpoint) *attempt {
 	a := &attempt{scheduler: s, endpoint: e, host: e.host, sink: s.sink}
+	a.lanes, a.shares = a.one.lane[:0], a.one.share[:0]
 	limit := 1
 	if a.sink.batcher != nil && e.breakerState() == closed {
 		limit = batchLength

@@ -82,7 +82,8 @@ type endpoint struct {
 	owner  string // the instance, if it is its own; "" for a target of the operator's
 	tenant *tenant
 	host   *host
-	lanes  int // that lead to it
+	own    host // the one that it uses as long as its sink names none
+	lanes  int  // that lead to it
 
 	ready    turns[*lane] // by instance
 	place    place

@@ -69,8 +69,8 @@ func (t *endpointTable) get(key string, l *lane) *endpoint {
 		return e
 	}
 	e = &endpoint{key: key, scope: l.scope, lanes: 1}
-	e.breaker.timer.fire = func() { t.halfOpen(e) }
-	t.connect(e, &host{answered: true})
+	e.own.answered = true
+	t.connect(e, &e.own)
 	if e.scope == sink.Instance {
 		e.owner = l.Instance
 		if e.tenant = t.tenants[e.owner]; e.tenant == nil {
@@ -102,9 +102,6 @@ func (t *endpointTable) leave(e *endpoint) {
 func (t *endpointTable) connect(e *endpoint, h *host) {
 	e.host = h
 	h.endpoints++
-	if h.breaker.timer.fire == nil {
-		h.breaker.timer.fire = func() { t.probeHost(h) }
-	}
 }
 
 func (t *endpointTable) disconnect(e *endpoint) {
@@ -124,7 +121,7 @@ func (t *endpointTable) moveTo(a *attempt, key string) bool {
 	}
 	h := t.hosts[key]
 	if h == nil {
-		h = &host{key: key, answered: key == ""}
+		h = &host{key: key, answered: key == ""} // without a name it is the endpoint's own
 	}
 	if key != "" {
 		t.hosts[key] = h
@@ -207,7 +204,22 @@ func (t *endpointTable) letInOne(of *tenant) {
 	}
 }
 
-func (t *endpointTable) openBreaker(b *breaker, d time.Duration) {
+// shut opens the breaker of an endpoint for d.
+func (t *endpointTable) shut(e *endpoint, d time.Duration) {
+	b := &e.breaker
+	if b.timer.fire == nil {
+		b.timer.fire = func() { t.halfOpen(e) }
+	}
+	b.state, b.probe = open, nil
+	t.timers.set(&b.timer, d)
+}
+
+// shutHost opens the breaker of a host for d.
+func (t *endpointTable) shutHost(h *host, d time.Duration) {
+	b := &h.breaker
+	if b.timer.fire == nil {
+		b.timer.fire = func() { t.probeHost(h) }
+	}
 	b.state, b.probe = open, nil
 	t.timers.set(&b.timer, d)
 }

@@ -175,7 +175,7 @@ func (a *attempt) applyBreaker(l *lane, err error) (asked time.Duration) {
 	unavailable := sink.IsUnavailable(err)
 	if answered := a.log.Status != ""; unavailable && !answered {
 		if h := a.host; !old && h.breaker.state != open {
-			s.endpoints.openBreaker(&h.breaker, h.breaker.nextWait(s.config))
+			s.endpoints.shutHost(h, h.breaker.nextWait(s.config))
 		}
 		return 0
 	}
@@ -186,13 +186,13 @@ func (a *attempt) applyBreaker(l *lane, err error) (asked time.Duration) {
 	case asks:
 		after = min(after, longestWait)
 		if b := &e.breaker; b.state != open || time.Now().Add(after).After(b.timer.at) {
-			s.endpoints.openBreaker(b, after)
+			s.endpoints.shut(e, after)
 		}
 		return after
 	case old && unavailable:
 	case e.hasFailed(l.Instance, s.config.BreakerFailures) || unavailable:
 		if b := &e.breaker; b.state != open {
-			s.endpoints.openBreaker(b, b.nextWait(s.config))
+			s.endpoints.shut(e, b.nextWait(s.config))
 		}
 	}
 	return 0

@@ -136,7 +136,6 @@ func (s *scheduler) lane(key LaneKey, scope sink.Scope) *lane {
 		return l
 	}
 	l := s.lanes.add(key, scope)
-	l.timer.fire = func() { s.reconsider(l) }
 	if s.sink.Sink != nil {
 		l.endpoint = s.endpoints.get(s.addressOf(l), l)
 	}
@@ -178,6 +177,9 @@ func (s *scheduler) reconsider(l *lane) {
 // backOff lets a lane be tried again after d.
 func (s *scheduler) backOff(l *lane, d time.Duration) {
 	s.setState(l, backingOff)
+	if l.timer.fire == nil {
+		l.timer.fire = func() { s.reconsider(l) }
+	}
 	s.timers.set(&l.timer, d)
 }
 

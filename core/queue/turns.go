@@ -26,23 +26,35 @@ func (f *fifo[T]) pop() T {
 // turns is a list that is served in turn by owner: each owner's values are first-in first-out, and an owner with a
 // thousand of them gets its next turn after every other owner has had one.
 type turns[T any] struct {
+	// While all values are one owner's, which is so nearly always, they are here, and the rest is empty.
+	owner string
+	only  fifo[T]
+
 	order fifo[string] // the owners that have a value, in the order of their turns
 	of    map[string]*fifo[T]
-	spare *fifo[T] // an empty one, used again: most owners have one value at a time
 }
 
-func (t *turns[T]) empty() bool { return len(t.of) == 0 }
+func (t *turns[T]) empty() bool { return len(t.of) == 0 && t.only.empty() }
 
 func (t *turns[T]) push(owner string, v T) {
+	if len(t.of) == 0 {
+		if t.only.empty() {
+			t.owner = owner
+		}
+		if t.owner == owner {
+			t.only.push(v)
+			return
+		}
+		if t.of == nil {
+			t.of = make(map[string]*fifo[T], 2)
+		}
+		values := t.only
+		t.of[t.owner], t.only = &values, fifo[T]{}
+		t.order.push(t.owner)
+	}
 	f := t.of[owner]
 	if f == nil {
-		if f = t.spare; f == nil {
-			f = &fifo[T]{}
-		}
-		t.spare = nil
-		if t.of == nil {
-			t.of = make(map[string]*fifo[T], 1)
-		}
+		f = &fifo[T]{}
 		t.of[owner] = f
 		t.order.push(owner)
 	}
@@ -51,12 +63,14 @@ func (t *turns[T]) push(owner string, v T) {
 
 // pop returns the value whose turn it is; the list must not be empty.
 func (t *turns[T]) pop() T {
+	if len(t.of) == 0 {
+		return t.only.pop()
+	}
 	owner := t.order.pop()
 	f := t.of[owner]
 	v := f.pop()
 	if f.empty() {
 		delete(t.of, owner)
-		t.spare = f
 	} else {
 		t.order.push(owner)
 	}
