@@ -171,16 +171,26 @@ func (o *ownership) hold(l bus.Lease) {
 	o.change()
 }
 
-// handOver lets what is under way in a shard end, and gives its lease back.
+// patience bounds how long one shard may keep the renewal of the others.
+func (o *ownership) patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ttl := o.leases.TTL(); ttl > 0 {
+		return context.WithTimeout(ctx, ttl/8)
+	}
+	return context.WithTimeout(ctx, lookPause)
+}
+
+// handOver lets what is under way in a shard end, cuts it off if it takes too long, and gives the lease back.
 func (o *ownership) handOver(ctx context.Context, h *holding) {
 	close(h.stop)
 	o.mu.Lock()
 	rest := h.rest
 	o.mu.Unlock()
+	patience, cancel := o.patience(ctx)
+	defer cancel()
 	select {
 	case <-rest:
 	case <-h.life.Done(): // its time is over
-	case <-ctx.Done():
+	case <-patience.Done():
 	}
 	o.remove(ctx, h)
 	if err := o.leases.Release(context.WithoutCancel(ctx), h.lease); err != nil {
@@ -188,7 +198,7 @@ func (o *ownership) handOver(ctx context.Context, h *holding) {
 	}
 }
 
-// remove ends the work on a shard that is not, or not any more, this node's, and waits until it has ended.
+// remove cuts off the work on a shard that is not, or not any more, this node's, and waits until it has ended.
 func (o *ownership) remove(ctx context.Context, h *holding) {
 	h.end()
 	if h.timer != nil {
@@ -199,9 +209,11 @@ func (o *ownership) remove(ctx context.Context, h *holding) {
 	delete(o.held, h.lease.Shard)
 	o.change()
 	o.mu.Unlock()
+	patience, cancel := o.patience(ctx)
+	defer cancel()
 	select {
 	case <-rest:
-	case <-ctx.Done():
+	case <-patience.Done():
 	}
 }
 

@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/evosink/evosink/adapters/memory"
 	"github.com/evosink/evosink/core"
 	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/sink"
 )
@@ -22,6 +24,7 @@ import (
 // A pair is two hubs on one engine, with a queued sink each.
 type pair struct {
 	engine *memory.Engine
+	choose func(*event.Event) // called when the sinks are asked for targets; nil if they have one each
 	mu     sync.Mutex
 	// mu guards the field below.
 	got map[string][]string // event id -> nodes that delivered it
@@ -47,6 +50,17 @@ func newPair(t *testing.T, leaseTime time.Duration) *pair {
 	return &pair{engine: engine, got: map[string][]string{}}
 }
 
+// chooser is a sink that is asked for targets.
+type chooser struct {
+	*mortal
+	choose func(*event.Event)
+}
+
+func (c chooser) Targets(e *event.Event, _ []sink.Scope, _ json.RawMessage) []sink.Destination {
+	c.choose(e)
+	return []sink.Destination{{Scope: sink.Global}}
+}
+
 // start runs a hub until close is called, or the test ends.
 func (p *pair) start(t *testing.T, node string, leases bus.Leases) (hub *core.Hub, end func()) {
 	t.Helper()
@@ -65,9 +79,19 @@ func (p *pair) start(t *testing.T, node string, leases bus.Leases) (hub *core.Hu
 		return nil
 	}
 	b := p.engine.Bus()
+	hook := queued("hook", &r, sink.Rule{Global: true})
+	if p.choose != nil {
+		hook = sink.Use(sink.Spec[switches]{
+			Name: "hook", Mode: sink.Queued,
+			Defaults: func() switches { return switches{On: true} },
+			Enabled:  func(c *switches) bool { return c.On },
+			Rule:     func(*switches) sink.Rule { return sink.Rule{Global: true} },
+			New:      func(switches, sink.Host) (sink.Sink, error) { return chooser{&mortal{recorder: &r}, p.choose}, nil },
+		})
+	}
 	hub, err = core.New(core.Options{
 		Bus: b, Instances: registry, Queue: p.engine.Queue(), Leases: leases, Node: node, Logger: zerolog.Nop(),
-		Sinks: []*sink.Factory{queued("hook", &r, sink.Rule{Global: true})},
+		Sinks: []*sink.Factory{hook},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -221,4 +245,32 @@ func TestTheShardsOfAHubThatIsLostGoOnElsewhere(t *testing.T) {
 	eventually(t, "it to get its share again", func() bool { return p.holds(t, "one") == 2 && p.holds(t, "two") == 2 })
 	p.emit(t, two, 2)
 	p.once(t, 3)
+}
+
+func TestAShardThatDoesNotComeToRestKeepsNoOtherFromBeingRenewed(t *testing.T) {
+	p := newPair(t, 8*time.Second)
+	stuck := names[slices.IndexFunc(names, func(name string) bool { return bus.Shard(name, 4) == 3 })]
+	release := make(chan struct{})
+	p.choose = func(e *event.Event) {
+		if e.Instance == stuck {
+			<-release
+		}
+	}
+	one, _ := p.start(t, "one", p.engine.Leases())
+	defer close(release) // before the hubs end
+	eventually(t, "the first to have all", func() bool { return p.holds(t, "one") == 4 })
+	if err := one.Emit(t.Context(), upsert(stuck, 0)); err != nil {
+		t.Fatal(err)
+	}
+	p.start(t, "two", p.engine.Leases())
+	eventually(t, "both to have their share", func() bool { return p.holds(t, "one") == 2 && p.holds(t, "two") == 2 })
+	held, err := p.engine.Leases().Held(t.Context(), "dispatch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range held {
+		if l.Node == "one" && l.Epoch != 1 {
+			t.Errorf("shard %d changed hands meanwhile: epoch %d", l.Shard, l.Epoch)
+		}
+	}
 }
