@@ -189,8 +189,8 @@ var migrations = []string{
 // sameToken is a window of the instances that have one token, the oldest first.
 const sameToken = "PARTITION BY token ORDER BY julianday(json_extract(record, '$.createdAt')), name"
 
-// sharedTokens finds instances whose token is also that of an older one, in a file of a version that has no column for it, and allowed that. It
-// opens the older one only from then on; which one it opened before was chance.
+// sharedTokens finds instances whose token is also that of an older one, in a file of a version that has no column for
+// it, and allowed that. It opens the older one only from then on; which one it opened before was chance.
 func sharedTokens(ctx context.Context, c *sql.Conn) (names []string, err error) {
 	var unique bool
 	err = c.QueryRowContext(ctx, "SELECT count(*) > 0 FROM pragma_table_info('instances') WHERE name = 'token'").Scan(&unique)
