@@ -27,7 +27,7 @@ func (db *DB) readInstances(ctx context.Context) (all []instances.Instance, revi
 	if err != nil {
 		return nil, 0, err
 	}
-	defer t.Rollback()
+	defer func() { _ = t.Rollback() }()
 	if err := t.QueryRowContext(ctx, selectRevision).Scan(&revision); err != nil {
 		return nil, 0, err
 	}
