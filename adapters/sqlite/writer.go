@@ -313,7 +313,12 @@ func (w *writer) try(batch []*write) error {
 	})
 	w.stats.add(len(batch), time.Since(begin), errors.Join(err, moved))
 	if err != nil {
-		err = explain(w.path, err)
+		if err = explain(w.path, err); errors.Is(err, ErrDamaged) { // perhaps by another program, just now
+			w.presence.look()
+			if cut := w.presence.check(committed); cut != nil {
+				err = cut
+			}
+		}
 		w.setFault(err)
 		return err
 	}

@@ -67,24 +67,34 @@ const (
 // so they are found in any group and session and under any parent; what has removed the mark from its environment is
 // not.
 func killMarked(condition func(mark string) bool) {
-	var all []int
+	var rounds []map[int]int
 	for range maxRounds {
 		killed := killRound(condition)
 		if len(killed) == 0 {
 			break
 		}
-		end := time.Now().Add(killWait)
+		rounds = append(rounds, killed)
+		ended(killed)
+	}
+	for _, killed := range rounds {
+		ended(killed) // a process that is ending has no environment any more, and is not found, before it has ended
 		for pid, fd := range killed {
-			all = append(all, pid)
+			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) // of those that are children of this process, a container's first
 			if fd != noDescriptor {
-				wait := max(0, int(time.Until(end).Milliseconds()))
-				_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, wait) // readable once it has ended
 				_ = unix.Close(fd)
 			}
 		}
 	}
-	for _, pid := range all { // those that have become children of this process, which may be the container's first
-		_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+}
+
+// ended waits until processes have ended, or killWait is over.
+func ended(processes map[int]int) {
+	end := time.Now().Add(killWait)
+	for _, fd := range processes {
+		if fd != noDescriptor {
+			wait := max(0, int(time.Until(end).Milliseconds()))
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, wait) // readable once it has ended
+		}
 	}
 }
 
