@@ -3,22 +3,40 @@
 //	Emit -> bus (durable) -> live/<sink>       every node, sinks of mode Live
 //	                      -> dispatch/<shard>  once per cluster, sinks of mode Queued
 //
-// Emit validates an event, gives it an id and publishes it to the shard of its instance; it returns nil only when
-// the engine behind package bus has it for good. From there on a watermill router carries it. One handler per live sink asks package
-// scope who receives it and calls Deliver. One handler per shard asks scope for all queued sinks at once and puts the event
-// into the lanes of package queue, in one transaction with the bus's cursor where both are one engine; what the queue cannot take comes again.
+// Emit validates an event, gives it an id and publishes it to the shard of its instance; it returns nil only when the
+// engine behind package bus has it for good. From there on a watermill router carries it. One handler per live sink
+// asks package scope who receives it and calls Deliver. One handler per shard asks scope for all queued sinks at once
+// and puts the event into the lanes of package queue, in one transaction with the bus's cursor where both are one
+// engine; what the queue cannot take comes again.
 //
-// The router is supervised: it has one handler of its own that never ends (watermill's router closes for good with its last
-// handler), every handler is added once, before the router runs (a name added again would stack middlewares, one in use
-// panics), what a handler does is composed here and not by watermill's middlewares, a panic in a sink is
-// caught where the sink is called, and the end of the router before its time is an error of [Hub.Run]
-// (spec: engineering, section 1).
+// The router is supervised: it has one handler of its own that never ends (watermill's router closes for good with its
+// last handler), every handler is added once, before the router runs (a name added again would stack middlewares, one
+// in use panics), what a handler does is composed here and not by watermill's middlewares, a panic in a sink is caught
+// where the sink is called, and the end of the router before its time is an error of [Hub.Run].
 //
-// Engines differ, and declare in [bus.Features] what they can do; the hub does without the rest, and logs what it misses.
-// [bus.Adapt] makes a bus of a Pub/Sub of watermill that the process has already. Several hubs on one engine share its shards
-// by leases (Options.Leases): each dispatches those that it holds. What waits for an event to be handled ([Hub.Settle]) waits
-// for its position in the engine's log.
+// Engines differ, and declare in [bus.Features] what they can do; the hub does without the rest, and logs what it
+// misses. [bus.Adapt] makes a bus of a Pub/Sub of watermill that the process has already. Several hubs on one engine
+// share its shards by leases (Options.Leases): each dispatches those that it holds. What waits for an event to be
+// handled ([Hub.Settle]) waits for its position in the engine's log.
 //
-// The packages below core are its ports and its vocabulary: event, sink, scope, bus, queue, instances. They know each other
-// downward only, and nobody knows an adapter or a sink; main puts them together.
+// # Glossary
+//
+//	event            what happened to an instance: event.Event
+//	envelope         the JSON in which an event travels to a consumer
+//	instance         one tenant of the API: a name, an id, a token, settings per sink
+//	sink             delivers events out; mode Live (now, to those who listen) or Queued (through the queue)
+//	target           an address that a sink delivers to for an instance: a URL, a queue
+//	scope            why a target receives an event: the global switch, or the instance's settings
+//	lane             the ordered line of deliveries of one (sink, target, instance)
+//	endpoint, host   what lanes have in common: limits and circuit breakers
+//	attempt, result  one try to deliver, and what it came to: delivered, retry, dead letter
+//	dead letter      a delivery that was given up; it can be requeued
+//	engine           what carries and stores events: sqlite, memory
+//	shard            hash(instance) % shards: the unit of order and of ownership on an engine
+//	position         a place in the engine's log
+//	lease, epoch     a node's right to work on a shard, and its number
+//	key              what a consumer knows a delivery by: event id, instance id, target (sink.Key)
+//
+// The packages below core are its ports and its vocabulary: event, sink, scope, bus, queue, instances. They know each
+// other downward only, and nobody knows an adapter or a sink; main puts them together.
 package core
