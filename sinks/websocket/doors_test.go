@@ -359,7 +359,7 @@ func TestAnInstancesTokenJoinsAnEmptyRoot(t *testing.T) {
 		if got := k.frame(); !strings.Contains(got, `"code":"unavailable"`) { // commands are not configured; see below
 			t.Errorf("%s: %s", name, got)
 		}
-		for _, e := range k.events {
+		for _, e := range k.await(len(k.ids())) {
 			if name != "tenant" || string(e.data["instance"]) != `"sales"` || string(e.data["data"]) != "5" {
 				t.Errorf("%s got %s %s on /", name, e.name, e.data)
 			}
