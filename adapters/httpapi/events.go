@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/evosink/evosink/core/event"
@@ -52,6 +53,14 @@ func (a *API) postEvents(w http.ResponseWriter, r *http.Request) error {
 	})
 	if err != nil {
 		return err
+	}
+	names := a.sinkNames()
+	for _, e := range events {
+		for _, s := range e.Sinks {
+			if !slices.Contains(names, s) { // no error: an event that was written for a sink of another build is an event
+				w.Header().Set("Evosink-Notice", fmt.Sprintf("no sink is called %+.80q%s", s, a.didYouMean(s, names)))
+			}
+		}
 	}
 	return a.accept(w, r, b.single, events)
 }

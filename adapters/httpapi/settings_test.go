@@ -306,6 +306,16 @@ func TestANameThatIsNearlyAnEventIsStoredWithANotice(t *testing.T) {
 			t.Errorf("%s: %d %q, want %q", body, a.Code, got, notice)
 		}
 	}
+	for body, notice := range map[string]string{
+		`{"event":"call","sinks":["websockt"]}`:                               `no sink is called "websockt", did you mean websocket?`,
+		`[{"event":"call"},{"event":"call","sinks":["websocket","ünknown"]}]`: `no sink is called "\u00fcnknown"`,
+		`{"event":"call","sinks":["websocket"]}`:                              "",
+	} {
+		a := s.admin("POST", "/events/sales", body)
+		if got := a.Header().Get("Evosink-Notice"); a.Code != 201 || got != notice {
+			t.Errorf("%s: %d %q, want %q", body, a.Code, got, notice)
+		}
+	}
 	r := newRig(t, func(_ *core.Options, o *httpapi.Options) { o.Nearest = config.Nearest })
 	r.admin("GET", "/admin/dead?sink=hok", "").says(t, 400, `No sink is called \"hok\"; there are: hook, live, off, did you mean hook?`)
 }
