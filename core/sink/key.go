@@ -12,7 +12,12 @@ import (
 // instance of a name is not the one before it. Whatever drops what it has seen must go by this key, or by [Identity].
 //
 // Neither a target nor an instance's id holds a slash. Everything but the event's id is ASCII if the target is.
-func Key(e *event.Event, t Target) string { return Identity(e) + "/" + string(t) }
+func Key(e *event.Event, t Target) string {
+	if e.InstanceID != "" {
+		return e.ID + "/" + e.InstanceID + "/" + string(t)
+	}
+	return Identity(e) + "/" + string(t)
+}
 
 // Identity returns what tells e from all other events, those of other instances included: "<event id>/<instance id>". An event
 // without an instance's id has "@" and the instance's name, percent-encoded, in its place.
