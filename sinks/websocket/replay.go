@@ -17,9 +17,10 @@ import (
 // that id. The client is live nevertheless.
 const expired = "replay.expired"
 
-// catchUp gives a client what it asked for of the past, then lets it go live. What was emitted before the client joined is in the log
-// by now, and what is emitted meanwhile, or was and has not come to this sink yet, is kept aside (see [socketio.Socket.Release]): no
-// gap, no double. It ends with ctx, the socket's; until then the client can do anything else.
+// catchUp gives a client what it asked for of the past, then lets it go live. What was emitted before the client
+// joined is in the log by now, and what is emitted meanwhile, or was and has not come to this sink yet, is kept aside
+// (see [socketio.Socket.Release]): no gap, no double. It ends with ctx, the socket's; until then the client can do
+// anything else.
 func (s *Sink) catchUp(ctx context.Context, k *socketio.Socket, m *member) {
 	err := s.present(ctx, k, m)
 	if err == nil || ctx.Err() != nil || errors.Is(err, socketio.ErrDisconnected) {
@@ -85,8 +86,8 @@ const (
 // errSlow ends the turn of a client that others should not wait for.
 var errSlow = errors.New("the client is slower than its turn")
 
-// replay sends the socket every event for it behind a position, and returns how far that was, once live events are as far. It reads the
-// log in turns (see [turns]).
+// replay sends the socket every event for it behind a position, and returns how far that was, once live events are as
+// far. It reads the log in turns (see [turns]).
 func (s *Sink) replay(ctx context.Context, k *socketio.Socket, m *member, after int64) (end int64, err error) {
 	for end = after; ; {
 		end, err = s.read(ctx, k, m, end)
@@ -138,8 +139,8 @@ func (s *Sink) read(ctx context.Context, k *socketio.Socket, m *member, after in
 	return max(end, at), err
 }
 
-// wanted returns whether a live event would reach the namespace of the instance, "" for the global one, by the settings that the
-// instance has when it is asked.
+// wanted returns whether a live event would reach the namespace of the instance, "" for the global one, by the
+// settings that the instance has when it is asked.
 func (s *Sink) wanted(instance string) func(*event.Event) bool {
 	if instance == "" {
 		return func(e *event.Event) bool { return s.global && forUs(e) }

@@ -43,7 +43,8 @@
 // Clients of version 4.6 and newer that lose their connection for less than WEBSOCKET_RECOVERY get what they missed without asking,
 // filtered by what they ask for when they come back. If that is not kept any more, because it took too long or was more
 // than WEBSOCKET_RECOVERY_BYTES, the event recovery.expired says so to clients that ask for no replay. What belongs to an
-// instance goes with it: a later instance of the same name inherits nothing, nor an event that was accepted before and comes late.
+// instance goes with it: a later instance of the same name inherits nothing, nor an event that was accepted before and
+// comes late.
 //
 // # Bounds
 //
@@ -189,8 +190,9 @@ func (s *Sink) changed(c sink.Change) {
 	}
 }
 
-// Deliver emits the event on the namespace of the delivery's scope. It returns at once if no client is there. Whose the event is
-// is asked once the namespace is known: if a later instance has the name by now, then before that namespace came to be.
+// Deliver emits the event on the namespace of the delivery's scope. It returns at once if no client is there. Whose
+// the event is is asked once the namespace is known: if a later instance has the name by now, then before that
+// namespace came to be.
 func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
 	n := s.server.Namespace(namespaceOf(d))
 	if n == nil || !n.Listening() || d.Scope == sink.Instance && !s.directory.Owns(d.Event) {
