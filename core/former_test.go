@@ -10,8 +10,8 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// When an event is delivered, the instance that it was accepted for may be gone, and its name may have a new owner. Global targets
-// get it all the same, without the new owner's settings; targets of the new instance's own do not.
+// When an event is delivered, the instance that it was accepted for may be gone, and its name may have a new owner.
+// Global targets get it all the same, without the new owner's settings; targets of the new instance's own do not.
 func TestAnEventOfAFormerInstanceReachesGlobalTargetsOnly(t *testing.T) {
 	for _, rule := range []sink.Rule{{}, everything} {
 		var live, queue recorder

@@ -145,8 +145,8 @@ func (m *member) deliver(ctx context.Context, d *sink.Delivery) (err error) {
 	return m.get().Deliver(ctx, d)
 }
 
-// settingsFor returns the settings by which the event is delivered: those of its instance. An event of a former instance of
-// that name has none, and so reaches global targets only.
+// settingsFor returns the settings by which the event is delivered: those of its instance. An event of a former
+// instance of that name has none, and so reaches global targets only.
 func (m *member) settingsFor(e *event.Event) scope.Settings {
 	p := m.settingsOf(e.Instance)
 	if !owns(p.id, e) {
@@ -155,8 +155,8 @@ func (m *member) settingsFor(e *event.Event) scope.Settings {
 	return p.Settings
 }
 
-// owns reports whether the instance with that id, "" for none, is the one that the event was accepted for, as far as the
-// event tells.
+// owns reports whether the instance with that id, "" for none, is the one that the event was accepted for, as far as
+// the event tells.
 func owns(id string, e *event.Event) bool { return e.InstanceID == "" || e.InstanceID == id }
 
 // settingsOf returns the instance's settings of this sink, read anew when the instance has changed.

@@ -2,6 +2,7 @@ package socketio
 
 import (
 	"context"
+	"slices"
 
 	"github.com/evosink/evosink/sinks/websocket/engineio"
 )
@@ -26,6 +27,17 @@ func (s *Socket) keep(out *outgoing) {
 		h.outs = append(h.outs, out)
 		h.bytes += out.size + deliveryOverhead
 	}
+}
+
+// discard drops what does not come behind a position.
+func (h *hold) discard(position int64) {
+	h.outs = slices.DeleteFunc(h.outs, func(out *outgoing) bool {
+		if out.position == 0 || out.position > position {
+			return false
+		}
+		h.bytes -= out.size + deliveryOverhead
+		return true
+	})
 }
 
 // Release sends what was kept aside for a socket that joined held (see
@@ -81,14 +93,11 @@ func (s *Socket) Release(ctx context.Context, position int64) (last int64, err e
 	}
 }
 
-// sendKept sends what comes behind a position, at the client's speed, and
-// returns the position of the last that it has sent, or the one given.
+// sendKept sends what was kept aside, at the client's speed, and returns the
+// position of the last that it has sent, or the one given.
 func (s *Socket) sendKept(ctx context.Context, outs []*outgoing, last int64) (int64, error) {
 	ahead := 0
 	for _, out := range outs {
-		if !out.behind(last) {
-			continue
-		}
 		if err := s.send(ctx, out, direct{}); err != nil {
 			return last, err
 		}
@@ -104,12 +113,6 @@ func (s *Socket) sendKept(ctx context.Context, outs []*outgoing, last int64) (in
 	return last, nil
 }
 
-// behind reports whether the event comes after a position in its log, if it has
-// one.
-func (out *outgoing) behind(position int64) bool {
-	return out.position == 0 || out.position > position
-}
-
 // pace is how many bytes may be sent to a client before it is waited for.
 func (s *Socket) pace() int {
 	return min(batchBytes, s.namespace.server.config.Engine.MaxQueueBytes/4)
@@ -118,15 +121,19 @@ func (s *Socket) pace() int {
 // releaseAtOnce is how many events may be sent under the namespace's lock.
 const releaseAtOnce = 64
 
-// takeKept takes what is kept aside. If that is little, the socket is released
-// at this place in the order, and released tells how that went.
+// takeKept takes what is kept aside and comes behind a position. If that is
+// little, the socket is released at this place in the order, and released tells
+// how that went.
 func (s *Socket) takeKept(last int64) (outs []*outgoing, released <-chan error) {
 	n := s.namespace
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if s.held != nil && (len(s.held.outs) > releaseAtOnce || s.held.bytes > s.pace()) {
-		outs, *s.held = s.held.outs, hold{number: s.held.number}
-		return outs, nil
+	if h := s.held; h != nil {
+		h.discard(last)
+		if len(h.outs) > releaseAtOnce || h.bytes > s.pace() {
+			outs, *h = h.outs, hold{number: h.number}
+			return outs, nil
+		}
 	}
 	result := make(chan error, 1)
 	n.inOrder(func() { result <- s.release(last) })
@@ -146,12 +153,11 @@ func (s *Socket) release(last int64) error {
 		*h = hold{number: h.number}
 		return ErrOverflow
 	}
+	h.discard(last)
 	var msgs []engineio.Message
 	for _, out := range h.outs {
-		if out.behind(last) {
-			msgs = append(msgs, out.msgs...)
-			s.client.server.stats.sent.Add(1)
-		}
+		msgs = append(msgs, out.msgs...)
+		s.client.server.stats.sent.Add(1)
 	}
 	_ = s.client.session.Send(msgs...) // that it has ended is told to Closed
 	s.held = nil

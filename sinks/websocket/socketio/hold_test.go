@@ -206,8 +206,8 @@ func TestAPastAndAPresentAreJoinedWithoutGapOrDouble(t *testing.T) {
 	}
 }
 
-// The server that a client comes to may be behind the log: what the client has seen elsewhere already, and what it is given
-// from the log, is emitted only now.
+// The server that a client comes to may be behind the log: what the client has seen elsewhere already, and what it is
+// given from the log, is emitted only now.
 func TestWhatIsEmittedLateIsThePastStill(t *testing.T) {
 	n, url, held := holding(t, nil)
 	p := dial(t, url)
