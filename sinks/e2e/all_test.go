@@ -115,18 +115,20 @@ func lengths(m map[string][]time.Duration) map[string]int {
 	return out
 }
 
-// consumeRabbit consumes the instance's queue, which is there after a first event, and removes it at the end.
+// consumeRabbit consumes the instance's queue, which is there after a first event, and removes it at the end. It looks
+// over a connection of its own each time: a broker that is asked for a queue while it is being declared may answer 541
+// and end the connection.
 func consumeRabbit(t *testing.T, p *process, instance string, arrivals chan<- arrival) {
 	t.Helper()
 	p.must(201, "POST", "/events/"+instance, `{"event":"call"}`)
-	conn, err := amqp.Dial("amqp://guest:guest@127.0.0.1:5672")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
 	queue := instance + ".call"
 	var ch *amqp.Channel
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		conn, err := amqp.Dial("amqp://guest:guest@127.0.0.1:5672")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
 		if ch, err = conn.Channel(); err != nil {
 			t.Fatal(err)
 		}

@@ -339,11 +339,15 @@ func TestAnInstancesTokenJoinsAnEmptyRoot(t *testing.T) {
 	ticket := operator.ticket(first, "")
 	operator.conn.Close()
 	h.until("left", func() bool { return h.measure("left_total") >= 1 })
-	watcher := h.dial("&apikey=" + key)
-	watcher.join("/", "")
+	watchers := map[string]*client{"/": h.dial("&apikey=" + key), "/sales": h.dial("&apikey=" + key)}
+	for namespace, watcher := range watchers {
+		watcher.join(namespace, "")
+	}
 	h.emit("sales", "call", `3`)
-	watcher.await(1) // it has gone by before the tenant joins /sales
-	watcher.conn.Close()
+	for _, watcher := range watchers {
+		watcher.await(1) // it has gone by before the tenant joins /sales
+		watcher.conn.Close()
+	}
 	thief.join("/", ticket)
 	for i := range 20 {
 		h.emit("other", "messages.upsert", `4`)
