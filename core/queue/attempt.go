@@ -103,9 +103,14 @@ func (a *attempt) prepare(l *lane, room int) (n int) {
 	if admission == Discard {
 		s.deadLetterAll(s.ctx, l, Gone)
 	}
-	err := s.readWindow(s.ctx, l)
+	var err error
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(l.window) == 0 && l.waiting > 0 {
+		s.mu.Unlock()
+		err = s.readWindow(s.ctx, l)
+		s.mu.Lock()
+	}
 	switch {
 	case l.waiting == 0:
 		s.setState(l, idle)

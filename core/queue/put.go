@@ -135,7 +135,7 @@ func (q *Queue) Room(instance string) error {
 	if q.config.WhenFull != Block {
 		return nil
 	}
-	if limit := q.capacity.full(instance, 0); limit != "" {
+	if _, limit := q.capacity.full(instance, 0); limit != "" {
 		return fmt.Errorf("%w: too much waits for instance %q (delivery.%s)", ErrFull, instance, limit)
 	}
 	return nil
@@ -204,13 +204,13 @@ const (
 // may be dropped makes room, else it is dropped itself if it may be, else it is refused or waits, as Config.WhenFull
 // says. Without patience ErrFull is returned where it would have to wait.
 func (q *Queue) enter(ctx context.Context, d Destination, p *plan, patient bool) (verdict, error) {
-	if q.limit(d, p) == "" {
+	if q.fits(d, p) {
 		return entered, nil
 	}
 	for {
 		changed := q.capacity.changed()
 		switch {
-		case q.limit(d, p) == "" || q.dropOldest(ctx, d):
+		case q.fits(d, p) || q.dropOldest(ctx, d):
 			return entered, nil
 		case d.Droppable:
 			return dropped, nil
@@ -231,21 +231,24 @@ func (q *Queue) enter(ctx context.Context, d Destination, p *plan, patient bool)
 	}
 }
 
-// limit returns the key of the limit that a delivery would exceed behind what is planned; "" if there is room.
-func (q *Queue) limit(d Destination, p *plan) string {
-	if q.config.LaneLimit > 0 {
-		s := q.sinks[d.Lane.Sink]
-		waiting := p.lanes[d.Lane]
-		s.mu.Lock()
-		if l := s.lanes.byKey[d.Lane]; l != nil {
-			waiting += l.waiting
-		}
-		s.mu.Unlock()
-		if waiting >= q.config.LaneLimit {
-			return "lane_limit"
-		}
+// fits reports whether there is room for a delivery behind what is planned.
+func (q *Queue) fits(d Destination, p *plan) bool {
+	held, limit := q.capacity.full(d.Lane.Instance, p.total)
+	if limit != "" {
+		return false
 	}
-	return q.capacity.full(d.Lane.Instance, p.total)
+	most := q.config.LaneLimit
+	if most <= 0 || held < most { // no lane of the instance holds more than all of them
+		return true
+	}
+	s := q.sinks[d.Lane.Sink]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	waiting := p.lanes[d.Lane]
+	if l := s.lanes.byKey[d.Lane]; l != nil {
+		waiting += l.waiting
+	}
+	return waiting < most
 }
 
 // dropOldest drops the oldest delivery of a lane that may be dropped, if there is one.
