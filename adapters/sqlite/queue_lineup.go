@@ -176,15 +176,13 @@ type roster struct {
 }
 
 type entrant struct {
-	queue.LaneKey
+	lane queue.LaneKey
+	line *lineup // nil if it is the first of its lane
 	place
 }
 
-// row returns the row of a lane, which is made if there is none.
+// row returns the row of a lane that has no lineup yet; it is made if there is none.
 func (r *roster) row(t *tx, l queue.LaneKey) (id int64, err error) {
-	if line := r.queue.lineup(l); line != nil {
-		return line.id, nil
-	}
 	if id, ok := r.fresh[l]; ok {
 		return id, nil
 	}
@@ -212,13 +210,15 @@ func (r *roster) row(t *tx, l queue.LaneKey) (id int64, err error) {
 
 // deliver stores a delivery behind all others of its lane.
 func (r *roster) deliver(t *tx, l queue.LaneKey, seq int64, scope sink.Scope, droppable bool) error {
-	id, err := r.row(t, l)
-	if err != nil {
+	line, id, err := r.queue.lineup(l), int64(0), error(nil)
+	if line != nil {
+		id = line.id
+	} else if id, err = r.row(t, l); err != nil {
 		return err
 	}
 	p := placeOf(seq, droppable)
 	_, err = t.exec("INSERT INTO queue_deliveries (seq, lane, scope, droppable) VALUES (?, ?, ?, ?)", seq, id, int(scope), int(p&1))
-	r.added = append(r.added, entrant{l, p})
+	r.added = append(r.added, entrant{l, line, p})
 	return err
 }
 
@@ -228,6 +228,9 @@ func (r *roster) commit() {
 		r.queue.lineups.LoadOrStore(l, &lineup{id: id}) // another transaction of the same batch may have been first
 	}
 	for _, e := range r.added {
-		r.queue.lineup(e.LaneKey).add(e.place)
+		if e.line == nil {
+			e.line = r.queue.lineup(e.lane)
+		}
+		e.line.add(e.place)
 	}
 }

@@ -9,32 +9,36 @@ import (
 
 // Put implements [queue.Store].
 func (q *Queue) Put(ctx context.Context, entries ...queue.Entry) (places []queue.PutResult, err error) {
-	all := make([]*putting, len(entries))
+	all := make([]putting, len(entries))
 	var bytes int64
+	n := 0
 	for i, e := range entries {
 		s := encodeEvent(e.Event)
-		all[i] = &putting{Queue: q, entry: e, event: s}
+		all[i] = putting{Queue: q, entry: e, event: s}
 		bytes += s.bytes() + int64(len(e.To))*64
+		n += len(e.To)
+	}
+	places = make([]queue.PutResult, n)
+	rest := places
+	for i, e := range entries {
+		all[i].places, rest = rest[:len(e.To)], rest[len(e.To):]
 	}
 	err = q.write(ctx, &write{
 		bytes: bytes,
 		apply: func(t *tx) error {
-			for _, p := range all {
-				if err := p.apply(t); err != nil {
+			for i := range all {
+				if err := all[i].apply(t); err != nil {
 					return err
 				}
 			}
 			return nil
 		},
 		after: func() {
-			for _, p := range all {
-				p.after()
+			for i := range all {
+				all[i].after()
 			}
 		},
 	})
-	for _, p := range all {
-		places = append(places, p.places...)
-	}
 	return places, err
 }
 
@@ -51,7 +55,7 @@ type putting struct {
 }
 
 func (p *putting) apply(t *tx) error {
-	p.places = make([]queue.PutResult, len(p.entry.To))
+	clear(p.places)
 	p.roster = roster{queue: p.Queue}
 	p.seq++
 	p.last = p.seq

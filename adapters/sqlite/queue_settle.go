@@ -15,19 +15,22 @@ func (q *Queue) Record(ctx context.Context, outcomes []queue.Result) error {
 			bytes += int64(len(o.Attempt.Head)) + 256
 		}
 	}
+	lines := make([]*lineup, len(outcomes))
 	return q.write(ctx, &write{
 		bytes: bytes, frees: true,
 		apply: func(t *tx) error {
-			for _, o := range outcomes {
-				if err := q.settle(t, o); err != nil {
+			for i := range outcomes {
+				o := &outcomes[i]
+				lines[i] = q.lineup(o.Lane)
+				if err := q.settle(t, lines[i], o); err != nil {
 					return err
 				}
 			}
 			return nil
 		},
 		after: func() {
-			for _, o := range outcomes {
-				if line := q.lineup(o.Lane); line != nil && o.Kind != queue.Retry {
+			for i, line := range lines {
+				if o := &outcomes[i]; line != nil && o.Kind != queue.Retry {
 					line.remove(o.Seq)
 				}
 			}
@@ -35,13 +38,12 @@ func (q *Queue) Record(ctx context.Context, outcomes []queue.Result) error {
 	})
 }
 
-func (q *Queue) settle(t *tx, o queue.Result) error {
+func (q *Queue) settle(t *tx, line *lineup, o *queue.Result) error {
 	if o.Attempt != nil && !t.writer.low.Load() { // on a full disk the outcome is what matters
 		if err := logAttempt(t, o.Attempt); err != nil {
 			return err
 		}
 	}
-	line := q.lineup(o.Lane)
 	if line == nil {
 		return nil
 	}
@@ -75,7 +77,7 @@ func (q *Queue) release(t *tx, seq int64) error {
 const insertLetters = `INSERT INTO queue_letters
 	(sink, target, instance, instance_id, scope, event, name, reason, attempts, first, last, error, died, metadata, payload) `
 
-func (q *Queue) bury(t *tx, lane int64, o queue.Result) error {
+func (q *Queue) bury(t *tx, lane int64, o *queue.Result) error {
 	p := o.Progress
 	_, err := t.exec(insertLetters+`
 		SELECT ?, ?, ?, ?, d.scope, e.id, e.name, ?, ?, ?, ?, ?, ?, e.metadata, e.payload

@@ -2,9 +2,9 @@ package queue
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,27 +12,25 @@ import (
 )
 
 // An attempt hands the first delivery of a lane to the sink, or those of several lanes of one endpoint if the sink
-// takes batches.
+// takes batches. When it is over its memory serves another one, see scheduler.spare.
 type attempt struct {
 	scheduler *scheduler
 	endpoint  *endpoint
 	host      *host
 	sink      abilities
 	lanes     []*lane // all that were taken for it
-	shares    []*portion
-	one       struct { // the usual case, without a slice of its own
-		lane  [1]*lane
-		share [1]*portion
-	}
-	log Attempt // what the log of attempts is told of all of its deliveries
+	portions  []portion
+	requests  []*sink.Delivery // of all portions, in their order
+	err       [1]error         // what the sink has answered, unless it takes batches
+	at        time.Time        // when the sink was called
+	took      time.Duration
+	answer    sink.Answer // what the sink has reported
 }
 
 // A portion is the part of an attempt that one lane has.
 type portion struct {
 	lane       *lane
-	settings   json.RawMessage
 	deliveries []Delivery
-	requests   []*sink.Delivery
 	policy     sink.Policy
 	errs       []error // one for each delivery
 }
@@ -44,8 +42,13 @@ const (
 
 // begin takes lanes of an endpoint that may be tried, for one attempt, and counts it.
 func (s *scheduler) begin(e *endpoint) *attempt {
-	a := &attempt{scheduler: s, endpoint: e, host: e.host, sink: s.sink}
-	a.lanes, a.shares = a.one.lane[:0], a.one.share[:0]
+	var a *attempt
+	if n := len(s.spare); n > 0 {
+		a, s.spare = s.spare[n-1], s.spare[:n-1]
+	} else {
+		a = &attempt{scheduler: s}
+	}
+	a.endpoint, a.host, a.sink = e, e.host, s.sink
 	limit := 1
 	if a.sink.batcher != nil && e.breakerState() == closed {
 		limit = batchLength
@@ -68,66 +71,83 @@ func (a *attempt) run() {
 		room := batchLength
 		for i, l := range a.lanes {
 			share := max(1, room/(len(a.lanes)-i)) // a lane with much does not push out those behind it
-			if p := a.prepare(l, share); p != nil {
-				a.shares = append(a.shares, p)
-				room -= len(p.deliveries)
-			}
+			room -= a.prepare(l, share)
 		}
-		if len(a.shares) > 0 && a.reachHost() {
+		if len(a.portions) > 0 && a.reachHost() {
 			a.deliver()
 		}
 		a = s.finish(a)
 	}
 }
 
-// prepare finds out what is to be tried of a lane. If nothing is, the lane is in the state where it belongs, and nil
-// is returned.
-func (a *attempt) prepare(l *lane, room int) *portion {
+// spareLength is how many attempts that are over a scheduler keeps at most.
+const spareLength = 64
+
+// release keeps an attempt that is over, and nothing of what it was about.
+func (s *scheduler) release(a *attempt) {
+	if len(s.spare) == spareLength {
+		return
+	}
+	clear(a.lanes)
+	clear(a.portions)
+	clear(a.requests)
+	*a = attempt{scheduler: s, lanes: a.lanes[:0], portions: a.portions[:0], requests: a.requests[:0]}
+	s.spare = append(s.spare, a)
+}
+
+// prepare finds out what is to be tried of a lane, and returns how many deliveries that are. If it is 0 the lane is in
+// the state where it belongs.
+func (a *attempt) prepare(l *lane, room int) (n int) {
 	s := a.scheduler
 	admission, settings := s.Admit(l.LaneKey, l.scope)
 	if admission == Discard {
 		s.deadLetterAll(s.ctx, l, Gone)
 	}
-	err := s.readWindow(s.ctx, l)
+	var err error
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(l.window) == 0 && l.waiting > 0 {
+		s.mu.Unlock()
+		err = s.readWindow(s.ctx, l)
+		s.mu.Lock()
+	}
 	switch {
 	case l.waiting == 0:
 		s.setState(l, idle)
-		return nil
+		return 0
 	case err != nil || admission == Discard:
 		if err != nil && s.ctx.Err() == nil {
 			s.notices.add(notice{noticeKey: noticeKey{sink: l.Sink, kind: noticeUnread}, err: clip(err.Error())}, nil)
 		}
 		s.backOff(l, storePause)
-		return nil
+		return 0
 	case admission == Hold || s.pauses.hold(l.LaneKey):
 		s.suspend(l)
-		return nil
+		return 0
 	case len(l.window) == 0: // a purge was quicker; there is more behind what it has removed
 		s.setState(l, ready)
-		return nil
+		return 0
 	}
-	n := 1
+	n = 1
 	if a.sink.batcher != nil {
 		if n = min(len(l.window), room); l.burst > 0 {
 			n = min(n, l.burst)
 		}
 	}
-	p := &portion{lane: l, settings: settings, deliveries: l.window[:n:n]}
+	p := portion{lane: l, deliveries: l.window[:n:n]}
 	l.attempting = n
-	requests := make([]sink.Delivery, n)
-	p.requests = make([]*sink.Delivery, n)
+	requests := make([]sink.Delivery, n) // a sink may keep them
 	for i, d := range p.deliveries {
 		requests[i] = sink.Delivery{
 			Event: d.Event, Scope: d.Scope, Target: l.Target, Settings: settings,
 			Attempt: 1, Key: sink.Key(d.Event, l.Target),
 		}
-		p.requests[i] = &requests[i]
+		a.requests = append(a.requests, &requests[i])
 	}
 	requests[0].Attempt += l.progress.Attempts
-	p.policy = a.policy(p.requests[0])
-	return p
+	p.policy = a.policy(&requests[0])
+	a.portions = append(a.portions, p)
+	return n
 }
 
 var defaultPolicy = sink.DefaultPolicy()
@@ -159,11 +179,12 @@ func (a *attempt) reachHost() bool {
 	if s.endpoints.moveTo(a, key) {
 		return true
 	}
-	for _, p := range a.shares {
+	for _, p := range a.portions {
 		p.lane.attempting = 0
 		s.setState(p.lane, ready)
 	}
-	a.shares = nil
+	clear(a.portions)
+	a.portions = a.portions[:0]
 	return false
 }
 
@@ -174,7 +195,7 @@ func (a *attempt) askHost() (key string) {
 			key = ""
 		}
 	}()
-	return a.sink.hoster.Host(a.shares[0].requests[0])
+	return a.sink.hoster.Host(a.requests[0])
 }
 
 // readWindow makes sure that the lane's window holds its first deliveries. The more lanes are read at once, the less
@@ -213,28 +234,25 @@ func (e *panicError) Error() string { return fmt.Sprintf("the sink panicked: %v"
 // deliver hands the attempt to the sink and fills in the errors of its portions.
 func (a *attempt) deliver() {
 	ctx, answer := sink.WithReports(a.scheduler.ctx)
-	if d := a.shares[0].policy.Timeout; d > 0 {
+	if d := a.portions[0].policy.Timeout; d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
-	a.log.At = time.Now()
+	a.at = time.Now()
 	if a.sink.batcher == nil {
-		p := a.shares[0]
-		p.errs = []error{a.deliverOne(ctx, p.requests[0])}
+		a.err[0] = a.deliverOne(ctx, a.requests[0])
+		a.portions[0].errs = a.err[:]
 	} else {
-		var all []*sink.Delivery
-		for _, p := range a.shares {
-			all = append(all, p.requests...)
-		}
-		errs := a.deliverBatch(ctx, all)
-		for _, p := range a.shares {
-			p.errs, errs = errs[:len(p.requests)], errs[len(p.requests):]
+		errs := a.deliverBatch(ctx, slices.Clone(a.requests))
+		for i := range a.portions {
+			p := &a.portions[i]
+			p.errs, errs = errs[:len(p.deliveries)], errs[len(p.deliveries):]
 		}
 	}
-	a.log.Took = time.Since(a.log.At)
+	a.took = time.Since(a.at)
 	if said := answer(); said != nil {
-		a.log.Status, a.log.Head = clip(said.Status), said.Head
+		a.answer = sink.Answer{Status: clip(said.Status), Head: said.Head}
 	}
 }
 

@@ -22,12 +22,17 @@ type resultBuffer struct {
 	mu sync.Mutex
 	// mu guards the fields below.
 	changed *sync.Cond // there are more of them, or the queue ends
-	results []buffered
+	next    batch
 	ended   bool
 }
 
-type buffered struct {
-	Result
+// A batch is results with the lanes that they pin, in the same order.
+type batch struct {
+	results []Result
+	pins    []pin
+}
+
+type pin struct {
 	scheduler *scheduler
 	lane      *lane
 }
@@ -47,7 +52,8 @@ func (b *resultBuffer) add(s *scheduler, l *lane, r Result) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.pending.Add(1)
-	if b.results = append(b.results, buffered{r, s, l}); len(b.results) == 1 {
+	b.next.pins = append(b.next.pins, pin{s, l})
+	if b.next.results = append(b.next.results, r); len(b.next.results) == 1 {
 		b.changed.Signal()
 	}
 }
@@ -66,39 +72,39 @@ func (b *resultBuffer) end() {
 // run writes results down until ctx ends, or until there are none and end was called.
 func (b *resultBuffer) run(ctx context.Context) {
 	defer close(b.done)
+	var taken batch
 	for {
-		batch := b.take()
-		if batch == nil || !b.write(ctx, batch) {
+		if taken = b.take(taken); len(taken.results) == 0 {
 			return
 		}
-		left := b.pending.Add(int64(-len(batch)))
-		b.unpin(batch)
-		b.wrote(left+int64(len(batch)) >= bufferLength)
+		for from := 0; from < len(taken.results); from += writeAtOnce {
+			to := min(from+writeAtOnce, len(taken.results))
+			if !b.write(ctx, taken.results[from:to]) {
+				return
+			}
+			left := b.pending.Add(int64(from - to))
+			b.unpin(taken.pins[from:to])
+			b.wrote(left+int64(to-from) >= bufferLength)
+		}
 	}
 }
 
-// take waits for results and takes the oldest; nil when there are none and the buffer has ended.
-func (b *resultBuffer) take() []buffered {
+// take waits for results and takes all there are; none when the buffer has ended. The next ones gather in the memory
+// of the batch that was written before.
+func (b *resultBuffer) take(written batch) (taken batch) {
+	clear(written.results)
+	clear(written.pins)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for len(b.results) == 0 {
-		if b.ended {
-			return nil
-		}
+	for len(b.next.results) == 0 && !b.ended {
 		b.changed.Wait()
 	}
-	n := min(len(b.results), writeAtOnce)
-	batch := b.results[:n:n]
-	b.results = b.results[n:]
-	return batch
+	taken, b.next = b.next, batch{written.results[:0], written.pins[:0]}
+	return taken
 }
 
-// write has the store record a batch, as often as it takes. It is false when ctx ended first.
-func (b *resultBuffer) write(ctx context.Context, batch []buffered) bool {
-	results := make([]Result, len(batch))
-	for i, r := range batch {
-		results[i] = r.Result
-	}
+// write has the store record results, as often as it takes. It is false when ctx ended first.
+func (b *resultBuffer) write(ctx context.Context, results []Result) bool {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		err := b.store.Record(ctx, results)
 		if err == nil {
@@ -113,18 +119,18 @@ func (b *resultBuffer) write(ctx context.Context, batch []buffered) bool {
 	}
 }
 
-// unpin lets go of the lanes of a batch.
-func (b *resultBuffer) unpin(batch []buffered) {
+// unpin lets go of lanes.
+func (b *resultBuffer) unpin(pins []pin) {
 	var held *scheduler
-	for _, r := range batch {
-		if r.scheduler != held {
+	for _, p := range pins {
+		if p.scheduler != held {
 			if held != nil {
 				held.mu.Unlock()
 			}
-			held = r.scheduler
+			held = p.scheduler
 			held.mu.Lock()
 		}
-		held.unpin(r.lane)
+		held.unpin(p.lane)
 	}
 	held.mu.Unlock()
 }

@@ -53,26 +53,27 @@ func (c *capacity) add(s *share, n int) {
 	}
 }
 
-// full returns the key of the limit that keeps an instance from putting one delivery more behind so many planned; ""
-// if there is room. When the total is reached, instances that hold less than an equal part of it still find room, up to
+// full returns the key of the limit that keeps an instance from putting one delivery more behind so many planned, ""
+// if there is room, and how many it holds with these. When the total is reached, instances that hold less than an equal part of it still find room, up to
 // twice the total: one that fills the queue takes from itself, not from the others.
-func (c *capacity) full(instance string, planned int) (limit string) {
+func (c *capacity) full(instance string, planned int) (held int, limit string) {
 	c.mu.Lock()
-	held, instances := int64(planned), int64(len(c.shares))
+	held = planned
+	instances := len(c.shares)
 	if s := c.shares[instance]; s != nil {
-		held += s.waiting.Load()
+		held += int(s.waiting.Load())
 	} else {
 		instances++
 	}
 	c.mu.Unlock()
-	total, most := c.waiting.Load()+int64(planned), int64(c.config.TotalLimit)
+	total, most := int(c.waiting.Load())+planned, c.config.TotalLimit
 	switch {
-	case c.config.InstanceLimit > 0 && held >= int64(c.config.InstanceLimit):
-		return "instance_limit"
+	case c.config.InstanceLimit > 0 && held >= c.config.InstanceLimit:
+		return held, "instance_limit"
 	case most > 0 && total >= most && (held >= most/instances || total >= 2*most):
-		return "total_limit"
+		return held, "total_limit"
 	}
-	return ""
+	return held, ""
 }
 
 // changed returns what is closed when a delivery has gone.

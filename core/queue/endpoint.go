@@ -68,17 +68,16 @@ func (b *breaker) nextWait(c *Config) time.Duration {
 type host struct {
 	key       string // "" if it is one endpoint's own
 	breaker   breaker
-	endpoints int  // that connect to it
-	attempts  int  // in the air
-	answered  bool // it has answered an attempt; until then few are made at once
+	endpoints int // that connect to it
+	attempts  int // in the air
 	waiting   turns[*endpoint]
+	answered  bool // it has answered an attempt; until then few are made at once
 }
 
 // An endpoint is one target: the instance's own, or one that all instances share. It limits how many attempts are in
 // the air for it, and has the breaker for failures that it has answered with.
 type endpoint struct {
 	key    string
-	scope  sink.Scope
 	owner  string // the instance, if it is its own; "" for a target of the operator's
 	tenant *tenant
 	host   *host
@@ -86,14 +85,15 @@ type endpoint struct {
 	lanes  int  // that lead to it
 
 	ready    turns[*lane] // by instance
-	place    place
-	attempts int // in the air
+	attempts int          // in the air
 	breaker  breaker
 	fails    int                 // in a row
 	failed   map[string]struct{} // the instances whose events have failed since the last success, for a shared target
-	failing  bool                // an attempt has failed since the last success
 	downAt   time.Time           // when it went down; zero if it did not since the last success
 	toldAt   time.Time           // when the log was told last that it is down
+	failing  bool                // an attempt has failed since the last success
+	place    place
+	scope    sink.Scope
 }
 
 // place says which list an endpoint stands in.

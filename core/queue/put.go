@@ -59,17 +59,22 @@ func (q *Queue) PutAll(ctx context.Context, cursor *bus.Cursor, entries ...Entry
 // forgotten would take it for a new one.
 func (q *Queue) put(ctx context.Context, entries []Entry) error {
 	defer q.inOrder(entries[0].Event.Instance)()
-	q.eachDestination(entries, func(s *scheduler, l *lane, _ Delivery, _ Destination, _ int) { l.pins++ })
-	at := time.Now()
+	at, n := time.Now(), 0
 	for i := range entries {
 		entries[i].At = at
+		n += len(entries[i].To)
 	}
+	lanes := make([]*lane, n)
+	q.eachDestination(entries, func(s *scheduler, _ *Entry, d *Destination, i int) {
+		lanes[i] = s.lane(d.Lane, d.Scope)
+		lanes[i].pins++
+	})
 	places, err := q.store.Put(ctx, entries...)
-	q.eachDestination(entries, func(s *scheduler, l *lane, delivery Delivery, d Destination, i int) {
+	q.eachDestination(entries, func(s *scheduler, e *Entry, d *Destination, i int) {
 		if err == nil {
-			q.take(s, l, delivery, d, places[i])
+			q.take(s, lanes[i], e, d, places[i])
 		}
-		s.unpin(l)
+		s.unpin(lanes[i])
 	})
 	if err != nil {
 		return fmt.Errorf("put event %s into the queue: %w", entries[0].Event.ID, err)
@@ -79,17 +84,18 @@ func (q *Queue) put(ctx context.Context, entries []Entry) error {
 
 // eachDestination calls f for the destinations of entries, those of one sink after those of another, with the sink's
 // lock held; i counts them in their own order.
-func (q *Queue) eachDestination(entries []Entry, f func(s *scheduler, l *lane, delivery Delivery, d Destination, i int)) {
+func (q *Queue) eachDestination(entries []Entry, f func(s *scheduler, e *Entry, d *Destination, i int)) {
 	for name, s := range q.sinks {
 		i, locked := 0, false
-		for _, e := range entries {
-			for _, d := range e.To {
-				if d.Lane.Sink == name {
+		for k := range entries {
+			e := &entries[k]
+			for j := range e.To {
+				if d := &e.To[j]; d.Lane.Sink == name {
 					if !locked {
 						s.mu.Lock()
 						locked = true
 					}
-					f(s, s.lane(d.Lane, d.Scope), Delivery{Scope: d.Scope, At: e.At, Event: e.Event}, d, i)
+					f(s, e, d, i)
 				}
 				i++
 			}
@@ -101,7 +107,7 @@ func (q *Queue) eachDestination(entries []Entry, f func(s *scheduler, l *lane, d
 }
 
 // take brings a destination that the store has placed into memory.
-func (q *Queue) take(s *scheduler, l *lane, delivery Delivery, d Destination, p PutResult) {
+func (q *Queue) take(s *scheduler, l *lane, e *Entry, d *Destination, p PutResult) {
 	switch {
 	case d.Refused != "" && p.New:
 		s.counts.Refused++
@@ -111,8 +117,8 @@ func (q *Queue) take(s *scheduler, l *lane, delivery Delivery, d Destination, p 
 	default:
 		// A delivery absorbed may be one that was stored although the store thought otherwise: memory has not seen it
 		// then.
-		if delivery.Seq = p.Seq; p.Seq > l.newest {
-			s.append(l, delivery)
+		if p.Seq > l.newest {
+			s.append(l, Delivery{Seq: p.Seq, Scope: d.Scope, At: e.At, Event: e.Event})
 		}
 		if p.New {
 			s.counts.Put++
@@ -129,7 +135,7 @@ func (q *Queue) Room(instance string) error {
 	if q.config.WhenFull != Block {
 		return nil
 	}
-	if limit := q.capacity.full(instance, 0); limit != "" {
+	if _, limit := q.capacity.full(instance, 0); limit != "" {
 		return fmt.Errorf("%w: too much waits for instance %q (delivery.%s)", ErrFull, instance, limit)
 	}
 	return nil
@@ -137,7 +143,7 @@ func (q *Queue) Room(instance string) error {
 
 // A plan is what will be put together.
 type plan struct {
-	lanes map[LaneKey]int
+	lanes map[LaneKey]int // nil for a single entry: it has no lane twice
 	total int
 }
 
@@ -148,7 +154,11 @@ func (q *Queue) admit(ctx context.Context, entries []Entry) (admitted []Entry, n
 	if err := q.running(); err != nil {
 		return nil, 0, err
 	}
-	p := plan{lanes: make(map[LaneKey]int, 1)}
+	var p plan
+	if len(entries) > 1 {
+		p.lanes = map[LaneKey]int{}
+	}
+	admitted = make([]Entry, 0, len(entries))
 	for n, e := range entries {
 		to := make([]Destination, 0, len(e.To))
 		for i, d := range e.To {
@@ -168,8 +178,9 @@ func (q *Queue) admit(ctx context.Context, entries []Entry) (admitted []Entry, n
 			case verdict == refused:
 				d.Refused = Full
 			default:
-				p.lanes[d.Lane]++
-				p.total++
+				if p.total++; p.lanes != nil {
+					p.lanes[d.Lane]++
+				}
 			}
 			to = append(to, d)
 		}
@@ -193,13 +204,13 @@ const (
 // may be dropped makes room, else it is dropped itself if it may be, else it is refused or waits, as Config.WhenFull
 // says. Without patience ErrFull is returned where it would have to wait.
 func (q *Queue) enter(ctx context.Context, d Destination, p *plan, patient bool) (verdict, error) {
-	if q.limit(d, p) == "" {
+	if q.fits(d, p) {
 		return entered, nil
 	}
 	for {
 		changed := q.capacity.changed()
 		switch {
-		case q.limit(d, p) == "" || q.dropOldest(ctx, d):
+		case q.fits(d, p) || q.dropOldest(ctx, d):
 			return entered, nil
 		case d.Droppable:
 			return dropped, nil
@@ -220,21 +231,24 @@ func (q *Queue) enter(ctx context.Context, d Destination, p *plan, patient bool)
 	}
 }
 
-// limit returns the key of the limit that a delivery would exceed behind what is planned; "" if there is room.
-func (q *Queue) limit(d Destination, p *plan) string {
-	if q.config.LaneLimit > 0 {
-		s := q.sinks[d.Lane.Sink]
-		waiting := p.lanes[d.Lane]
-		s.mu.Lock()
-		if l := s.lanes.byKey[d.Lane]; l != nil {
-			waiting += l.waiting
-		}
-		s.mu.Unlock()
-		if waiting >= q.config.LaneLimit {
-			return "lane_limit"
-		}
+// fits reports whether there is room for a delivery behind what is planned.
+func (q *Queue) fits(d Destination, p *plan) bool {
+	held, limit := q.capacity.full(d.Lane.Instance, p.total)
+	if limit != "" {
+		return false
 	}
-	return q.capacity.full(d.Lane.Instance, p.total)
+	most := q.config.LaneLimit
+	if most <= 0 || held < most { // no lane of the instance holds more than all of them
+		return true
+	}
+	s := q.sinks[d.Lane.Sink]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	waiting := p.lanes[d.Lane]
+	if l := s.lanes.byKey[d.Lane]; l != nil {
+		waiting += l.waiting
+	}
+	return waiting < most
 }
 
 // dropOldest drops the oldest delivery of a lane that may be dropped, if there is one.

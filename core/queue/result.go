@@ -16,12 +16,13 @@ func (s *scheduler) finish(a *attempt) (next *attempt) {
 	s.mu.Lock()
 	s.attempts--
 	var pauses []Pause
-	for _, p := range a.shares {
-		if paused := a.handleResults(p); paused != nil {
+	for i := range a.portions {
+		if paused := a.handleResults(&a.portions[i]); paused != nil {
 			pauses = append(pauses, *paused)
 		}
 	}
 	s.endpoints.end(a)
+	s.release(a)
 	if s.broken != nil && s.attempts == 0 {
 		s.beginRestart()
 	}
@@ -72,15 +73,17 @@ func (a *attempt) handleResults(p *portion) (paused *Pause) {
 // reported no answer.
 func (p *portion) logOf(a *attempt, i, number int) *Attempt {
 	err := p.errs[i]
-	if err == nil && a.log.Status == "" && a.log.Head == nil {
+	if err == nil && a.answer.Status == "" && a.answer.Head == nil {
 		return nil
 	}
-	entry := a.log
-	entry.LaneKey, entry.EventID, entry.Number = p.lane.LaneKey, p.deliveries[i].Event.ID, number
+	entry := &Attempt{
+		LaneKey: p.lane.LaneKey, EventID: p.deliveries[i].Event.ID, Number: number, At: a.at, Took: a.took,
+		Status: a.answer.Status, Head: a.answer.Head,
+	}
 	if err != nil {
 		entry.Error = clip(err.Error())
 	}
-	return &entry
+	return entry
 }
 
 // longestWait bounds what a target may ask for with Retry-After, and what a lane waits after a restart.
@@ -98,10 +101,10 @@ func (a *attempt) handleFailure(p *portion, i int) *Pause {
 	s.notePanic(err)
 	progress := &l.progress
 	if l.tried = delivery.Seq; progress.First.IsZero() {
-		progress.First = a.log.At
+		progress.First = a.at
 	}
-	progress.Last, progress.Next, progress.Error = a.log.At, now, clip(err.Error())
-	s.failure, s.failedAt = progress.Error, a.log.At
+	progress.Last, progress.Next, progress.Error = a.at, now, clip(err.Error())
+	s.failure, s.failedAt = progress.Error, a.at
 	entry := p.logOf(a, i, progress.Attempts+1)
 	if !sink.IsUnavailable(err) {
 		progress.Attempts++
@@ -171,9 +174,9 @@ func (s *scheduler) record(l *lane, r Result) {
 func (a *attempt) applyBreaker(l *lane, err error) (asked time.Duration) {
 	s, e := a.scheduler, a.endpoint
 	after, asks := sink.AfterOf(err)
-	old := a.log.At.Before(s.availableAt) // it began before the sink said that its target can be reached again
+	old := a.at.Before(s.availableAt) // it began before the sink said that its target can be reached again
 	unavailable := sink.IsUnavailable(err)
-	if answered := a.log.Status != ""; unavailable && !answered {
+	if answered := a.answer.Status != ""; unavailable && !answered {
 		if h := a.host; !old && h.breaker.state != open {
 			s.endpoints.shutHost(h, h.breaker.nextWait(s.config))
 		}

@@ -61,8 +61,9 @@ type scheduler struct {
 	sink      abilities
 	endpoints endpointTable
 	timers    timers
-	runs      bool // attempts may begin
-	attempts  int  // in the air
+	runs      bool       // attempts may begin
+	attempts  int        // in the air
+	spare     []*attempt // that are over
 	broken    error
 	restarts  restarts
 	counts    Counts

@@ -37,7 +37,7 @@ type Store interface {
 	Window(ctx context.Context, l LaneKey, after, until int64, limit, bytes int) ([]Delivery, error)
 
 	// Record writes down how attempts ended, in order, in a single transaction. Results of deliveries that are not
-	// there any more change nothing but the log of attempts.
+	// there any more change nothing but the log of attempts. The slice is the caller's again when it returns.
 	Record(ctx context.Context, results []Result) error
 
 	// Purge removes deliveries from a lane and returns how many.

@@ -1,25 +1,30 @@
 package queue
 
-// A fifo is a first-in first-out list whose memory follows its length.
-type fifo[T any] struct{ in, out []T }
+// A fifo is a first-in first-out list.
+type fifo[T any] struct {
+	values []T
+	gone   int // of values, at their beginning
+}
 
-func (f *fifo[T]) push(v T) { f.in = append(f.in, v) }
+func (f *fifo[T]) empty() bool { return len(f.values) == 0 }
 
-func (f *fifo[T]) empty() bool { return len(f.in) == 0 && len(f.out) == 0 }
+func (f *fifo[T]) push(v T) {
+	if len(f.values) == cap(f.values) && f.gone > len(f.values)/2 { // rather than grow
+		n := copy(f.values, f.values[f.gone:])
+		clear(f.values[n:])
+		f.values, f.gone = f.values[:n], 0
+	}
+	f.values = append(f.values, v)
+}
 
 // pop returns the oldest; the list must not be empty.
 func (f *fifo[T]) pop() T {
-	if len(f.out) == 0 {
-		f.out, f.in = f.in, f.out[:0]
-		for i, j := 0, len(f.out)-1; i < j; i, j = i+1, j-1 {
-			f.out[i], f.out[j] = f.out[j], f.out[i]
-		}
-	}
-	last := len(f.out) - 1
-	v := f.out[last]
 	var zero T
-	f.out[last] = zero
-	f.out = f.out[:last]
+	v := f.values[f.gone]
+	f.values[f.gone] = zero
+	if f.gone++; f.gone == len(f.values) {
+		f.values, f.gone = f.values[:0], 0
+	}
 	return v
 }
 
@@ -30,14 +35,21 @@ type turns[T any] struct {
 	owner string
 	only  fifo[T]
 
-	order fifo[string] // the owners that have a value, in the order of their turns
+	several *owners[T] // nil until there were several
+}
+
+// owners are the values of several owners.
+type owners[T any] struct {
+	order fifo[string] // those that have a value, in the order of their turns
 	of    map[string]*fifo[T]
 }
 
-func (t *turns[T]) empty() bool { return len(t.of) == 0 && t.only.empty() }
+func (t *turns[T]) alone() bool { return t.several == nil || len(t.several.of) == 0 }
+
+func (t *turns[T]) empty() bool { return t.alone() && t.only.empty() }
 
 func (t *turns[T]) push(owner string, v T) {
-	if len(t.of) == 0 {
+	if t.alone() {
 		if t.only.empty() {
 			t.owner = owner
 		}
@@ -45,34 +57,36 @@ func (t *turns[T]) push(owner string, v T) {
 			t.only.push(v)
 			return
 		}
-		if t.of == nil {
-			t.of = make(map[string]*fifo[T], 2)
+		if t.several == nil {
+			t.several = &owners[T]{of: make(map[string]*fifo[T], 2)}
 		}
 		values := t.only
-		t.of[t.owner], t.only = &values, fifo[T]{}
-		t.order.push(t.owner)
+		t.several.of[t.owner], t.only = &values, fifo[T]{}
+		t.several.order.push(t.owner)
 	}
-	f := t.of[owner]
+	s := t.several
+	f := s.of[owner]
 	if f == nil {
 		f = &fifo[T]{}
-		t.of[owner] = f
-		t.order.push(owner)
+		s.of[owner] = f
+		s.order.push(owner)
 	}
 	f.push(v)
 }
 
 // pop returns the value whose turn it is; the list must not be empty.
 func (t *turns[T]) pop() T {
-	if len(t.of) == 0 {
+	if t.alone() {
 		return t.only.pop()
 	}
-	owner := t.order.pop()
-	f := t.of[owner]
+	s := t.several
+	owner := s.order.pop()
+	f := s.of[owner]
 	v := f.pop()
 	if f.empty() {
-		delete(t.of, owner)
+		delete(s.of, owner)
 	} else {
-		t.order.push(owner)
+		s.order.push(owner)
 	}
 	return v
 }
