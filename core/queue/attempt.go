@@ -15,6 +15,7 @@ import (
 // takes batches.
 type attempt struct {
 	scheduler *scheduler
+	cut       bool // a shard of its lanes was let go of, or the queue closed, while it ran
 	endpoint  *endpoint
 	host      *host
 	sink      abilities
@@ -42,7 +43,8 @@ const (
 	storePause  = time.Second // how long a lane waits whose events could not be read or moved
 )
 
-// begin takes lanes of an endpoint that may be tried, for one attempt, and counts it.
+// begin takes lanes of an endpoint that may be tried, for one attempt, and counts it; nil if the leases of all have
+// ended.
 func (s *scheduler) begin(e *endpoint) *attempt {
 	a := &attempt{scheduler: s, endpoint: e, host: e.host, sink: s.sink}
 	a.lanes, a.shares = a.one.lane[:0], a.one.share[:0]
@@ -52,8 +54,18 @@ func (s *scheduler) begin(e *endpoint) *attempt {
 	}
 	for len(a.lanes) < limit && !e.ready.empty() {
 		l := e.ready.pop()
+		if !l.holding.mayBegin() {
+			s.setState(l, suspended)
+			continue
+		}
 		s.setState(l, attempting)
+		l.holding.work.Add(1)
 		a.lanes = append(a.lanes, l)
+	}
+	if len(a.lanes) == 0 {
+		s.endpoints.enlist(e)
+		s.endpoints.letInOne(e.tenant)
+		return nil
 	}
 	s.attempts++
 	s.endpoints.begin(a)
@@ -83,20 +95,23 @@ func (a *attempt) run() {
 // prepare finds out what is to be tried of a lane. If nothing is, the lane is in the state where it belongs, and nil
 // is returned.
 func (a *attempt) prepare(l *lane, room int) *portion {
-	s := a.scheduler
+	s, ctx := a.scheduler, l.holding.attempts
+	s.pauses.catchUp(ctx)
 	admission, settings := s.Admit(l.LaneKey, l.scope)
 	if admission == Discard {
-		s.deadLetterAll(s.ctx, l, Gone)
+		s.deadLetterAll(ctx, l, Gone)
 	}
-	err := s.readWindow(s.ctx, l)
+	err := s.readWindow(ctx, l)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
+	case l.dropped:
+		return nil
 	case l.waiting == 0:
 		s.setState(l, idle)
 		return nil
 	case err != nil || admission == Discard:
-		if err != nil && s.ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil {
 			s.notices.add(notice{noticeKey: noticeKey{sink: l.Sink, kind: noticeUnread}, err: clip(err.Error())}, nil)
 		}
 		s.backOff(l, storePause)
@@ -183,7 +198,7 @@ func (s *scheduler) readWindow(ctx context.Context, l *lane) error {
 	l.storeMu.Lock()
 	defer l.storeMu.Unlock()
 	s.mu.Lock()
-	after, until, needed := l.passed, l.newest, len(l.window) == 0 && l.waiting > 0
+	after, until, needed := l.passed, l.newest, len(l.window) == 0 && l.waiting > 0 && !l.dropped
 	s.mu.Unlock()
 	if !needed {
 		return nil
@@ -198,7 +213,9 @@ func (s *scheduler) readWindow(ctx context.Context, l *lane) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lanes.keepWindow(l, read, until)
+	if !l.dropped {
+		s.lanes.keepWindow(l, read, until)
+	}
 	return nil
 }
 
@@ -212,7 +229,20 @@ func (e *panicError) Error() string { return fmt.Sprintf("the sink panicked: %v"
 
 // deliver hands the attempt to the sink and fills in the errors of its portions.
 func (a *attempt) deliver() {
-	ctx, answer := sink.WithReports(a.scheduler.ctx)
+	life := a.lanes[0].holding.attempts
+	if len(a.lanes) > 1 { // a batch may be of several shards
+		of := map[*holding]bool{a.lanes[0].holding: true}
+		ctx, cancel := context.WithCancel(life)
+		defer cancel()
+		for _, l := range a.lanes[1:] {
+			if !of[l.holding] {
+				of[l.holding] = true
+				defer context.AfterFunc(l.holding.attempts, cancel)()
+			}
+		}
+		life = ctx
+	}
+	ctx, answer := sink.WithReports(life)
 	if d := a.shares[0].policy.Timeout; d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)
@@ -232,6 +262,7 @@ func (a *attempt) deliver() {
 			p.errs, errs = errs[:len(p.requests)], errs[len(p.requests):]
 		}
 	}
+	a.cut = life.Err() != nil
 	a.log.Took = time.Since(a.log.At)
 	if said := answer(); said != nil {
 		a.log.Status, a.log.Head = clip(said.Status), said.Head

@@ -2,11 +2,16 @@ package queue
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/evosink/evosink/core/bus"
 )
 
 // A resultBuffer holds results that the store has not written down yet, and writes them behind what is delivered.
@@ -15,7 +20,9 @@ type resultBuffer struct {
 	store Store
 	log   zerolog.Logger
 	wrote func(blocked bool) // called after each write, without a lock held; blocked if the buffer was full
-	done  chan struct{}      // closed when nothing more is written
+	// fenced is told of an error that a shard's results were refused with.
+	fenced func(h *holding, err error)
+	done   chan struct{} // closed when nothing more is written
 
 	pending atomic.Int64 // results that the store has not written down
 
@@ -93,16 +100,37 @@ func (b *resultBuffer) take() []buffered {
 	return batch
 }
 
-// write has the store record a batch, as often as it takes. It is false when ctx ended first.
+// write has the store record a batch, as often as it takes, but for what belongs to shards that are not held any more. It
+// is false when ctx ended first.
 func (b *resultBuffer) write(ctx context.Context, batch []buffered) bool {
-	results := make([]Result, len(batch))
-	for i, r := range batch {
-		results[i] = r.Result
-	}
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
-		err := b.store.Record(ctx, results)
+		results := make([]Result, 0, len(batch))
+		of := map[int]*holding{}
+		for _, r := range batch {
+			if h := r.lane.holding; !h.gone() {
+				results = append(results, r.Result)
+				of[h.lease.Shard] = h
+			}
+		}
+		if len(results) == 0 {
+			return true
+		}
+		var leases []bus.Lease
+		for _, shard := range slices.Sorted(maps.Keys(of)) {
+			leases = append(leases, of[shard].lease)
+		}
+		err := b.store.Record(ctx, leases, results)
 		if err == nil {
 			return true
+		}
+		var fenced *FencedError
+		if errors.As(err, &fenced) && slices.ContainsFunc(fenced.Shards, func(shard int) bool { return of[shard] != nil }) {
+			for _, shard := range fenced.Shards {
+				if h := of[shard]; h != nil {
+					b.fenced(h, err)
+				}
+			}
+			continue // with the rest
 		}
 		if ctx.Err() == nil {
 			b.log.Error().Err(err).Int("results", len(results)).Msg("deliveries made could not be written down; trying again")
@@ -125,6 +153,7 @@ func (b *resultBuffer) unpin(batch []buffered) {
 			held.mu.Lock()
 		}
 		held.unpin(r.lane)
+		r.lane.holding.work.Done()
 	}
 	held.mu.Unlock()
 }

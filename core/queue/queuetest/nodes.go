@@ -1,0 +1,4 @@
+package queuetest
+
+// Nodes is a store that several nodes share.
+type Nodes struct{}
