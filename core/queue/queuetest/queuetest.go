@@ -80,6 +80,7 @@ func Run(t *testing.T, s Subject) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) { rule.test(&trial{T: t, subject: s, store: s.Open(t)}) })
 	}
+	runNodes(t, s)
 }
 
 type rule struct {
@@ -92,6 +93,7 @@ type trial struct {
 	*testing.T
 	subject Subject
 	store   queue.Store
+	leases  map[int]bus.Lease // by shard; nil: those of the only node
 }
 
 func lane(name, target, instance string) queue.LaneKey {
@@ -136,7 +138,13 @@ func (t *trial) enter(e queue.Entry) []queue.PutResult {
 	return places
 }
 
-func (t *trial) lease(instance string) bus.Lease { return Lease(t.store, instance) }
+// lease returns the lease that writes for an instance carry.
+func (t *trial) lease(instance string) bus.Lease {
+	if t.leases != nil {
+		return t.leases[bus.Shard(instance, t.store.Shards())]
+	}
+	return Lease(t.store, instance)
+}
 
 const everything = int64(1<<63 - 1)
 
