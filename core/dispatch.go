@@ -24,7 +24,8 @@ type dispatcher struct {
 	members  []*member
 	registry *instances.Registry
 	queue    *queue.Queue
-	moves    bool // the queue's store moves the bus's cursors
+	moves    bool            // the queue's store moves the bus's cursors
+	lost     func(bus.Lease) // told of shards that are another node's
 	log      zerolog.Logger
 }
 
@@ -50,7 +51,8 @@ func newDispatcher(members []*member, o Options) (*dispatcher, error) {
 		config = *o.Delivery
 	}
 	var err error
-	d.queue, err = queue.New(queue.Options{Store: o.Queue, Config: config, Sinks: sinks, Logger: o.Logger})
+	d.queue, err = queue.New(queue.Options{Store: o.Queue, Config: config, Sinks: sinks, Logger: o.Logger,
+		Lost: func(l bus.Lease) { d.lost(l) }})
 	for _, m := range d.members {
 		m.available = func() { d.queue.Available(m.name) }
 	}

@@ -26,9 +26,8 @@ type Options struct {
 	Log       sink.Log        // for sinks that replay: the Bus's own; nil if the bus lacks Replay
 	Queue     queue.Store     // what waits for queued sinks; nil refuses such sinks. The Bus's own engine if that has one
 	Delivery  *queue.Config   // bounds the queue; nil means [queue.DefaultConfig]
-	// Leases shares the shards among several hubs; nil for the one hub on its engine, which has them all. A hub dispatches
-	// the events of the shards that it holds. What it has put into its queue it delivers itself, also when the shard is
-	// another's meanwhile.
+	// Leases shares the shards among several hubs; nil for the one hub on its engine, which has them all with epoch 1. A hub
+	// puts the events of the shards that it holds into the queue, and delivers what waits in their lanes.
 	Leases bus.Leases
 	Logger zerolog.Logger
 
@@ -54,7 +53,7 @@ type Hub struct {
 	log   zerolog.Logger
 	sinks []*member
 	queue *dispatcher // nil without queued sinks
-	owner *ownership  // nil without leases, or without queued sinks
+	owner *ownership  // nil without queued sinks
 	host  *message.Router
 
 	commands *commands
@@ -86,6 +85,9 @@ func New(o Options) (*Hub, error) {
 	if o.Node == "" {
 		o.Node = event.NewID()
 	}
+	if o.Leases == nil {
+		o.Leases = bus.NewLocalLeases(0, time.Now)
+	}
 	if o.DrainTimeout <= 0 {
 		o.DrainTimeout = 10 * time.Second
 	}
@@ -105,8 +107,9 @@ func New(o Options) (*Hub, error) {
 	if h.queue, err = newDispatcher(h.sinks, o); err != nil {
 		return nil, err
 	}
-	if h.queue != nil && o.Leases != nil {
-		h.owner = newOwnership(o)
+	if h.queue != nil {
+		h.owner = newOwnership(o, h.queue.queue)
+		h.queue.lost = h.owner.lost
 	}
 	return h, nil
 }

@@ -3,23 +3,29 @@ package core
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/queue"
 )
 
 // An ownership holds this node's shards of a group: it joins the cluster, acquires free shards up to the node's fair share,
-// renews their leases, and hands over what is above the share when nodes join. A shard's subscription runs while it is held,
-// see [ownership.subscriber].
+// renews their leases, and hands over what is above the share when nodes join. A shard's lanes are in the queue and its
+// subscription runs while it is held, see [ownership.subscriber]: first the lease is acquired, then the queue takes over the
+// lanes, then the subscription begins; and they end the other way round.
 type ownership struct {
 	leases bus.Leases
+	queue  *queue.Queue
 	group  string
 	node   string
 	shards int
 	log    zerolog.Logger
+	first  chan error    // why the queue could not take over the first shards, once that was tried
+	ended  chan struct{} // a shard has turned out to be another node's
 
 	mu sync.Mutex
 	// mu guards the fields below.
@@ -27,20 +33,64 @@ type ownership struct {
 	changed chan struct{} // closed and replaced when held changes
 }
 
-// A holding is a shard that this node has. Its lease is run's own.
+// A holding is a shard that this node has.
 type holding struct {
-	lease bus.Lease
-	life  context.Context // ends when the shard is another's, or may be
-	end   context.CancelFunc
+	lease bus.Lease       // as it was acquired
+	life  *life           // ends when the shard is another's, or may be
+	feed  context.Context // of the subscription; ends with life, or before it when what is under way does not end in time
+	cut   context.CancelFunc
 	stop  chan struct{} // closed when nothing more is to be taken
 	rest  chan struct{} // closed when the subscription has ended; replaced when one begins; guarded by ownership.mu
-	timer *time.Timer   // ends life in time when the lease is not renewed; nil if it does not end
 }
 
-func newOwnership(o Options) *ownership {
+// A life is the time in which a shard may be worked on.
+type life struct {
+	context.Context
+	end   context.CancelFunc
+	until atomic.Pointer[time.Time] // nil if it does not end by itself
+	timer *time.Timer               // set to until
+}
+
+// newLife returns a life that ends at a time, if that is not zero.
+func newLife(until time.Time) *life {
+	l := &life{}
+	l.Context, l.end = context.WithCancel(context.Background())
+	if !until.IsZero() {
+		l.until.Store(&until)
+		l.timer = time.AfterFunc(time.Until(until), l.end)
+	}
+	return l
+}
+
+// Err looks at the clock too: in a process that was frozen the timer comes late.
+func (l *life) Err() error {
+	if until := l.until.Load(); until != nil && !time.Now().Before(*until) {
+		l.end()
+	}
+	return l.Context.Err()
+}
+
+// extend moves the end of a life that has not ended.
+func (l *life) extend(until time.Time) {
+	if l.timer != nil && l.Err() == nil {
+		l.until.Store(&until)
+		l.timer.Reset(time.Until(until))
+	}
+}
+
+// finish ends a life.
+func (l *life) finish() {
+	l.end()
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+}
+
+func newOwnership(o Options, q *queue.Queue) *ownership {
 	return &ownership{
-		leases: o.Leases, group: dispatchGroup, node: o.Node, shards: o.Bus.Shards(),
-		log:  o.Logger.With().Str("component", "ownership").Str("node", o.Node).Logger(),
+		leases: o.Leases, queue: q, group: dispatchGroup, node: o.Node, shards: o.Bus.Shards(),
+		log:   o.Logger.With().Str("component", "ownership").Str("node", o.Node).Logger(),
+		first: make(chan error, 1), ended: make(chan struct{}, 1),
 		held: map[int]*holding{}, changed: make(chan struct{}),
 	}
 }
@@ -58,15 +108,20 @@ func (o *ownership) run(ctx context.Context) {
 	if ttl := o.leases.TTL(); ttl > 0 {
 		pause = ttl / 4 // a look that fails leaves time for two more
 	}
-	for ctx.Err() == nil {
+	for first := true; first || ctx.Err() == nil; first = false {
 		changed := o.leases.Changed()
 		next := pause
-		if o.look(ctx) {
-			next = min(pause, handoverPause)
+		more, err := o.look(ctx)
+		if more || err != nil { // what the look itself has changed does not count
+			changed, next = nil, min(pause, handoverPause)
+		}
+		if first {
+			o.first <- err
 		}
 		timer := time.NewTimer(next)
 		select {
 		case <-changed:
+		case <-o.ended:
 		case <-timer.C:
 		case <-ctx.Done():
 		}
@@ -75,8 +130,9 @@ func (o *ownership) run(ctx context.Context) {
 	o.leave(context.WithoutCancel(ctx))
 }
 
-// look renews what is held, and acquires or hands over what the fair share asks for. It reports whether more is to be handed over.
-func (o *ownership) look(ctx context.Context) (more bool) {
+// look renews what is held, and acquires or hands over what the fair share asks for. It reports whether more is to be handed
+// over, and with an error that the queue could not take over what was acquired.
+func (o *ownership) look(ctx context.Context) (more bool, err error) {
 	alive, err := o.leases.Join(ctx, o.node)
 	if err == nil {
 		err = o.renew(ctx)
@@ -85,18 +141,18 @@ func (o *ownership) look(ctx context.Context) (more bool) {
 		if ctx.Err() == nil {
 			o.log.Warn().Err(err).Msg("leases of shards could not be renewed; shards are dropped when their leases end")
 		}
-		return false
+		return false, nil
 	}
 	share := (o.shards + len(alive) - 1) / len(alive)
 	mine := o.list()
 	switch {
 	case len(mine) < share:
-		o.acquire(ctx, share-len(mine))
+		return false, o.acquire(ctx, share-len(mine))
 	case len(mine) > share:
 		o.handOver(ctx, mine[len(mine)-1])
-		return len(mine)-1 > share
+		return len(mine)-1 > share, nil
 	}
-	return false
+	return false, nil
 }
 
 // renew extends the leases held, and drops those that have ended.
@@ -117,9 +173,7 @@ func (o *ownership) renew(ctx context.Context) error {
 	for _, l := range renewed {
 		h := held[l.Shard]
 		delete(held, l.Shard)
-		if h.lease = l; h.timer != nil && h.timer.Stop() {
-			h.timer.Reset(o.margin(l))
-		}
+		h.life.extend(o.margin(l))
 		if h.life.Err() != nil { // work on it had ended before the answer came
 			o.handOver(ctx, h)
 		}
@@ -131,11 +185,18 @@ func (o *ownership) renew(ctx context.Context) error {
 	return nil
 }
 
-// margin is how long work on a shard may go on: the last fifth of a lease is for what is under way to end.
-func (o *ownership) margin(l bus.Lease) time.Duration { return time.Until(l.Until) - o.leases.TTL()/5 }
+// margin is until when a shard may be worked on: the last fifth of a lease is for what is under way to end.
+func (o *ownership) margin(l bus.Lease) time.Time {
+	if l.Until.IsZero() {
+		return l.Until
+	}
+	return l.Until.Add(-o.leases.TTL() / 5)
+}
 
-// acquire takes at most n free shards.
-func (o *ownership) acquire(ctx context.Context, n int) {
+// acquire takes at most n free shards: their leases, then their lanes, all at once.
+func (o *ownership) acquire(ctx context.Context, n int) error {
+	var acquired []*holding
+	var owned []queue.Owned
 	taken := map[int]bool{}
 	all, err := o.leases.Held(ctx, o.group)
 	for _, l := range all {
@@ -148,51 +209,84 @@ func (o *ownership) acquire(ctx context.Context, n int) {
 		var l bus.Lease
 		var ok bool
 		if l, ok, err = o.leases.Acquire(ctx, o.group, shard, o.node); ok {
-			o.hold(l)
+			h := &holding{lease: l, life: newLife(o.margin(l)), stop: make(chan struct{}), rest: make(chan struct{})}
+			h.feed, h.cut = context.WithCancel(h.life)
+			close(h.rest)
+			acquired, owned = append(acquired, h), append(owned, queue.Owned{Lease: l, Life: h.life})
 			n--
 		}
 	}
 	if err != nil && ctx.Err() == nil {
 		o.log.Warn().Err(err).Msg("free shards could not be acquired")
 	}
-}
-
-func (o *ownership) hold(l bus.Lease) {
-	h := &holding{lease: l, stop: make(chan struct{}), rest: make(chan struct{})}
-	close(h.rest)
-	h.life, h.end = context.WithCancel(context.Background())
-	if !l.Until.IsZero() {
-		h.timer = time.AfterFunc(o.margin(l), h.end)
+	reading, cancel := o.patience(ctx, 2)
+	defer cancel()
+	if err := o.queue.Acquire(reading, owned...); err != nil {
+		if ctx.Err() == nil {
+			o.log.Warn().Err(err).Msg("the queue could not take over shards")
+		}
+		for _, h := range acquired {
+			h.life.finish()
+			o.giveBack(ctx, h)
+		}
+		return err
 	}
-	o.log.Debug().Int("shard", l.Shard).Int64("epoch", l.Epoch).Msg("a shard is held")
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.held[l.Shard] = h
+	for _, h := range acquired {
+		o.log.Debug().Int("shard", h.lease.Shard).Int64("epoch", h.lease.Epoch).Msg("a shard is held")
+		o.held[h.lease.Shard] = h
+	}
 	o.change()
+	return nil
 }
 
-// patience bounds how long one shard may keep the renewal of the others.
-func (o *ownership) patience(ctx context.Context) (context.Context, context.CancelFunc) {
+// lost ends a shard that the store says is another node's.
+func (o *ownership) lost(l bus.Lease) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if h := o.held[l.Shard]; h != nil && h.lease.Epoch == l.Epoch {
+		h.life.end()
+		select {
+		case o.ended <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// patience bounds how long work on one shard may keep the renewal of the others, to a part of the lease time.
+func (o *ownership) patience(ctx context.Context, part time.Duration) (context.Context, context.CancelFunc) {
 	if ttl := o.leases.TTL(); ttl > 0 {
-		return context.WithTimeout(ctx, ttl/8)
+		return context.WithTimeout(ctx, ttl/part)
 	}
 	return context.WithTimeout(ctx, lookPause)
 }
 
-// handOver lets what is under way in a shard end, cuts it off if it takes too long, and gives the lease back.
+// handOver lets what is under way in a shard end, cuts it off if it takes too long, and gives the lease back: first what is
+// on its way into the queue, then what the queue delivers.
 func (o *ownership) handOver(ctx context.Context, h *holding) {
 	close(h.stop)
 	o.mu.Lock()
 	rest := h.rest
 	o.mu.Unlock()
-	patience, cancel := o.patience(ctx)
+	patience, cancel := o.patience(ctx, 8)
 	defer cancel()
 	select {
 	case <-rest:
 	case <-h.life.Done(): // its time is over
 	case <-patience.Done():
+		h.cut()
+	}
+	delivering, cancel := o.patience(ctx, 4)
+	defer cancel()
+	if err := o.queue.Release(delivering, h.lease.Shard); err != nil {
+		o.log.Warn().Err(err).Msg("deliveries come again from the shard's next owner")
 	}
 	o.remove(ctx, h)
+	o.giveBack(ctx, h)
+}
+
+func (o *ownership) giveBack(ctx context.Context, h *holding) {
 	if err := o.leases.Release(context.WithoutCancel(ctx), h.lease); err != nil {
 		o.log.Warn().Err(err).Int("shard", h.lease.Shard).Msg("a shard could not be given back; its lease ends by itself")
 	}
@@ -200,16 +294,14 @@ func (o *ownership) handOver(ctx context.Context, h *holding) {
 
 // remove cuts off the work on a shard that is not, or not any more, this node's, and waits until it has ended.
 func (o *ownership) remove(ctx context.Context, h *holding) {
-	h.end()
-	if h.timer != nil {
-		h.timer.Stop()
-	}
+	h.life.finish()
+	o.queue.Drop(h.lease.Shard)
 	o.mu.Lock()
 	rest := h.rest
 	delete(o.held, h.lease.Shard)
 	o.change()
 	o.mu.Unlock()
-	patience, cancel := o.patience(ctx)
+	patience, cancel := o.patience(ctx, 8)
 	defer cancel()
 	select {
 	case <-rest:
@@ -311,7 +403,7 @@ func (s *heldSubscriber) Close() error { return s.from.Close() }
 func (s *heldSubscriber) serve(ctx context.Context, h *holding, topic string, out chan<- *bus.Batch) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(h.life, cancel)()
+	defer context.AfterFunc(h.feed, cancel)()
 	var in <-chan *bus.Batch
 	if !bus.Retry(ctx, func() (ok bool) {
 		var err error

@@ -37,10 +37,7 @@ func (h *Hub) newRouter() (*message.Router, error) {
 	}
 	if h.queue != nil {
 		for shard := range h.opts.Bus.Shards() {
-			from := h.opts.Bus.Batches(dispatchGroup)
-			if h.owner != nil {
-				from = h.owner.subscriber(shard, from)
-			}
+			from := h.owner.subscriber(shard, h.opts.Bus.Batches(dispatchGroup))
 			topic, c := bus.Topic(shard), bus.Carry(from)
 			r.AddConsumerHandler("dispatch/"+topic, topic, c, c.Handler(h.queue.dispatch))
 		}

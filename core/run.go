@@ -68,7 +68,11 @@ func (h *Hub) run(ctx context.Context) error {
 	}
 	defer h.followInstances(life)()
 	defer h.watchInstances()()
-	defer h.own()() // ends last: shards are given back when nothing is delivered here any more
+	giveBack, err := h.own() // at the end: when nothing is delivered here any more
+	defer giveBack()
+	if err != nil {
+		return errors.Join(err, unfinished(h.closeSinks(life)))
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- router.Run(life) }()
 	stopHost := h.runHost(life)
@@ -162,10 +166,11 @@ func (h *Hub) startSinks(ctx context.Context) error {
 	return nil
 }
 
-// own holds this node's shards until stop is called.
-func (h *Hub) own() (stop func()) {
+// own holds this node's shards until stop is called. It returns when the first are held, if there are any free; its error
+// says why the queue could not take them over.
+func (h *Hub) own() (stop func(), err error) {
 	if h.owner == nil {
-		return func() {}
+		return func() {}, nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -176,7 +181,7 @@ func (h *Hub) own() (stop func()) {
 	return func() {
 		cancel()
 		<-ended
-	}
+	}, <-h.owner.first
 }
 
 // watchInstances tells the queue of changes until stop is called.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/evosink/evosink/adapters/httpapi"
 	"github.com/evosink/evosink/core"
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/queue"
 )
 
@@ -125,11 +126,11 @@ type tiring struct {
 	steps int
 }
 
-func (s *tiring) Requeue(ctx context.Context, ids []int64, at time.Time) ([]queue.Requeued, error) {
+func (s *tiring) Requeue(ctx context.Context, l bus.Lease, ids []int64, at time.Time) ([]queue.Requeued, error) {
 	if s.steps++; s.steps > 1 {
 		return nil, errors.New("disk full")
 	}
-	return s.Store.Requeue(ctx, ids, at)
+	return s.Store.Requeue(ctx, l, ids, at)
 }
 
 func TestAReplayThatFailsInTheMiddleSaysSoInItsLastLine(t *testing.T) {

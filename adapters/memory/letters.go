@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/queue"
 )
 
@@ -77,12 +78,15 @@ func (q *Queue) letterAt(id int64) (int, bool) {
 }
 
 // Requeue implements [queue.DeadLetters].
-func (q *Queue) Requeue(ctx context.Context, ids []int64, at time.Time) ([]queue.Requeued, error) {
+func (q *Queue) Requeue(ctx context.Context, lease bus.Lease, ids []int64, at time.Time) ([]queue.Requeued, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if err := q.fence(lease); err != nil {
+		return nil, err
+	}
 	var out []queue.Requeued
 	for _, id := range ids {
 		i, ok := q.letterAt(id)

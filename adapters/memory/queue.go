@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
@@ -29,9 +31,17 @@ type Queue struct {
 	letters  []queue.DeadLetter   // in order of id
 	attempts []queue.Attempt      // in order of time
 	pauses   map[queue.Selector]queue.Pause
+	job      int64       // the last id given out
+	jobs     []queue.Job // in order of id
+	changed  chan struct{}
+
+	revision atomic.Int64 // of the pauses
 }
 
-var _ queue.Store = (*Queue)(nil)
+var (
+	_ queue.Store    = (*Queue)(nil)
+	_ queue.Steering = (*Queue)(nil)
+)
 
 // identity is what an event is absorbed by.
 type identity struct{ instance, instanceID, id string }
@@ -66,15 +76,37 @@ func (e *Engine) Queue() *Queue { return e.queue }
 func newQueue(e *Engine) *Queue {
 	return &Queue{
 		engine: e, lanes: map[queue.LaneKey]*queued{}, events: map[identity]*stored{}, pauses: map[queue.Selector]queue.Pause{},
+		changed: make(chan struct{}),
 	}
 }
 
+// Shards implements [queue.Store].
+func (q *Queue) Shards() int { return q.engine.config.Shards }
+
+// fence returns a [*queue.FencedError] if some of these leases are stale. It is asked with mu held: a shard's next owner
+// reads its lanes after it has the lease, so it sees what passes here.
+func (q *Queue) fence(leases ...bus.Lease) error {
+	var stale []int
+	for _, l := range leases {
+		if q.engine.leases.Fence(l.Group, l.Shard, l.Epoch) != nil {
+			stale = append(stale, l.Shard)
+		}
+	}
+	if stale == nil {
+		return nil
+	}
+	return &queue.FencedError{Shards: stale}
+}
+
 // Lanes implements [queue.Store].
-func (q *Queue) Lanes(context.Context) ([]queue.Backlog, error) {
+func (q *Queue) Lanes(_ context.Context, shards ...int) ([]queue.Backlog, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var out []queue.Backlog
 	for key, l := range q.lanes {
+		if len(shards) > 0 && !slices.Contains(shards, bus.Shard(key.Instance, q.Shards())) {
+			continue
+		}
 		first, last := l.items[0], l.items[len(l.items)-1]
 		b := queue.Backlog{LaneKey: key, Scope: first.scope, Waiting: len(l.items), First: first.seq, Newest: last.seq, Oldest: first.at}
 		if l.tried == first.seq {
@@ -86,12 +118,15 @@ func (q *Queue) Lanes(context.Context) ([]queue.Backlog, error) {
 }
 
 // Put implements [queue.Store].
-func (q *Queue) Put(ctx context.Context, entries ...queue.Entry) (places []queue.PutResult, err error) {
+func (q *Queue) Put(ctx context.Context, l bus.Lease, entries ...queue.Entry) (places []queue.PutResult, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if err := q.fence(l); err != nil {
+		return nil, err
+	}
 	for _, e := range entries {
 		q.newest++
 		s := q.remember(e)
@@ -192,12 +227,15 @@ func (q *Queue) Window(_ context.Context, key queue.LaneKey, after, until int64,
 }
 
 // Record implements [queue.Store].
-func (q *Queue) Record(ctx context.Context, outcomes []queue.Result) error {
+func (q *Queue) Record(ctx context.Context, leases []bus.Lease, outcomes []queue.Result) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if err := q.fence(leases...); err != nil {
+		return err
+	}
 	for _, o := range outcomes {
 		q.settle(o)
 		if o.Attempt != nil {
@@ -227,12 +265,15 @@ func (q *Queue) settle(o queue.Result) {
 }
 
 // Purge implements [queue.Store].
-func (q *Queue) Purge(ctx context.Context, c queue.PurgeRequest) (n int, err error) {
+func (q *Queue) Purge(ctx context.Context, lease bus.Lease, c queue.PurgeRequest) (n int, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if err := q.fence(lease); err != nil {
+		return 0, err
+	}
 	l := q.lanes[c.Lane]
 	if l == nil {
 		return 0, nil
@@ -288,6 +329,8 @@ func (q *Queue) PutPause(ctx context.Context, p queue.Pause) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.pauses[p.Selector] = p
+	q.revision.Add(1)
+	q.change()
 	return nil
 }
 
@@ -299,6 +342,8 @@ func (q *Queue) DeletePause(ctx context.Context, s queue.Selector) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.pauses, s)
+	q.revision.Add(1)
+	q.change()
 	return nil
 }
 
@@ -331,6 +376,7 @@ func (q *Queue) Sweep(_ context.Context, r queue.Retention) error {
 	for len(q.attempts) > 0 && (len(q.attempts) > r.Attempts || time.Since(q.attempts[0].At) > r.AttemptAge) {
 		q.attempts = q.attempts[1:]
 	}
+	q.sweepJobs(r)
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/queue"
+	"github.com/evosink/evosink/core/queue/queuetest"
 )
 
 func TestACommitThatDoesNotEndMakesHealthRed(t *testing.T) {
@@ -126,11 +127,11 @@ func TestAClockThatIsAMonthAheadErasesNothing(t *testing.T) {
 	c := newConfig(t)
 	db := open(t, c)
 	publishMany(t, db, "a", 0, 100)
-	places, err := db.Queue().Put(t.Context(), queue.Entry{Event: numbered("a", 0), At: time.Now(), To: []queue.Destination{ownLane("a")}})
+	places, err := db.Queue().Put(t.Context(), queuetest.Lease(db.Queue(), "a"), queue.Entry{Event: numbered("a", 0), At: time.Now(), To: []queue.Destination{ownLane("a")}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = db.Queue().Record(t.Context(), []queue.Result{{
+	err = db.Queue().Record(t.Context(), []bus.Lease{queuetest.Lease(db.Queue(), "a")}, []queue.Result{{
 		Lane: ownLane("a").Lane, Seq: places[0].Seq, Kind: queue.DeadLettered, Reason: queue.Permanent,
 		Attempt: &queue.Attempt{EventID: "a#0", LaneKey: ownLane("a").Lane, Number: 1, At: time.Now()},
 	}})
@@ -139,7 +140,7 @@ func TestAClockThatIsAMonthAheadErasesNothing(t *testing.T) {
 	}
 	keep := queue.Retention{LetterAge: week, Letters: 1000, AttemptAge: week, Attempts: 1000, SeenAge: time.Hour, Seen: 1000, SeenBytes: 1 << 20}
 	// What waits grows old by the time that passes: the queue buries what waits for too long.
-	if _, err := db.Queue().Put(t.Context(), queue.Entry{Event: numbered("a", 1), At: time.Now(), To: []queue.Destination{ownLane("a")}}); err != nil {
+	if _, err := db.Queue().Put(t.Context(), queuetest.Lease(db.Queue(), "a"), queue.Entry{Event: numbered("a", 1), At: time.Now(), To: []queue.Destination{ownLane("a")}}); err != nil {
 		t.Fatal(err)
 	}
 	waiting := func(when string) {

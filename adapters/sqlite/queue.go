@@ -4,10 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
 )
@@ -64,9 +66,26 @@ func (q *Queue) write(ctx context.Context, w *write) error {
 	return q.db.writer.do(ctx, w)
 }
 
+// Shards implements [queue.Store].
+func (q *Queue) Shards() int { return q.db.Shards() }
+
+// fence refuses leases of any epoch but 1, which is the one node's for good.
+func fence(leases ...bus.Lease) error {
+	var stale []int
+	for _, l := range leases {
+		if l.Epoch != 1 {
+			stale = append(stale, l.Shard)
+		}
+	}
+	if stale == nil {
+		return nil
+	}
+	return &queue.FencedError{Shards: stale}
+}
+
 // Lanes implements [queue.Store].
-func (q *Queue) Lanes(ctx context.Context) ([]queue.Backlog, error) {
-	out, err := q.backlog(ctx)
+func (q *Queue) Lanes(ctx context.Context, shards ...int) ([]queue.Backlog, error) {
+	out, err := q.backlog(ctx, shards)
 	for begin := 0; begin < len(out) && err == nil; begin += describeAtOnce {
 		err = q.describe(ctx, out[begin:min(begin+describeAtOnce, len(out))])
 	}
@@ -74,7 +93,7 @@ func (q *Queue) Lanes(ctx context.Context) ([]queue.Backlog, error) {
 }
 
 // backlog returns the lanes without what only their first deliveries tell.
-func (q *Queue) backlog(ctx context.Context) (out []queue.Backlog, err error) {
+func (q *Queue) backlog(ctx context.Context, shards []int) (out []queue.Backlog, err error) {
 	rows, err := q.db.reading.QueryContext(ctx, "SELECT sink, target, instance, instance_id, tried, attempts, first, last, next, error FROM queue_lanes")
 	if err != nil {
 		return nil, explain(q.db.config.Path, err)
@@ -87,6 +106,9 @@ func (q *Queue) backlog(ctx context.Context) (out []queue.Backlog, err error) {
 			&b.Head.Attempts, (*stamp)(&b.Head.First), (*stamp)(&b.Head.Last), (*stamp)(&b.Head.Next), &b.Head.Error)
 		if err != nil {
 			return nil, explain(q.db.config.Path, err)
+		}
+		if len(shards) > 0 && !slices.Contains(shards, bus.Shard(b.Instance, q.Shards())) {
+			continue
 		}
 		line := q.lineup(b.LaneKey)
 		if line == nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/evosink/evosink/adapters/sqlite"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/queue"
+	"github.com/evosink/evosink/core/queue/queuetest"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -34,7 +35,7 @@ func startQueue(t testing.TB, db *sqlite.DB, s sink.Sink) *queue.Queue {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := q.Start(t.Context()); err != nil {
+	if err := errors.Join(q.Start(t.Context()), q.Acquire(t.Context(), queuetest.Alone(db.Queue())...)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -104,7 +105,7 @@ func BenchmarkQueueOpen(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := q.Start(b.Context()); err != nil {
+		if err := errors.Join(q.Start(b.Context()), q.Acquire(b.Context(), queuetest.Alone(db.Queue())...)); err != nil {
 			b.Fatal(err)
 		}
 		b.StopTimer()
@@ -138,7 +139,7 @@ func backlog(b *testing.B, c sqlite.Config, lanes, events int) {
 	crowd(b, lanes, events, func(caller, i int) error {
 		instance := fmt.Sprint("instance-", caller)
 		e := &event.Event{ID: event.NewID(), Name: "messages.upsert", Instance: instance, Time: time.Now(), Data: data}
-		_, err := db.Queue().Put(b.Context(), queue.Entry{Event: e, At: e.Time, To: []queue.Destination{ownLane(instance)}})
+		_, err := db.Queue().Put(b.Context(), queuetest.Lease(db.Queue(), instance), queue.Entry{Event: e, At: e.Time, To: []queue.Destination{ownLane(instance)}})
 		return err
 	})
 }

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/evosink/evosink/adapters/sqlite"
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/queue"
+	"github.com/evosink/evosink/core/queue/queuetest"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -114,14 +116,14 @@ func TestTheQueueForgetsWhatItDeliveredInBoundedSpace(t *testing.T) {
 	lane := ownLane("sales")
 	for n := range 800 {
 		e := queue.Entry{Event: numbered("sales", n), At: time.Now(), To: []queue.Destination{lane}}
-		places, err := store.Put(t.Context(), e)
+		places, err := store.Put(t.Context(), queuetest.Lease(store, "sales"), e)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if n == 10 {
 			continue // it waits
 		}
-		if err := store.Record(t.Context(), []queue.Result{{Lane: lane.Lane, Seq: places[0].Seq, Kind: queue.Delivered}}); err != nil {
+		if err := store.Record(t.Context(), []bus.Lease{queuetest.Lease(store, "sales")}, []queue.Result{{Lane: lane.Lane, Seq: places[0].Seq, Kind: queue.Delivered}}); err != nil {
 			t.Fatal(err)
 		}
 	}

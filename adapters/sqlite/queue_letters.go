@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/queue"
 )
 
@@ -99,7 +100,10 @@ func (q *Queue) DeadLetter(ctx context.Context, id int64) (queue.DeadLetter, err
 }
 
 // Requeue implements [queue.DeadLetters].
-func (q *Queue) Requeue(ctx context.Context, ids []int64, at time.Time) (out []queue.Requeued, err error) {
+func (q *Queue) Requeue(ctx context.Context, l bus.Lease, ids []int64, at time.Time) (out []queue.Requeued, err error) {
+	if err := fence(l); err != nil {
+		return nil, err
+	}
 	var changes roster
 	err = q.write(ctx, &write{
 		apply: func(t *tx) error {

@@ -4,11 +4,15 @@ import (
 	"context"
 	"time"
 
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/queue"
 )
 
 // Put implements [queue.Store].
-func (q *Queue) Put(ctx context.Context, entries ...queue.Entry) (places []queue.PutResult, err error) {
+func (q *Queue) Put(ctx context.Context, l bus.Lease, entries ...queue.Entry) (places []queue.PutResult, err error) {
+	if err := fence(l); err != nil {
+		return nil, err
+	}
 	all := make([]putting, len(entries))
 	var bytes int64
 	n := 0

@@ -4,11 +4,15 @@ import (
 	"context"
 	"time"
 
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/queue"
 )
 
 // Record implements [queue.Store].
-func (q *Queue) Record(ctx context.Context, outcomes []queue.Result) error {
+func (q *Queue) Record(ctx context.Context, leases []bus.Lease, outcomes []queue.Result) error {
+	if err := fence(leases...); err != nil {
+		return err
+	}
 	var bytes int64
 	for _, o := range outcomes {
 		if bytes += 64; o.Attempt != nil {
@@ -95,7 +99,10 @@ func logAttempt(t *tx, a *queue.Attempt) error {
 }
 
 // Purge implements [queue.Store].
-func (q *Queue) Purge(ctx context.Context, c queue.PurgeRequest) (int, error) {
+func (q *Queue) Purge(ctx context.Context, l bus.Lease, c queue.PurgeRequest) (int, error) {
+	if err := fence(l); err != nil {
+		return 0, err
+	}
 	line := q.lineup(c.Lane)
 	if line == nil {
 		return 0, ctx.Err()

@@ -2,8 +2,11 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
+
+	"github.com/evosink/evosink/core/bus"
 )
 
 // An Admin is what operators see and do of a [Queue]: pauses, purges, dead letters, the log of attempts, statistics.
@@ -13,52 +16,70 @@ type Admin struct {
 	store Store
 }
 
-// Pause keeps the lanes of a selector waiting until it is resumed, also after a restart. Attempts that run end as
-// they would. Events go on to be put.
+// Pause keeps the lanes of a selector waiting until it is resumed, on all nodes, also after a restart. Attempts that run
+// end as they would. Events go on to be put.
 func (a *Admin) Pause(ctx context.Context, s Selector, reason string) error {
-	p := Pause{Selector: s, Reason: reason, At: time.Now()}
-	if err := a.store.PutPause(ctx, p); err != nil {
+	if err := a.queue.pauses.set(ctx, Pause{Selector: s, Reason: reason, At: time.Now()}); err != nil {
 		return fmt.Errorf("store the pause: %w", err)
 	}
-	a.queue.pauses.put(p)
 	return nil
 }
 
 // Resume ends the pause of exactly that selector; one that does not exist is no error. Its lanes are tried at once,
 // with fresh attempts.
 func (a *Admin) Resume(ctx context.Context, s Selector) error {
-	if err := a.store.DeletePause(ctx, s); err != nil {
+	if err := a.queue.pauses.end(ctx, s); err != nil {
 		return fmt.Errorf("remove the pause: %w", err)
 	}
-	a.queue.pauses.remove(s)
-	a.queue.eachLane(s, func(s *scheduler, l *lane) {
+	a.queue.resume(s)
+	return nil
+}
+
+// resume lets the lanes of a pause that has ended be tried.
+func (q *Queue) resume(s Selector) {
+	q.eachLane(s, func(s *scheduler, l *lane) {
 		if l.state == suspended {
 			l.progress.Attempts = 0
 		}
 		s.somethingChanged(l)
 	})
-	return nil
 }
 
 // Pauses returns what is paused, in any order.
 func (a *Admin) Pauses() []Pause { return a.queue.pauses.all() }
 
 // Purge removes what waits in the lanes of a selector, for good, and returns how many deliveries that were. Attempts
-// that run end as they would.
+// that run end as they would. In shards that other nodes own, these remove what waits when they come to it.
 func (a *Admin) Purge(ctx context.Context, f Selector) (n int, err error) {
+	n, err = a.queue.jobs.everywhere(ctx, Job{Kind: PurgeJob, Purge: f}, f.Instance, func(int) {})
+	if err != nil {
+		return n, fmt.Errorf("purge: %w", err)
+	}
+	return n, nil
+}
+
+// purgeIn removes what waits in the lanes of a selector in some shards, and calls step after each lane's transaction.
+func (q *Queue) purgeIn(ctx context.Context, f Selector, of map[int]*holding, step func(h *holding, n int) error) error {
 	var lanes []*lane
-	a.queue.eachLane(f, func(_ *scheduler, l *lane) {
-		if l.waiting > 0 {
+	q.eachLane(f, func(_ *scheduler, l *lane) {
+		if l.waiting > 0 && of[l.holding.lease.Shard] == l.holding {
 			lanes = append(lanes, l)
 		}
 	})
 	for _, l := range lanes {
-		purged, err := a.queue.scheduler(l.Sink).purgeAll(ctx, l)
-		if n += purged; err != nil {
-			return n, fmt.Errorf("purge: %w", err)
+		s := q.scheduler(l.Sink)
+		for removed := purgeAtOnce; removed == purgeAtOnce; {
+			var err error
+			removed, err = s.purge(ctx, l, PurgeRequest{Max: purgeAtOnce})
+			if err == nil && removed > 0 {
+				err = step(l.holding, removed)
+			}
+			if err != nil && !errors.Is(err, bus.ErrFenced) {
+				return err
+			}
 		}
 	}
-	return n, nil
+	return nil
 }
 
 // Waiting returns the first deliveries that wait in a lane, at most limit.

@@ -15,6 +15,7 @@ import (
 // takes batches. When it is over its memory serves another one, see scheduler.spare.
 type attempt struct {
 	scheduler *scheduler
+	cut       bool // a shard of its lanes was let go of, or the queue closed, while it ran
 	endpoint  *endpoint
 	host      *host
 	sink      abilities
@@ -40,7 +41,8 @@ const (
 	storePause  = time.Second // how long a lane waits whose events could not be read or moved
 )
 
-// begin takes lanes of an endpoint that may be tried, for one attempt, and counts it.
+// begin takes lanes of an endpoint that may be tried, for one attempt, and counts it; nil if the leases of all have
+// ended.
 func (s *scheduler) begin(e *endpoint) *attempt {
 	var a *attempt
 	if n := len(s.spare); n > 0 {
@@ -55,8 +57,18 @@ func (s *scheduler) begin(e *endpoint) *attempt {
 	}
 	for len(a.lanes) < limit && !e.ready.empty() {
 		l := e.ready.pop()
+		if !l.holding.mayBegin() {
+			s.setState(l, suspended)
+			continue
+		}
 		s.setState(l, attempting)
+		l.holding.work.Add(1)
 		a.lanes = append(a.lanes, l)
+	}
+	if len(a.lanes) == 0 {
+		s.endpoints.enlist(e)
+		s.endpoints.letInOne(e.tenant)
+		return nil
 	}
 	s.attempts++
 	s.endpoints.begin(a)
@@ -98,25 +110,28 @@ func (s *scheduler) release(a *attempt) {
 // prepare finds out what is to be tried of a lane, and returns how many deliveries that are. If it is 0 the lane is in
 // the state where it belongs.
 func (a *attempt) prepare(l *lane, room int) (n int) {
-	s := a.scheduler
+	s, ctx := a.scheduler, l.holding.attempts
+	s.pauses.catchUp(ctx)
 	admission, settings := s.Admit(l.LaneKey, l.scope)
 	if admission == Discard {
-		s.deadLetterAll(s.ctx, l, Gone)
+		s.deadLetterAll(ctx, l, Gone)
 	}
 	var err error
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(l.window) == 0 && l.waiting > 0 {
 		s.mu.Unlock()
-		err = s.readWindow(s.ctx, l)
+		err = s.readWindow(ctx, l)
 		s.mu.Lock()
 	}
 	switch {
+	case l.dropped:
+		return 0
 	case l.waiting == 0:
 		s.setState(l, idle)
 		return 0
 	case err != nil || admission == Discard:
-		if err != nil && s.ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil {
 			s.notices.add(notice{noticeKey: noticeKey{sink: l.Sink, kind: noticeUnread}, err: clip(err.Error())}, nil)
 		}
 		s.backOff(l, storePause)
@@ -204,7 +219,7 @@ func (s *scheduler) readWindow(ctx context.Context, l *lane) error {
 	l.storeMu.Lock()
 	defer l.storeMu.Unlock()
 	s.mu.Lock()
-	after, until, needed := l.passed, l.newest, len(l.window) == 0 && l.waiting > 0
+	after, until, needed := l.passed, l.newest, len(l.window) == 0 && l.waiting > 0 && !l.dropped
 	s.mu.Unlock()
 	if !needed {
 		return nil
@@ -219,7 +234,9 @@ func (s *scheduler) readWindow(ctx context.Context, l *lane) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lanes.keepWindow(l, read, until)
+	if !l.dropped {
+		s.lanes.keepWindow(l, read, until)
+	}
 	return nil
 }
 
@@ -233,7 +250,20 @@ func (e *panicError) Error() string { return fmt.Sprintf("the sink panicked: %v"
 
 // deliver hands the attempt to the sink and fills in the errors of its portions.
 func (a *attempt) deliver() {
-	ctx, answer := sink.WithReports(a.scheduler.ctx)
+	life := a.lanes[0].holding.attempts
+	if len(a.lanes) > 1 { // a batch may be of several shards
+		of := map[*holding]bool{a.lanes[0].holding: true}
+		ctx, cancel := context.WithCancel(life)
+		defer cancel()
+		for _, l := range a.lanes[1:] {
+			if !of[l.holding] {
+				of[l.holding] = true
+				defer context.AfterFunc(l.holding.attempts, cancel)()
+			}
+		}
+		life = ctx
+	}
+	ctx, answer := sink.WithReports(life)
 	if d := a.portions[0].policy.Timeout; d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)
@@ -250,6 +280,7 @@ func (a *attempt) deliver() {
 			p.errs, errs = errs[:len(p.deliveries)], errs[len(p.deliveries):]
 		}
 	}
+	a.cut = life.Err() != nil
 	a.took = time.Since(a.at)
 	if said := answer(); said != nil {
 		a.answer = sink.Answer{Status: clip(said.Status), Head: said.Head}

@@ -2,11 +2,16 @@ package queue
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/evosink/evosink/core/bus"
 )
 
 // A resultBuffer holds results that the store has not written down yet, and writes them behind what is delivered.
@@ -15,7 +20,9 @@ type resultBuffer struct {
 	store Store
 	log   zerolog.Logger
 	wrote func(blocked bool) // called after each write, without a lock held; blocked if the buffer was full
-	done  chan struct{}      // closed when nothing more is written
+	// fenced is told of an error that a shard's results were refused with.
+	fenced func(h *holding, err error)
+	done   chan struct{} // closed when nothing more is written
 
 	pending atomic.Int64 // results that the store has not written down
 
@@ -79,7 +86,7 @@ func (b *resultBuffer) run(ctx context.Context) {
 		}
 		for from := 0; from < len(taken.results); from += writeAtOnce {
 			to := min(from+writeAtOnce, len(taken.results))
-			if !b.write(ctx, taken.results[from:to]) {
+			if !b.write(ctx, batch{taken.results[from:to], taken.pins[from:to]}) {
 				return
 			}
 			left := b.pending.Add(int64(from - to))
@@ -103,12 +110,37 @@ func (b *resultBuffer) take(written batch) (taken batch) {
 	return taken
 }
 
-// write has the store record results, as often as it takes. It is false when ctx ended first.
-func (b *resultBuffer) write(ctx context.Context, results []Result) bool {
+// write has the store record results, as often as it takes, but for those of shards that are not held any more. It is
+// false when ctx ended first.
+func (b *resultBuffer) write(ctx context.Context, all batch) bool {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
-		err := b.store.Record(ctx, results)
+		results := all.results[:0:len(all.results)]
+		of := make(map[int]*holding, 16)
+		for i, p := range all.pins {
+			if h := p.lane.holding; !h.gone() {
+				results = append(results, all.results[i])
+				of[h.lease.Shard] = h
+			}
+		}
+		if len(results) == 0 {
+			return true
+		}
+		leases := make([]bus.Lease, 0, len(of))
+		for _, shard := range slices.Sorted(maps.Keys(of)) {
+			leases = append(leases, of[shard].lease)
+		}
+		err := b.store.Record(ctx, leases, results)
 		if err == nil {
 			return true
+		}
+		var fenced *FencedError
+		if errors.As(err, &fenced) && slices.ContainsFunc(fenced.Shards, func(shard int) bool { return of[shard] != nil }) {
+			for _, shard := range fenced.Shards {
+				if h := of[shard]; h != nil {
+					b.fenced(h, err)
+				}
+			}
+			continue // with the rest
 		}
 		if ctx.Err() == nil {
 			b.log.Error().Err(err).Int("results", len(results)).Msg("deliveries made could not be written down; trying again")
@@ -131,6 +163,7 @@ func (b *resultBuffer) unpin(pins []pin) {
 			held.mu.Lock()
 		}
 		held.unpin(p.lane)
+		p.lane.holding.work.Done()
 	}
 	held.mu.Unlock()
 }

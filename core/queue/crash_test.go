@@ -22,6 +22,7 @@ import (
 
 	"github.com/evosink/evosink/adapters/sqlite"
 	"github.com/evosink/evosink/core"
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/queue"
@@ -93,8 +94,8 @@ func (w *witness) saw(l queue.LaneKey, seq int64, id string) {
 	w.ids[l][seq] = id
 }
 
-func (w *witness) Put(ctx context.Context, entries ...queue.Entry) ([]queue.PutResult, error) {
-	places, err := w.Store.Put(ctx, entries...)
+func (w *witness) Put(ctx context.Context, l bus.Lease, entries ...queue.Entry) ([]queue.PutResult, error) {
+	places, err := w.Store.Put(ctx, l, entries...)
 	for i, n := 0, 0; err == nil && i < len(entries); i++ {
 		for _, d := range entries[i].To {
 			w.saw(d.Lane, places[n].Seq, entries[i].Event.ID)
@@ -112,8 +113,8 @@ func (w *witness) Window(ctx context.Context, l queue.LaneKey, after, until int6
 	return items, err
 }
 
-func (w *witness) Record(ctx context.Context, outcomes []queue.Result) error {
-	err := w.Store.Record(ctx, outcomes)
+func (w *witness) Record(ctx context.Context, l []bus.Lease, outcomes []queue.Result) error {
+	err := w.Store.Record(ctx, l, outcomes)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, o := range outcomes {

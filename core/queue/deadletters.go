@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/evosink/evosink/core/bus"
 )
 
 // DeadLetters returns dead letters without their events' data.
@@ -50,9 +52,9 @@ func (a *Admin) Requeue(ctx context.Context, f DeadLetterFilter, progress func(d
 }
 
 // RequeueAt puts dead letters back at the ends of their lanes, oldest first, with their old event ids and fresh
-// attempts. It takes those that are there when it begins, rate of them per second (0 means Config.ReplayRate), so that
-// live events go on beside it, in steps of what a second takes, 50 at most; progress, if not nil, is called after each
-// step. What was requeued when ctx ends stays so, and is counted.
+// attempts. It takes those that are there when it begins, rate of them per second on each node (0 means
+// Config.ReplayRate), so that live events go on beside it, in steps of what a second takes, 50 at most; progress, if not
+// nil, is called after each step. What was requeued when ctx ends stays so, and is counted.
 func (a *Admin) RequeueAt(ctx context.Context, f DeadLetterFilter, rate int, progress func(done, total int)) (done int, err error) {
 	if err := a.queue.running(); err != nil {
 		return 0, err
@@ -68,26 +70,12 @@ func (a *Admin) RequeueAt(ctx context.Context, f DeadLetterFilter, rate int, pro
 	if err != nil {
 		return 0, err
 	}
-	for after := int64(0); after < newest[0].ID; {
-		began := time.Now()
-		page, err := a.store.DeadLetters(ctx, f, Page{After: after, Limit: min(rate, requeueAtOnce)})
-		if err != nil || len(page) == 0 {
-			return done, err
-		}
-		after = page[len(page)-1].ID
-		n, err := a.requeue(ctx, page, newest[0].ID)
-		if done += n; err != nil {
-			return done, err
-		}
+	job := Job{Kind: RequeueJob, Filter: f, Last: newest[0].ID, Rate: rate}
+	return a.queue.jobs.everywhere(ctx, job, f.Instance, func(done int) {
 		if progress != nil {
 			progress(done, max(total, done))
 		}
-		pace := time.Second * time.Duration(n) / time.Duration(rate)
-		if after < newest[0].ID && !a.queue.waitRunning(ctx, pace-time.Since(began)) {
-			return done, errors.Join(ctx.Err(), a.queue.running())
-		}
-	}
-	return done, nil
+	})
 }
 
 // RequeueOne puts one dead letter back. Error: [ErrNoDeadLetter].
@@ -99,47 +87,73 @@ func (a *Admin) RequeueOne(ctx context.Context, id int64) error {
 	if err := a.queue.running(); err != nil {
 		return err
 	}
-	n, err := a.requeue(ctx, []DeadLetter{letter}, id)
+	job := Job{Kind: RequeueJob, Filter: DeadLetterFilter{ID: id}, Last: id, Rate: a.queue.config.ReplayRate}
+	n, err := a.queue.jobs.everywhere(ctx, job, letter.Instance, func(int) {})
 	if err == nil && n == 0 {
 		return ErrNoDeadLetter
 	}
 	return err
 }
 
-// requeue moves dead letters with ids up to last back into their lanes, those of each instance in one step.
-func (a *Admin) requeue(ctx context.Context, letters []DeadLetter, last int64) (done int, err error) {
-	var instances []string
-	ids := map[string][]int64{}
-	for _, l := range letters {
-		if l.ID > last {
-			break
+// requeueIn moves the dead letters of a job back into their lanes, those of some shards, and calls step for those of each
+// instance in a page.
+func (q *Queue) requeueIn(ctx context.Context, job Job, of map[int]*holding, step func(h *holding, n int) error) error {
+	for after := int64(0); after < job.Last; {
+		began := time.Now()
+		page, err := q.store.DeadLetters(ctx, job.Filter, Page{After: after, Limit: min(job.Rate, requeueAtOnce)})
+		if err != nil || len(page) == 0 {
+			return err
 		}
-		if ids[l.Instance] == nil {
-			instances = append(instances, l.Instance)
+		after = page[len(page)-1].ID
+		var instances []string
+		ids := map[string][]int64{}
+		for _, l := range page {
+			if l.ID > job.Last || of[q.shardOf(l.Instance)] == nil {
+				continue
+			}
+			if ids[l.Instance] == nil {
+				instances = append(instances, l.Instance)
+			}
+			ids[l.Instance] = append(ids[l.Instance], l.ID)
 		}
-		ids[l.Instance] = append(ids[l.Instance], l.ID)
+		moved := 0
+		for _, instance := range instances {
+			n, err := q.requeueFor(ctx, instance, ids[instance])
+			if moved += n; err == nil && n > 0 {
+				err = step(of[q.shardOf(instance)], n)
+			}
+			if err != nil && !errors.Is(err, ErrNotHeld) && !errors.Is(err, bus.ErrFenced) {
+				return fmt.Errorf("requeue for %s: %w", instance, err)
+			}
+		}
+		pace := time.Second * time.Duration(moved) / time.Duration(job.Rate)
+		if after < job.Last && moved > 0 && !q.waitRunning(ctx, pace-time.Since(began)) {
+			return errors.Join(ctx.Err(), q.running())
+		}
 	}
-	for _, instance := range instances {
-		n, err := a.queue.requeueFor(ctx, instance, ids[instance])
-		if done += n; err != nil {
-			return done, fmt.Errorf("requeue for %s: %w", instance, err)
-		}
-	}
-	return done, nil
+	return nil
 }
 
 // requeueFor moves dead letters of one instance back into their lanes.
 func (q *Queue) requeueFor(ctx context.Context, instance string, ids []int64) (int, error) {
+	h, err := q.holdings.use(q.shardOf(instance))
+	if err != nil {
+		return 0, err
+	}
+	defer h.work.Done()
 	defer q.inOrder(instance)()
 	at := time.Now()
-	requeued, err := q.store.Requeue(ctx, ids, at)
+	requeued, err := q.store.Requeue(ctx, h.lease, ids, at)
 	if err != nil {
+		q.fenced(h, err)
 		return 0, err
 	}
 	for _, r := range requeued {
 		s := q.scheduler(r.Sink)
 		s.mu.Lock()
-		s.append(s.lane(r.LaneKey, r.Scope), Delivery{Seq: r.Seq, Scope: r.Scope, At: at})
+		if !h.gone() {
+			s.append(s.lane(h, r.LaneKey, r.Scope), Delivery{Seq: r.Seq, Scope: r.Scope, At: at})
+		}
 		s.unlock()
 	}
 	return len(requeued), nil

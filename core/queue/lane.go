@@ -11,6 +11,7 @@ import (
 // window of the first events while they are worked on. The rest is in the store.
 type lane struct {
 	LaneKey
+	holding  *holding
 	scope    sink.Scope
 	endpoint *endpoint // nil if no sink of that name runs; then the lane is suspended until a start with one
 	share    *share
@@ -22,6 +23,7 @@ type lane struct {
 	// The scheduler's lock guards the fields below.
 	state      laneState // written by scheduler.setState only
 	pins       int       // puts, purges and unwritten results that need the lane in memory
+	dropped    bool      // its shard is not held any more, and it is not in the table
 	changed    bool      // something it may be suspended for has changed since its attempt began
 	timer      timer     // set while it is backing off
 	progress   Progress  // of the first delivery
@@ -75,13 +77,13 @@ const (
 func (d Delivery) size() int { return 256 + len(d.Event.Data) + len(d.Event.Extras) }
 
 // add makes a lane.
-func (t *laneTable) add(key LaneKey, scope sink.Scope) *lane {
-	l := &lane{LaneKey: key, scope: scope, share: t.capacity.acquire(key.Instance)}
+func (t *laneTable) add(h *holding, key LaneKey, scope sink.Scope) *lane {
+	l := &lane{LaneKey: key, holding: h, scope: scope, share: t.capacity.acquire(key.Instance)}
 	t.byKey[key] = l
 	return l
 }
 
-// restore takes over what the store says of a lane when the queue starts.
+// restore takes over what the store says of a lane when its shard is acquired.
 func (t *laneTable) restore(l *lane, b Backlog) {
 	l.waiting, l.newest, l.progress, l.oldest = b.Waiting, b.Newest, b.Head, b.Oldest
 	if !b.Head.First.IsZero() {
@@ -148,6 +150,18 @@ func (t *laneTable) cutWindow(l *lane) {
 	if l.window = l.window[:l.attempting:l.attempting]; l.attempting == 0 {
 		l.window = nil
 	}
+}
+
+// drop takes a lane out, whatever is known of it: its shard is not held any more.
+func (t *laneTable) drop(l *lane) {
+	for _, d := range l.window {
+		t.capacity.cached.Add(-int64(d.size()))
+	}
+	l.window = nil // an attempt may have the deliveries in hand
+	t.less(l, l.waiting)
+	delete(t.byKey, l.LaneKey)
+	t.capacity.release(l.Instance, l.share)
+	l.dropped = true
 }
 
 // forget drops a lane about which there is nothing left to know: the next event makes it anew. It reports whether it

@@ -62,14 +62,13 @@ func (b *logbook) all() []line { return b.with("") }
 func startLogged(t *testing.T, c queue.Config, outlets ...queue.Sink) (*rig, *logbook) {
 	t.Helper()
 	b := &logbook{}
-	q, err := queue.New(queue.Options{Store: newStore(t), Config: c, Sinks: outlets,
+	store := newStore(t)
+	q, err := queue.New(queue.Options{Store: store, Config: c, Sinks: outlets,
 		Logger: zerolog.New(b).Level(zerolog.InfoLevel)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := q.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	begin(t, q, store)
 	r := &rig{Queue: q, t: t}
 	t.Cleanup(r.close)
 	return r, b
@@ -272,14 +271,13 @@ func TestNoSecretGetsIntoTheLog(t *testing.T) {
 				`api_key=SECRET5 user:SECRET12@host:99 amqp://guest:SECRET6@mq/vhost "apikey":"SECRET7"` + strings.Repeat("x", 5000))
 		}
 		log := &bytes.Buffer{}
-		q, err := queue.New(queue.Options{Store: newStore(t), Config: queue.DefaultConfig(),
+		store := newStore(t)
+		q, err := queue.New(queue.Options{Store: store, Config: queue.DefaultConfig(),
 			Sinks: []queue.Sink{outlet("hook", s)}, Logger: zerolog.New(log)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := q.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		begin(t, q, store)
 		r := &rig{Queue: q, t: t}
 		d := own("a")
 		d.Lane.Target = "https://u:SECRET8@hook.example/SECRET9"

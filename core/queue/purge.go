@@ -29,25 +29,22 @@ func (s *scheduler) purge(ctx context.Context, l *lane, r PurgeRequest) (int, er
 	}
 	s.mu.Unlock()
 
-	n, err := s.store.Purge(ctx, r)
+	n, err := s.store.Purge(ctx, l.holding.lease, r)
+	if err != nil {
+		s.fenced(l.holding, err)
+	}
 
 	s.mu.Lock()
 	defer s.unlock()
+	if l.dropped {
+		l.pins--
+		return n, err
+	}
 	if s.lanes.less(l, n); l.waiting == 0 {
 		s.reconsider(l)
 	}
 	s.unpin(l)
 	return n, err
-}
-
-// purgeAll removes all that waits in a lane, but what an attempt has in hand.
-func (s *scheduler) purgeAll(ctx context.Context, l *lane) (n int, err error) {
-	for {
-		removed, err := s.purge(ctx, l, PurgeRequest{Max: purgeAtOnce})
-		if n += removed; err != nil || removed < purgeAtOnce {
-			return n, err
-		}
-	}
 }
 
 // deadLetterAll makes dead letters of all that waits in a lane.

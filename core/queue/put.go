@@ -25,7 +25,13 @@ func (q *Queue) Put(ctx context.Context, e *event.Event, to []Destination, curso
 // PutAll is Put for several events of one instance, in their order: in one transaction, or in several if there is not
 // room for all at once. After an error the first of them may have been put, without the cursor; put again they are
 // absorbed. What is set of an entry are Event and To.
+//
+// The error wraps [ErrNotHeld] if the instance's shard is not held here, and [bus.ErrFenced] if it turns out to be another
+// node's: the bus hands the events to its owner then.
 func (q *Queue) PutAll(ctx context.Context, cursor *bus.Cursor, entries ...Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
 	for _, e := range entries {
 		of, id := e.Event.Instance, e.Event.InstanceID
 		for _, d := range e.To {
@@ -36,8 +42,16 @@ func (q *Queue) PutAll(ctx context.Context, cursor *bus.Cursor, entries ...Entry
 			}
 		}
 	}
+	if err := q.running(); err != nil {
+		return err
+	}
+	h, err := q.holdings.use(q.shardOf(entries[0].Event.Instance))
+	if err != nil {
+		return err
+	}
+	defer h.work.Done()
 	for len(entries) > 0 {
-		admitted, n, err := q.admit(ctx, entries)
+		admitted, n, err := q.admit(ctx, h, entries)
 		if err != nil {
 			return err
 		}
@@ -47,7 +61,7 @@ func (q *Queue) PutAll(ctx context.Context, cursor *bus.Cursor, entries ...Entry
 		if len(entries) == 0 {
 			admitted[len(admitted)-1].Cursor = cursor
 		}
-		if err := q.put(ctx, admitted); err != nil {
+		if err := q.put(ctx, h, admitted); err != nil {
 			return err
 		}
 	}
@@ -56,8 +70,8 @@ func (q *Queue) PutAll(ctx context.Context, cursor *bus.Cursor, entries ...Entry
 
 // put stores entries and brings them into memory. Their lanes are pinned meanwhile: a delivery that the store
 // absorbs, because the first still waits, may have been made by the time the store has answered; a lane that had been
-// forgotten would take it for a new one.
-func (q *Queue) put(ctx context.Context, entries []Entry) error {
+// forgotten would take it for a new one. If the shard is dropped meanwhile, they are its next owner's.
+func (q *Queue) put(ctx context.Context, h *holding, entries []Entry) error {
 	defer q.inOrder(entries[0].Event.Instance)()
 	at, n := time.Now(), 0
 	for i := range entries {
@@ -65,26 +79,30 @@ func (q *Queue) put(ctx context.Context, entries []Entry) error {
 		n += len(entries[i].To)
 	}
 	lanes := make([]*lane, n)
-	q.eachDestination(entries, func(s *scheduler, _ *Entry, d *Destination, i int) {
-		lanes[i] = s.lane(d.Lane, d.Scope)
+	q.eachDestination(h, entries, func(s *scheduler, _ *Entry, d *Destination, i int) {
+		lanes[i] = s.lane(h, d.Lane, d.Scope)
 		lanes[i].pins++
 	})
-	places, err := q.store.Put(ctx, entries...)
-	q.eachDestination(entries, func(s *scheduler, e *Entry, d *Destination, i int) {
+	places, err := q.store.Put(ctx, h.lease, entries...)
+	q.eachDestination(h, entries, func(s *scheduler, e *Entry, d *Destination, i int) {
 		if err == nil {
 			q.take(s, lanes[i], e, d, places[i])
 		}
 		s.unpin(lanes[i])
 	})
+	if err == nil && h.gone() {
+		err = fmt.Errorf("%w %d any more", ErrNotHeld, h.lease.Shard)
+	}
 	if err != nil {
+		q.fenced(h, err)
 		return fmt.Errorf("put event %s into the queue: %w", entries[0].Event.ID, err)
 	}
 	return nil
 }
 
 // eachDestination calls f for the destinations of entries, those of one sink after those of another, with the sink's
-// lock held; i counts them in their own order.
-func (q *Queue) eachDestination(entries []Entry, f func(s *scheduler, e *Entry, d *Destination, i int)) {
+// lock held; i counts them in their own order. Of a shard that was dropped there are none.
+func (q *Queue) eachDestination(h *holding, entries []Entry, f func(s *scheduler, e *Entry, d *Destination, i int)) {
 	for name, s := range q.sinks {
 		i, locked := 0, false
 		for k := range entries {
@@ -95,7 +113,9 @@ func (q *Queue) eachDestination(entries []Entry, f func(s *scheduler, e *Entry, 
 						s.mu.Lock()
 						locked = true
 					}
-					f(s, e, d, i)
+					if !h.gone() {
+						f(s, e, d, i)
+					}
 				}
 				i++
 			}
@@ -150,7 +170,7 @@ type plan struct {
 // admit sees to room for the first of entries, if need be by waiting, and for those behind it as long as there is
 // room. It returns these with the destinations that are left, in new slices, but for those that have none, and how
 // many it has seen to. Destinations that are dropped or named twice are left out, and those marked that are refused.
-func (q *Queue) admit(ctx context.Context, entries []Entry) (admitted []Entry, n int, err error) {
+func (q *Queue) admit(ctx context.Context, h *holding, entries []Entry) (admitted []Entry, n int, err error) {
 	if err := q.running(); err != nil {
 		return nil, 0, err
 	}
@@ -166,7 +186,7 @@ func (q *Queue) admit(ctx context.Context, entries []Entry) (admitted []Entry, n
 				continue
 			}
 			d.Droppable = q.droppable[e.Event.Name]
-			verdict, err := q.enter(ctx, d, &p, n == 0)
+			verdict, err := q.enter(ctx, h, d, &p, n == 0)
 			switch {
 			case n > 0 && errors.Is(err, ErrFull):
 				return admitted, n, nil
@@ -203,7 +223,7 @@ const (
 // enter finds room for a delivery behind what is planned, or decides what becomes of it without: an older one that
 // may be dropped makes room, else it is dropped itself if it may be, else it is refused or waits, as Config.WhenFull
 // says. Without patience ErrFull is returned where it would have to wait.
-func (q *Queue) enter(ctx context.Context, d Destination, p *plan, patient bool) (verdict, error) {
+func (q *Queue) enter(ctx context.Context, h *holding, d Destination, p *plan, patient bool) (verdict, error) {
 	if q.fits(d, p) {
 		return entered, nil
 	}
@@ -227,6 +247,9 @@ func (q *Queue) enter(ctx context.Context, d Destination, p *plan, patient bool)
 		}
 		if err := q.running(); err != nil {
 			return 0, err
+		}
+		if !h.works() {
+			return 0, fmt.Errorf("%w %d any more", ErrNotHeld, h.lease.Shard)
 		}
 	}
 }

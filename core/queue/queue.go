@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -20,6 +21,9 @@ type Options struct {
 	Config Config
 	Sinks  []Sink
 	Logger zerolog.Logger
+	// Lost is told of a shard that the store says is another node's; the queue has dropped it then. It must return
+	// promptly. nil tells nothing.
+	Lost func(bus.Lease)
 }
 
 // A Queue delivers what it is given, see the package comment. All methods may be called by any number of goroutines
@@ -28,11 +32,15 @@ type Queue struct {
 	*Admin
 
 	store     Store
+	shards    int
 	config    Config
 	log       zerolog.Logger
 	droppable map[string]bool
+	lost      func(bus.Lease)
 	capacity  capacity
+	holdings  holdings
 	pauses    pauses
+	jobs      jobs
 	results   *resultBuffer
 	notices   *notices
 	sinks     map[string]*scheduler // those that run
@@ -43,6 +51,7 @@ type Queue struct {
 	seed  maphash.Seed
 
 	keepers  sync.WaitGroup     // goroutines that outlive the attempts: writing results, sweeping, notices
+	attempts context.Context    // of attempts
 	abort    context.CancelFunc // ends attempts
 	retire   context.CancelFunc // ends the keepers
 	dirty    chan struct{}      // there may be something to sweep
@@ -74,12 +83,15 @@ func New(o Options) (*Queue, error) {
 		return nil, err
 	}
 	q := &Queue{
-		store: o.Store, config: o.Config, log: o.Logger, droppable: map[string]bool{}, seed: maphash.MakeSeed(),
+		store: o.Store, shards: o.Store.Shards(), lost: o.Lost, config: o.Config, log: o.Logger,
+		droppable: map[string]bool{}, seed: maphash.MakeSeed(), holdings: holdings{by: map[int]*holding{}},
 		results: newResultBuffer(o.Store, o.Logger), notices: newNotices(), sinks: map[string]*scheduler{}, absent: map[string]*scheduler{},
 		dirty: make(chan struct{}, 1), stopping: make(chan struct{}),
 	}
 	q.capacity = capacity{config: &q.config, shares: map[string]*share{}}
-	q.results.wrote = q.wroteResults
+	q.results.wrote, q.results.fenced = q.wroteResults, q.fenced
+	q.pauses.begin(q)
+	q.jobs.begin(q)
 	q.Admin = &Admin{queue: q, store: o.Store}
 	for _, name := range o.Config.DropOldest {
 		q.droppable[name] = true
@@ -93,15 +105,10 @@ func New(o Options) (*Queue, error) {
 	return q, nil
 }
 
-// Start reads which lanes wait and begins to deliver. The sinks must have been started. ctx bounds
-// the reading only; delivering goes on until [Queue.Close].
+// Start lets shards be acquired, see [Queue.Acquire]: until then nothing is delivered, and no lane is read. The sinks must
+// have been started. ctx bounds the reading of pauses only; the queue runs until [Queue.Close].
 func (q *Queue) Start(ctx context.Context) error {
-	backlog, err := q.store.Lanes(ctx)
-	if err != nil {
-		return fmt.Errorf("read the queue: %w", err)
-	}
-	stored, err := q.store.Pauses(ctx)
-	if err != nil {
+	if err := q.pauses.follow(ctx); err != nil {
 		return fmt.Errorf("read the queue's pauses: %w", err)
 	}
 	q.mu.Lock()
@@ -110,39 +117,22 @@ func (q *Queue) Start(ctx context.Context) error {
 		return ErrClosed
 	}
 	q.stage = runs
-	q.mu.Unlock()
-	for _, p := range stored {
-		q.pauses.put(p)
-	}
-	for _, b := range backlog {
-		q.acquire(b)
-	}
 	ctx = context.WithoutCancel(ctx)
-	attempts, abort := context.WithCancel(ctx)
+	q.attempts, q.abort = context.WithCancel(ctx)
 	keeping, retire := context.WithCancel(ctx)
-	q.abort, q.retire = abort, retire
+	q.retire = retire
+	q.mu.Unlock()
 	q.keepers.Go(func() { q.results.run(keeping) })
 	q.keepers.Go(func() { q.sweep(keeping) })
 	q.keepers.Go(func() { q.notices.run(keeping, q.log) })
+	if q.jobs.store != nil {
+		q.keepers.Go(func() { q.pauses.run(keeping) })
+		q.keepers.Go(func() { q.jobs.run(keeping) })
+	}
 	for _, s := range q.sinks {
-		s.start(attempts)
+		s.start(q.attempts)
 	}
 	return nil
-}
-
-// acquire takes over a lane from the store.
-func (q *Queue) acquire(b Backlog) {
-	s := q.scheduler(b.Sink)
-	s.mu.Lock()
-	defer s.unlock()
-	l := s.lane(b.LaneKey, b.Scope)
-	s.lanes.restore(l, b)
-	if d := time.Until(b.Head.Next); d > 0 && l.endpoint != nil {
-		// The wall clock may have been set back since Next was written: no policy waits longer than this.
-		s.backOff(l, min(d, longestWait))
-		return
-	}
-	s.reconsider(l)
 }
 
 // scheduler returns the scheduler of a sink, also of one that does not run.

@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/queue"
+	"github.com/evosink/evosink/core/queue/queuetest"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -317,12 +319,12 @@ func TestAWallClockThatWasSetBackDelaysNoLaneForMoreThanAnHour(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store := newStore(t)
 		e := newEvent("a", "0000")
-		places, err := store.Put(t.Context(), queue.Entry{Event: e, At: time.Now(), To: []queue.Destination{to("a")}})
+		places, err := store.Put(t.Context(), queuetest.Lease(store, "a"), queue.Entry{Event: e, At: time.Now(), To: []queue.Destination{to("a")}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		ahead := time.Now().Add(1000 * time.Hour) // written before the clock was set back
-		store.Record(t.Context(), []queue.Result{{
+		store.Record(t.Context(), []bus.Lease{queuetest.Lease(store, "a")}, []queue.Result{{
 			Lane: to("a").Lane, Seq: places[0].Seq, Kind: queue.Retry,
 			Progress: queue.Progress{Attempts: 4, First: ahead, Last: ahead, Next: ahead.Add(time.Minute)},
 		}})

@@ -22,6 +22,12 @@ func (s *scheduler) finish(a *attempt) (next *attempt) {
 		}
 	}
 	s.endpoints.end(a)
+	for _, l := range a.lanes {
+		if l.dropped {
+			s.endpoints.leave(l.endpoint)
+		}
+		l.holding.work.Done()
+	}
 	s.release(a)
 	if s.broken != nil && s.attempts == 0 {
 		s.beginRestart()
@@ -31,7 +37,7 @@ func (s *scheduler) finish(a *attempt) (next *attempt) {
 	}
 	s.unlock()
 	for _, p := range pauses {
-		if err := s.store.PutPause(s.ctx, p); err != nil {
+		if err := s.pauses.set(s.ctx, p); err != nil {
 			s.log.Error().Err(err).Msg("the pause of a target could not be stored; it ends with this process")
 		}
 	}
@@ -42,6 +48,9 @@ func (s *scheduler) finish(a *attempt) (next *attempt) {
 // returns the pause that the first failure demands, if any.
 func (a *attempt) handleResults(p *portion) (paused *Pause) {
 	s, l := a.scheduler, p.lane
+	if l.dropped {
+		return nil
+	}
 	if l.burst *= 2; l.burst > windowLength {
 		l.burst = 0
 	}
@@ -93,8 +102,8 @@ const longestWait = time.Hour
 // a pause of its lane, which is returned. Those behind it wait.
 func (a *attempt) handleFailure(p *portion, i int) *Pause {
 	s := a.scheduler
-	if s.ctx.Err() != nil {
-		return nil // the queue was closed while it was tried: it was not the target's fault
+	if a.cut {
+		return nil // the queue or its shard was closed while it was tried: it was not the target's fault
 	}
 	l, err, delivery, now := p.lane, p.errs[i], p.deliveries[i], time.Now()
 	s.counts.Failed++
@@ -124,7 +133,7 @@ func (a *attempt) handleFailure(p *portion, i int) *Pause {
 			Selector: Selector{Sink: l.Sink, Target: l.Target, Instance: l.Instance},
 			Reason:   fmt.Sprintf("exhausted (%s): %s", reason, progress.Error), At: now,
 		}
-		s.pauses.put(*paused)
+		s.pauses.setLocal(*paused)
 		s.notices.add(notice{noticeKey: l.keyOf(noticePaused), of: l.Instance, event: delivery.Event.ID, err: paused.Reason}, nil)
 		l.attempting = 0
 		s.suspend(l)
@@ -166,6 +175,7 @@ func (s *scheduler) deadLetter(l *lane, d Delivery, why Reason, entry *Attempt) 
 func (s *scheduler) record(l *lane, r Result) {
 	r.Lane = l.LaneKey
 	l.pins++
+	l.holding.work.Add(1)
 	s.results.add(s, l, r)
 }
 

@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"github.com/evosink/evosink/adapters/memory"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/queue"
+	"github.com/evosink/evosink/core/queue/queuetest"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -89,12 +91,18 @@ func start(t *testing.T, store queue.Store, c queue.Config, outlets ...queue.Sin
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := q.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	begin(t, q, store)
 	r := &rig{q, t, store}
 	t.Cleanup(r.close)
 	return r
+}
+
+// begin starts a queue, as that of the only node.
+func begin(t *testing.T, q *queue.Queue, store queue.Store) {
+	t.Helper()
+	if err := errors.Join(q.Start(t.Context()), q.Acquire(t.Context(), queuetest.Alone(store)...)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (r *rig) close() {

@@ -51,6 +51,7 @@ type scheduler struct {
 	notices  *notices
 	pauses   *pauses
 	results  *resultBuffer
+	fenced   func(h *holding, err error)
 	stopping <-chan struct{}
 	running  sync.WaitGroup  // attempts, and a restart
 	ctx      context.Context // of attempts; set by start
@@ -99,7 +100,7 @@ func newScheduler(q *Queue, s Sink) *scheduler {
 	}
 	out := &scheduler{
 		Sink: s, config: &q.config, store: q.store, log: q.log.With().Str("sink", s.Name).Logger(), notices: q.notices,
-		pauses: &q.pauses, results: q.results, stopping: q.stopping,
+		pauses: &q.pauses, results: q.results, fenced: q.fenced, stopping: q.stopping,
 		lanes: laneTable{capacity: &q.capacity, byKey: map[LaneKey]*lane{}},
 	}
 	out.endpoints = endpointTable{
@@ -132,19 +133,23 @@ func (s *scheduler) unlock() {
 }
 
 // lane returns the lane of that key, which is made if memory does not hold it.
-func (s *scheduler) lane(key LaneKey, scope sink.Scope) *lane {
+func (s *scheduler) lane(h *holding, key LaneKey, scope sink.Scope) *lane {
 	if l, ok := s.lanes.byKey[key]; ok {
 		return l
 	}
-	l := s.lanes.add(key, scope)
+	l := s.lanes.add(h, key, scope)
 	if s.sink.Sink != nil {
 		l.endpoint = s.endpoints.get(s.addressOf(l), l)
 	}
 	return l
 }
 
-// setState moves a lane from one state to another; nothing else does.
+// setState moves a lane from one state to another; nothing else does. A lane whose shard is let go of is not ready any
+// more.
 func (s *scheduler) setState(l *lane, to laneState) {
+	if to == ready && !l.holding.works() {
+		to = suspended
+	}
 	if l.state == backingOff {
 		s.timers.unset(&l.timer)
 	}
@@ -159,6 +164,16 @@ func (s *scheduler) setState(l *lane, to laneState) {
 	case idle:
 		s.forget(l)
 	}
+}
+
+// arrange finds the state of a lane that was just restored.
+func (s *scheduler) arrange(l *lane) {
+	if d := time.Until(l.progress.Next); d > 0 && l.endpoint != nil {
+		// The wall clock may have been set back since Next was written: no policy waits longer than this.
+		s.backOff(l, min(d, longestWait))
+		return
+	}
+	s.reconsider(l)
 }
 
 // reconsider finds the place of a lane that nothing holds back any more. One that is ready or being attempted stays
@@ -262,11 +277,14 @@ func (s *scheduler) dispatch() {
 // next returns an attempt that can begin, of the endpoint whose turn it is; nil if there is none. The lanes of the
 // attempt are in state attempting: one, or several if the sink takes batches.
 func (s *scheduler) next() *attempt {
-	if !s.runs || s.broken != nil || s.attempts >= s.config.Workers || s.results.full() {
-		return nil
-	}
-	if e := s.endpoints.next(); e != nil {
-		return s.begin(e)
+	for s.runs && s.broken == nil && s.attempts < s.config.Workers && !s.results.full() {
+		e := s.endpoints.next()
+		if e == nil {
+			return nil
+		}
+		if a := s.begin(e); a != nil {
+			return a
+		}
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
 )
@@ -470,11 +471,11 @@ type broken struct {
 	down atomic.Bool
 }
 
-func (b *broken) Record(ctx context.Context, o []queue.Result) error {
+func (b *broken) Record(ctx context.Context, l []bus.Lease, o []queue.Result) error {
 	if b.down.Load() {
 		return errors.New("disk full")
 	}
-	return b.Store.Record(ctx, o)
+	return b.Store.Record(ctx, l, o)
 }
 
 func TestAStoreThatCannotBeWrittenStopsDeliveringInTimeAndThenGoesOn(t *testing.T) {

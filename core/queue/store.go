@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/evosink/evosink/core/bus"
@@ -21,27 +22,37 @@ import (
 // An event is stored once however many lanes it waits in, and apart from the log of any bus: the log's retention
 // cannot take away what a lane still needs. It goes when the last of its deliveries has gone and it is old enough not
 // to come again, see Retention.Seen. A dead letter has its own copy.
+//
+// Lanes belong to the shard of their instance, bus.Shard(instance, Shards()), and a shard to the node that has its
+// lease. What is written to lanes carries that lease; it is fenced: with an epoch that is not the shard's present one,
+// or when the lease has ended by the engine's clock, the error is a [*FencedError] and nothing of the call is written.
+// Where no lease of a shard was ever given, its epoch is 1: that of the one node on the engine. Pauses, the deletion of
+// dead letters and Sweep concern no owner. A store that several nodes share is also [Steering].
 type Store interface {
-	// Lanes returns every lane in which deliveries wait.
-	Lanes(ctx context.Context) ([]Backlog, error)
+	// Shards returns the engine's number of shards, always the same.
+	Shards() int
+
+	// Lanes returns the lanes of these shards in which deliveries wait; of all if none is named.
+	Lanes(ctx context.Context, shards ...int) ([]Backlog, error)
 
 	// Put appends the event of each entry to the lane of each of its destinations and moves the cursors, if there are
-	// some, in a single transaction. It tells for each destination of each entry what became of it, in their order.
+	// some, in a single transaction. All are of one instance, whose shard the lease is for. It tells for each destination of each entry what became of it, in their order.
 	//
 	// A lane takes an event of an instance once: a second Put of the same event id is absorbed while the first still
 	// waits, and afterwards for as long as Retention.Seen says. The same id from another instance is another event.
-	Put(ctx context.Context, entries ...Entry) ([]PutResult, error)
+	Put(ctx context.Context, l bus.Lease, entries ...Entry) ([]PutResult, error)
 
 	// Window returns the first deliveries of a lane with after < Seq <= until, in order: at most limit of them, and
 	// no more than fit into so many bytes of data, but always one if there is one.
 	Window(ctx context.Context, l LaneKey, after, until int64, limit, bytes int) ([]Delivery, error)
 
-	// Record writes down how attempts ended, in order, in a single transaction. Results of deliveries that are not
-	// there any more change nothing but the log of attempts. The slice is the caller's again when it returns.
-	Record(ctx context.Context, results []Result) error
+	// Record writes down how attempts ended, in order, in a single transaction. The leases are those of the results'
+	// shards. If one is stale nothing is written, and the error tells which. Results of deliveries that are not there
+	// any more change nothing but the log of attempts. The slices are the caller's again when it returns.
+	Record(ctx context.Context, leases []bus.Lease, results []Result) error
 
 	// Purge removes deliveries from a lane and returns how many.
-	Purge(ctx context.Context, c PurgeRequest) (int, error)
+	Purge(ctx context.Context, l bus.Lease, c PurgeRequest) (int, error)
 
 	DeadLetters
 
@@ -68,16 +79,76 @@ type DeadLetters interface {
 	CountDeadLetters(ctx context.Context, f DeadLetterFilter) (int, error)
 	// DeadLetter returns one with its event. Error: [ErrNoDeadLetter].
 	DeadLetter(ctx context.Context, id int64) (DeadLetter, error)
-	// Requeue moves dead letters back to the ends of their lanes, in the order given, as fresh deliveries put at a
+	// Requeue moves dead letters of one instance back to the ends of their lanes, in the order given, as fresh deliveries put at a
 	// time, with their old event ids; what a lane has absorbed before does not matter here. Ids that do not exist
 	// (any more) are left out of the answer.
-	Requeue(ctx context.Context, ids []int64, at time.Time) ([]Requeued, error)
+	Requeue(ctx context.Context, l bus.Lease, ids []int64, at time.Time) ([]Requeued, error)
 	// DeleteDeadLetters removes at most limit dead letters and returns how many.
 	DeleteDeadLetters(ctx context.Context, f DeadLetterFilter, limit int) (int, error)
 }
 
+// Steering is the part of a [Store] by which nodes that share it see what others have set: pauses, and jobs for shards
+// that others own. A store of one node does without.
+type Steering interface {
+	// PausesRevision returns a number from 0 on that grows with every change of pauses that this node knows of. It is
+	// asked before each attempt and must cost next to nothing.
+	PausesRevision() int64
+	// Changed returns what is closed when pauses or jobs have changed, on whichever node.
+	Changed() <-chan struct{}
+
+	// AddJob stores a job with its parts and returns its id.
+	AddJob(ctx context.Context, j Job) (id int64, err error)
+	// Jobs returns all jobs, oldest first.
+	Jobs(ctx context.Context) ([]Job, error)
+	// AdvanceJob adds to the count of the part of the lease's shard, and ends that part if done is set. It is fenced.
+	// A job that is not there any more is [ErrNoJob].
+	AdvanceJob(ctx context.Context, l bus.Lease, id int64, count int, done bool) error
+	// DeleteJob removes a job; one that does not exist is no error. Sweep removes those that are done and older than
+	// Retention.SeenAge.
+	DeleteJob(ctx context.Context, id int64) error
+}
+
+// A Job is a purge or a requeue of what belongs to shards that other nodes own, or none at this moment. The owner of
+// each shard does its part; what an owner has left undone the next one goes on with.
+type Job struct {
+	ID     int64
+	Kind   JobKind
+	Purge  Selector         // of a PurgeJob
+	Filter DeadLetterFilter // of a RequeueJob: dead letters with ids up to Last, Rate of them per second on each node
+	Last   int64
+	Rate   int
+	At     time.Time
+	Parts  []Part
+}
+
+// A JobKind is what a job does.
+type JobKind uint8
+
+// The kinds of jobs.
+const (
+	PurgeJob JobKind = iota + 1
+	RequeueJob
+)
+
+// A Part is what a job has to do in one shard.
+type Part struct {
+	Shard int
+	Count int // deliveries purged, or dead letters requeued, so far
+	Done  bool
+}
+
+// A FencedError says which shards a call had stale leases for. It wraps [bus.ErrFenced].
+type FencedError struct{ Shards []int }
+
+func (e *FencedError) Error() string { return fmt.Sprintf("shards %v: %v", e.Shards, bus.ErrFenced) }
+
+// Unwrap returns [bus.ErrFenced].
+func (e *FencedError) Unwrap() error { return bus.ErrFenced }
+
 // Errors of the queue and of stores.
 var (
+	ErrNoJob        = errors.New("no job has that id")
+	ErrNotHeld      = errors.New("this node does not own the shard")
 	ErrNoDeadLetter = errors.New("no dead letter has that id")
 	ErrClosed       = errors.New("the queue does not run")
 	ErrFull         = errors.New("the queue is full")

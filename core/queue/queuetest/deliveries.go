@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
 )
@@ -69,7 +70,7 @@ func (t *trial) putsSeveral() {
 	t.put("e0", laneA)
 	refused := entry("e3", laneA)
 	refused.To[0].Refused = queue.Full
-	places, err := t.store.Put(t.Context(), entry("e1", laneA, laneB), entry("e2", laneB), entry("e1", laneA), refused, entry("e0", laneA, laneB), entry("e4", laneA))
+	places, err := t.store.Put(t.Context(), t.lease("sales"), entry("e1", laneA, laneB), entry("e2", laneB), entry("e1", laneA), refused, entry("e0", laneA, laneB), entry("e4", laneA))
 	if err != nil {
 		t.Fatalf("Put: %v", err)
 	}
@@ -127,7 +128,7 @@ func (t *trial) separates() {
 			}
 		}
 	}
-	if n, err := t.store.Purge(t.Context(), queue.PurgeRequest{Lane: former, Until: everything, Max: 10, Reason: queue.Gone}); n != 1 || err != nil {
+	if n, err := t.store.Purge(t.Context(), t.lease("sales"), queue.PurgeRequest{Lane: former, Until: everything, Max: 10, Reason: queue.Gone}); n != 1 || err != nil {
 		t.Fatalf("Purge: %d, %v", n, err)
 	}
 	t.wantWaiting("", later, "e1", "e2")
@@ -135,7 +136,7 @@ func (t *trial) separates() {
 	if err != nil || len(letters) != 1 || letters[0].LaneKey != former {
 		t.Fatalf("dead letters are %+v, %v; want one of %v", letters, err, former)
 	}
-	requeued, err := t.store.Requeue(t.Context(), []int64{letters[0].ID}, time.Now())
+	requeued, err := t.store.Requeue(t.Context(), t.lease("sales"), []int64{letters[0].ID}, time.Now())
 	if err != nil || len(requeued) != 1 || requeued[0].LaneKey != former {
 		t.Errorf("requeued: %+v, %v; want it in %v", requeued, err, former)
 	}
@@ -298,7 +299,7 @@ func (t *trial) clears() {
 
 func (t *trial) clear(want int, c queue.PurgeRequest) {
 	t.Helper()
-	if n, err := t.store.Purge(t.Context(), c); n != want || err != nil {
+	if n, err := t.store.Purge(t.Context(), t.lease(c.Lane.Instance), c); n != want || err != nil {
 		t.Errorf("Clear(%+v) = %d, %v, want %d", c, n, err, want)
 	}
 }
@@ -312,14 +313,14 @@ func (t *trial) races() {
 			for n := range events {
 				e := queue.Entry{Event: newEvent(l.Instance, fmt.Sprintf("e%02d", n)), At: time.Now()}
 				e.To = []queue.Destination{{Lane: l}}
-				places, err := t.store.Put(t.Context(), e)
+				places, err := t.store.Put(t.Context(), t.lease(l.Instance), e)
 				if err != nil {
 					t.Errorf("Put: %v", err)
 					return
 				}
 				if n%2 == 0 {
 					o := queue.Result{Lane: l, Seq: places[0].Seq, Kind: queue.Delivered}
-					if err := t.store.Record(t.Context(), []queue.Result{o}); err != nil {
+					if err := t.store.Record(t.Context(), []bus.Lease{t.lease(l.Instance)}, []queue.Result{o}); err != nil {
 						t.Errorf("Settle: %v", err)
 					}
 				}

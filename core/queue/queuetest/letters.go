@@ -86,7 +86,7 @@ func (t *trial) revives() {
 	t.kill(laneA, queue.Attempts, "500")
 	ids, _ := t.letters(queue.DeadLetterFilter{}, queue.Page{})
 	now := time.Now()
-	revived, err := t.store.Requeue(t.Context(), append(ids, 1<<40), now)
+	revived, err := t.store.Requeue(t.Context(), t.lease("sales"), append(ids, 1<<40), now)
 	if err != nil || len(revived) != 2 {
 		t.Fatalf("Revive = %v, %v, want two", revived, err)
 	}
@@ -98,7 +98,7 @@ func (t *trial) revives() {
 			t.Errorf("Revive tells %+v of an item put at %v, want %+v", r, items[i+1].At, want)
 		}
 	}
-	if again, err := t.store.Requeue(t.Context(), ids, now); len(again) != 0 || err != nil {
+	if again, err := t.store.Requeue(t.Context(), t.lease("sales"), ids, now); len(again) != 0 || err != nil {
 		t.Errorf("the letters could be revived twice: %v, %v", again, err)
 	}
 	if got := t.put("e1", laneA)[0]; got.New {

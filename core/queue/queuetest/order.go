@@ -3,6 +3,7 @@ package queuetest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -56,7 +57,7 @@ func (o Order) Run(t testing.TB) Arrivals {
 			ID: o.ID(n), Name: name, Instance: o.To.Lane.Instance, Time: time.Now(), Data: json.RawMessage(fmt.Sprint(n)),
 		}
 		entry := queue.Entry{Event: e, At: time.Now(), To: []queue.Destination{o.To}}
-		if _, err := o.Store.Put(t.Context(), entry); err != nil {
+		if _, err := o.Store.Put(t.Context(), Lease(o.Store, e.Instance), entry); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -82,7 +83,7 @@ func (o Order) deliver(t testing.TB, s sink.Sink, done func(queue.Stats) bool) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := q.Start(t.Context()); err != nil {
+	if err := errors.Join(q.Start(t.Context()), q.Acquire(t.Context(), Alone(o.Store)...)); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {

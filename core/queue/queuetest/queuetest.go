@@ -26,7 +26,25 @@ type Subject struct {
 	Reopen func(t *testing.T, s queue.Store) queue.Store
 	// Cursor returns where the store's engine has a group; nil if it has no bus.
 	Cursor func(t *testing.T, s queue.Store, group string, shard int) int64
+	// Nodes returns a new, empty store that several nodes share, which ends with the test; nil for a store of one node.
+	Nodes func(t *testing.T) Nodes
 }
+
+// Lease is the lease that the only node of a store's engine has, without having asked for it, of an instance's shard.
+func Lease(s queue.Store, instance string) bus.Lease { return lone(bus.Shard(instance, s.Shards())) }
+
+// Alone returns all shards of a store as the only node of its engine owns them, for [queue.Queue.Acquire].
+func Alone(s queue.Store) (all []queue.Owned) {
+	for shard := range s.Shards() {
+		all = append(all, queue.Owned{Lease: lone(shard)})
+	}
+	return all
+}
+
+func lone(shard int) bus.Lease { return bus.Lease{Group: group, Shard: shard, Node: "alone", Epoch: 1} }
+
+// group is the group whose leases queues write by.
+const group = "dispatch"
 
 // Run holds the subject to the contract of [queue.Store].
 func Run(t *testing.T, s Subject) {
@@ -50,6 +68,8 @@ func Run(t *testing.T, s Subject) {
 		{"dead letters of one instance push out no other's", (*trial).sharesLetters},
 		{"a call whose context has ended writes nothing", (*trial).heeds},
 		{"calls at once neither lose nor reorder", (*trial).races},
+		{"lanes are told by shard", (*trial).shards},
+		{"a write with a stale epoch writes nothing", (*trial).fences},
 	}
 	if s.Cursor != nil {
 		rules = append(rules, rule{"the cursor moves with the deliveries", (*trial).movesCursor})
@@ -60,6 +80,7 @@ func Run(t *testing.T, s Subject) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) { rule.test(&trial{T: t, subject: s, store: s.Open(t)}) })
 	}
+	runNodes(t, s)
 }
 
 type rule struct {
@@ -72,6 +93,7 @@ type trial struct {
 	*testing.T
 	subject Subject
 	store   queue.Store
+	leases  map[int]bus.Lease // by shard; nil: those of the only node
 }
 
 func lane(name, target, instance string) queue.LaneKey {
@@ -106,7 +128,7 @@ func (t *trial) put(id string, lanes ...queue.LaneKey) []queue.PutResult {
 
 func (t *trial) enter(e queue.Entry) []queue.PutResult {
 	t.Helper()
-	places, err := t.store.Put(t.Context(), e)
+	places, err := t.store.Put(t.Context(), t.lease(e.Event.Instance), e)
 	if err != nil {
 		t.Fatalf("Put: %v", err)
 	}
@@ -114,6 +136,14 @@ func (t *trial) enter(e queue.Entry) []queue.PutResult {
 		t.Fatalf("Put told of %d of %d destinations", len(places), len(e.To))
 	}
 	return places
+}
+
+// lease returns the lease that writes for an instance carry.
+func (t *trial) lease(instance string) bus.Lease {
+	if t.leases != nil {
+		return t.leases[bus.Shard(instance, t.store.Shards())]
+	}
+	return Lease(t.store, instance)
 }
 
 const everything = int64(1<<63 - 1)
@@ -141,7 +171,13 @@ func (t *trial) wantWaiting(why string, l queue.LaneKey, ids ...string) {
 
 func (t *trial) settle(outcomes ...queue.Result) {
 	t.Helper()
-	if err := t.store.Record(t.Context(), outcomes); err != nil {
+	var leases []bus.Lease
+	for _, o := range outcomes {
+		if l := t.lease(o.Lane.Instance); !slices.Contains(leases, l) {
+			leases = append(leases, l)
+		}
+	}
+	if err := t.store.Record(t.Context(), leases, outcomes); err != nil {
 		t.Fatalf("Settle: %v", err)
 	}
 }
@@ -209,9 +245,9 @@ func (t *trial) heeds() {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	seq := t.window(laneA)[0].Seq
-	_, put := t.store.Put(ctx, queue.Entry{Event: newEvent("sales", "e2"), To: []queue.Destination{{Lane: laneA}}})
-	settle := t.store.Record(ctx, []queue.Result{{Lane: laneA, Seq: seq, Kind: queue.Delivered}})
-	_, cleared := t.store.Purge(ctx, queue.PurgeRequest{Lane: laneA, Until: everything, Max: 10})
+	_, put := t.store.Put(ctx, t.lease("sales"), queue.Entry{Event: newEvent("sales", "e2"), To: []queue.Destination{{Lane: laneA}}})
+	settle := t.store.Record(ctx, []bus.Lease{t.lease("sales")}, []queue.Result{{Lane: laneA, Seq: seq, Kind: queue.Delivered}})
+	_, cleared := t.store.Purge(ctx, t.lease("sales"), queue.PurgeRequest{Lane: laneA, Until: everything, Max: 10})
 	pause := t.store.PutPause(ctx, queue.Pause{Selector: queue.Selector{Sink: "webhook"}})
 	for call, err := range map[string]error{"Put": put, "Settle": settle, "Clear": cleared, "PutPause": pause} {
 		if !errors.Is(err, context.Canceled) {
@@ -221,5 +257,88 @@ func (t *trial) heeds() {
 	t.wantWaiting("an error must mean that nothing was written", laneA, "e1")
 	if p, err := t.store.Pauses(t.Context()); len(p) != 0 || err != nil {
 		t.Errorf("Pauses = %v, %v", p, err)
+	}
+}
+
+func (t *trial) shards() {
+	want := map[int]int{}
+	for i := range 50 {
+		name := fmt.Sprint("i", i)
+		t.put("e1", lane("webhook", "one", name))
+		want[bus.Shard(name, t.store.Shards())]++
+	}
+	for shard := range t.store.Shards() {
+		lanes, err := t.store.Lanes(t.Context(), shard)
+		if len(lanes) != want[shard] || err != nil {
+			t.Errorf("shard %d has %d lanes (%v), want %d: a node would deliver what is another's, or leave its own", shard, len(lanes), err, want[shard])
+		}
+	}
+	all := make([]int, t.store.Shards())
+	for shard := range all {
+		all[shard] = shard
+	}
+	for _, shards := range [][]int{all, nil} {
+		if lanes, err := t.store.Lanes(t.Context(), shards...); len(lanes) != 50 || err != nil {
+			t.Errorf("Lanes(%v) tells %d of 50 lanes (%v)", shards, len(lanes), err)
+		}
+	}
+}
+
+// fences tries each writing method with a former epoch.
+func (t *trial) fences() {
+	t.put("e1", laneA)
+	t.put("e2", laneA)
+	t.kill(laneA, queue.Permanent, "410")
+	other := lane("webhook", "one", "support") // of another shard, if there is one
+	t.put("o1", other)
+	stale := t.lease("sales")
+	stale.Epoch--
+	wantRefused(t, stale, t.lease("support"))
+}
+
+// wantRefused fails unless each writing method refuses a stale lease of laneA's shard, in whose lane e2 waits while e1 is a
+// dead letter, and writes nothing. valid is a lease of the shard of an instance "support", in whose lane o1 waits.
+func wantRefused(t *trial, stale, valid bus.Lease) {
+	t.Helper()
+	other := lane("webhook", "one", "support")
+	ctx, seq := t.Context(), t.window(laneA)[0].Seq
+	ids, _ := t.letters(queue.DeadLetterFilter{}, queue.Page{})
+	entry := queue.Entry{
+		Event: newEvent("sales", "e3"), At: time.Now(), To: []queue.Destination{{Lane: laneA}},
+		Cursor: &bus.Cursor{Group: group, Shard: stale.Shard, Position: 1 << 40},
+	}
+	result := queue.Result{Lane: laneA, Seq: seq, Kind: queue.Delivered, Attempt: &queue.Attempt{LaneKey: laneA, EventID: "e2", Number: 1, At: at(1), Error: "500"}}
+	calls := map[string]func() error{
+		"Put":    func() error { _, err := t.store.Put(ctx, stale, entry); return err },
+		"Record": func() error { return t.store.Record(ctx, []bus.Lease{stale}, []queue.Result{result}) },
+		"Purge": func() error {
+			_, err := t.store.Purge(ctx, stale, queue.PurgeRequest{Lane: laneA, Until: everything, Max: 10})
+			return err
+		},
+		"Requeue": func() error { _, err := t.store.Requeue(ctx, stale, ids, time.Now()); return err },
+	}
+	if stale.Shard != valid.Shard {
+		calls["Record of two shards"] = func() error {
+			return t.store.Record(ctx, []bus.Lease{valid, stale}, []queue.Result{{Lane: other, Seq: t.window(other)[0].Seq, Kind: queue.Delivered}, result})
+		}
+	}
+	for call, f := range calls {
+		err := f()
+		var fenced *queue.FencedError
+		if !errors.Is(err, bus.ErrFenced) || !errors.As(err, &fenced) || !slices.Equal(fenced.Shards, []int{stale.Shard}) {
+			t.Errorf("%s with a stale lease of shard %d returned %v, want a FencedError that names it: a node that was frozen would overwrite its successor",
+				call, stale.Shard, err)
+		}
+	}
+	t.wantWaiting("a stale write was done", laneA, "e2")
+	t.wantWaiting("results of one shard were written although those of another were refused", other, "o1")
+	if now, _ := t.letters(queue.DeadLetterFilter{}, queue.Page{}); !slices.Equal(now, ids) {
+		t.Errorf("the dead letters were %v and are %v", ids, now)
+	}
+	if attempts, _ := t.store.Attempts(ctx, "e2"); len(attempts) != 0 {
+		t.Errorf("a stale write left attempts %v", attempts)
+	}
+	if t.subject.Cursor != nil && t.subject.Cursor(t.T, t.store, group, stale.Shard) == 1<<40 {
+		t.Error("a stale Put moved the cursor: the shard's events since would be lost")
 	}
 }

@@ -1,0 +1,233 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/evosink/evosink/core/bus"
+)
+
+// jobs has purges and requeues done in all shards: here in those that are held, by their owners, through the store, in
+// the others; and it does this node's parts of what others have asked for.
+type jobs struct {
+	queue *Queue
+	store Steering      // nil for a store of one node, which owns all shards
+	found chan struct{} // shards were acquired, or a job is to be looked at again
+
+	mu    sync.Mutex
+	doing map[int64]bool // by id; guarded by mu
+}
+
+// begin makes the jobs of a queue.
+func (j *jobs) begin(q *Queue) {
+	j.queue, j.found, j.doing = q, make(chan struct{}, 1), map[int64]bool{}
+	j.store, _ = q.store.(Steering)
+}
+
+// look has run look at the store's jobs.
+func (j *jobs) look() {
+	select {
+	case j.found <- struct{}{}:
+	default:
+	}
+}
+
+// run does this node's parts of jobs until ctx ends.
+func (j *jobs) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		changed := j.store.Changed()
+		all, err := j.store.Jobs(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				j.queue.log.Error().Err(err).Msg("purges and requeues of other nodes are not seen; trying again")
+			}
+			wait(ctx, time.Second)
+			continue
+		}
+		for _, job := range all {
+			if shards := j.pending(job); len(shards) > 0 && j.claim(job.ID) {
+				j.queue.keepers.Go(func() { j.do(ctx, job, shards) })
+			}
+		}
+		select {
+		case <-changed:
+		case <-j.found:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// pending returns the shards held here in which a job is not done.
+func (j *jobs) pending(job Job) (shards []int) {
+	for _, p := range job.Parts {
+		if !p.Done && j.queue.holdings.get(p.Shard) != nil {
+			shards = append(shards, p.Shard)
+		}
+	}
+	return shards
+}
+
+func (j *jobs) claim(id int64) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.doing[id] {
+		return false
+	}
+	j.doing[id] = true
+	return true
+}
+
+// do does a job's parts in some shards. What fails is tried again after a pause, if the shard is still held then.
+func (j *jobs) do(ctx context.Context, job Job, shards []int) {
+	leases := map[int]bus.Lease{}
+	lost, err := j.in(ctx, job, shards, func(h *holding, n int) error {
+		leases[h.lease.Shard] = h.lease
+		return j.store.AdvanceJob(ctx, h.lease, job.ID, n, false)
+	})
+	for _, shard := range shards {
+		if h := j.queue.holdings.get(shard); err == nil && h != nil && !slices.Contains(lost, shard) {
+			if of, counted := leases[shard]; !counted || of.Epoch == h.lease.Epoch {
+				err = j.store.AdvanceJob(ctx, h.lease, job.ID, 0, true)
+			}
+		}
+	}
+	failed := err != nil && !errors.Is(err, ErrNoJob) && !errors.Is(err, bus.ErrFenced)
+	if failed && ctx.Err() == nil {
+		j.queue.log.Error().Err(err).Msg("a purge or requeue for another node failed; trying again")
+		j.queue.waitRunning(ctx, time.Second)
+	}
+	j.mu.Lock()
+	delete(j.doing, job.ID)
+	j.mu.Unlock()
+	j.look()
+}
+
+// in does a job in shards that are held here, and calls step after each piece of work with how many deliveries or dead
+// letters it was. It returns the shards that were lost meanwhile, in which something may be left to do.
+func (j *jobs) in(ctx context.Context, job Job, shards []int, step func(h *holding, n int) error) (lost []int, err error) {
+	q, of := j.queue, map[int]*holding{}
+	if len(shards) == 0 {
+		return nil, nil
+	}
+	for _, shard := range shards {
+		of[shard] = q.holdings.get(shard)
+	}
+	if job.Kind == PurgeJob {
+		err = q.purgeIn(ctx, job.Purge, of, step)
+	} else {
+		err = q.requeueIn(ctx, job, of, step)
+	}
+	for _, shard := range shards {
+		if h := of[shard]; h == nil || q.holdings.get(shard) != h {
+			lost = append(lost, shard)
+		}
+	}
+	return lost, err
+}
+
+// shards returns the shards that a job for an instance, or for all, concerns, by whether they are held here.
+func (j *jobs) shards(instance string) (here, elsewhere []int) {
+	for shard := range j.queue.shards {
+		switch {
+		case instance != "" && shard != j.queue.shardOf(instance):
+		case j.store == nil || j.queue.holdings.get(shard) != nil:
+			here = append(here, shard)
+		default:
+			elsewhere = append(elsewhere, shard)
+		}
+	}
+	return here, elsewhere
+}
+
+// everywhere does a job in all shards that it concerns and returns the sum of what was done, also when ctx ends before all
+// is; what others have not done by then they leave. progress is told of the sum now and then.
+func (j *jobs) everywhere(ctx context.Context, job Job, instance string, progress func(sum int)) (sum int, err error) {
+	here, elsewhere := j.shards(instance)
+	for first := true; first || len(elsewhere) > 0; first = false {
+		job.Parts, job.At = nil, time.Now()
+		for _, shard := range elsewhere {
+			job.Parts = append(job.Parts, Part{Shard: shard})
+		}
+		var id int64
+		if len(elsewhere) > 0 {
+			if id, err = j.store.AddJob(ctx, job); err != nil {
+				return sum, err
+			}
+		}
+		var lost []int
+		lost, err = j.in(ctx, job, here, func(_ *holding, n int) error {
+			sum += n
+			progress(sum)
+			return ctx.Err()
+		})
+		if id != 0 {
+			var n int
+			n, err = j.await(ctx, id, err, func(n int) { progress(sum + n) })
+			sum += n
+		}
+		if err == nil && len(lost) > 0 && j.store == nil {
+			err = ErrNotHeld
+		}
+		if err != nil {
+			return sum, err
+		}
+		here, elsewhere = nil, lost // their next owners go on
+	}
+	return sum, nil
+}
+
+// await waits until all parts of a job are done, or ends it if the rest of the work has failed, with that error, or ctx
+// ends. It returns how much was done.
+func (j *jobs) await(ctx context.Context, id int64, failed error, progress func(n int)) (n int, err error) {
+	for err = failed; err == nil; {
+		changed := j.store.Changed()
+		now, done := 0, false
+		if now, done, err = j.count(ctx, id); err != nil {
+			break
+		}
+		if now > n {
+			n = now
+			progress(n)
+		}
+		if done {
+			return n, j.store.DeleteJob(ctx, id)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-j.queue.stopping:
+			return n, ErrClosed // the owners go on
+		}
+	}
+	brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if now, _, failed := j.count(brief, id); failed == nil {
+		n = now
+	}
+	if end := j.store.DeleteJob(brief, id); end != nil {
+		err = errors.Join(err, end)
+	}
+	return n, err
+}
+
+// count returns how much of a job is done, and whether all is.
+func (j *jobs) count(ctx context.Context, id int64) (n int, done bool, err error) {
+	all, err := j.store.Jobs(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	at := slices.IndexFunc(all, func(job Job) bool { return job.ID == id })
+	if at < 0 {
+		return 0, false, ErrNoJob
+	}
+	done = true
+	for _, p := range all[at].Parts {
+		n += p.Count
+		done = done && p.Done
+	}
+	return n, done, nil
+}
