@@ -38,5 +38,5 @@
 //	key              what a consumer knows a delivery by: event id, instance id, target (sink.Key)
 //
 // The packages below core are its ports and its vocabulary: event, sink, scope, bus, queue, instances. They know each
-// other downward only, and nobody knows an adapter or a sink; main puts them together.
+// other downward only, and none of them knows an adapter or a sink; main puts them together, with package daemon.
 package core

@@ -6,7 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"strings"
+
+	"github.com/mattn/go-isatty"
 )
 
 // Exit codes of Main.
@@ -36,6 +39,13 @@ type Env struct {
 	Flags func(io.Writer) error
 	// Nearest, if set, returns the known word closest to a mistyped one, or "".
 	Nearest func(word string, known []string) string
+}
+
+// Process returns what commands may touch of this process: its streams and its command line.
+func Process() *Env {
+	return &Env{
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Args: os.Args[1:], Terminal: isatty.IsTerminal(os.Stderr.Fd()),
+	}
 }
 
 // UsageError says that the command line is wrong, not that the command failed.

@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// Config is what the config commands ask of the configuration that main loaded.
+// Config is what the config commands ask of the configuration that was loaded.
 type Config interface {
 	// Print writes the effective values as "table", "origins", "yaml" or "json", secrets redacted.
 	Print(w io.Writer, format string) error
@@ -19,7 +19,7 @@ type Config interface {
 	Warnings() []string
 }
 
-// ConfigCommands returns the config commands over what main loaded, and the error it got with it: print and check
+// ConfigCommands returns the config commands over what was loaded, and the error that came with it: print and check
 // report the error, schema and env need no valid configuration. check runs what a start would check beyond c; it
 // returns what the user should know, and what would end the start.
 func ConfigCommands(c Config, loaded error, check func(context.Context) (warnings []string, err error)) []Command {

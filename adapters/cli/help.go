@@ -43,7 +43,7 @@ func writeHelp(env *Env, commands []Command, words []string) error {
 	return env.Flags(env.Stdout)
 }
 
-// list writes the commands in the order of main's table.
+// list writes the commands in the order of their table.
 func list(w io.Writer, commands []Command) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "Usage: evosink [command] [flags]\n\nCommands:")

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Plugins is what the plugin commands ask of the host of plugins. main hands it in.
+// Plugins is what the plugin commands ask of the host of plugins.
 type Plugins struct {
 	// New writes a plugin to begin with and returns its files. Test holds an executable to the protocol and reports each rule.
 	New  func(PluginNew) ([]string, error)

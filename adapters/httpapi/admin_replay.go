@@ -57,7 +57,7 @@ func (a *API) replayLetters(w http.ResponseWriter, r *http.Request, q *queue.Que
 		letterSelection(line, f)
 	}
 	line.Msg("a replay of dead letters begins")
-	a.inflight.begin() // so that a drain waits for the job too
+	a.inflight.Begin() // so that a drain waits for the job too
 	go a.runReplay(j, q)
 	w.Header().Set("Location", "/admin/replays/"+j.id)
 	if !wait {
@@ -80,7 +80,7 @@ const maxReplayRate = 1_000_000
 
 // runReplay does the job. What is this side's fault is logged here.
 func (a *API) runReplay(j *replay, q *queue.Queue) {
-	defer a.inflight.end()
+	defer a.inflight.End()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	go func() { // ends with ctx

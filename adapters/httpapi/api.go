@@ -17,6 +17,7 @@ import (
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
 	"github.com/evosink/evosink/core/sink/remote"
+	"github.com/evosink/evosink/core/uses"
 )
 
 // An Emitter takes events; the hub is one. Emit checks all before it publishes any, fills in the ID and Time of
@@ -75,7 +76,7 @@ type API struct {
 	keyless   chan struct{} // a place for each webhook of a sender without a key that is decoded
 	draining  chan struct{} // closed by Drain
 	drain     sync.Once
-	inflight  inflight
+	inflight  uses.Counter // requests, and jobs that they have begun
 	rates     *rates
 }
 
@@ -170,7 +171,10 @@ func (a *API) Mount(pattern string, h http.Handler) { a.mux.Handle(pattern, h) }
 // them is not waited for. Stop the listener first.
 func (a *API) Drain(ctx context.Context) error {
 	a.drain.Do(func() { close(a.draining) })
-	return a.inflight.wait(ctx)
+	if err := a.inflight.Wait(ctx); err != nil {
+		return fmt.Errorf("requests are still under way: %w", err)
+	}
+	return nil
 }
 
 // ServeHTTP implements [http.Handler].

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/evosink/evosink/core/sink/remote"
+	"github.com/evosink/evosink/core/uses"
 )
 
 // smallBody is the size in bytes up to which a body may use the eighth that every limit of a [budget] has on top, so
@@ -27,11 +28,11 @@ type budget struct {
 	shares remote.Limiter // of the log, about one address
 
 	mu sync.Mutex
-	// mu guards the fields below. An entry that holds nothing is removed.
+	// mu guards the fields below.
 	used        int64
 	usedKeyless int64
-	byInstance  map[string]int64
-	byAddress   map[netip.Prefix]int64
+	byInstance  uses.Counts[string, int64]
+	byAddress   uses.Counts[netip.Prefix, int64]
 }
 
 func newBudget(c Config) *budget {
@@ -42,7 +43,7 @@ func newBudget(c Config) *budget {
 	return &budget{
 		all: all, share: max(all/2, c.Server.MaxBodyBytes), keyless: max(all/4, c.Events.MaxBytes),
 		lines: rate.NewLimiter(rate.Every(time.Minute), 1), shares: remote.Limiter{Rate: rate.Every(time.Minute), Burst: 1},
-		byInstance: map[string]int64{}, byAddress: map[netip.Prefix]int64{},
+		byInstance: uses.Counts[string, int64]{}, byAddress: uses.Counts[netip.Prefix, int64]{},
 	}
 }
 
@@ -124,16 +125,9 @@ func (h *hold) add(bytes int64) {
 		return
 	}
 	if h.known {
-		count(b.byInstance, h.who.Instance, bytes)
+		b.byInstance.Add(h.who.Instance, bytes)
 	} else {
 		b.usedKeyless += bytes
 	}
-	count(b.byAddress, h.client.Bucket(), bytes)
-}
-
-// count adds to a counter, and removes it when it comes to 0.
-func count[K comparable, N int | int64](counters map[K]N, key K, n N) {
-	if counters[key] += n; counters[key] == 0 {
-		delete(counters, key)
-	}
+	b.byAddress.Add(h.client.Bucket(), bytes)
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/evosink/evosink/core/sink"
 	"github.com/evosink/evosink/core/sink/remote"
 )
 
@@ -53,12 +54,6 @@ type CORS struct {
 	Credentials bool     `koanf:"credentials" env:"CORS_CREDENTIALS" help:"Whether pages may send cookies and authorisation along, as socket.io clients of version 2 always do when polling; needs origins by name."`
 }
 
-// Auth is the section of instances' tokens. The global keys are not among it.
-type Auth struct {
-	ExposeInFetchInstances bool `koanf:"expose_in_fetch_instances" env:"AUTHENTICATION_EXPOSE_IN_FETCH_INSTANCES" help:"Whether events carry their instance's token to consumers (apikey)."`
-	AllowShortTokens       bool `koanf:"allow_short_tokens" env:"AUTHENTICATION_ALLOW_SHORT_TOKENS" help:"Whether new tokens of instances may have fewer than 16 characters, for those that move over from Evolution API with the tokens they have. Short ones can be guessed."`
-}
-
 // Events is the section of events that come in over HTTP.
 type Events struct {
 	MaxBytes               int64         `koanf:"max_bytes" help:"Largest single event in bytes, as it is posted."`
@@ -84,6 +79,7 @@ func Default() Config {
 func (c Config) Validate() error {
 	err := errors.Join(
 		under("server", c.Server.Validate()), under("cors", c.CORS.Validate()), under("events", c.Events.Validate()),
+		under("auth", c.Auth.Validate()),
 	)
 	if err == nil && c.Events.MaxBytes > c.Server.MaxBodyBytes {
 		err = errors.New("events.max_bytes must not be above server.max_body_bytes")
@@ -156,6 +152,24 @@ func check(ok bool, format string, args ...any) error {
 func isURL(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+}
+
+// Front puts the server in front of sinks: their configurations learn what they depend on (see [sink.Factory.Behind]), and
+// the server trusts the proxies that they name. A server without a configured key listens on loopback only, unless Host
+// says otherwise. It is called once, when everything is loaded.
+func (c *Config) Front(sinks ...*sink.Factory) {
+	keyless := c.Auth.APIKey == ""
+	if keyless && c.Server.Host == "" {
+		c.Server.Host = "127.0.0.1"
+	}
+	s := &sink.Server{
+		URL: c.Server.URL, Host: c.Server.Host, Port: c.Server.Port, Origins: c.CORS.Origin, Credentials: c.CORS.Credentials,
+		TrustedProxies: c.Server.TrustedProxies, Keyless: keyless && c.Server.Loopback(),
+	}
+	for _, f := range sinks {
+		f.Behind(s)
+	}
+	c.Server.TrustedProxies = s.TrustedProxies
 }
 
 // Address returns host and port for [net.Listen].

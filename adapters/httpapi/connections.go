@@ -16,6 +16,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/evosink/evosink/core/sink/remote"
+	"github.com/evosink/evosink/core/uses"
 )
 
 const (
@@ -50,7 +51,7 @@ type connections struct {
 	mu sync.Mutex
 	// mu guards the fields below, and those of every connection.
 	open      int
-	byAddress map[netip.Prefix]int
+	byAddress uses.Counts[netip.Prefix, int]
 	waiting   *lists.List // of *connection: without a request, the longest first
 	spare     *lists.List // of *connection: beyond a limit, the oldest first
 }
@@ -75,7 +76,7 @@ func newConnections(s Server, files int, logger *log.Logger) *connections {
 	proxies, _ := remote.ParseNetworks(s.TrustedProxies) // checked by Validate
 	c := &connections{
 		proxies: proxies, log: logger, lines: remote.Limiter{Rate: rate.Every(time.Minute), Burst: 1}, unlisted: newUnlisted(logger),
-		byAddress: map[netip.Prefix]int{}, waiting: lists.New(), spare: lists.New(),
+		byAddress: uses.Counts[netip.Prefix, int]{}, waiting: lists.New(), spare: lists.New(),
 	}
 	others := min(max(files/4, 32), 2048) // descriptors for files, brokers, receivers
 	most := max(files-others-spareConnections, 8)
@@ -149,7 +150,7 @@ func (c *connections) place(conn *connection, client remote.Client) (victim *con
 	case c.open < c.max:
 		c.open++
 		if conn.counted = !conn.proxy; conn.counted {
-			c.byAddress[conn.address]++
+			c.byAddress.Add(conn.address, 1)
 		}
 		conn.place = c.waiting.PushBack(conn)
 		return nil
@@ -213,7 +214,7 @@ func (c *connections) release(conn *connection) {
 	c.busy(conn)
 	c.open--
 	if conn.counted {
-		count(c.byAddress, conn.address, -1)
+		c.byAddress.Add(conn.address, -1)
 	}
 }
 
@@ -296,7 +297,7 @@ func (c *connections) serveProxied(conn *connection, next http.Handler, w http.R
 	c.mu.Lock()
 	full := c.byAddress[bucket] >= c.perAddress
 	if !full {
-		c.byAddress[bucket]++
+		c.byAddress.Add(bucket, 1)
 	}
 	c.mu.Unlock()
 	if full {
@@ -310,7 +311,7 @@ func (c *connections) serveProxied(conn *connection, next http.Handler, w http.R
 			conn.address, conn.counted = bucket, true // until it is closed
 			return
 		}
-		count(c.byAddress, bucket, -1)
+		c.byAddress.Add(bucket, -1)
 	}()
 	next.ServeHTTP(w, r)
 }

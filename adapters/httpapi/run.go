@@ -143,7 +143,7 @@ func (p Process) drainRequests(drain, cut context.Context, server *http.Server) 
 	if err := errors.Join(<-drained, connections); err == nil {
 		return nil
 	}
-	n := p.API.inflight.count()
+	n := p.API.inflight.Len()
 	_ = server.Close() // of connections that are to be cut
 	_ = p.API.Drain(cut)
 	if n == 0 {

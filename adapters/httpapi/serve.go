@@ -15,8 +15,8 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 // error, one line in the log. Neither query nor header nor body is logged: there are keys in them.
 func (a *API) serve(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a.inflight.begin()
-		defer a.inflight.end()
+		a.inflight.Begin()
+		defer a.inflight.End()
 		start := time.Now()
 		rec := &recorder{ResponseWriter: w, patience: answerTime}
 		defer func() { rec.body.release() }()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/bus/tail"
+	"github.com/evosink/evosink/core/retry"
 )
 
 // cursorDelay is how long acks are gathered before the cursors are stored, and so, with what was acked out of order, how much a group may be
@@ -59,24 +60,13 @@ func (c *cursors) run() {
 		case <-c.stop:
 			return
 		}
-		if !c.sleep(delay) {
+		if !retry.Sleep(c.stop, delay) {
 			return
 		}
 		delay = cursorDelay
 		if c.store(c.take()) != nil {
 			delay = cursorPause // the writer has told about the failure
 		}
-	}
-}
-
-func (c *cursors) sleep(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-c.stop:
-		return false
 	}
 }
 

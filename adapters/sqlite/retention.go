@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/evosink/evosink/core/bus/tail"
+	"github.com/evosink/evosink/core/retry"
 )
 
 const (
@@ -89,9 +90,7 @@ func (r *retention) run(ctx context.Context) {
 		if err := r.pass(ctx, r.db.clock.now()); err != nil && ctx.Err() == nil {
 			r.db.logger.Error().Err(err).Msg("old events could not be removed")
 		}
-		select {
-		case <-time.After(retentionPause):
-		case <-ctx.Done():
+		if !retry.Sleep(ctx.Done(), retentionPause) {
 			return
 		}
 	}

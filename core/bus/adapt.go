@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/evosink/evosink/core/retry"
 )
 
 // AdaptOptions say what a Pub/Sub of watermill can do. Its zero value is for one that keeps nothing.
@@ -410,7 +412,7 @@ func (src *source) pump(topic string, subscriber func() (message.Subscriber, err
 		s.Close()
 		if src.life.Err() == nil {
 			src.note(topic, errors.New("the subscription has ended"))
-			sleep(src.life, firstPause)
+			retry.Sleep(src.life.Done(), pauses.First)
 		}
 	}
 }

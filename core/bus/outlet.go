@@ -6,35 +6,15 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/evosink/evosink/core/retry"
 )
 
-// The pause after a nack, or after an error of an engine: it doubles from the first to the longest.
-const (
-	firstPause   = 50 * time.Millisecond
-	longestPause = 2 * time.Second
-)
+// pauses are those after a nack, or after an error of an engine.
+var pauses = retry.Backoff{First: 50 * time.Millisecond, Longest: 2 * time.Second}
 
 // Retry calls try until it returns true, with pauses that grow from 50 ms to 2 s. It returns false if ctx ends first.
-func Retry(ctx context.Context, try func() bool) bool {
-	for pause := firstPause; !try(); pause = min(2*pause, longestPause) {
-		if !sleep(ctx, pause) {
-			return false
-		}
-	}
-	return true
-}
-
-// sleep reports whether d has passed before ctx ended.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
+func Retry(ctx context.Context, try func() bool) bool { return pauses.Do(ctx.Done(), try) }
 
 // An Outlet is the channel of a subscription, for engines: it hands over messages or batches as [Bus] promises.
 type Outlet struct {

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/retry"
 )
 
 // A resultBuffer holds results that the store has not written down yet, and writes them behind what is delivered.
@@ -145,7 +146,7 @@ func (b *resultBuffer) write(ctx context.Context, all batch) bool {
 		if ctx.Err() == nil {
 			b.log.Error().Err(err).Int("results", len(results)).Msg("deliveries made could not be written down; trying again")
 		}
-		if !wait(ctx, pause) {
+		if !retry.Sleep(ctx.Done(), pause) {
 			return false
 		}
 	}
@@ -166,16 +167,4 @@ func (b *resultBuffer) unpin(pins []pin) {
 		p.lane.holding.work.Done()
 	}
 	held.mu.Unlock()
-}
-
-// wait reports whether d has passed before ctx ended.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

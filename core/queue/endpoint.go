@@ -1,9 +1,9 @@
 package queue
 
 import (
-	"math/rand/v2"
 	"time"
 
+	"github.com/evosink/evosink/core/retry"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -57,9 +57,8 @@ func (b *breaker) succeeded() {
 // nextWait returns how long the breaker stays open now: longer each time until there is a success. What fell together
 // is not probed together.
 func (b *breaker) nextWait(c *Config) time.Duration {
-	d := min(c.BreakerWait<<min(b.trips, 16), c.BreakerMax)
 	b.trips++
-	return d - time.Duration(rand.Float64()*0.2*float64(d))
+	return retry.Backoff{First: c.BreakerWait, Longest: c.BreakerMax, Jitter: 0.2}.Pause(b.trips)
 }
 
 // A host is what endpoints connect to, see [sink.Hoster]; an endpoint whose sink does not tell has one of its own.

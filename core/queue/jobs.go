@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/retry"
 )
 
 // jobs has purges and requeues done in all shards: here in those that are held, by their owners, through the store, in
@@ -44,7 +45,7 @@ func (j *jobs) run(ctx context.Context) {
 			if ctx.Err() == nil {
 				j.queue.log.Error().Err(err).Msg("purges and requeues of other nodes are not seen; trying again")
 			}
-			wait(ctx, time.Second)
+			retry.Sleep(ctx.Done(), time.Second)
 			continue
 		}
 		for _, job := range all {

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/evosink/evosink/core/retry"
 )
 
 // pauses are those that hold lanes now. Those of the store are followed: what another node sets or ends holds here too,
@@ -41,7 +43,7 @@ func (p *pauses) run(ctx context.Context) {
 			if ctx.Err() == nil {
 				p.queue.log.Error().Err(err).Msg("pauses that other nodes set or end are not seen; trying again")
 			}
-			wait(ctx, time.Second)
+			retry.Sleep(ctx.Done(), time.Second)
 			continue
 		}
 		select {

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/retry"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -398,12 +399,5 @@ func closedInTime(ctx context.Context, grace time.Duration, done <-chan struct{}
 		return true
 	case <-ctx.Done():
 	}
-	timer := time.NewTimer(grace)
-	defer timer.Stop()
-	select {
-	case <-done:
-		return true
-	case <-timer.C:
-		return false
-	}
+	return !retry.Sleep(done, grace)
 }

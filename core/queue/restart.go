@@ -3,19 +3,17 @@ package queue
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
+	"github.com/evosink/evosink/core/retry"
 	"github.com/evosink/evosink/core/sink"
 )
 
-// The pause before a sink that panicked is restarted: it doubles from the first to the longest, as long as the sink
-// does not hold out for steadyAfter.
-const (
-	firstRestart   = time.Second
-	longestRestart = time.Minute
-	steadyAfter    = 5 * time.Minute
-)
+// restartPauses are those before a sink that panicked is restarted, as long as it does not hold out for steadyAfter: from
+// 1 s to 1 min, and up to a fifth more by chance.
+var restartPauses = retry.Backoff{First: 1200 * time.Millisecond, Longest: 72 * time.Second, Jitter: 1.0 / 6}
+
+const steadyAfter = 5 * time.Minute
 
 // restarts is what a scheduler knows of the restarts of its sink. The goroutine of a restart uses count alone.
 type restarts struct {
@@ -45,9 +43,8 @@ func (s *scheduler) restart() {
 	}
 	var fresh sink.Sink
 	for fresh == nil {
-		pause := min(firstRestart<<min(r.count, 10), longestRestart)
 		r.count++
-		if !s.waitRunning(pause + time.Duration(rand.Float64()*0.2*float64(pause))) {
+		if !s.waitRunning(restartPauses.Pause(r.count)) {
 			break
 		}
 		var err error

@@ -3,6 +3,8 @@ package queue
 import (
 	"context"
 	"time"
+
+	"github.com/evosink/evosink/core/retry"
 )
 
 // Sweeping follows activity, at most every sweepPause, and comes by every sweepAge for what has only grown old.
@@ -26,7 +28,7 @@ func (q *Queue) sweep(ctx context.Context) {
 			q.log.Warn().Err(err).Msg("old entries of the queue could not be removed; trying again later")
 		}
 		timer.Reset(sweepAge)
-		if !wait(ctx, sweepPause) {
+		if !retry.Sleep(ctx.Done(), sweepPause) {
 			return
 		}
 	}

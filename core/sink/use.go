@@ -48,10 +48,8 @@ func (f *Factory) Rule() Rule { return f.rule() }
 
 // New makes the sink of the configuration, which is checked first if it has a method Validate() error.
 func (f *Factory) New(h Host) (Sink, error) {
-	if v, ok := f.Config.(interface{ Validate() error }); ok {
-		if err := v.Validate(); err != nil {
-			return nil, fmt.Errorf("sinks.%s: %w", f.Name, err)
-		}
+	if err := f.Validate(); err != nil {
+		return nil, err
 	}
 	s, err := f.build(h)
 	if err != nil {

@@ -63,7 +63,7 @@ func (l *lanes) put(d *sink.Delivery) error {
 
 // close lets the lanes run empty until ctx ends. Nothing is put in any more.
 func (l *lanes) close(ctx context.Context) {
-	l.sink.running.Wait() // puts, which do not block
+	_ = l.sink.running.Wait(context.Background()) // puts, which do not block
 	l.closing.Do(func() {
 		for _, lane := range l.all {
 			close(lane)

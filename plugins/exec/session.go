@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/evosink/evosink/core/retry"
 	"github.com/evosink/evosink/plugins/exec/child"
 	"github.com/evosink/evosink/plugins/exec/wire"
 )
@@ -256,9 +257,7 @@ func (s *session) read() {
 // lost ends a process that one of the streams has ended of: most often because it is ending itself, which then says
 // more.
 func (s *session) lost(why string) {
-	select {
-	case <-s.proc.Done():
-	case <-time.After(goodbye):
+	if retry.Sleep(s.proc.Done(), goodbye) {
 		s.kill(errors.New(why))
 	}
 }

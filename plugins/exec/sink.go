@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/uses"
 	"github.com/evosink/evosink/plugins/exec/wire"
 )
 
@@ -39,7 +40,7 @@ type Sink struct {
 
 	ending  sync.Once
 	cutting sync.Once
-	running sync.WaitGroup // deliveries
+	running uses.Counter // deliveries
 
 	suspects suspects
 
@@ -80,24 +81,14 @@ func (s *Sink) Start(ctx context.Context) error {
 
 // Deliver implements [sink.Sink].
 func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
-	if !s.begin() {
+	if !s.running.Begin() {
 		return sink.Unavailable(errClosed)
 	}
-	defer s.running.Done()
+	defer s.running.End()
 	if s.lanes != nil {
 		return s.lanes.put(d)
 	}
 	return s.deliver(ctx, d)
-}
-
-func (s *Sink) begin() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
-	}
-	s.running.Add(1)
-	return true
 }
 
 // deliver makes one attempt.
@@ -183,6 +174,7 @@ func (s *Sink) Close(ctx context.Context) error {
 		s.unlink()
 	}
 	s.mu.Unlock()
+	s.running.Close()
 	if !started {
 		return nil
 	}
@@ -190,16 +182,10 @@ func (s *Sink) Close(ctx context.Context) error {
 	if s.lanes != nil {
 		s.lanes.close(ctx)
 	}
-	idle := make(chan struct{})
-	go func() { defer close(idle); s.running.Wait() }()
-	select {
-	case <-idle:
-	case <-ctx.Done():
-	}
+	_ = s.running.Wait(ctx) // what is under way then ends with the process
 	s.ending.Do(func() { close(s.stop) })
 	<-s.done
-	<-idle
-	return nil
+	return s.running.Wait(context.Background())
 }
 
 // end is the end of the sink's life without a Close.

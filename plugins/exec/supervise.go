@@ -3,11 +3,11 @@ package exec
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"time"
 
+	"github.com/evosink/evosink/core/retry"
 	"github.com/evosink/evosink/plugins/exec/wire"
 )
 
@@ -27,10 +27,7 @@ func (s *Sink) supervise() {
 		}
 		s.use(nil, fmt.Errorf("the plugin is down: %w", err))
 		s.log.Warn().Err(err).Dur("restart_in", wait).Msg("the plugin has ended")
-		select {
-		case <-time.After(wait):
-		case <-s.stop:
-		}
+		retry.Sleep(s.stop, wait)
 	}
 }
 
@@ -133,9 +130,5 @@ func (r *restarts) next(now time.Time) (wait time.Duration, n int) {
 	r.at = slices.DeleteFunc(r.at, func(t time.Time) bool { return now.Sub(t) > r.Window })
 	r.at = append(r.at, now)
 	r.at = r.at[max(0, len(r.at)-max(keptRestarts, r.Limit)):]
-	wait = r.Max
-	if doubled := r.Min << min(len(r.at)-1, 30); doubled > 0 && doubled < r.Max {
-		wait = doubled
-	}
-	return wait/2 + rand.N(wait/2+1), len(r.at)
+	return retry.Backoff{First: r.Min, Longest: r.Max, Jitter: 0.5}.Pause(len(r.at)), len(r.at)
 }

@@ -220,39 +220,15 @@ func TestTheReadmesConfigurationEventsAndPluginsAreAsPrinted(t *testing.T) {
 	until(t, "the plugin has written the first event", func() bool { return strings.Contains(plugin.output(), "hello application.startup of evosink") })
 }
 
-// library is what the README's piece of a program stands in.
-const library = `package main
+// own makes a program of the Example in package core.
+const own = `package main
 
-import (
-	"context"
-	"encoding/json"
-	"net/http"
-	"os"
+func main() { Example() }
 
-	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/rs/zerolog"
-
-	"github.com/evosink/evosink/adapters/sqlite"
-	"github.com/evosink/evosink/core"
-	"github.com/evosink/evosink/core/bus"
-	"github.com/evosink/evosink/core/event"
-	"github.com/evosink/evosink/core/instances"
-	"github.com/evosink/evosink/core/sink"
-	"github.com/evosink/evosink/sinks/webhook"
-	"github.com/evosink/evosink/sinks/websocket"
-)
-
-func main() {
-	ctx, logger, mux := context.Background(), zerolog.New(os.Stderr), http.NewServeMux()
-	apiKey, data := "change-me-to-a-long-key", json.RawMessage("{}")
-%s
-	if err != nil {
-		logger.Fatal().Err(err).Send()
-	}
-}
+func elsewhere() (back func()) { return func() {} }
 `
 
-func TestTheReadmesLibraryRunsInAModuleOfItsOwn(t *testing.T) {
+func TestTheReadmesLibraryIsTheExampleAndRunsInAModuleOfItsOwn(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
@@ -261,10 +237,21 @@ func TestTheReadmesLibraryRunsInAModuleOfItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	program := fmt.Sprintf(library, blocks(t, string(readme), "Use it as a library")[0].text)
-	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(program), 0o600); err != nil {
+	example, err := os.ReadFile(filepath.Join(root, "core", "example_test.go"))
+	if err != nil {
 		t.Fatal(err)
+	}
+	_, text, begins := strings.Cut(string(example), "\t// README begins here.\n")
+	text, _, ends := strings.Cut(text, "\n\t// README ends here.\n")
+	text = strings.TrimPrefix(strings.ReplaceAll(text, "\n\t", "\n"), "\t")
+	if printed := blocks(t, string(readme), "Use it as a library")[0].text; !begins || !ends || text != printed {
+		t.Errorf("core/example_test.go has\n%s\n\nand README\n%s", text, printed)
+	}
+	dir := t.TempDir()
+	for name, program := range map[string]string{"main.go": own, "example.go": strings.Replace(string(example), "package core_test", "package main", 1)} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(program), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, name := range []string{"go.mod", "go.sum"} {
 		b, err := os.ReadFile(filepath.Join(root, name))

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/retry"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -70,10 +71,8 @@ func (s *Sink) attend(ctx context.Context, _ *session) error {
 		if err := s.ping(ctx); err != nil {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if !retry.Sleep(ctx.Done(), calm) {
 			return ctx.Err()
-		case <-time.After(calm):
 		}
 	}
 }

@@ -40,7 +40,7 @@ type Config struct {
 	TLS   TLS   `koanf:"tls"`
 	Guard Guard `koanf:"guard"`
 
-	// Server is the server that the sink is a part of, which main fills in. The zero value is one that listens on every
+	// Server is the server that the sink is a part of, see [Config.Behind]. The zero value is one that listens on every
 	// address of the machine.
 	Server Server `koanf:"-"`
 
@@ -74,6 +74,9 @@ func Defaults() Config {
 		Retry: defaultRetry(), TLS: TLS{MinVersion: "1.2"},
 	}
 }
+
+// Behind takes over which server the sink is a part of: its own address is no receiver.
+func (c *Config) Behind(s *sink.Server) { c.Server = Server{URL: s.URL, Host: s.Host, Port: s.Port} }
 
 // Validate reports everything that is wrong with c, by the user's keys.
 func (c *Config) Validate() error {

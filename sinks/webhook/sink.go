@@ -89,7 +89,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/evosink/evosink/core/event"
@@ -134,14 +133,7 @@ type Sink struct {
 	own      *pool // to addresses of the operator
 	theirs   *pool // to those of instances, guarded if configured
 
-	life    context.Context // ends with the sink, and deliveries with it; each has a context of its own
-	end     context.CancelFunc
-	running sync.WaitGroup // deliveries
-
-	mu sync.Mutex
-	// mu guards the fields below.
-	closed bool
-	unlink func() bool // from Start's ctx
+	uses *sink.Uses
 }
 
 // New makes a sink of a valid configuration. It reads the files of the TLS section and starts nothing.
@@ -160,8 +152,8 @@ func New(c Config, h sink.Host) (*Sink, error) {
 		c.UserAgent = userAgent()
 	}
 	wanted := c.wanted()
-	s := &Sink{config: c, codec: h.Envelope, policy: c.Retry.policy(c.RequestTimeout), now: time.Now, wanted: len(wanted) > 0, events: event.NewFilter(wanted...)}
-	s.life, s.end = context.WithCancel(context.Background())
+	s := &Sink{config: c, codec: h.Envelope, policy: c.Retry.policy(c.RequestTimeout), now: time.Now, wanted: len(wanted) > 0, events: event.NewFilter(wanted...),
+		uses: sink.NewUses()}
 	return s, errors.Join(s.addHooks(), s.addTransports())
 }
 
@@ -190,22 +182,17 @@ func (s *Sink) addTransports() error {
 
 // Start implements [sink.Sink]. There is nothing to connect to before the first delivery.
 func (s *Sink) Start(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.unlink = context.AfterFunc(ctx, s.end)
+	s.uses.EndWith(ctx)
 	return nil
 }
 
 // Deliver implements [sink.Sink]: one attempt. The package comment says which error means what.
 func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
-	if !s.begin() {
-		return errors.New("the sink is closed")
+	ctx, end, err := s.uses.Begin(ctx)
+	if err != nil {
+		return err
 	}
-	defer s.running.Done()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(s.life, cancel)()
-
+	defer end()
 	h, err := s.lookUp(d)
 	if err != nil {
 		return err
@@ -221,16 +208,6 @@ func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
 	transport, done := connections.take()
 	defer done()
 	return s.attempt(ctx, transport, r)
-}
-
-func (s *Sink) begin() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
-	}
-	s.running.Add(1)
-	return true
 }
 
 // lookUp finds the webhook of a delivery as it is set now.
@@ -271,24 +248,7 @@ func switchedOn(h *hook, name string) (*hook, error) {
 
 // Close implements [sink.Sink].
 func (s *Sink) Close(ctx context.Context) error {
-	s.mu.Lock()
-	s.closed = true
-	if s.unlink != nil {
-		s.unlink()
-	}
-	s.mu.Unlock()
-
-	idle := make(chan struct{})
-	go func() {
-		defer close(idle)
-		s.running.Wait()
-	}()
-	select {
-	case <-idle:
-	case <-ctx.Done():
-	}
-	s.end()
-	<-idle
+	s.uses.Close(ctx)
 	s.own.close()
 	s.theirs.close()
 	return nil

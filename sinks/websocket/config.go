@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/evosink/evosink/core/sink"
 	"github.com/evosink/evosink/core/sink/remote"
 )
 
@@ -32,7 +33,7 @@ type Config struct {
 	CommandTimeout time.Duration `koanf:"command_timeout" env:"WEBSOCKET_COMMAND_TIMEOUT" help:"How long a command may take to be done."`
 	EIO3           bool          `koanf:"allow_eio3" env:"WEBSOCKET_ALLOW_EIO3" help:"Let socket.io clients of version 2 in."`
 
-	// The fields below are settings of the whole server, which main fills in.
+	// The fields below are settings of the whole server, see [Config.Behind].
 
 	// Origins that browsers may connect from, "*" for all. None adds no CORS headers and allows the server's own pages
 	// only.
@@ -53,6 +54,13 @@ func DefaultConfig() Config {
 		CommandRate: 10, CommandBytes: 256 << 10, CommandTimeout: 30 * time.Second,
 		Origins: []string{"*"},
 	}
+}
+
+// Behind takes over the settings of the server. Both trust the proxies that either of them names.
+func (c *Config) Behind(s *sink.Server) {
+	s.TrustedProxies = append(s.TrustedProxies, c.TrustedProxies...)
+	c.TrustedProxies = s.TrustedProxies
+	c.Origins, c.Credentials, c.LocalKeyless = s.Origins, s.Credentials, s.Keyless
 }
 
 // Validate reports everything that is wrong with c, in keys of the section.

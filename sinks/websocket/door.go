@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/time/rate"
 
+	"github.com/evosink/evosink/core/retry"
 	"github.com/evosink/evosink/core/sink/remote"
 	"github.com/evosink/evosink/sinks/websocket/socketio"
 )
@@ -52,12 +53,7 @@ func (d *door) wrongKey(ctx context.Context, c remote.Client) error {
 	default:
 		return errTooManyWrong
 	}
-	timer := time.NewTimer(wrongDelay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	retry.Sleep(ctx.Done(), wrongDelay)
 	return errTooManyWrong
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/evosink/evosink/core/uses"
 	"github.com/evosink/evosink/sinks/websocket/socketio"
 )
 
@@ -14,10 +15,10 @@ type shares struct {
 
 	mu sync.Mutex
 	// mu guards the field below.
-	sockets map[string]int // by instance; those that have none are not in it
+	sockets uses.Counts[string, int] // by instance
 }
 
-func newShares(each int) *shares { return &shares{each: each, sockets: map[string]int{}} }
+func newShares(each int) *shares { return &shares{each: each, sockets: uses.Counts[string, int]{}} }
 
 // full returns the refusal for one more socket, nil if there is room. Its data says to programs what a 429 with Retry-After would.
 func (s *shares) full(m *member) error {
@@ -42,8 +43,7 @@ func (s *shares) enter(m *member) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sockets[m.Instance]++
-	return s.sockets[m.Instance] <= s.each
+	return s.sockets.Add(m.Instance, 1) <= s.each
 }
 
 // leave is for every socket that enter has counted.
@@ -53,7 +53,5 @@ func (s *shares) leave(m *member) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sockets[m.Instance]--; s.sockets[m.Instance] <= 0 {
-		delete(s.sockets, m.Instance)
-	}
+	s.sockets.Add(m.Instance, -1)
 }

@@ -2,9 +2,10 @@ package websocket
 
 import (
 	"context"
-	"sync"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/evosink/evosink/core/uses"
 )
 
 // turns bounds how many replays read the log at once, in each namespace and in all. Those over a bound wait, in the
@@ -12,57 +13,30 @@ import (
 // use it at once.
 type turns struct {
 	all  *semaphore.Weighted
-	each int64
-
-	mu sync.Mutex
-	// mu guards the field below.
-	busy map[string]*namespaceTurns // namespaces in which a replay reads or waits
-}
-
-type namespaceTurns struct {
-	turns *semaphore.Weighted
-	users int // replays that read or wait
+	each uses.Table[string, *semaphore.Weighted] // by namespace, of those in which a replay reads or waits
 }
 
 func newTurns(all, each int) *turns {
-	return &turns{all: semaphore.NewWeighted(int64(all)), each: int64(each), busy: map[string]*namespaceTurns{}}
+	t := &turns{all: semaphore.NewWeighted(int64(all))}
+	t.each.New = func() *semaphore.Weighted { return semaphore.NewWeighted(int64(each)) }
+	return t
 }
 
 // take waits for a turn in the namespace, until ctx ends. done ends the turn.
 func (t *turns) take(ctx context.Context, namespace string) (done func(), err error) {
-	n := t.enter(namespace)
-	if err := n.turns.Acquire(ctx, 1); err != nil {
-		t.leave(namespace, n)
+	own := t.each.Acquire(namespace)
+	if err := own.Acquire(ctx, 1); err != nil {
+		t.each.Release(namespace)
 		return nil, err
 	}
 	if err := t.all.Acquire(ctx, 1); err != nil {
-		n.turns.Release(1)
-		t.leave(namespace, n)
+		own.Release(1)
+		t.each.Release(namespace)
 		return nil, err
 	}
 	return func() {
 		t.all.Release(1)
-		n.turns.Release(1)
-		t.leave(namespace, n)
+		own.Release(1)
+		t.each.Release(namespace)
 	}, nil
-}
-
-func (t *turns) enter(namespace string) *namespaceTurns {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	n := t.busy[namespace]
-	if n == nil {
-		n = &namespaceTurns{turns: semaphore.NewWeighted(t.each)}
-		t.busy[namespace] = n
-	}
-	n.users++
-	return n
-}
-
-func (t *turns) leave(namespace string, n *namespaceTurns) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if n.users--; n.users == 0 {
-		delete(t.busy, namespace)
-	}
 }

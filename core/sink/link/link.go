@@ -7,19 +7,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"github.com/evosink/evosink/core/retry"
 	"github.com/evosink/evosink/core/sink"
 )
 
 // steady is how long a session must have lasted for the next attempt to connect to come at once.
 const steady = 10 * time.Second
 
-// firstPause is the longest pause after the first failure; it doubles with each further one.
+// firstPause is the longest pause after the first failure.
 const firstPause = 500 * time.Millisecond
 
 var errClosed = errors.New("the sink is closed")
@@ -79,6 +79,7 @@ func (l *Link[S]) Start(ctx context.Context) {
 
 // run owns the sessions: it makes one, attends to it, and makes the next.
 func (l *Link[S]) run(ctx context.Context) {
+	pauses := retry.Backoff{First: firstPause, Longest: l.o.Pause, Jitter: 0.5} // many nodes do not come back at once
 	for failures := 0; ctx.Err() == nil; {
 		s, err := l.o.Dial(ctx)
 		if err == nil {
@@ -95,7 +96,7 @@ func (l *Link[S]) run(ctx context.Context) {
 		}
 		l.down(ctx, err)
 		failures++
-		pause(ctx, backoff(failures, l.o.Pause))
+		retry.Sleep(ctx.Done(), pauses.Pause(failures))
 	}
 	l.set(nil, errClosed)
 }
@@ -222,19 +223,4 @@ func (l *Link[S]) set(s *S, err error) {
 	}
 	close(l.changed)
 	l.changed = make(chan struct{})
-}
-
-// backoff returns the pause after the n-th failure in a row, half of it by chance so that many nodes do not come back at once.
-func backoff(n int, longest time.Duration) time.Duration {
-	d := min(firstPause<<min(n-1, 20), longest)
-	return d/2 + rand.N(d/2+1)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/evosink/evosink/core/retry"
 	"github.com/evosink/evosink/sinks/websocket/engineio/packet"
 )
 
@@ -26,7 +27,7 @@ const (
 // poll answers a GET once there is something to send.
 func (s *Session) poll(w http.ResponseWriter, r *http.Request) {
 	if s.probing() || s.posting() {
-		pause(r.Context(), requestOvertaking)
+		retry.Sleep(r.Context().Done(), requestOvertaking)
 	}
 	p, refused := s.beginPoll()
 	if refused != nil {
@@ -60,16 +61,6 @@ func (s *Session) beginPoll() (*polling, *refusal) {
 		p.wake <- struct{}{}
 	}
 	return p, nil
-}
-
-// pause waits, unless the request ends.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // probing reports whether the client is about to go over to websocket.

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/evosink/evosink/core/retry"
 	"github.com/evosink/evosink/sinks/websocket/engineio/packet"
 )
 
@@ -20,7 +21,7 @@ func (s *Session) post(w http.ResponseWriter, r *http.Request) {
 	contentType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	binary := contentType == "application/octet-stream"
 	if s.probing() {
-		pause(r.Context(), requestOvertaking)
+		retry.Sleep(r.Context().Done(), requestOvertaking)
 	}
 	p, refused := s.beginPost(w, binary)
 	if refused == nil && p != nil {
@@ -118,7 +119,7 @@ func (s *Session) farewellTo(ctx context.Context) {
 	if s.left() {
 		return
 	}
-	pause(ctx, closeOvertaking)
+	retry.Sleep(ctx.Done(), closeOvertaking)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == leaving {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/evosink/evosink/core/retry"
 	"github.com/evosink/evosink/sinks/websocket/engineio/packet"
 )
 
@@ -201,19 +202,20 @@ func (s *Session) Await(ctx context.Context) error {
 // (see Config.MaxQueueBytes).
 func (s *Session) Flushed(ctx context.Context) error { return s.await(ctx, 0) }
 
+// looks are the pauses between looks at how much waits for a client.
+var looks = retry.Backoff{First: time.Millisecond, Longest: 100 * time.Millisecond}
+
 // await returns when no more than little waits.
-func (s *Session) await(ctx context.Context, little int) error {
-	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		bytes, err := s.waiting()
-		if err != nil || bytes <= little {
-			return err
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+func (s *Session) await(ctx context.Context, little int) (err error) {
+	done := looks.Do(ctx.Done(), func() bool {
+		var bytes int
+		bytes, err = s.waiting()
+		return err != nil || bytes <= little
+	})
+	if !done {
+		return ctx.Err()
 	}
+	return err
 }
 
 // waiting returns how many bytes wait for the client.

@@ -1,12 +1,12 @@
 package engineio
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"slices"
 	"time"
 
+	"github.com/evosink/evosink/core/retry"
 	"github.com/evosink/evosink/sinks/websocket/engineio/packet"
 )
 
@@ -25,7 +25,7 @@ func (s *Session) upgrade(w http.ResponseWriter, r *http.Request) {
 	c.writeAnswer(nil)
 	_ = c.SetReadDeadline(time.Now().Add(s.server.config.UpgradeTimeout)) // or it is cut already
 	if !s.setProbe(c) {
-		pause(context.Background(), probeOvertaking) // the request's is nobody's after the hijack
+		retry.Sleep(nil, probeOvertaking) // the request's context means nothing after the hijack
 		if !s.setProbe(c) {
 			c.leave(0)
 		}

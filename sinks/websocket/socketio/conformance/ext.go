@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/evosink/evosink/core/retry"
 	"github.com/evosink/evosink/sinks/websocket/engineio"
 	"github.com/evosink/evosink/sinks/websocket/socketio"
 )
@@ -75,12 +76,8 @@ func authorizeRoot(ctx context.Context, r *socketio.ConnectRequest) error {
 	if auth.Delay <= 0 {
 		return nil
 	}
-	select {
-	case <-time.After(time.Duration(min(auth.Delay, maxDelay)) * time.Millisecond):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	retry.Sleep(ctx.Done(), time.Duration(min(auth.Delay, maxDelay))*time.Millisecond)
+	return ctx.Err()
 }
 
 var errForbidden = errors.New("forbidden event")
