@@ -331,9 +331,8 @@ var faults = map[string]struct {
 		}
 	}},
 	"loses a write of those at once": {"calls at once neither lose nor reorder", func(s *store) {
-		var n atomic.Int64
 		s.put = func(ctx context.Context, l bus.Lease, entries []queue.Entry) ([]queue.PutResult, error) {
-			if n.Add(1) == 100 {
+			if e := entries[0].Event; e.Instance == "instance-3" && e.ID == "e01" {
 				return []queue.PutResult{{Seq: 1, New: true}}, nil
 			}
 			return s.Store.Put(ctx, l, entries...)
@@ -434,6 +433,23 @@ var faults = map[string]struct {
 				lanes[i].Head.Attempts++
 			}
 			return lanes, err
+		}
+	}},
+	"answers before results are written": {"a release waits for what is under way", func(s *store) {
+		s.record = func(context.Context, []bus.Lease, []queue.Result) error { return nil }
+	}},
+	"counts an attempt that never ended": {"a release waits for what is under way", func(s *store) {
+		s.lanes = func(ctx context.Context, shards []int) ([]queue.Backlog, error) {
+			lanes, err := s.Store.Lanes(ctx, shards...)
+			for i := range lanes {
+				lanes[i].Head.Attempts++
+			}
+			return lanes, err
+		}
+	}},
+	"takes what it does not store": {"nothing begins when a lease has ended", func(s *store) {
+		s.put = func(_ context.Context, _ bus.Lease, entries []queue.Entry) ([]queue.PutResult, error) {
+			return make([]queue.PutResult, len(entries[0].To)), nil
 		}
 	}},
 	"keeps changes of pauses to itself": {"a pause holds lanes on every node, and ends on every node", func(s *store) {

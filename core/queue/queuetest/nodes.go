@@ -35,6 +35,8 @@ var nodeRules = []nodeRule{
 	{"a node that was frozen puts nothing any more", (*cluster).refusesFrozenPuts},
 	{"a lease that was released or has ended writes nothing", (*cluster).refusesStale},
 	{"what a node does not hold it neither takes nor counts", (*cluster).keepsToItsOwn},
+	{"a release waits for what is under way, and cuts it off when its time is over", (*cluster).releases},
+	{"nothing begins when a lease has ended, also if no timer said so", (*cluster).looksAtTheClock},
 	{"a pause holds lanes on every node, and ends on every node", (*cluster).pauses},
 	{"a purge reaches the lanes of other nodes", (*cluster).purges},
 	{"a requeue reaches the dead letters of other nodes", (*cluster).requeues},
@@ -321,7 +323,8 @@ func (m *member) waits() int { return m.Stats()[0].Waiting }
 type gate struct {
 	queue.Store
 	queue.Steering
-	cut atomic.Bool
+	cut  atomic.Bool
+	slow atomic.Bool // results take a moment to be written
 
 	mu     sync.Mutex
 	thawed chan struct{} // closed while the node is not frozen; guarded by mu
@@ -375,6 +378,9 @@ func (g *gate) Record(ctx context.Context, l []bus.Lease, r []queue.Result) erro
 	if err := g.through(); err != nil {
 		return err
 	}
+	if g.slow.Load() {
+		time.Sleep(5 * time.Millisecond)
+	}
 	return g.Store.Record(ctx, l, r)
 }
 
@@ -414,6 +420,7 @@ func (c *cluster) handsOver() {
 	var down atomic.Bool
 	failed := map[string]bool{}
 	answer := func(_ context.Context, d *sink.Delivery) error {
+		time.Sleep(time.Millisecond) // so that some are under way
 		mu.Lock()
 		defer mu.Unlock()
 		key := d.Event.Instance + d.Event.ID
@@ -425,6 +432,8 @@ func (c *cluster) handsOver() {
 	}
 	holder, other := c.join("a", answer), c.join("b", answer)
 	a, b := holder, other
+	a.gate.slow.Store(true)
+	b.gate.slow.Store(true)
 	one, two, inOne, inTwo := c.split(a, 8)
 	shards, instances := append(one, two...), append(inOne, inTwo...)
 	a.acquire(shards...)
@@ -723,6 +732,81 @@ func (c *cluster) keepsToItsOwn() {
 	c.eventually("the next owner delivers", func() bool { return c.total() == 3*len(inOne) })
 }
 
+// releases gives a shard back while an attempt is under way, which ends in time, and one that does not.
+func (c *cluster) releases() {
+	const instance = "sales"
+	begun, goOn := make(chan struct{}, 10), make(chan struct{})
+	a := c.join("a", func(ctx context.Context, d *sink.Delivery) error {
+		begun <- struct{}{}
+		select {
+		case <-goOn:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	shard := bus.Shard(instance, a.store.Shards())
+	lanes := func() queue.Backlog {
+		all, err := a.store.Lanes(c.Context(), shard)
+		if err != nil || len(all) != 1 {
+			c.Fatalf("lanes: %v, %v", all, err)
+		}
+		return all[0]
+	}
+	a.acquire(shard)
+	c.put(instance, number(0), a)
+	c.put(instance, number(1), a)
+	<-begun
+	released := make(chan error, 1)
+	go func() { released <- a.Release(context.Background(), shard) }()
+	n := 1
+	c.eventually("a shard that is being released takes nothing any more", func() bool {
+		n++
+		return errors.Is(a.Put(c.Context(), newEvent(instance, number(n)), []queue.Destination{destination(instance)}, nil), queue.ErrNotHeld)
+	})
+	goOn <- struct{}{}
+	if err := <-released; err != nil {
+		c.Errorf("Release: %v", err)
+	}
+	if l := lanes(); l.Waiting != n-1 || c.total() != 1 || a.waits() != 0 {
+		c.Errorf("%d wait in the store, %d were delivered, %d wait here; want %d, 1, 0: the next owner would deliver what was delivered", l.Waiting, c.total(), a.waits(), n-1)
+	}
+	b := c.join("b", a.answer)
+	if err := a.leases.Release(c.Context(), a.leaseOf[shard]); err != nil {
+		c.Fatal(err)
+	}
+	b.acquire(shard)
+	<-begun
+	ended, cancel := context.WithCancel(c.Context())
+	cancel()
+	if err := b.Release(ended, shard); err != nil {
+		c.Errorf("Release when its time is over: %v", err)
+	}
+	if l := lanes(); l.Waiting != n-1 || l.Head != (queue.Progress{}) {
+		c.Errorf("%d wait with progress %+v: an attempt that was cut off counts for nothing", l.Waiting, l.Head)
+	}
+}
+
+// looksAtTheClock has a lease end while its shard's lane backs off.
+func (c *cluster) looksAtTheClock() {
+	const instance = "sales"
+	var begun atomic.Int64
+	a := c.join("a", func(context.Context, *sink.Delivery) error {
+		begun.Add(1)
+		return sink.RetryAfter(errors.New("429"), 500*time.Millisecond)
+	})
+	a.acquire(bus.Shard(instance, a.store.Shards()))
+	c.put(instance, number(0), a)
+	c.eventually("the lane backs off", func() bool { return begun.Load() == 1 && a.Stats()[0].Busy == 0 })
+	a.gate.freeze() // so that no write tells
+	c.pass(a.leases.TTL())
+	before := begun.Load()
+	c.eventually("the shard is dropped when its lane was to be tried", func() bool { return a.waits() == 0 && a.Stats()[0].Busy == 0 })
+	if n := begun.Load(); before == 1 && n != 1 {
+		c.Errorf("%d attempts began after the lease had ended", n-1)
+	}
+}
+
 // parked reports whether all of a node's lanes are held by a pause.
 func (m *member) parked(lanes int) bool {
 	backlog := m.Backlog(queue.Selector{})
@@ -919,6 +1003,7 @@ func (c *cluster) stopsRequeue() {
 
 func (c *cluster) keepsJobs() {
 	a, b, all, _, two := c.paused(4)
+	d := c.join("d", nil)
 	b.gate.freeze()
 	type answer struct {
 		n   int
@@ -934,7 +1019,6 @@ func (c *cluster) keepsJobs() {
 		return err == nil && len(jobs) == 1 && a.waits() == 0
 	})
 	c.pass(a.leases.TTL())
-	d := c.join("d", nil)
 	d.acquire(two...)
 	select {
 	case got := <-purged:
