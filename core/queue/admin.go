@@ -9,7 +9,8 @@ import (
 	"github.com/evosink/evosink/core/bus"
 )
 
-// An Admin is what operators see and do of a [Queue]: pauses, purges, dead letters, the log of attempts, statistics.
+// An Admin is what operators see and do of a [Queue]: pauses, purges, dead letters, the log of attempts, statistics. What
+// it does holds on all nodes that share the store.
 // All methods may be called by any number of goroutines at once.
 type Admin struct {
 	queue *Queue

@@ -161,7 +161,7 @@ func (q *Queue) Release(ctx context.Context, shard int) error {
 		return nil // Close has done the rest
 	}
 	for _, s := range q.schedulers() {
-		s.halt(h)
+		s.halt(h) // an attempt that has begun is counted in work from here on
 	}
 	q.capacity.freed() // what waits for room waits no more
 	done := make(chan struct{})
