@@ -268,6 +268,23 @@ func (c *cluster) eventually(what string, condition func() bool) {
 	}
 }
 
+// receive waits for a signal.
+func (c *cluster) receive(signal <-chan struct{}) {
+	c.Helper()
+	select {
+	case <-signal:
+	case <-time.After(c.Patience):
+		c.Fatalf("after %v no attempt has begun", c.Patience)
+	}
+}
+
+// bounded is the test's context, for as long as a call may take at most.
+func (c *cluster) bounded() context.Context {
+	ctx, cancel := context.WithTimeout(c.Context(), c.Patience)
+	c.Cleanup(cancel)
+	return ctx
+}
+
 // of returns what has arrived of an instance, in order, and where.
 func (c *cluster) of(instance string) (ids, nodes []string) {
 	c.mu.Lock()
@@ -572,7 +589,7 @@ func (c *cluster) refusesFrozenResults() {
 	for n := range 6 {
 		c.put(instance, number(n), a)
 	}
-	<-begun
+	c.receive(begun)
 	a.gate.freeze()
 	close(goOn)
 	c.pass(2 * a.leases.TTL())
@@ -735,7 +752,7 @@ func (c *cluster) keepsToItsOwn() {
 // releases gives a shard back while an attempt is under way, which ends in time, and one that does not.
 func (c *cluster) releases() {
 	const instance = "sales"
-	begun, goOn := make(chan struct{}, 10), make(chan struct{})
+	begun, goOn := make(chan struct{}, 10), make(chan struct{}, 1)
 	a := c.join("a", func(ctx context.Context, d *sink.Delivery) error {
 		begun <- struct{}{}
 		select {
@@ -756,7 +773,7 @@ func (c *cluster) releases() {
 	a.acquire(shard)
 	c.put(instance, number(0), a)
 	c.put(instance, number(1), a)
-	<-begun
+	c.receive(begun)
 	released := make(chan error, 1)
 	go func() { released <- a.Release(context.Background(), shard) }()
 	n := 1
@@ -765,8 +782,13 @@ func (c *cluster) releases() {
 		return errors.Is(a.Put(c.Context(), newEvent(instance, number(n)), []queue.Destination{destination(instance)}, nil), queue.ErrNotHeld)
 	})
 	goOn <- struct{}{}
-	if err := <-released; err != nil {
-		c.Errorf("Release: %v", err)
+	select {
+	case err := <-released:
+		if err != nil {
+			c.Errorf("Release: %v", err)
+		}
+	case <-time.After(c.Patience):
+		c.Fatal("Release does not return although nothing is under way")
 	}
 	if l := lanes(); l.Waiting != n-1 || c.total() != 1 || a.waits() != 0 {
 		c.Errorf("%d wait in the store, %d were delivered, %d wait here; want %d, 1, 0: the next owner would deliver what was delivered", l.Waiting, c.total(), a.waits(), n-1)
@@ -776,7 +798,7 @@ func (c *cluster) releases() {
 		c.Fatal(err)
 	}
 	b.acquire(shard)
-	<-begun
+	c.receive(begun)
 	ended, cancel := context.WithCancel(c.Context())
 	cancel()
 	if err := b.Release(ended, shard); err != nil {
@@ -897,13 +919,13 @@ func (c *cluster) paused(perLane int) (a, b *member, all, inTwo []string, two []
 
 func (c *cluster) purges() {
 	a, b, all, inTwo, _ := c.paused(4)
-	if n, err := a.Purge(c.Context(), queue.Selector{Instance: inTwo[0]}); n != 4 || err != nil {
+	if n, err := a.Purge(c.bounded(), queue.Selector{Instance: inTwo[0]}); n != 4 || err != nil {
 		c.Errorf("a purge of another node's lane: %d, %v, want 4", n, err)
 	}
-	if n, err := a.Purge(c.Context(), queue.Selector{Sink: "other"}); n != 0 || err != nil {
+	if n, err := a.Purge(c.bounded(), queue.Selector{Sink: "other"}); n != 0 || err != nil {
 		c.Errorf("a purge of nothing: %d, %v", n, err)
 	}
-	if n, err := b.Purge(c.Context(), queue.Selector{Sink: "webhook"}); n != 4*(len(all)-1) || err != nil {
+	if n, err := b.Purge(c.bounded(), queue.Selector{Sink: "webhook"}); n != 4*(len(all)-1) || err != nil {
 		c.Errorf("a purge of all lanes: %d, %v, want %d", n, err, 4*(len(all)-1))
 	}
 	if lanes, err := a.store.Lanes(c.Context()); len(lanes) != 0 || err != nil || a.waits()+b.waits() != 0 {
@@ -963,12 +985,12 @@ func (c *cluster) requeues() {
 		c.Fatalf("dead letters: %v, %v", letters, err)
 	}
 	for _, want := range []error{nil, queue.ErrNoDeadLetter} {
-		if err := a.RequeueOne(c.Context(), letters[0].ID); !errors.Is(err, want) {
+		if err := a.RequeueOne(c.bounded(), letters[0].ID); !errors.Is(err, want) {
 			c.Errorf("a dead letter of another node is requeued: %v, want %v", err, want)
 		}
 	}
 	last := 0
-	n, err := a.RequeueAt(c.Context(), queue.DeadLetterFilter{}, 10_000, func(done, total int) {
+	n, err := a.RequeueAt(c.bounded(), queue.DeadLetterFilter{}, 10_000, func(done, total int) {
 		if done < last || total < done {
 			c.Errorf("progress went from %d to %d of %d", last, done, total)
 		}
@@ -988,7 +1010,7 @@ func (c *cluster) requeues() {
 
 func (c *cluster) stopsRequeue() {
 	a, _, all, _ := c.buried(20)
-	ctx, cancel := context.WithCancel(c.Context())
+	ctx, cancel := context.WithCancel(c.bounded())
 	defer cancel()
 	n, err := a.RequeueAt(ctx, queue.DeadLetterFilter{}, 5, func(int, int) { cancel() })
 	if n == 0 || n >= 20*len(all) || !errors.Is(err, context.Canceled) {
