@@ -126,6 +126,9 @@ func (q *Queue) Acquire(ctx context.Context, owned ...Owned) error {
 		all[i], shards[i], byShard[o.Lease.Shard] = h, o.Lease.Shard, h
 	}
 	if err := q.holdings.add(all); err != nil {
+		for _, h := range all {
+			h.cancel()
+		}
 		return err
 	}
 	backlog, err := q.store.Lanes(ctx, shards...)
