@@ -15,9 +15,15 @@
 // where the sink is called, and the end of the router before its time is an error of [Hub.Run].
 //
 // Engines differ, and declare in [bus.Features] what they can do; the hub does without the rest, and logs what it
-// misses. [bus.Adapt] makes a bus of a Pub/Sub of watermill that the process has already. Several hubs on one engine
-// share its shards by leases (Options.Leases): each dispatches those that it holds. What waits for an event to be
+// misses. [bus.Adapt] makes a bus of a Pub/Sub of watermill that the process has already. What waits for an event to be
 // handled ([Hub.Settle]) waits for its position in the engine's log.
+//
+// Several hubs on one engine share its shards by leases (Options.Leases); without them the one hub owns all. The owner of
+// a shard dispatches its events, and delivers what waits in its lanes. It acquires the lease first, then the lanes, then
+// subscribes; a handover goes the other way round: the subscription ends, what is on its way is put, attempts under way
+// end and their results are written, the lease is given back. What an owner writes to lanes carries the lease's epoch and
+// is fenced; and nothing begins in the last part of a lease. So of a hub that dies, or is frozen and goes on, only what
+// was in the air comes twice.
 //
 // # Glossary
 //
@@ -34,7 +40,12 @@
 //	engine           what carries and stores events: sqlite, memory
 //	shard            hash(instance) % shards: the unit of order and of ownership on an engine
 //	position         a place in the engine's log
-//	lease, epoch     a node's right to work on a shard, and its number
+//	lease            a node's right to work on a shard, for a time
+//	epoch            the number of a lease; it grows when a shard changes hands
+//	owner            the node that has a shard's lease: it dispatches the shard's events and has its lanes in memory
+//	fenced           refused by the engine, because the epoch is a former one or the lease has ended
+//	handover         a shard's way from one owner to the next
+//	job              a purge or requeue of what other nodes own, which each owner does its part of
 //	key              what a consumer knows a delivery by: event id, instance id, target (sink.Key)
 //
 // The packages below core are its ports and its vocabulary: event, sink, scope, bus, queue, instances. They know each

@@ -14,6 +14,7 @@ import (
 	"github.com/evosink/evosink/adapters/memory"
 	"github.com/evosink/evosink/core"
 	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -142,4 +143,86 @@ func TestAnEventCreatesNoInstanceThatLooksLikeAnother(t *testing.T) {
 	if err == nil || err.Error() != instances.ValidateNewName("sales\u200b").Error() || len(registry.All()) != 0 {
 		t.Errorf("Emit: %v; the instances are %v", err, registry.All())
 	}
+}
+
+// waiting returns how many deliveries wait on a hub.
+func waiting(hub *core.Hub) int {
+	n := 0
+	for _, s := range hub.Queue().Stats() {
+		n += s.Waiting
+	}
+	return n
+}
+
+// What waits goes with its shards: to a hub that joins, and back when one stops.
+func TestWhatWaitsIsDeliveredOnceWhicheverHubComesAndGoes(t *testing.T) {
+	const instanceCount, perInstance = 30, 10
+	p := newPair(t, time.Hour) // what moves here moves without the end of a lease
+	p.down.Store(true)
+	one, end := p.start(t, "one", p.engine.Leases())
+	emit := func(hub *core.Hub, from int) {
+		t.Helper()
+		for n := from; n < from+perInstance; n++ {
+			for i := range instanceCount {
+				e := upsert(fmt.Sprint("tenant-", i), n)
+				e.ID = fmt.Sprintf("%02d-%03d", i, n)
+				if err := hub.Emit(t.Context(), e); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	const all = instanceCount * perInstance
+	emit(one, 0)
+	eventually(t, "all to wait", func() bool { return waiting(one) == all })
+	two, _ := p.start(t, "two", p.engine.Leases())
+	eventually(t, "the second to have its share of what waits", func() bool {
+		return p.holds(t, "two") == 2 && waiting(one)+waiting(two) == all && waiting(one) > 0 && waiting(two) > 0
+	})
+	fresh := upsert("fresh", 0)
+	fresh.ID = "made on the first"
+	if err := one.Emit(t.Context(), fresh); err != nil {
+		t.Fatal(err)
+	}
+	again := upsert("fresh", 1)
+	again.ID = "used on the second"
+	if err := two.Emit(t.Context(), again); err != nil || again.InstanceID != fresh.InstanceID {
+		t.Fatalf("an event of an instance that another hub has made: %v; it has id %q there and %q here", err, fresh.InstanceID, again.InstanceID)
+	}
+	p.down.Store(false)
+	eventually(t, "all to be delivered", func() bool { return waiting(one)+waiting(two) == 0 && p.delivered() == all+2 })
+	p.down.Store(true)
+	emit(two, perInstance)
+	eventually(t, "all to wait", func() bool { return waiting(one)+waiting(two) == all })
+	end()
+	eventually(t, "all to wait at the hub that is left", func() bool { return p.holds(t, "two") == 4 && waiting(two) == all })
+	p.down.Store(false)
+	eventually(t, "all to be delivered", func() bool { return waiting(two) == 0 && p.delivered() == 2*all+2 })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next := map[string]string{}
+	for _, e := range p.order {
+		if e.ID <= next[e.Instance] && e.Instance != "fresh" {
+			t.Errorf("%s of %s was delivered behind %s", e.ID, e.Instance, next[e.Instance])
+		}
+		next[e.Instance] = e.ID
+	}
+	for id, nodes := range p.got {
+		if len(nodes) != 1 {
+			t.Errorf("%s was delivered by %v", id, nodes)
+		}
+	}
+	if n, err := two.Queue().CountDeadLetters(t.Context(), queue.DeadLetterFilter{}); n != 0 || err != nil {
+		t.Errorf("%d dead letters, %v", n, err)
+	}
+	if lanes, err := p.engine.Queue().Lanes(t.Context()); len(lanes) != 0 || err != nil {
+		t.Errorf("in the store wait %v, %v", lanes, err)
+	}
+}
+
+// delivered returns how many deliveries were made.
+func (p *pair) delivered() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.order)
 }

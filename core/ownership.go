@@ -341,24 +341,18 @@ func (o *ownership) change() {
 	o.changed = make(chan struct{})
 }
 
-// begin waits until a shard is held and notes that a subscription works on it, until done is called. It is nil when ctx ended first.
-func (o *ownership) begin(ctx context.Context, shard int) (h *holding, done func()) {
-	for {
-		o.mu.Lock()
-		changed := o.changed
-		if h = o.held[shard]; h != nil && h.life.Err() == nil && !closed(h.stop) {
-			rest := make(chan struct{})
-			h.rest = rest
-			o.mu.Unlock()
-			return h, func() { close(rest) }
-		}
-		o.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, nil
-		}
+// begin notes that a subscription works on a shard from now on, until done is called, and returns its holding. If the shard is
+// not held it returns what is closed when that may have changed.
+func (o *ownership) begin(shard int) (h *holding, done func(), changed <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	h = o.held[shard]
+	if h == nil || h.life.Err() != nil || closed(h.stop) {
+		return nil, nil, o.changed
 	}
+	rest := make(chan struct{})
+	h.rest = rest
+	return h, func() { close(rest) }, nil
 }
 
 func closed(c <-chan struct{}) bool {
@@ -381,15 +375,39 @@ type heldSubscriber struct {
 	from  bus.BatchSubscriber
 }
 
-// Subscribe implements [bus.BatchSubscriber].
+// Subscribe implements [bus.BatchSubscriber]. If the shard is held, it returns when the engine knows the subscription.
 func (s *heldSubscriber) Subscribe(ctx context.Context, topic string) (<-chan *bus.Batch, error) {
 	out := make(chan *bus.Batch)
+	h, done, changed := s.owner.begin(s.shard)
+	var f *feed
+	if h != nil {
+		var err error
+		if f, err = s.open(ctx, h, topic); err != nil {
+			done()
+			return nil, err
+		}
+	}
 	go func() { // ends with ctx
 		defer close(out)
-		for ctx.Err() == nil {
-			if h, done := s.owner.begin(ctx, s.shard); h != nil {
-				s.serve(ctx, h, topic, out)
+		for {
+			if h != nil {
+				if f != nil {
+					f.serve(out)
+				}
 				done()
+				changed = nil
+			}
+			if changed != nil {
+				select {
+				case <-changed:
+				case <-ctx.Done():
+				}
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			if h, done, changed = s.owner.begin(s.shard); h != nil {
+				f = s.retry(ctx, h, topic)
 			}
 		}
 	}()
@@ -399,32 +417,60 @@ func (s *heldSubscriber) Subscribe(ctx context.Context, topic string) (<-chan *b
 // Close implements [bus.BatchSubscriber].
 func (s *heldSubscriber) Close() error { return s.from.Close() }
 
-// serve hands batches over until the shard is not held any more, and what was handed over is answered or cut off.
-func (s *heldSubscriber) serve(ctx context.Context, h *holding, topic string, out chan<- *bus.Batch) {
+// A feed is a subscription that lasts while a shard is held.
+type feed struct {
+	ctx    context.Context // ends with the holding's feed, or the subscriber's
+	cancel context.CancelFunc
+	stop   <-chan struct{}
+	in     <-chan *bus.Batch
+}
+
+// open subscribes while a shard is held. Its feed is nil after an error.
+func (s *heldSubscriber) open(ctx context.Context, h *holding, topic string) (*feed, error) {
+	f := &feed{stop: h.stop}
 	ctx, cancel := context.WithCancel(ctx)
+	unwatch := context.AfterFunc(h.feed, cancel)
+	f.ctx, f.cancel = ctx, func() {
+		unwatch()
+		cancel()
+	}
+	var err error
+	if f.in, err = s.from.Subscribe(ctx, topic); err != nil {
+		f.cancel()
+		return nil, err
+	}
+	return f, nil
+}
+
+// retry opens a feed as often as it takes; nil when ctx or the holding's feed ended first.
+func (s *heldSubscriber) retry(ctx context.Context, h *holding, topic string) (f *feed) {
+	trying, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(h.feed, cancel)()
-	var in <-chan *bus.Batch
-	if !bus.Retry(ctx, func() (ok bool) {
+	bus.Retry(trying, func() bool {
 		var err error
-		in, err = s.from.Subscribe(ctx, topic)
+		f, err = s.open(ctx, h, topic)
 		return err == nil
-	}) {
-		return
-	}
+	})
+	return f
+}
+
+// serve hands batches over until the shard is not held any more, and what was handed over is answered or cut off.
+func (f *feed) serve(out chan<- *bus.Batch) {
+	defer f.cancel()
 	var under []*message.Message
 	for open := true; open; {
 		select {
-		case b, ok := <-in:
+		case b, ok := <-f.in:
 			if !ok {
 				return
 			}
 			select {
 			case out <- b:
 				under = append(unanswered(under), b.Messages[0])
-			case <-ctx.Done():
+			case <-f.ctx.Done():
 			}
-		case <-h.stop:
+		case <-f.stop:
 			open = false
 		}
 	}
@@ -432,11 +478,11 @@ func (s *heldSubscriber) serve(ctx context.Context, h *holding, topic string, ou
 		select {
 		case <-m.Acked():
 		case <-m.Nacked():
-		case <-ctx.Done():
+		case <-f.ctx.Done():
 		}
 	}
-	cancel()
-	for range in { // until the engine has ended the subscription
+	f.cancel()
+	for range f.in { // until the engine has ended the subscription
 	}
 }
 

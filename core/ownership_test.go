@@ -18,6 +18,7 @@ import (
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -25,9 +26,11 @@ import (
 type pair struct {
 	engine *memory.Engine
 	choose func(*event.Event) // called when the sinks are asked for targets; nil if they have one each
+	down   atomic.Bool        // the target of the sinks
 	mu     sync.Mutex
-	// mu guards the field below.
-	got map[string][]string // event id -> nodes that delivered it
+	// mu guards the fields below.
+	got   map[string][]string // event id -> nodes that delivered it
+	order []*event.Event      // as they were delivered
 }
 
 func newPair(t *testing.T, leaseTime time.Duration) *pair {
@@ -73,8 +76,12 @@ func (p *pair) start(t *testing.T, node string, leases bus.Leases) (hub *core.Hu
 		if d.Event.Instance == "evosink" { // emitted before the other hub has started
 			return nil
 		}
+		if p.down.Load() {
+			return sink.Unavailable(errors.New("down"))
+		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		p.order = append(p.order, d.Event)
 		p.got[d.Event.ID] = append(p.got[d.Event.ID], node)
 		return nil
 	}
@@ -89,8 +96,10 @@ func (p *pair) start(t *testing.T, node string, leases bus.Leases) (hub *core.Hu
 			New:      func(switches, sink.Host) (sink.Sink, error) { return chooser{&mortal{recorder: &r}, p.choose}, nil },
 		})
 	}
+	delivery := queue.DefaultConfig()
+	delivery.BreakerWait, delivery.BreakerMax = 20*time.Millisecond, 50*time.Millisecond
 	hub, err = core.New(core.Options{
-		Bus: b, Instances: registry, Queue: p.engine.Queue(), Leases: leases, Node: node, Logger: zerolog.Nop(),
+		Bus: b, Instances: registry, Queue: p.engine.Queue(), Leases: leases, Node: node, Logger: zerolog.Nop(), Delivery: &delivery,
 		Sinks: []*sink.Factory{hook},
 	})
 	if err != nil {

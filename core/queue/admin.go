@@ -9,7 +9,8 @@ import (
 	"github.com/evosink/evosink/core/bus"
 )
 
-// An Admin is what operators see and do of a [Queue]: pauses, purges, dead letters, the log of attempts, statistics.
+// An Admin is what operators see and do of a [Queue]: pauses, purges, dead letters, the log of attempts, statistics. What
+// it does holds on all nodes that share the store.
 // All methods may be called by any number of goroutines at once.
 type Admin struct {
 	queue *Queue
@@ -58,8 +59,8 @@ func (a *Admin) Purge(ctx context.Context, f Selector) (n int, err error) {
 	return n, nil
 }
 
-// purgeIn removes what waits in the lanes of a selector in some shards, and calls step after each lane's transaction.
-func (q *Queue) purgeIn(ctx context.Context, f Selector, of map[int]*holding, step func(h *holding, n int) error) error {
+// purgeIn removes what waits in the lanes of a selector in some shards, and calls step after each transaction.
+func (q *Queue) purgeIn(ctx context.Context, f Selector, of map[int]*holding, step func(removed map[*holding]int) error) error {
 	var lanes []*lane
 	q.eachLane(f, func(_ *scheduler, l *lane) {
 		if l.waiting > 0 && of[l.holding.lease.Shard] == l.holding {
@@ -72,7 +73,7 @@ func (q *Queue) purgeIn(ctx context.Context, f Selector, of map[int]*holding, st
 			var err error
 			removed, err = s.purge(ctx, l, PurgeRequest{Max: purgeAtOnce})
 			if err == nil && removed > 0 {
-				err = step(l.holding, removed)
+				err = step(map[*holding]int{l.holding: removed})
 			}
 			if err != nil && !errors.Is(err, bus.ErrFenced) {
 				return err

@@ -95,9 +95,9 @@ func (a *Admin) RequeueOne(ctx context.Context, id int64) error {
 	return err
 }
 
-// requeueIn moves the dead letters of a job back into their lanes, those of some shards, and calls step for those of each
-// instance in a page.
-func (q *Queue) requeueIn(ctx context.Context, job Job, of map[int]*holding, step func(h *holding, n int) error) error {
+// requeueIn moves the dead letters of a job back into their lanes, those of some shards, a page at a time, and calls step
+// after each with how many it has moved in each shard, also when the page has failed.
+func (q *Queue) requeueIn(ctx context.Context, job Job, of map[int]*holding, step func(moved map[*holding]int) error) error {
 	for after := int64(0); after < job.Last; {
 		began := time.Now()
 		page, err := q.store.DeadLetters(ctx, job.Filter, Page{After: after, Limit: min(job.Rate, requeueAtOnce)})
@@ -116,18 +116,30 @@ func (q *Queue) requeueIn(ctx context.Context, job Job, of map[int]*holding, ste
 			}
 			ids[l.Instance] = append(ids[l.Instance], l.ID)
 		}
-		moved := 0
+		moved, by := 0, map[*holding]int{}
 		for _, instance := range instances {
-			n, err := q.requeueFor(ctx, instance, ids[instance])
-			if moved += n; err == nil && n > 0 {
-				err = step(of[q.shardOf(instance)], n)
+			var n int
+			n, err = q.requeueFor(ctx, instance, ids[instance])
+			if n > 0 {
+				moved += n
+				by[of[q.shardOf(instance)]] += n
 			}
-			if err != nil && !errors.Is(err, ErrNotHeld) && !errors.Is(err, bus.ErrFenced) {
-				return fmt.Errorf("requeue for %s: %w", instance, err)
+			if errors.Is(err, ErrNotHeld) || errors.Is(err, bus.ErrFenced) {
+				err = nil // its next owner goes on
+			}
+			if err != nil {
+				err = fmt.Errorf("requeue for %s: %w", instance, err)
+				break
 			}
 		}
+		if moved > 0 {
+			err = errors.Join(err, step(by))
+		}
+		if err != nil {
+			return err
+		}
 		pace := time.Second * time.Duration(moved) / time.Duration(job.Rate)
-		if after < job.Last && moved > 0 && !q.waitRunning(ctx, pace-time.Since(began)) {
+		if after < job.Last && !q.waitRunning(ctx, pace-time.Since(began)) {
 			return errors.Join(ctx.Err(), q.running())
 		}
 	}

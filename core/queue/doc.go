@@ -69,6 +69,18 @@
 //
 // Settings are read at each attempt, so a corrected URL counts for what waits already.
 //
+// # Nodes
+//
+// Lanes belong to the shard of their instance, and shards to nodes. A queue delivers what waits in the shards that it
+// holds: between [Queue.Acquire], which reads their lanes, and [Queue.Release], which waits until nothing of them is
+// under way. Writes carry the lease; when one is refused, or the lease's life ends, the shard is dropped at once.
+// Statistics and lists are of the shards held. Pauses hold on every node that shares the store. A purge or a requeue
+// of what others own is a job in the store: each owner does its part, and the caller waits for the sum.
+//
+//	clean handover    nothing lost, nothing twice, in order; an attempt that does not end in time is cancelled and made again
+//	a node dies       the next owner goes on when the lease has ended; attempts in the air, and results not yet written, come twice
+//	a node freezes    the same; when it goes on it begins nothing, and what it writes is refused
+//
 // # What the log tells
 //
 //	delivery failed    info  the first failure of a target since it took something

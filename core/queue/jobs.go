@@ -84,9 +84,13 @@ func (j *jobs) claim(id int64) bool {
 // do does a job's parts in some shards. What fails is tried again after a pause, if the shard is still held then.
 func (j *jobs) do(ctx context.Context, job Job, shards []int) {
 	leases := map[int]bus.Lease{}
-	lost, err := j.in(ctx, job, shards, func(h *holding, n int) error {
-		leases[h.lease.Shard] = h.lease
-		return j.store.AdvanceJob(ctx, h.lease, job.ID, n, false)
+	lost, err := j.in(ctx, job, shards, func(done map[*holding]int) error {
+		var errs []error
+		for h, n := range done {
+			leases[h.lease.Shard] = h.lease
+			errs = append(errs, j.store.AdvanceJob(ctx, h.lease, job.ID, n, false))
+		}
+		return errors.Join(errs...)
 	})
 	for _, shard := range shards {
 		if h := j.queue.holdings.get(shard); err == nil && h != nil && !slices.Contains(lost, shard) {
@@ -107,8 +111,8 @@ func (j *jobs) do(ctx context.Context, job Job, shards []int) {
 }
 
 // in does a job in shards that are held here, and calls step after each piece of work with how many deliveries or dead
-// letters it was. It returns the shards that were lost meanwhile, in which something may be left to do.
-func (j *jobs) in(ctx context.Context, job Job, shards []int, step func(h *holding, n int) error) (lost []int, err error) {
+// letters it was in each. It returns the shards that were lost meanwhile, in which something may be left to do.
+func (j *jobs) in(ctx context.Context, job Job, shards []int, step func(done map[*holding]int) error) (lost []int, err error) {
 	q, of := j.queue, map[int]*holding{}
 	if len(shards) == 0 {
 		return nil, nil
@@ -159,10 +163,12 @@ func (j *jobs) everywhere(ctx context.Context, job Job, instance string, progres
 			}
 		}
 		var lost []int
-		lost, err = j.in(ctx, job, here, func(_ *holding, n int) error {
-			sum += n
+		lost, err = j.in(ctx, job, here, func(done map[*holding]int) error {
+			for _, n := range done {
+				sum += n
+			}
 			progress(sum)
-			return ctx.Err()
+			return nil
 		})
 		if id != 0 {
 			var n int

@@ -126,6 +126,9 @@ func (q *Queue) Acquire(ctx context.Context, owned ...Owned) error {
 		all[i], shards[i], byShard[o.Lease.Shard] = h, o.Lease.Shard, h
 	}
 	if err := q.holdings.add(all); err != nil {
+		for _, h := range all {
+			h.cancel()
+		}
 		return err
 	}
 	backlog, err := q.store.Lanes(ctx, shards...)
@@ -161,7 +164,7 @@ func (q *Queue) Release(ctx context.Context, shard int) error {
 		return nil // Close has done the rest
 	}
 	for _, s := range q.schedulers() {
-		s.halt(h)
+		s.halt(h) // an attempt that has begun is counted in work from here on
 	}
 	q.capacity.freed() // what waits for room waits no more
 	done := make(chan struct{})

@@ -37,7 +37,8 @@ type Stats struct {
 	FailedAt  time.Time // when that was; zero if none failed
 }
 
-// Stats returns the figures of every sink that runs or has deliveries waiting, by name.
+// Stats returns the figures of every sink that runs or has deliveries waiting, by name; those of the shards held here,
+// so that the sum over all nodes is right.
 func (a *Admin) Stats() (out []Stats) {
 	now := time.Now()
 	for _, s := range a.queue.schedulers() {
@@ -123,7 +124,7 @@ type LaneStatus struct {
 	Paused  *Pause // nil if it is not
 }
 
-// Backlog returns the lanes of a selector in which deliveries wait, sorted. Oldest is exact for a lane whose first
+// Backlog returns the lanes of a selector in which deliveries wait, of the shards held here, sorted. Oldest is exact for a lane whose first
 // delivery was tried or that has not fallen behind, and otherwise a little too old.
 func (a *Admin) Backlog(f Selector) (out []LaneStatus) {
 	a.queue.eachLane(f, func(_ *scheduler, l *lane) {

@@ -31,9 +31,12 @@ type Nodes struct {
 var nodeRules = []nodeRule{
 	{"a shard that is handed over goes on elsewhere, in order, nothing lost and nothing twice", (*cluster).handsOver},
 	{"of a node that dies only what was in flight comes twice", (*cluster).survivesDeath},
-	{"a node that was frozen writes nothing any more", (*cluster).refusesFrozen},
+	{"a node that was frozen writes no result any more", (*cluster).refusesFrozenResults},
+	{"a node that was frozen puts nothing any more", (*cluster).refusesFrozenPuts},
 	{"a lease that was released or has ended writes nothing", (*cluster).refusesStale},
 	{"what a node does not hold it neither takes nor counts", (*cluster).keepsToItsOwn},
+	{"a release waits for what is under way, and cuts it off when its time is over", (*cluster).releases},
+	{"nothing begins when a lease has ended, also if no timer said so", (*cluster).looksAtTheClock},
 	{"a pause holds lanes on every node, and ends on every node", (*cluster).pauses},
 	{"a purge reaches the lanes of other nodes", (*cluster).purges},
 	{"a requeue reaches the dead letters of other nodes", (*cluster).requeues},
@@ -265,6 +268,23 @@ func (c *cluster) eventually(what string, condition func() bool) {
 	}
 }
 
+// receive waits for a signal.
+func (c *cluster) receive(signal <-chan struct{}) {
+	c.Helper()
+	select {
+	case <-signal:
+	case <-time.After(c.Patience):
+		c.Fatalf("after %v no attempt has begun", c.Patience)
+	}
+}
+
+// bounded is the test's context, for as long as a call may take at most.
+func (c *cluster) bounded() context.Context {
+	ctx, cancel := context.WithTimeout(c.Context(), c.Patience)
+	c.Cleanup(cancel)
+	return ctx
+}
+
 // of returns what has arrived of an instance, in order, and where.
 func (c *cluster) of(instance string) (ids, nodes []string) {
 	c.mu.Lock()
@@ -320,7 +340,8 @@ func (m *member) waits() int { return m.Stats()[0].Waiting }
 type gate struct {
 	queue.Store
 	queue.Steering
-	cut atomic.Bool
+	cut  atomic.Bool
+	slow atomic.Bool // results take a moment to be written
 
 	mu     sync.Mutex
 	thawed chan struct{} // closed while the node is not frozen; guarded by mu
@@ -374,6 +395,9 @@ func (g *gate) Record(ctx context.Context, l []bus.Lease, r []queue.Result) erro
 	if err := g.through(); err != nil {
 		return err
 	}
+	if g.slow.Load() {
+		time.Sleep(5 * time.Millisecond)
+	}
 	return g.Store.Record(ctx, l, r)
 }
 
@@ -405,46 +429,73 @@ func (g *gate) AdvanceJob(ctx context.Context, l bus.Lease, id int64, count int,
 	return g.Steering.AdvanceJob(ctx, l, id, count, done)
 }
 
-// handsOver moves shards to and fro while events come in, most of which wait, back off or are being delivered then.
+// handsOver moves all shards to and fro: while events come in, right after they were delivered, and while all lanes back off
+// with more behind.
 func (c *cluster) handsOver() {
 	const events = 30
 	var mu sync.Mutex
+	var down atomic.Bool
 	failed := map[string]bool{}
-	// Every third event fails once, and is delivered while its lane backs off from that, or after a handover.
 	answer := func(_ context.Context, d *sink.Delivery) error {
+		time.Sleep(time.Millisecond) // so that some are under way
 		mu.Lock()
 		defer mu.Unlock()
 		key := d.Event.Instance + d.Event.ID
-		if d.Event.ID[3]%3 == 0 && !failed[key] {
+		if down.Load() || d.Event.ID[3]%3 == 0 && !failed[key] {
 			failed[key] = true
 			return errors.New("503")
 		}
 		return nil
 	}
-	a, b := c.join("a", answer), c.join("b", answer)
+	holder, other := c.join("a", answer), c.join("b", answer)
+	a, b := holder, other
+	a.gate.slow.Store(true)
+	b.gate.slow.Store(true)
 	one, two, inOne, inTwo := c.split(a, 8)
-	a.acquire(append(slices.Clone(one), two...)...)
-	instances := append(inOne, inTwo...)
-	var producers sync.WaitGroup
-	for _, instance := range instances {
-		producers.Go(func() {
-			for n := range events {
-				c.put(instance, number(n), a, b)
-			}
-		})
-	}
-	holder, other := a, b
-	for range 3 {
-		for _, shard := range append(slices.Clone(one), two...) {
+	shards, instances := append(one, two...), append(inOne, inTwo...)
+	a.acquire(shards...)
+	move := func() {
+		for _, shard := range shards {
 			holder.release(shard)
 			other.acquire(shard)
 		}
 		holder, other = other, holder
 	}
-	producers.Wait()
-	c.eventually("everything is delivered", func() bool { return c.total() >= events*len(instances) && a.waits()+b.waits() == 0 })
+	put := func(from, to int) (wait func()) {
+		var producers sync.WaitGroup
+		for _, instance := range instances {
+			producers.Go(func() {
+				for n := from; n < to; n++ {
+					c.put(instance, number(n), a, b)
+				}
+			})
+		}
+		return producers.Wait
+	}
+	delivered := func(n int) func() bool { return func() bool { return c.total() >= n*len(instances) } }
+	wait := put(0, events)
+	for range 3 {
+		move()
+	}
+	wait()
+	c.eventually("everything is delivered", delivered(events))
+	for n := events + 1; n < events+6; n++ {
+		put(n-1, n)()
+		c.eventually("one more of each is delivered", delivered(n))
+		move()
+	}
+	down.Store(true)
+	put(events+5, events+10)()
+	c.eventually("all lanes back off", func() bool {
+		lanes, err := holder.store.Lanes(c.Context())
+		return err == nil && len(lanes) == len(instances) &&
+			!slices.ContainsFunc(lanes, func(l queue.Backlog) bool { return l.Head.Attempts == 0 })
+	})
+	move()
+	down.Store(false)
+	c.eventually("what has waited is delivered", func() bool { return delivered(events+10)() && a.waits()+b.waits() == 0 })
 	for _, instance := range instances {
-		if ids, nodes := c.of(instance); !slices.Equal(ids, numbers(events)) {
+		if ids, nodes := c.of(instance); !slices.Equal(ids, numbers(events+10)) {
 			c.Errorf("of %s arrived %v at %v: each event was to arrive once, in order", instance, ids, nodes)
 		}
 	}
@@ -517,12 +568,15 @@ func (c *cluster) survivesDeath() {
 	}
 }
 
-// refusesFrozen freezes a node for two lease times. When it goes on it does not know that its shard is another's.
-func (c *cluster) refusesFrozen() {
+// refusesFrozenResults freezes a node, which has an attempt under way, for two lease times. When it goes on it does not know
+// that its shard is another's, where that delivery waits for its next attempt.
+func (c *cluster) refusesFrozenResults() {
 	const instance = "sales"
-	goOn := make(chan struct{})
+	var up atomic.Bool
+	begun, goOn := make(chan struct{}, 1), make(chan struct{})
 	a := c.join("a", func(ctx context.Context, d *sink.Delivery) error {
 		if d.Event.ID == number(0) {
+			begun <- struct{}{}
 			<-goOn
 			return nil
 		}
@@ -535,38 +589,31 @@ func (c *cluster) refusesFrozen() {
 	for n := range 6 {
 		c.put(instance, number(n), a)
 	}
-	c.eventually("an attempt is under way", func() bool { return a.Stats()[0].Busy == 1 })
+	c.receive(begun)
 	a.gate.freeze()
 	close(goOn)
-	late := make(chan error, 1)
-	go func() {
-		late <- a.Put(context.Background(), newEvent(instance, "late"), []queue.Destination{destination(instance)}, nil)
-	}()
 	c.pass(2 * a.leases.TTL())
-	var up atomic.Bool
-	b := c.join("b", func(_ context.Context, d *sink.Delivery) error {
-		if d.Event.ID == number(3) && !up.Load() {
+	b := c.join("b", func(context.Context, *sink.Delivery) error {
+		if !up.Load() {
 			return errors.New("503")
 		}
 		return nil
 	})
 	b.acquire(shard)
-	standing := func() (waiting int, first int64) {
+	standing := func() queue.Backlog {
 		lanes, err := b.store.Lanes(c.Context(), shard)
 		if err != nil || len(lanes) != 1 {
 			c.Fatalf("lanes: %v, %v", lanes, err)
 		}
-		return lanes[0].Waiting, lanes[0].First
+		return lanes[0]
 	}
-	c.eventually("b has delivered the first three", func() bool { n, _ := standing(); return n == 3 })
-	waiting, first := standing()
+	c.eventually("b tries", func() bool { return standing().Head.Attempts > 0 })
 	a.gate.thaw()
-	if err := <-late; !errors.Is(err, bus.ErrFenced) && !errors.Is(err, queue.ErrNotHeld) {
-		c.Errorf("a Put of the node that was frozen returned %v, want an error by which the bus gives the event to another node", err)
-	}
-	c.eventually("a drops the shard, and tells its owner", func() bool { return a.lost.Load() == 1 && a.waits() == 0 && a.Stats()[0].Busy == 0 })
-	if n, f := standing(); n != waiting || f != first {
-		c.Errorf("%d wait from %d, before the frozen node went on it were %d from %d: it has overwritten its successor's work", n, f, waiting, first)
+	c.eventually("a drops the shard, and tells its owner", func() bool {
+		return a.lost.Load() == 1 && a.waits() == 0 && a.Stats()[0].Busy == 0
+	})
+	if l := standing(); l.Waiting != 6 {
+		c.Errorf("%d wait, want 6: the node that was frozen has overwritten its successor's work", l.Waiting)
 	}
 	up.Store(true)
 	c.eventually("b goes on", func() bool { return b.waits() == 0 })
@@ -584,6 +631,35 @@ func (c *cluster) refusesFrozen() {
 	}
 }
 
+// refusesFrozenPuts freezes a node that is about to put an event.
+func (c *cluster) refusesFrozenPuts() {
+	const instance = "sales"
+	a, b := c.join("a", nil), c.join("b", nil)
+	a.blind = true
+	shard := bus.Shard(instance, a.store.Shards())
+	a.acquire(shard)
+	a.gate.freeze()
+	late := make(chan error, 1)
+	go func() {
+		late <- a.Put(context.Background(), newEvent(instance, "late"), []queue.Destination{destination(instance)}, nil)
+	}()
+	c.pass(2 * a.leases.TTL())
+	b.acquire(shard)
+	c.put(instance, number(0), b)
+	c.eventually("b delivers", func() bool { return b.waits() == 0 && c.total() == 1 })
+	a.gate.thaw()
+	if err := <-late; !errors.Is(err, bus.ErrFenced) {
+		c.Errorf("a Put of the node that was frozen returned %v, want ErrFenced, by which the bus gives the event to another node", err)
+	}
+	c.eventually("a drops the shard, and tells its owner", func() bool { return a.lost.Load() == 1 })
+	if err := a.Put(c.Context(), newEvent(instance, "later"), []queue.Destination{destination(instance)}, nil); !errors.Is(err, queue.ErrNotHeld) {
+		c.Errorf("a Put after the shard is lost returned %v", err)
+	}
+	if lanes, err := b.store.Lanes(c.Context()); len(lanes) != 0 || err != nil {
+		c.Errorf("there wait %v, %v", lanes, err)
+	}
+}
+
 // refusesStale tries each writing method with leases that are another node's, or nobody's.
 func (c *cluster) refusesStale() {
 	a, b := c.join("a", nil), c.join("b", nil)
@@ -598,10 +674,7 @@ func (c *cluster) refusesStale() {
 	}
 	former := take(a, laneA.Instance)
 	take(a, "support")
-	t.put("e1", laneA)
-	t.put("e2", laneA)
-	t.kill(laneA, queue.Permanent, "410")
-	t.put("o1", lane("webhook", "one", "support"))
+	t.waitForRefusal()
 	if err := a.leases.Release(c.Context(), former); err != nil {
 		c.Fatal(err)
 	}
@@ -629,10 +702,11 @@ func (c *cluster) refusesStale() {
 
 // keepsToItsOwn has a life end while an attempt is under way.
 func (c *cluster) keepsToItsOwn() {
-	cutOff := make(chan error, 100)
+	var begun, cutOff atomic.Int64
 	a := c.join("a", func(ctx context.Context, d *sink.Delivery) error {
+		begun.Add(1)
 		<-ctx.Done()
-		cutOff <- ctx.Err()
+		cutOff.Add(1)
 		return ctx.Err()
 	})
 	one, two, inOne, inTwo := c.split(a, 2)
@@ -655,12 +729,11 @@ func (c *cluster) keepsToItsOwn() {
 	if a.waits() != 3*len(inOne) || b.waits() != 3*len(inTwo) {
 		c.Errorf("%d and %d wait, want %d and %d: the sum of all nodes would be wrong", a.waits(), b.waits(), 3*len(inOne), 3*len(inTwo))
 	}
-	c.eventually("attempts are under way", func() bool { return a.Stats()[0].Busy == len(inOne) })
+	c.eventually("attempts are under way", func() bool { return begun.Load() == int64(len(inOne)) })
 	a.end()
-	for range inOne {
-		<-cutOff
-	}
-	c.eventually("the lanes are dropped", func() bool { return a.waits() == 0 && a.Stats()[0].Busy == 0 })
+	c.eventually("the attempts are cut off, and the lanes dropped", func() bool {
+		return cutOff.Load() == int64(len(inOne)) && a.waits() == 0 && a.Stats()[0].Busy == 0
+	})
 	lanes, err := a.store.Lanes(c.Context(), one...)
 	if err != nil || len(lanes) != len(inOne) {
 		c.Fatalf("lanes: %v, %v", lanes, err)
@@ -674,6 +747,86 @@ func (c *cluster) keepsToItsOwn() {
 	c.pass(a.leases.TTL())
 	d.acquire(one...)
 	c.eventually("the next owner delivers", func() bool { return c.total() == 3*len(inOne) })
+}
+
+// releases gives a shard back while an attempt is under way, which ends in time, and one that does not.
+func (c *cluster) releases() {
+	const instance = "sales"
+	begun, goOn := make(chan struct{}, 10), make(chan struct{}, 1)
+	a := c.join("a", func(ctx context.Context, d *sink.Delivery) error {
+		begun <- struct{}{}
+		select {
+		case <-goOn:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	shard := bus.Shard(instance, a.store.Shards())
+	lanes := func() queue.Backlog {
+		all, err := a.store.Lanes(c.Context(), shard)
+		if err != nil || len(all) != 1 {
+			c.Fatalf("lanes: %v, %v", all, err)
+		}
+		return all[0]
+	}
+	a.acquire(shard)
+	c.put(instance, number(0), a)
+	c.put(instance, number(1), a)
+	c.receive(begun)
+	released := make(chan error, 1)
+	go func() { released <- a.Release(context.Background(), shard) }()
+	n := 1
+	c.eventually("a shard that is being released takes nothing any more", func() bool {
+		n++
+		return errors.Is(a.Put(c.Context(), newEvent(instance, number(n)), []queue.Destination{destination(instance)}, nil), queue.ErrNotHeld)
+	})
+	goOn <- struct{}{}
+	select {
+	case err := <-released:
+		if err != nil {
+			c.Errorf("Release: %v", err)
+		}
+	case <-time.After(c.Patience):
+		c.Fatal("Release does not return although nothing is under way")
+	}
+	if l := lanes(); l.Waiting != n-1 || c.total() != 1 || a.waits() != 0 {
+		c.Errorf("%d wait in the store, %d were delivered, %d wait here; want %d, 1, 0: the next owner would deliver what was delivered", l.Waiting, c.total(), a.waits(), n-1)
+	}
+	b := c.join("b", a.answer)
+	if err := a.leases.Release(c.Context(), a.leaseOf[shard]); err != nil {
+		c.Fatal(err)
+	}
+	b.acquire(shard)
+	c.receive(begun)
+	ended, cancel := context.WithCancel(c.Context())
+	cancel()
+	if err := b.Release(ended, shard); err != nil {
+		c.Errorf("Release when its time is over: %v", err)
+	}
+	if l := lanes(); l.Waiting != n-1 || l.Head != (queue.Progress{}) {
+		c.Errorf("%d wait with progress %+v: an attempt that was cut off counts for nothing", l.Waiting, l.Head)
+	}
+}
+
+// looksAtTheClock has a lease end while its shard's lane backs off.
+func (c *cluster) looksAtTheClock() {
+	const instance = "sales"
+	var begun atomic.Int64
+	a := c.join("a", func(context.Context, *sink.Delivery) error {
+		begun.Add(1)
+		return sink.RetryAfter(errors.New("429"), 500*time.Millisecond)
+	})
+	a.acquire(bus.Shard(instance, a.store.Shards()))
+	c.put(instance, number(0), a)
+	c.eventually("the lane backs off", func() bool { return begun.Load() == 1 && a.Stats()[0].Busy == 0 })
+	a.gate.freeze() // so that no write tells
+	c.pass(a.leases.TTL())
+	before := begun.Load()
+	c.eventually("the shard is dropped when its lane was to be tried", func() bool { return a.waits() == 0 && a.Stats()[0].Busy == 0 })
+	if n := begun.Load(); before == 1 && n != 1 {
+		c.Errorf("%d attempts began after the lease had ended", n-1)
+	}
 }
 
 // parked reports whether all of a node's lanes are held by a pause.
@@ -766,13 +919,13 @@ func (c *cluster) paused(perLane int) (a, b *member, all, inTwo []string, two []
 
 func (c *cluster) purges() {
 	a, b, all, inTwo, _ := c.paused(4)
-	if n, err := a.Purge(c.Context(), queue.Selector{Instance: inTwo[0]}); n != 4 || err != nil {
+	if n, err := a.Purge(c.bounded(), queue.Selector{Instance: inTwo[0]}); n != 4 || err != nil {
 		c.Errorf("a purge of another node's lane: %d, %v, want 4", n, err)
 	}
-	if n, err := a.Purge(c.Context(), queue.Selector{Sink: "other"}); n != 0 || err != nil {
+	if n, err := a.Purge(c.bounded(), queue.Selector{Sink: "other"}); n != 0 || err != nil {
 		c.Errorf("a purge of nothing: %d, %v", n, err)
 	}
-	if n, err := b.Purge(c.Context(), queue.Selector{Sink: "webhook"}); n != 4*(len(all)-1) || err != nil {
+	if n, err := b.Purge(c.bounded(), queue.Selector{Sink: "webhook"}); n != 4*(len(all)-1) || err != nil {
 		c.Errorf("a purge of all lanes: %d, %v, want %d", n, err, 4*(len(all)-1))
 	}
 	if lanes, err := a.store.Lanes(c.Context()); len(lanes) != 0 || err != nil || a.waits()+b.waits() != 0 {
@@ -832,12 +985,12 @@ func (c *cluster) requeues() {
 		c.Fatalf("dead letters: %v, %v", letters, err)
 	}
 	for _, want := range []error{nil, queue.ErrNoDeadLetter} {
-		if err := a.RequeueOne(c.Context(), letters[0].ID); !errors.Is(err, want) {
+		if err := a.RequeueOne(c.bounded(), letters[0].ID); !errors.Is(err, want) {
 			c.Errorf("a dead letter of another node is requeued: %v, want %v", err, want)
 		}
 	}
 	last := 0
-	n, err := a.RequeueAt(c.Context(), queue.DeadLetterFilter{}, 10_000, func(done, total int) {
+	n, err := a.RequeueAt(c.bounded(), queue.DeadLetterFilter{}, 10_000, func(done, total int) {
 		if done < last || total < done {
 			c.Errorf("progress went from %d to %d of %d", last, done, total)
 		}
@@ -857,7 +1010,7 @@ func (c *cluster) requeues() {
 
 func (c *cluster) stopsRequeue() {
 	a, _, all, _ := c.buried(20)
-	ctx, cancel := context.WithCancel(c.Context())
+	ctx, cancel := context.WithCancel(c.bounded())
 	defer cancel()
 	n, err := a.RequeueAt(ctx, queue.DeadLetterFilter{}, 5, func(int, int) { cancel() })
 	if n == 0 || n >= 20*len(all) || !errors.Is(err, context.Canceled) {
@@ -872,6 +1025,7 @@ func (c *cluster) stopsRequeue() {
 
 func (c *cluster) keepsJobs() {
 	a, b, all, _, two := c.paused(4)
+	d := c.join("d", nil)
 	b.gate.freeze()
 	type answer struct {
 		n   int
@@ -887,7 +1041,6 @@ func (c *cluster) keepsJobs() {
 		return err == nil && len(jobs) == 1 && a.waits() == 0
 	})
 	c.pass(a.leases.TTL())
-	d := c.join("d", nil)
 	d.acquire(two...)
 	select {
 	case got := <-purged:

@@ -182,17 +182,27 @@ func (t *trial) settle(outcomes ...queue.Result) {
 	}
 }
 
+// first returns the Seq of the first delivery of a lane.
+func (t *trial) first(l queue.LaneKey) int64 {
+	t.Helper()
+	items := t.window(l)
+	if len(items) == 0 {
+		t.Fatalf("nothing waits in %v", l)
+	}
+	return items[0].Seq
+}
+
 // deliver removes the first delivery of a lane.
 func (t *trial) deliver(l queue.LaneKey) {
 	t.Helper()
-	t.settle(queue.Result{Lane: l, Seq: t.window(l)[0].Seq, Kind: queue.Delivered})
+	t.settle(queue.Result{Lane: l, Seq: t.first(l), Kind: queue.Delivered})
 }
 
 // kill makes the first delivery of a lane a dead letter.
 func (t *trial) kill(l queue.LaneKey, why queue.Reason, text string) {
 	t.Helper()
 	p := queue.Progress{Attempts: 3, First: at(1), Last: at(2), Error: text}
-	t.settle(queue.Result{Lane: l, Seq: t.window(l)[0].Seq, Kind: queue.DeadLettered, Reason: why, Progress: p})
+	t.settle(queue.Result{Lane: l, Seq: t.first(l), Kind: queue.DeadLettered, Reason: why, Progress: p})
 }
 
 func at(minute int) time.Time { return time.Date(2026, 5, 4, 3, minute, 0, 5e6, time.UTC) }
@@ -286,14 +296,22 @@ func (t *trial) shards() {
 
 // fences tries each writing method with a former epoch.
 func (t *trial) fences() {
-	t.put("e1", laneA)
-	t.put("e2", laneA)
-	t.kill(laneA, queue.Permanent, "410")
-	other := lane("webhook", "one", "support") // of another shard, if there is one
-	t.put("o1", other)
+	t.waitForRefusal()
 	stale := t.lease("sales")
 	stale.Epoch--
 	wantRefused(t, stale, t.lease("support"))
+}
+
+// waitForRefusal makes what wantRefused begins with.
+func (t *trial) waitForRefusal() {
+	t.Helper()
+	t.put("e1", laneA)
+	t.enter(queue.Entry{
+		Event: newEvent("sales", "e2"), At: time.Now(), To: []queue.Destination{{Lane: laneA}},
+		Cursor: &bus.Cursor{Group: group, Shard: t.lease("sales").Shard, Position: 1},
+	})
+	t.kill(laneA, queue.Permanent, "410")
+	t.put("o1", lane("webhook", "one", "support"))
 }
 
 // wantRefused fails unless each writing method refuses a stale lease of laneA's shard, in whose lane e2 waits while e1 is a
@@ -301,7 +319,7 @@ func (t *trial) fences() {
 func wantRefused(t *trial, stale, valid bus.Lease) {
 	t.Helper()
 	other := lane("webhook", "one", "support")
-	ctx, seq := t.Context(), t.window(laneA)[0].Seq
+	ctx, seq, otherSeq := t.Context(), t.first(laneA), t.first(other)
 	ids, _ := t.letters(queue.DeadLetterFilter{}, queue.Page{})
 	entry := queue.Entry{
 		Event: newEvent("sales", "e3"), At: time.Now(), To: []queue.Destination{{Lane: laneA}},
@@ -319,7 +337,7 @@ func wantRefused(t *trial, stale, valid bus.Lease) {
 	}
 	if stale.Shard != valid.Shard {
 		calls["Record of two shards"] = func() error {
-			return t.store.Record(ctx, []bus.Lease{valid, stale}, []queue.Result{{Lane: other, Seq: t.window(other)[0].Seq, Kind: queue.Delivered}, result})
+			return t.store.Record(ctx, []bus.Lease{valid, stale}, []queue.Result{{Lane: other, Seq: otherSeq, Kind: queue.Delivered}, result})
 		}
 	}
 	for call, f := range calls {
