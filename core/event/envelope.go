@@ -2,6 +2,7 @@ package event
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,6 +12,9 @@ import (
 // Keys is the order of an envelope's keys on most sinks: that of evolution.md 2.1, with
 // the id that Evolution API lacks behind it. Sinks with another order (2.2) bring their own.
 var Keys = []string{"event", "instance", "data", "server_url", "date_time", "sender", "apikey", "id"}
+
+// envelopeKeys are those that [Decode] knows.
+var envelopeKeys = append([]string{"sinks"}, Keys...)
 
 // A Codec writes envelopes. Its zero value writes [Keys], hides the token ("apikey": null)
 // and gives the time in UTC. It may be used by any number of goroutines at once.
@@ -166,53 +170,62 @@ func AppendString(dst []byte, s string) []byte {
 // Keys are exact. One that differs from a key above in capitals only is an error if that key is missing, for its value would
 // be lost; beside that key it is left out. A key that is given twice is an error. b may begin with a byte order mark.
 func Decode(b []byte) (*Event, error) {
+	var room [16]member
+	o := object{members: room[:0]}
+	if err := readObject(WithoutBOM(b), &o); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return decode(&o)
+}
+
+func decode(o *object) (*Event, error) {
 	e := &Event{}
 	var named bool
-	var has []string
-	err := Members(b, func(key string, value json.RawMessage) (err error) {
+	var room [16]string
+	has := room[:0]
+	err := o.visit(func(key string, m member) (err error) {
 		has = append(has, key)
 		switch key {
 		case "event":
-			named = JSONKind(value) != "null"
-			e.Name, err = textOf(key, value)
+			named = JSONKind(m.value) != "null"
+			e.Name, err = textOf(key, m.value)
 			e.Name = Canonical(e.Name)
 		case "instance":
-			e.Instance, err = textOf(key, value)
+			e.Instance, err = textOf(key, m.value)
 		case "data":
-			e.Data = value
+			if e.Data = m.value; m.text {
+				e.checked = e.Data
+			}
 		case "server_url":
-			e.ServerURL, err = textOf(key, value)
+			e.ServerURL, err = textOf(key, m.value)
 		case "date_time":
 			var at string
-			if at, err = textOf(key, value); err == nil {
+			if at, err = textOf(key, m.value); err == nil {
 				e.Time, err = parseTime(at)
 			}
 		case "sender":
-			e.Sender, err = textOf(key, value)
+			e.Sender, err = textOf(key, m.value)
 		case "apikey":
-			e.APIKey, err = textOf(key, value)
+			e.APIKey, err = textOf(key, m.value)
 		case "id":
-			e.ID, err = textOf(key, value)
+			e.ID, err = textOf(key, m.value)
 		case "sinks":
-			if json.Unmarshal(value, &e.Sinks) != nil {
-				err = fmt.Errorf("%q must be a list of strings, got %s", key, JSONKind(value))
+			if json.Unmarshal(m.value, &e.Sinks) != nil {
+				err = fmt.Errorf("%q must be a list of strings, got %s", key, JSONKind(m.value))
 			}
 		default:
-			e.AddExtra(key, value)
+			e.AddExtra(key, m.value)
 		}
 		return err
 	})
+	if err == nil {
+		err = CheckSpelling(has, envelopeKeys...)
+	}
+	if err == nil && !named {
+		err = errors.New(`"event" is missing; give its name, like "messages.upsert"`)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	if err := CheckSpelling(has, append([]string{"sinks"}, Keys...)...); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	if !named {
-		return nil, fmt.Errorf(`%w: "event" is missing; give its name, like "messages.upsert"`, ErrInvalid)
-	}
-	if utf8.Valid(e.Data) {
-		e.checked = e.Data
 	}
 	return e, nil
 }
