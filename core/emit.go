@@ -93,11 +93,13 @@ func (h *Hub) prepare(events []*event.Event) error {
 		if e.ServerURL == "" {
 			e.ServerURL = h.opts.ServerURL
 		}
-		err := e.Validate()
+		err := e.Validate() // looks at data only if that was not done in this process before
 		if err != nil && len(events) > 1 {
 			err = fmt.Errorf("event %d: %w", i, err)
 		}
-		errs = append(errs, err)
+		if err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }

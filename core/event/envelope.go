@@ -194,7 +194,7 @@ func decode(o *object) (*Event, error) {
 			e.Instance, err = textOf(key, m.value)
 		case "data":
 			if e.Data = m.value; m.text {
-				e.checked = e.Data
+				e.checked.data = e.Data
 			}
 		case "server_url":
 			e.ServerURL, err = textOf(key, m.value)

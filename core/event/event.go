@@ -41,7 +41,7 @@ type Event struct {
 	Data       json.RawMessage // the producer's bytes, never re-marshalled; empty means null
 	Extras     json.RawMessage // further keys of the producer's envelope, a JSON object: {"isLatest":true}; empty means none
 
-	checked json.RawMessage // Data as it was when it was found to be valid
+	checked struct{ data, extras json.RawMessage } // as they were when they were found to be valid
 }
 
 // ErrInvalid marks every error of [Event.Validate].
@@ -93,16 +93,19 @@ func (e *Event) validateSinks() error {
 // validateData looks at the same data once only: what has passed is remembered.
 func (e *Event) validateData() error {
 	switch {
-	case len(e.Data) == 0, len(e.Data) == len(e.checked) && &e.Data[0] == &e.checked[0]:
+	case len(e.Data) == 0, same(e.Data, e.checked.data):
 		return nil
-	case !json.Valid(e.Data):
+	case !valid(e.Data):
 		return errors.New("data is not valid JSON")
-	case !utf8.Valid(e.Data): // json.Valid lets it pass; a websocket does not
+	case !utf8.Valid(e.Data): // JSON may be anything else in a string; a websocket's text may not
 		return errors.New("data is not valid UTF-8")
 	}
-	e.checked = e.Data
+	e.checked.data = e.Data
 	return nil
 }
+
+// same reports whether a and b are the same bytes in memory.
+func same(a, b []byte) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 // reserved are keys of Evolution API's envelopes that are never carried: where a webhook was sent, which may hold a key, and
 // the server's global key.
@@ -137,7 +140,7 @@ func (e *Event) AddExtra(key string, value json.RawMessage) {
 
 func (e *Event) validateExtras() error {
 	switch {
-	case len(e.Extras) == 0:
+	case len(e.Extras) == 0, same(e.Extras, e.checked.extras):
 		return nil
 	case len(e.Extras) > MaxExtras:
 		return fmt.Errorf("the keys beside data that evosink does not know have %d bytes, at most %d are allowed; put them into data",
@@ -147,12 +150,16 @@ func (e *Event) validateExtras() error {
 	case JSONKind(e.Extras) != "object":
 		return errors.New("extras must be a JSON object")
 	}
-	return Members(e.Extras, func(key string, _ json.RawMessage) error {
+	err := Members(e.Extras, func(key string, _ json.RawMessage) error {
 		if own := shadows(key); own != "" {
 			return fmt.Errorf("extras must not hold %q: the envelope has %q", key, own)
 		}
 		return nil
 	})
+	if err == nil {
+		e.checked.extras = e.Extras
+	}
+	return err
 }
 
 // ValidateServerURL reports whether s may be an event's server_url: an absolute http or https URL without user, query and

@@ -162,10 +162,21 @@ const space = " \t\r\n"
 
 func trim(b []byte) []byte { return bytes.TrimLeft(b, space) }
 
-func unquote(quoted []byte) (s string) {
+// keyOf returns the text of a key as it is written. The keys of envelopes take no memory.
+func keyOf(quoted []byte) string {
+	for _, key := range envelopeKeys {
+		if string(quoted[1:len(quoted)-1]) == key {
+			return key
+		}
+	}
+	return unquote(quoted)
+}
+
+func unquote(quoted []byte) string {
 	if bytes.IndexByte(quoted, '\\') < 0 && utf8.Valid(quoted) {
 		return string(quoted[1 : len(quoted)-1])
 	}
+	var s string
 	_ = json.Unmarshal(quoted, &s) // a valid string
 	return s
 }

@@ -38,27 +38,35 @@ var goNames = []string{
 // Names returns the wire names of the whole catalogue, Evolution Go's among them. The slice is the caller's.
 func Names() []string { return slices.Concat(wireNames, goNames) }
 
-// byConfig maps each config spelling to its wire name.
-var byConfig = func() map[string]string {
+// spellings maps each name of the catalogue, and each config spelling, to its wire name.
+var spellings = func() map[string]string {
 	m := map[string]string{
-		"GROUP_UPDATE":  "groups.update", // the enum's spelling of GROUPS_UPDATE (evolution.md 1.5.1)
+		"GROUP_UPDATE":  "groups.update", // the enum's spelling of GROUPS_UPDATE
 		"NEW_JWT_TOKEN": "new.jwt",
 		"ERRORS":        "error",
 	}
 	for _, wire := range wireNames {
-		m[ConfigName(wire)] = wire
+		m[ConfigName(wire)], m[wire] = wire, wire
+	}
+	for _, wire := range goNames {
+		m[wire] = wire
 	}
 	return m
 }()
+
+// find returns the wire name of a name of the catalogue in any spelling.
+func find(name string) (wire string, ok bool) {
+	if wire, ok = spellings[name]; !ok {
+		wire, ok = spellings[ConfigName(name)]
+	}
+	return wire, ok
+}
 
 // Canonical returns the wire name of an event given in any spelling: "MESSAGES_UPSERT",
 // "messages-upsert", "messages.upsert". Names outside the catalogue, Evolution Go's
 // among them, come back unchanged.
 func Canonical(name string) string {
-	if slices.Contains(goNames, name) {
-		return name
-	}
-	if wire, ok := byConfig[ConfigName(name)]; ok {
+	if wire, ok := find(name); ok {
 		return wire
 	}
 	return name
@@ -66,10 +74,7 @@ func Canonical(name string) string {
 
 // Known reports whether name is, in some spelling, in the catalogue.
 func Known(name string) bool {
-	if slices.Contains(goNames, name) {
-		return true
-	}
-	_, ok := byConfig[ConfigName(name)]
+	_, ok := find(name)
 	return ok
 }
 

@@ -290,7 +290,7 @@ func (o *object) visit(visit func(key string, m member) error) error {
 	var room [16]string
 	keys := room[:0]
 	for _, m := range o.members {
-		key := unquote(m.quoted)
+		key := keyOf(m.quoted)
 		switch {
 		case len(keys) == MaxKeys:
 			return fmt.Errorf("the object has more than %d keys", MaxKeys)
