@@ -2,7 +2,6 @@ package event
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -179,50 +178,72 @@ func Decode(b []byte) (*Event, error) {
 }
 
 func decode(o *object) (*Event, error) {
-	e := &Event{}
-	var named bool
-	var room [16]string
-	has := room[:0]
-	err := o.visit(func(key string, m member) (err error) {
-		has = append(has, key)
+	named := false
+	e, err := o.event(envelopeKeys, func(e *Event, key string, value json.RawMessage) (err error) {
 		switch key {
 		case "event":
-			named = JSONKind(m.value) != "null"
-			e.Name, err = textOf(key, m.value)
+			named = JSONKind(value) != "null"
+			e.Name, err = textOf(key, value)
 			e.Name = Canonical(e.Name)
 		case "instance":
-			e.Instance, err = textOf(key, m.value)
-		case "data":
-			if e.Data = m.value; m.text {
-				e.checked.data = e.Data
-			}
+			e.Instance, err = textOf(key, value)
 		case "server_url":
-			e.ServerURL, err = textOf(key, m.value)
+			e.ServerURL, err = textOf(key, value)
 		case "date_time":
 			var at string
-			if at, err = textOf(key, m.value); err == nil {
+			if at, err = textOf(key, value); err == nil {
 				e.Time, err = parseTime(at)
 			}
 		case "sender":
-			e.Sender, err = textOf(key, m.value)
+			e.Sender, err = textOf(key, value)
 		case "apikey":
-			e.APIKey, err = textOf(key, m.value)
+			e.APIKey, err = textOf(key, value)
 		case "id":
-			e.ID, err = textOf(key, m.value)
+			e.ID, err = textOf(key, value)
 		case "sinks":
-			if json.Unmarshal(m.value, &e.Sinks) != nil {
-				err = fmt.Errorf("%q must be a list of strings, got %s", key, JSONKind(m.value))
+			if json.Unmarshal(value, &e.Sinks) != nil {
+				err = fmt.Errorf("%q must be a list of strings, got %s", key, JSONKind(value))
 			}
 		default:
-			e.AddExtra(key, m.value)
+			e.AddExtra(key, value)
 		}
 		return err
 	})
-	if err == nil {
-		err = CheckSpelling(has, envelopeKeys...)
-	}
 	if err == nil && !named {
-		err = errors.New(`"event" is missing; give its name, like "messages.upsert"`)
+		return nil, fmt.Errorf(`%w: "event" is missing; give its name, like "messages.upsert"`, ErrInvalid)
+	}
+	return e, err
+}
+
+// DecodeKeys reads an envelope of another product, a JSON object whose "data" is the event's. It calls take for each other
+// key, in order. What is wrong with b, with the keys in general (see [Members]) or with the spelling of those that are known
+// (see [CheckSpelling]) is an error, as is what take returns. Errors wrap [ErrInvalid].
+func DecodeKeys(b []byte, known []string, take func(e *Event, key string, value json.RawMessage) error) (*Event, error) {
+	var room [16]member
+	o := object{members: room[:0]}
+	if err := readObject(WithoutBOM(b), &o); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return o.event(known, take)
+}
+
+// event is [DecodeKeys] for an object that was read. Data that is UTF-8 has passed [Event.Validate] thereby.
+func (o *object) event(known []string, take func(e *Event, key string, value json.RawMessage) error) (*Event, error) {
+	e := &Event{}
+	var room [16]string
+	has := room[:0]
+	err := o.visit(func(key string, m member) error {
+		has = append(has, key)
+		if key != "data" {
+			return take(e, key, m.value)
+		}
+		if e.Data = m.value; m.text {
+			e.checked.data = e.Data
+		}
+		return nil
+	})
+	if err == nil {
+		err = CheckSpelling(has, known...)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
