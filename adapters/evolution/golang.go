@@ -49,7 +49,8 @@ func DecodeGo(body []byte) (*event.Event, error) {
 		e.Instance = id
 	}
 	if e.Name == "" || e.Instance == "" {
-		return nil, fmt.Errorf(`%w: "event", or both "instanceName" and "instanceId", are missing: this is not an Evolution Go envelope`, event.ErrInvalid)
+		return nil, fmt.Errorf(`%w: "event", or both "instanceName" and "instanceId", are missing: `+
+			`this is not an Evolution Go envelope`, event.ErrInvalid)
 	}
 	e.Name, e.Origin = event.Canonical(e.Name), "evolution-go"
 	found := event.Find(e.Data, "Timestamp", "Info", "state")

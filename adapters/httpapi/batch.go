@@ -16,8 +16,9 @@ type batch struct {
 	single bool
 }
 
-// decode reads the events of a body: one, those of a list, or several behind each other, of which NDJSON is a case. Each is
-// completed by fill and checked. An error says what is wrong with the body as a whole, else with each of the events.
+// decode reads the events of a body: one, those of a list, or several behind each other, of which NDJSON is a case.
+// Each is completed by fill and checked. An error says what is wrong with the body as a whole, else with each of the
+// events.
 func (limits Events) decode(body []byte, fill func(*event.Event) error) (batch, error) {
 	var b batch
 	var whole *problem
@@ -49,7 +50,7 @@ func (limits Events) decode(body []byte, fill func(*event.Event) error) (batch, 
 	b.single = len(b.events) == 1 && !d.List()
 	var syntax *json.SyntaxError
 	switch err := d.Err(); {
-	case !d.Text(), (err != nil || whole != nil) && !utf8.Valid(body):
+	case !d.UTF8(), (err != nil || whole != nil) && !utf8.Valid(body):
 		return b, notUTF8()
 	case errors.As(err, &syntax) && strings.HasPrefix(syntax.Error(), "unexpected end"):
 		return b, badRequest("Malformed JSON: the body ends in the middle of a value")

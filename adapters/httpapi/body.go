@@ -51,7 +51,10 @@ func notUTF8() *problem { return badRequest("The body is not valid UTF-8") }
 // readBytes is readBody for what is UTF-8 only if that is checked by what reads the bytes anyway.
 func (a *API) readBytes(w http.ResponseWriter, r *http.Request, h *hold, limit int64) ([]byte, error) {
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return nil, &problem{status: http.StatusUnsupportedMediaType, message: []string{"Content-Encoding is not supported; send the body as it is"}}
+		return nil, &problem{
+			status:  http.StatusUnsupportedMediaType,
+			message: []string{"Content-Encoding is not supported; send the body as it is"},
+		}
 	}
 	if r.ContentLength > limit {
 		discard(w, r)

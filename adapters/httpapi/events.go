@@ -98,7 +98,7 @@ func (a *API) emit(ctx context.Context, events ...*event.Event) error {
 type errSystem string
 
 func (e errSystem) Error() string {
-	return fmt.Sprintf("%s is emitted by the API itself; an instance's token may not emit it, the global key may", string(e))
+	return string(e) + " is emitted by the API itself; an instance's token may not emit it, the global key may"
 }
 
 // maxAhead is how far ahead of now an instance's token may date an event. Evolution API writes its local clock as UTC,

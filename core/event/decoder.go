@@ -60,24 +60,18 @@ func (d *Decoder) Next() bool {
 	}
 	end := s.object(i, &d.last)
 	if end < 0 {
-		d.err = d.malformed()
+		from := d.next
+		if d.list {
+			from = 0
+		}
+		d.err = json.Unmarshal(s.b[from:], new(json.RawMessage)) // tells what is wrong, before it copies anything
+		if syntax, ok := errors.AsType[*json.SyntaxError](d.err); ok {
+			syntax.Offset += int64(from)
+		}
 		return false
 	}
 	d.next = s.space(end)
 	return true
-}
-
-// malformed returns what encoding/json says of the value behind the last one, or of the whole list.
-func (d *Decoder) malformed() error {
-	from := d.next
-	if d.list {
-		from = 0
-	}
-	err := json.Unmarshal(d.scan.b[from:], new(json.RawMessage))
-	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		syntax.Offset += int64(from)
-	}
-	return err
 }
 
 // Bytes returns the value that Next found. It shares the body's memory.
@@ -86,9 +80,9 @@ func (d *Decoder) Bytes() json.RawMessage { return d.last.value }
 // Event decodes the value that Next found, as [Decode] does.
 func (d *Decoder) Event() (*Event, error) { return decode(&d.last) }
 
-// Text reports whether all that was read is UTF-8.
-func (d *Decoder) Text() bool { return !d.scan.binary }
+// UTF8 reports whether all that was read is UTF-8.
+func (d *Decoder) UTF8() bool { return !d.scan.broken }
 
-// Err returns nil if the body's end was reached, else what is not valid: a [json.SyntaxError] whose Offset counts from the
-// body's beginning (white space not included), or that something follows a list.
+// Err returns nil if the body's end was reached, else what is not valid: a [json.SyntaxError] whose Offset counts from
+// the body's beginning (white space not included), or that something follows a list.
 func (d *Decoder) Err() error { return d.err }

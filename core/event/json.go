@@ -22,8 +22,8 @@ func WithoutBOM(b []byte) []byte { return bytes.TrimPrefix(b, byteOrderMark) }
 // Members calls visit for each key of a JSON object, in order, with the bytes of its value, which share b's memory.
 // Keys are exact: "Data" is not "data". b may begin with a byte order mark; null is an object without keys.
 //
-// Its own errors are for the producer: b is not valid JSON, is no object, has more than [MaxKeys] keys, or has a key twice:
-// another reader might take the other value. Of what is not valid JSON nothing is visited.
+// Its own errors are for the producer: b is not valid JSON, is no object, has more than [MaxKeys] keys, or has a key
+// twice: another reader might take the other value. Of what is not valid JSON nothing is visited.
 func Members(b []byte, visit func(key string, value json.RawMessage) error) error {
 	var room [16]member
 	o := object{members: room[:0]}
@@ -33,8 +33,8 @@ func Members(b []byte, visit func(key string, value json.RawMessage) error) erro
 	return o.visit(func(key string, m member) error { return visit(key, m.value) })
 }
 
-// Find returns the values of keys of a JSON object, in one pass; nil for one that it does not have. Keys are exact, and of
-// one that is given twice the last value counts. What is no valid object has none. The values share b's memory.
+// Find returns the values of keys of a JSON object, in one pass; nil for one that it does not have. Keys are exact, and
+// of one that is given twice the last value counts. What is no valid object has none. The values share b's memory.
 func Find(b []byte, keys ...string) []json.RawMessage {
 	found := make([]json.RawMessage, len(keys))
 	s := scan{b: bytes.Trim(b, space)}
@@ -52,8 +52,8 @@ func Find(b []byte, keys ...string) []json.RawMessage {
 	return found
 }
 
-// CheckSpelling reports a key among those given that differs from a known one in capitals only, if that one is not given:
-// its value would be lost without a word.
+// CheckSpelling reports a key among those given that differs from a known one in capitals only, if that one is not
+// given: its value would be lost without a word.
 func CheckSpelling(given []string, known ...string) error {
 	for _, want := range known {
 		if slices.Contains(given, want) {
@@ -68,8 +68,8 @@ func CheckSpelling(given []string, known ...string) error {
 	return nil
 }
 
-// Unmarshal is [json.Unmarshal] but for two things: keys match the fields of structs by their exact names ("Data" is not
-// "data"), and b may begin with a byte order mark. Of a key that is given twice the last one counts.
+// Unmarshal is [json.Unmarshal] but for two things: keys match the fields of structs by their exact names ("Data" is
+// not "data"), and b may begin with a byte order mark. Of a key that is given twice the last one counts.
 func Unmarshal(b []byte, v any) error {
 	b = WithoutBOM(b)
 	if t := reflect.TypeOf(v); t != nil && valid(b) && blank(b, t, false) {
@@ -79,8 +79,8 @@ func Unmarshal(b []byte, v any) error {
 	return json.Unmarshal(b, v)
 }
 
-// blank finds the keys of valid JSON that encoding/json would take for a field of t although they are written otherwise. It
-// reports whether there are any, and if asked to, overwrites them with spaces, which are no field's name.
+// blank finds the keys of valid JSON that encoding/json would take for a field of t although they are written
+// otherwise. It reports whether there are any, and if asked to, overwrites them with spaces, which are no field's name.
 func blank(b []byte, t reflect.Type, overwrite bool) (found bool) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -160,8 +160,6 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 // space is JSON's white space.
 const space = " \t\r\n"
 
-func trim(b []byte) []byte { return bytes.TrimLeft(b, space) }
-
 // keyOf returns the text of a key as it is written. The keys of envelopes take no memory.
 func keyOf(quoted []byte) string {
 	for _, key := range envelopeKeys {
@@ -183,7 +181,7 @@ func unquote(quoted []byte) string {
 
 // JSONKind names what a JSON value is: "object", "array", "string", "number", "bool" or "null".
 func JSONKind(value json.RawMessage) string {
-	switch value = trim(value); {
+	switch value = bytes.TrimLeft(value, space); {
 	case len(value) == 0:
 		return "nothing"
 	case value[0] == '{':
@@ -211,8 +209,9 @@ func JSONText(value json.RawMessage) (s string, ok bool) {
 	return "", false
 }
 
-// AppendJSON appends valid JSON as it is, but for halves of UTF-16 surrogate pairs that stand alone in an escape (\ud800):
-// these are no character, many languages refuse them, and they become \ufffd. Nothing, which is null, is appended as null.
+// AppendJSON appends valid JSON as it is, but for halves of UTF-16 surrogate pairs that stand alone in an escape
+// (\ud800): these are no character, many languages refuse them, and they become \ufffd. Nothing, which is null, is
+// appended as null.
 func AppendJSON(dst []byte, raw json.RawMessage) []byte {
 	if len(raw) == 0 {
 		return append(dst, "null"...)
@@ -245,8 +244,8 @@ func pairSurrogates(b []byte) {
 	}
 }
 
-// surrogate returns the lower-case digit behind the d of an escape \udXxx that b begins with if that is a surrogate: '8' to
-// 'b' of the first of a pair, 'c' to 'f' of the second; 0 if b begins otherwise.
+// surrogate returns the lower-case digit behind the d of an escape \udXxx that b begins with if that is a surrogate:
+// '8' to 'b' of the first of a pair, 'c' to 'f' of the second; 0 if b begins otherwise.
 func surrogate(b []byte) byte {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' || b[2]|0x20 != 'd' {
 		return 0

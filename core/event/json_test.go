@@ -93,6 +93,25 @@ func TestHalvesOfSurrogatePairsBecomeAReplacementAndNothingElseChanges(t *testin
 	}
 }
 
+func TestFindTakesExactKeysOfOneObjectAndTheLastOfTwo(t *testing.T) {
+	for in, want := range map[string][]string{
+		`{"a":1,"b":{"a":2},"A":3}`:           {"1", `{"a":2}`},
+		" { \"b\" : [1, {}] , \"a\":\"}\" } ": {`"}"`, "[1, {}]"},
+		`{"a":1,"\u0061":2}`:                  {"2", ""},
+		`{}`:                                  {"", ""},
+		`null`:                                {"", ""},
+		`[1]`:                                 {"", ""},
+		`{"a":1,"b":}`:                        {"", ""},
+		`{"a":1} x`:                           {"", ""},
+		``:                                    {"", ""},
+	} {
+		got := event.Find([]byte(in), "a", "b")
+		if string(got[0]) != want[0] || string(got[1]) != want[1] || (got[0] == nil) != (want[0] == "") {
+			t.Errorf("%s: got %s, want %s", in, got, want)
+		}
+	}
+}
+
 func FuzzUnmarshal(f *testing.F) {
 	for _, seed := range []string{
 		`{"name":"x","Name":"y"}`, `{"deep":{"A":1},"list":[{"A":2}],"map":{"x":{"A":3}}}`, "\ufeff{}", `{"\u017f":1}`, `[`, `null`, ` { } `,
@@ -181,8 +200,8 @@ func checkDecoder(t *testing.T, b []byte) {
 			t.Fatalf("%q: got %+v, %v, want %+v, %v", d.Bytes(), e, err, want, wrong)
 		}
 	}
-	if d.Err() == nil && d.Text() != utf8.Valid(b) {
-		t.Fatalf("%q: text %v", b, d.Text())
+	if d.Err() == nil && d.UTF8() != utf8.Valid(b) {
+		t.Fatalf("%q: UTF-8 %v", b, d.UTF8())
 	}
 	text := bytes.Trim(event.WithoutBOM(b), " \t\r\n")
 	var want []json.RawMessage

@@ -6,7 +6,7 @@ import (
 )
 
 // Settable returns, in Evolution API's order, the config names that its settings routes
-// accept and store when a list of events is empty (evolution.md 1.2). The slice is the caller's.
+// accept and store when a list of events is empty. The slice is the caller's.
 func Settable() []string { return slices.Clone(settable) }
 
 var settable = []string{
@@ -17,7 +17,7 @@ var settable = []string{
 	"TYPEBOT_CHANGE_STATUS", "REMOVE_INSTANCE", "LOGOUT_INSTANCE", "INSTANCE_CREATE", "INSTANCE_DELETE", "STATUS_INSTANCE",
 }
 
-// wireNames are the names of the catalogue as they travel (evolution.md 1.2).
+// wireNames are the names of the catalogue as they travel.
 var wireNames = []string{
 	"application.startup", "qrcode.updated", "connection.update", "status.instance", "messages.set", "messages.upsert",
 	"messages.edited", "messages.update", "messages.delete", "send.message", "send.message.update", "contacts.set",
@@ -27,12 +27,13 @@ var wireNames = []string{
 	"new.jwt", "error", "creds.update", "messaging-history.set",
 }
 
-// goNames are the names of Evolution Go; they are their own wire names (evolution.md 6.1).
+// goNames are the names of Evolution Go; they are their own wire names.
 var goNames = []string{
 	"Message", "SendMessage", "Receipt", "Presence", "HistorySync", "ChatPresence", "Archive", "CallOffer", "CallAccept",
 	"CallTerminate", "CallOfferNotice", "CallRelayLatency", "Connected", "PairSuccess", "TemporaryBan", "LoggedOut",
-	"ConnectFailure", "Disconnected", "LabelEdit", "LabelAssociationChat", "LabelAssociationMessage", "Contact", "PushName",
-	"GroupInfo", "JoinedGroup", "NewsletterJoin", "NewsletterLeave", "QRCode", "QRTimeout", "QRSuccess", "OfflineSyncCompleted",
+	"ConnectFailure", "Disconnected", "LabelEdit", "LabelAssociationChat", "LabelAssociationMessage", "Contact",
+	"PushName", "GroupInfo", "JoinedGroup", "NewsletterJoin", "NewsletterLeave", "QRCode", "QRTimeout", "QRSuccess",
+	"OfflineSyncCompleted",
 }
 
 // Names returns the wire names of the whole catalogue, Evolution Go's among them. The slice is the caller's.
@@ -80,24 +81,24 @@ func Known(name string) bool {
 
 // system are the names by which the API itself tells of its instances' lives and keys, and of its own errors.
 var system = []string{
-	"application.startup", "instance.create", "instance.delete", "remove.instance", "logout.instance", "status.instance", "new.jwt",
-	"creds.update", "error",
+	"application.startup", "instance.create", "instance.delete", "remove.instance", "logout.instance", "status.instance",
+	"new.jwt", "creds.update", "error",
 }
 
-// System reports whether name, in any spelling, is one that only the API itself may use: consumers act on what it says about
-// instances and their keys.
+// System reports whether name, in any spelling, is one that only the API itself may use: consumers act on what it says
+// about instances and their keys.
 func System(name string) bool { return slices.Contains(system, Canonical(name)) }
 
 var toConfig = strings.NewReplacer(".", "_", "-", "_")
 
 // ConfigName returns the spelling of settings and variables: "GROUP_PARTICIPANTS_UPDATE"
-// for "group-participants.update" (evolution.md 1.1).
+// for "group-participants.update".
 func ConfigName(wire string) string {
 	return strings.ToUpper(toConfig.Replace(wire))
 }
 
 // PathSuffix returns the spelling of webhook paths: "group-participants-update"
-// for "group-participants.update" (evolution.md 1.1).
+// for "group-participants.update".
 func PathSuffix(wire string) string {
 	return strings.ToLower(strings.ReplaceAll(ConfigName(wire), "_", "-"))
 }

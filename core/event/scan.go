@@ -13,16 +13,16 @@ import (
 // maxDepth is how deep arrays and objects may be nested, as in encoding/json.
 const maxDepth = 10_000
 
-// A scan checks JSON and finds the ends of values in one pass. It takes exactly what encoding/json takes, which a fuzz test
-// compares. Its methods take the index of a byte and return the one behind what they have read, -1 if that is not valid;
-// they also take -1, and return it.
+// A scan checks JSON and finds the ends of values in one pass. It takes exactly what encoding/json takes, which a fuzz
+// test compares. Its methods take the index of a byte and return the one behind what they have read, -1 if that is not
+// valid; they also take -1, and return it.
 type scan struct {
 	b      []byte
 	depth  int  // of the arrays and objects around what is read
-	binary bool // something read so far is not UTF-8; only what stands in strings can be
+	broken bool // something read so far is not UTF-8; only in strings can it be that
 }
 
-// at returns the byte at i, 0 behind the last one: no JSON has that outside of strings, nor within.
+// at returns the byte at i, 0 behind the last one: valid JSON has no such byte.
 func (s *scan) at(i int) byte {
 	if uint(i) < uint(len(s.b)) {
 		return s.b[i]
@@ -57,11 +57,11 @@ func (s *scan) value(i int) int {
 				break
 			}
 			if open = append(open, c); c == '{' {
-				i = s.colon(s.text(i))
+				i = s.colon(s.str(i))
 			}
 			continue
 		case '"':
-			i = s.text(i)
+			i = s.str(i)
 		case 't':
 			i = s.word(i, "true")
 		case 'f':
@@ -79,7 +79,7 @@ func (s *scan) value(i int) int {
 			switch i = s.space(i); s.at(i) {
 			case ',':
 				if i = s.space(i + 1); open[last] == '{' {
-					i = s.colon(s.text(i))
+					i = s.colon(s.str(i))
 				}
 				more = true
 			case open[last] + 2:
@@ -106,8 +106,8 @@ const (
 	highs = 0x8080808080808080
 )
 
-// text reads a string.
-func (s *scan) text(i int) int {
+// str reads a string.
+func (s *scan) str(i int) int {
 	if s.at(i) != '"' {
 		return -1
 	}
@@ -115,7 +115,8 @@ func (s *scan) text(i int) int {
 	for {
 		for len(s.b)-i >= 8 { // eight at once, up to the first that is a quote, a backslash, a control character or not ASCII
 			x := binary.LittleEndian.Uint64(s.b[i:])
-			// A byte below n, or 0 for n = 1, has its highest bit set behind the subtraction of n; it may borrow from those behind it only.
+			// Subtracting n sets the highest bit of a byte below n. It may borrow from the bytes behind it, not from
+			// those before.
 			x = (x | (x - ones*0x20) | ((x ^ ones*'"') - ones) | ((x ^ ones*'\\') - ones)) & highs
 			if x != 0 {
 				i += bits.TrailingZeros64(x) / 8
@@ -136,7 +137,7 @@ func (s *scan) text(i int) int {
 			i++
 		default:
 			r, n := utf8.DecodeRune(s.b[i:])
-			s.binary = s.binary || r == utf8.RuneError && n == 1
+			s.broken = s.broken || r == utf8.RuneError && n == 1
 			i += n
 		}
 	}
@@ -201,42 +202,42 @@ func (s *scan) number(i int) int {
 type member struct {
 	quoted []byte // the key as it is written; nil in an array
 	value  json.RawMessage
-	text   bool // value is UTF-8 throughout
+	utf8   bool // value is UTF-8 throughout
 }
 
-// each reads the object or array that begins at i, and calls visit for each member as soon as it is read: what follows it
+// each reads the object or array that begins at i, and calls visit for each member as soon as it is read: what follows
 // may turn out not to be valid.
 func (s *scan) each(i int, visit func(m member)) int {
 	open := s.at(i)
 	if i = s.space(i + 1); s.at(i) == open+2 {
 		return i + 1
 	}
-	binary := s.binary
+	broken := s.broken
 	s.depth++
 	for {
 		var m member
 		if open == '{' {
 			start := i
-			if i = s.text(i); i < 0 {
+			if i = s.str(i); i < 0 {
 				return -1
 			}
 			m.quoted, i = s.b[start:i], s.colon(i)
-			binary = binary || s.binary
+			broken = broken || s.broken
 		}
 		start := i
-		s.binary = false
+		s.broken = false
 		if i = s.value(i); i < 0 {
 			return -1
 		}
-		m.value, m.text = s.b[start:i:i], !s.binary
-		binary = binary || s.binary
+		m.value, m.utf8 = s.b[start:i:i], !s.broken
+		broken = broken || s.broken
 		visit(m)
 		switch i = s.space(i); s.at(i) {
 		case ',':
 			i = s.space(i + 1)
 		case open + 2:
 			s.depth--
-			s.binary = binary
+			s.broken = broken
 			return i + 1
 		default:
 			return -1
