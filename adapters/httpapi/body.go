@@ -95,12 +95,16 @@ func (a *API) readBytes(w http.ResponseWriter, r *http.Request, h *hold, limit i
 // readGrowing reads to the end into memory that grows with what arrives, never by more than to four times that, and no
 // further than to the announced length (-1: unknown) or limit. grow is asked before each step, for the bytes in all.
 func readGrowing(r io.Reader, length, limit int64, grow func(int64) error) ([]byte, error) {
-	most, factor := length, int64(4)
-	if length < 0 {
-		most, factor = limit, 2
+	most, factor := limit, int64(2)
+	first := min(firstRead, most)
+	if length >= 0 {
+		most, factor = length, 4
+		for first = length; first > firstRead; { // so that the last step is a whole one too
+			first = (first + factor - 1) / factor
+		}
 	}
 	var body []byte
-	for size := min(firstRead, most); ; size = min(factor*size, most) {
+	for size := first; ; size = min(factor*size, most) {
 		if err := grow(size); err != nil {
 			return nil, err
 		}
