@@ -27,7 +27,7 @@ type Decoder struct {
 
 // NewDecoder returns a Decoder of body, which must not be changed any more: events share its memory.
 func NewDecoder(body []byte) *Decoder {
-	d := &Decoder{scan: scan{b: bytes.Trim(WithoutBOM(body), space)}, last: object{members: make([]member, 0, len(Keys))}}
+	d := &Decoder{scan: scan{b: bytes.Trim(WithoutBOM(body), space)}}
 	if d.list = d.scan.at(0) == '['; d.list {
 		d.scan.depth = 1
 	}

@@ -167,8 +167,7 @@ func AppendString(dst []byte, s string) []byte {
 // would be lost; beside that key it is left out. A key that is given twice is an error. b may begin with a byte order
 // mark.
 func Decode(b []byte) (*Event, error) {
-	var room [16]member
-	o := object{members: room[:0]}
+	var o object
 	if err := readObject(WithoutBOM(b), &o); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -217,8 +216,7 @@ func decode(o *object) (*Event, error) {
 // other key, in order. What is wrong with b, with the keys in general (see [Members]) or with the spelling of those
 // that are known (see [CheckSpelling]) is an error, as is what take returns. Errors wrap [ErrInvalid].
 func DecodeKeys(b []byte, known []string, take takeKey) (*Event, error) {
-	var room [16]member
-	o := object{members: room[:0]}
+	var o object
 	if err := readObject(WithoutBOM(b), &o); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}

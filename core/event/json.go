@@ -25,8 +25,7 @@ func WithoutBOM(b []byte) []byte { return bytes.TrimPrefix(b, byteOrderMark) }
 // Its own errors are for the producer: b is not valid JSON, is no object, has more than [MaxKeys] keys, or has a key
 // twice: another reader might take the other value. Of what is not valid JSON nothing is visited.
 func Members(b []byte, visit func(key string, value json.RawMessage) error) error {
-	var room [16]member
-	o := object{members: room[:0]}
+	var o object
 	if err := readObject(WithoutBOM(b), &o); err != nil {
 		return err
 	}

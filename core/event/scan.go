@@ -253,6 +253,9 @@ type object struct {
 
 // object reads the value that begins at i into o, whose memory for members it uses again.
 func (s *scan) object(i int, o *object) int {
+	if o.members == nil {
+		o.members = make([]member, 0, len(Keys))
+	}
 	o.members = o.members[:0]
 	end := 0
 	if s.at(i) != '{' {
