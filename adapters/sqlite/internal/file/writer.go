@@ -1,0 +1,380 @@
+package file
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/evosink/evosink/core/bus"
+)
+
+// One commit takes at most so many writes and about so many bytes, so that nobody waits long behind others.
+const (
+	maxBatch      = 512
+	maxBatchBytes = 8 << 20
+)
+
+// writeOverhead is what a write counts in the queue beside its own bytes.
+const writeOverhead = 512
+
+// A write is a change to the file that joins a group commit.
+type write struct {
+	bytes int64
+	// apply makes the change. It is called by the writer and may be called again, in another transaction, when the first one
+	// failed because of somebody else. Once a statement has failed the transaction is rolled back; an error of
+	// apply's own (a version that does not match) fails this write alone, and must come before anything was changed.
+	apply func(*tx) error
+	// after is called by the writer after the commit, in the order of the commits. It must not block. May be nil.
+	after func()
+	// frees says that the write makes space, or is small and needed for that: it may use the reserve when the disk is
+	// full.
+	frees bool
+
+	state  atomic.Int32
+	result chan error // receives the outcome once
+}
+
+// States of a write.
+const (
+	waiting int32 = iota
+	taken         // by the writer: there will be a result
+	givenUp       // by whoever waited: apply will not be called
+)
+
+// A writer owns the one writing connection. Writes that wait at the same time are committed together.
+//
+// When a statement or the commit fails, nothing of the batch has happened. If the cause is the file or the disk (full,
+// damaged, not writable), every member fails with it: the next one would meet the same. Otherwise a single member is to blame, and
+// each is tried again in a transaction of its own, so that only the culprit fails.
+//
+// When the disk is full the reserve is given free, and until there is space for it again only writes that free space
+// are tried; the others fail with [ErrFull]. When the files are not in their places any more, nothing is tried.
+type writer struct {
+	path     string
+	conn     *sql.Conn
+	log      zerolog.Logger
+	presence *presence
+	reserve  *reserve
+	clock    *clock
+	queue    chan *write
+	jobs     chan func()         // to run between two commits
+	room     *semaphore.Weighted // bytes of the queue
+	max      int64
+	done     chan struct{} // closed when run has ended
+
+	closing sync.RWMutex // read-held while a write enters the queue
+	closed  bool         // guarded by closing
+
+	// used by run only
+	prepared  map[string]*sql.Stmt
+	head      head
+	saveClock time.Duration // since born: when the clock is stored next
+
+	fault atomic.Pointer[error]
+	low   atomic.Bool // the disk is full and the reserve given free
+	stats commitStats
+
+	born  time.Time
+	since atomic.Int64 // when the commit under way began, in nanoseconds since born; 0 while there is none
+}
+
+func newWriter(db *DB, at head) *writer {
+	limit := db.config.MaxQueueBytes
+	return &writer{
+		path: db.config.Path, conn: db.conn, head: at, log: db.logger, presence: db.presence, reserve: db.reserve, clock: db.clock,
+		max: limit, room: semaphore.NewWeighted(limit),
+		queue: make(chan *write, maxBatch), jobs: make(chan func()), done: make(chan struct{}), prepared: map[string]*sql.Stmt{},
+		born: time.Now(),
+	}
+}
+
+// busy returns for how long the commit under way has been running; 0 while there is none.
+func (w *writer) busy() time.Duration {
+	since := w.since.Load()
+	if since == 0 {
+		return 0
+	}
+	return time.Since(w.born) - time.Duration(since)
+}
+
+// between runs a function that uses the connection outside of the commits, and returns when it has ended, or false if
+// the writer ends first.
+func (w *writer) between(f func()) bool {
+	ran := make(chan struct{})
+	select {
+	case w.jobs <- func() { defer close(ran); f() }:
+		<-ran
+		return true
+	case <-w.done:
+		return false
+	}
+}
+
+// do queues a write and waits for its outcome. While it waits for its turn ctx can end it: then nothing has happened, and
+// the error is ctx's. Once the writer has taken it, do waits for the commit, which is the disk's time.
+func (w *writer) do(ctx context.Context, x *write) error {
+	x.result = make(chan error, 1)
+	cost := min(x.bytes+writeOverhead, w.max)
+	if err := w.enter(ctx, x, cost); err != nil {
+		return err
+	}
+	defer w.room.Release(cost)
+	select {
+	case err := <-x.result:
+		return err
+	case <-ctx.Done():
+	}
+	if x.state.CompareAndSwap(waiting, givenUp) {
+		return ctx.Err()
+	}
+	return <-x.result
+}
+
+func (w *writer) enter(ctx context.Context, x *write, cost int64) error {
+	if err := w.room.Acquire(ctx, cost); err != nil {
+		return err
+	}
+	w.closing.RLock()
+	defer w.closing.RUnlock()
+	if w.closed {
+		w.room.Release(cost)
+		return bus.ErrClosed
+	}
+	select {
+	case w.queue <- x:
+		return nil
+	case <-ctx.Done():
+		w.room.Release(cost)
+		return ctx.Err()
+	}
+}
+
+// close refuses further writes, and returns when those in the queue have their outcome.
+func (w *writer) close() {
+	w.closing.Lock()
+	if !w.closed {
+		w.closed = true
+		close(w.queue)
+	}
+	w.closing.Unlock()
+	<-w.done
+}
+
+// run commits until close.
+func (w *writer) run() {
+	defer close(w.done)
+	batch := make([]*write, 0, maxBatch)
+	for {
+		select {
+		case first, ok := <-w.queue:
+			if !ok {
+				for _, s := range w.prepared {
+					s.Close()
+				}
+				return
+			}
+			batch = w.gather(append(batch[:0], first))
+			w.commit(batch)
+			clear(batch)
+		case job := <-w.jobs:
+			w.timed(job)
+		}
+	}
+}
+
+// timed runs what uses the disk, while busy tells for how long.
+func (w *writer) timed(f func()) {
+	w.since.Store(int64(time.Since(w.born)) | 1)
+	defer w.since.Store(0)
+	f()
+}
+
+// gather adds what waits to a batch, and drops from it what was given up.
+func (w *writer) gather(batch []*write) []*write {
+	bytes := batch[0].bytes
+	for len(batch) < maxBatch && bytes < maxBatchBytes {
+		select {
+		case x, ok := <-w.queue:
+			if !ok {
+				return claim(batch)
+			}
+			batch = append(batch, x)
+			bytes += x.bytes
+		default:
+			return claim(batch)
+		}
+	}
+	return claim(batch)
+}
+
+func claim(batch []*write) []*write {
+	kept := batch[:0]
+	for _, x := range batch {
+		if x.state.CompareAndSwap(waiting, taken) {
+			kept = append(kept, x)
+		}
+	}
+	return kept
+}
+
+func (w *writer) commit(batch []*write) {
+	if batch = w.admit(batch); len(batch) == 0 {
+		return
+	}
+	err := w.try(batch)
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrFull) && w.reserve.release():
+		w.low.Store(true)
+		w.log.Warn().Msg("the disk is full: its reserve is given free for what frees space, and no events are taken")
+		freeing, others := partFreeing(batch)
+		refuse(others, err)
+		if len(freeing) > 0 {
+			refuse(freeing, w.try(freeing))
+		}
+	case len(batch) > 1 && !environmental(err) && !errors.Is(err, ErrFull):
+		for i := range batch {
+			refuse(batch[i:i+1], w.try(batch[i:i+1]))
+		}
+	default:
+		refuse(batch, err)
+	}
+}
+
+// admit refuses what must not be tried now, and returns the rest.
+func (w *writer) admit(batch []*write) []*write {
+	if fault := w.fault.Load(); fault != nil && errors.Is(*fault, ErrMoved) {
+		if err := w.presence.check(committed); err != nil {
+			refuse(batch, err)
+			return nil
+		}
+	}
+	if !w.low.Load() {
+		return batch
+	}
+	freeing, others := partFreeing(batch)
+	if len(others) == 0 {
+		return batch
+	}
+	if err := w.refill(); err != nil {
+		refuse(others, err)
+		return freeing
+	}
+	return batch
+}
+
+// refill fills the reserve, if there is a quarter more free than it takes: events are taken again.
+func (w *writer) refill() error {
+	if err := w.reserve.fill(w.reserve.bytes / 4); err != nil {
+		return err
+	}
+	w.low.Store(false)
+	return nil
+}
+
+func partFreeing(batch []*write) (freeing, others []*write) {
+	for _, x := range batch {
+		if x.frees {
+			freeing = append(freeing, x)
+		} else {
+			others = append(others, x)
+		}
+	}
+	return freeing, others
+}
+
+// refuse gives writes their error; nil means that they have their results.
+func refuse(batch []*write, err error) {
+	if err == nil {
+		return
+	}
+	for _, x := range batch {
+		x.result <- err
+	}
+}
+
+// try runs the writes in one transaction, and gives them their results unless it returns an error. A commit to files
+// that were not in their places when it was over has happened, but must not be relied on: the memory follows it, and
+// the writes fail.
+func (w *writer) try(batch []*write) error {
+	begin := time.Now()
+	results := make([]error, len(batch))
+	var err, moved error
+	w.timed(func() {
+		if err = w.transact(batch, results); err == nil {
+			moved = w.presence.check(committed)
+		}
+	})
+	w.stats.add(len(batch), time.Since(begin), errors.Join(err, moved))
+	if err != nil {
+		if err = explain(w.path, err); errors.Is(err, ErrDamaged) { // perhaps by another program, just now
+			w.presence.look()
+			if cut := w.presence.check(committed); cut != nil {
+				err = cut
+			}
+		}
+		w.setFault(err)
+		return err
+	}
+	w.setFault(moved)
+	for i, x := range batch {
+		if x.after != nil && results[i] == nil {
+			x.after()
+		}
+		if results[i] == nil {
+			results[i] = moved
+		}
+		x.result <- results[i]
+	}
+	return nil
+}
+
+func (w *writer) transact(batch []*write, results []error) error {
+	t := &tx{writer: w, head: w.head}
+	_, _ = t.exec("BEGIN IMMEDIATE") // t.err tells
+	for i, x := range batch {
+		if t.err != nil {
+			break
+		}
+		results[i] = x.apply(t)
+	}
+	if at := time.Since(w.born); at > w.saveClock {
+		w.saveClock = at + clockSaves
+		_ = t.saveClock()
+	}
+	if t.err == nil {
+		_, _ = t.exec("COMMIT")
+	}
+	if t.err != nil {
+		// SQLite may have rolled back by itself, then this fails, and that is fine.
+		_, _ = w.conn.ExecContext(context.Background(), "ROLLBACK")
+		return t.err
+	}
+	w.head = t.head
+	return nil
+}
+
+// setFault keeps why writing fails for Check, and logs when that begins and ends.
+func (w *writer) setFault(err error) {
+	if err != nil && !environmental(err) && !errors.Is(err, ErrFull) {
+		return
+	}
+	was := w.fault.Load()
+	switch {
+	case err == nil && (was == nil || w.low.Load()): // only refill ends a full disk
+	case err == nil:
+		w.fault.Store(nil)
+		w.log.Info().Msg("writing to the file works again")
+	case err != nil:
+		w.fault.Store(&err)
+		if was == nil {
+			w.log.Error().Err(err).Msg("writing to the file fails")
+		}
+	}
+}
