@@ -3,14 +3,28 @@ package deliveries
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"strings"
 	"time"
 
+	"github.com/evosink/evosink/adapters/sqlite/internal/file"
+	"github.com/evosink/evosink/adapters/sqlite/internal/row"
 	"github.com/evosink/evosink/core/queue"
 )
 
-const letterColumns = "id, sink, target, instance, instance_id, scope, event, name, reason, attempts, first, last, error, died"
+// insertDeadLetters begins the statements by which deliveries become dead letters: in Put, if a lane refuses them; in
+// Record, if they have failed for good; in Purge, if it names a reason.
+const insertDeadLetters = `INSERT INTO queue_letters
+	(sink, target, instance, instance_id, scope, event, name, reason, attempts, first, last, error, died, metadata, payload) `
+
+const deadLetterColumns = "id, sink, target, instance, instance_id, scope, event, name, reason, attempts, first, last, error, died"
+
+// columns returns where the columns of a dead letter are scanned to.
+func columns(l *queue.DeadLetter) []any {
+	return []any{
+		&l.ID, &l.Sink, &l.Target, &l.Instance, &l.InstanceID, &l.Scope, &l.EventID, &l.EventName, &l.Reason, &l.Progress.Attempts,
+		(*file.UnixMilli)(&l.First), (*file.UnixMilli)(&l.Last), &l.Error, (*file.UnixMilli)(&l.Died),
+	}
+}
 
 // condition returns the WHERE clause of a filter.
 func condition(f queue.DeadLetterFilter) (where string, args []any) {
@@ -35,7 +49,9 @@ func condition(f queue.DeadLetterFilter) (where string, args []any) {
 }
 
 // DeadLetters implements [queue.DeadLetters].
-func (q *Queue) DeadLetters(ctx context.Context, f queue.DeadLetterFilter, p queue.Page) (out []queue.DeadLetter, err error) {
+func (s *Store) DeadLetters(
+	ctx context.Context, f queue.DeadLetterFilter, p queue.Page,
+) (out []queue.DeadLetter, err error) {
 	where, args := condition(f)
 	order, behind := "ASC", " AND id > ?"
 	if p.Newest {
@@ -48,64 +64,46 @@ func (q *Queue) DeadLetters(ctx context.Context, f queue.DeadLetterFilter, p que
 	if limit <= 0 {
 		limit = 100
 	}
-	rows, err := q.db.reading.QueryContext(ctx, "SELECT "+letterColumns+" FROM queue_letters WHERE "+where+" ORDER BY id "+order+" LIMIT ?",
-		append(args, limit)...)
-	if err != nil {
-		return nil, explain(q.db.config.Path, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		l, err := scanLetter(rows.Scan)
-		if err != nil {
-			return nil, explain(q.db.config.Path, err)
-		}
+	err = s.file.Each(ctx, func(rows *sql.Rows) error {
+		var l queue.DeadLetter
+		err := rows.Scan(columns(&l)...)
 		out = append(out, l)
-	}
-	return out, explainUnlessNil(q.db.config.Path, rows.Err())
-}
-
-func scanLetter(scan func(...any) error, more ...any) (l queue.DeadLetter, err error) {
-	err = scan(append([]any{
-		&l.ID, &l.Sink, &l.Target, &l.Instance, &l.InstanceID, &l.Scope, &l.EventID, &l.EventName, &l.Reason, &l.Progress.Attempts,
-		(*stamp)(&l.First), (*stamp)(&l.Last), &l.Error, (*stamp)(&l.Died),
-	}, more...)...)
-	return l, err
+		return err
+	}, "SELECT "+deadLetterColumns+" FROM queue_letters WHERE "+where+" ORDER BY id "+order+" LIMIT ?", append(args, limit)...)
+	return out, err
 }
 
 // CountDeadLetters implements [queue.DeadLetters].
-func (q *Queue) CountDeadLetters(ctx context.Context, f queue.DeadLetterFilter) (n int, err error) {
+func (s *Store) CountDeadLetters(ctx context.Context, f queue.DeadLetterFilter) (n int, err error) {
 	where, args := condition(f)
-	err = q.db.reading.QueryRowContext(ctx, "SELECT count(*) FROM queue_letters WHERE "+where, args...).Scan(&n)
-	return n, explainUnlessNil(q.db.config.Path, err)
+	_, err = s.file.One(ctx, "SELECT count(*) FROM queue_letters WHERE "+where, args, &n)
+	return n, err
 }
 
 // DeadLetter implements [queue.DeadLetters].
-func (q *Queue) DeadLetter(ctx context.Context, id int64) (queue.DeadLetter, error) {
-	var s storedEvent
-	row := q.db.reading.QueryRowContext(ctx, "SELECT "+letterColumns+", metadata, payload FROM queue_letters WHERE id = ?", id)
-	l, err := scanLetter(row.Scan, &s.metadata, &s.payload)
-	if errors.Is(err, sql.ErrNoRows) {
+func (s *Store) DeadLetter(ctx context.Context, id int64) (l queue.DeadLetter, err error) {
+	var r row.Row
+	found, err := s.file.One(ctx, "SELECT "+deadLetterColumns+", metadata, payload FROM queue_letters WHERE id = ?", []any{id},
+		append(columns(&l), &r.Metadata, &r.Payload)...)
+	if err != nil {
+		return l, err
+	}
+	if !found {
 		return l, queue.ErrNoDeadLetter
 	}
-	if err != nil {
-		return l, explain(q.db.config.Path, err)
-	}
-	s.id = l.EventID
-	if l.Event, err = s.event(); err != nil {
-		return l, damaged(q.db.config.Path, err)
-	}
-	l.Event.InstanceID = l.InstanceID
-	return l, nil
+	r.ID = l.EventID
+	l.Event, err = s.event(r, l.InstanceID)
+	return l, err
 }
 
 // Requeue implements [queue.DeadLetters].
-func (q *Queue) Requeue(ctx context.Context, ids []int64, at time.Time) (out []queue.Requeued, err error) {
-	var changes roster
-	err = q.write(ctx, &write{
-		apply: func(t *tx) error {
-			out, changes = nil, roster{queue: q}
+func (s *Store) Requeue(ctx context.Context, ids []int64, at time.Time) (out []queue.Requeued, err error) {
+	var p pending
+	err = s.file.Write(ctx, &file.Write{
+		Apply: func(t *file.Tx) error {
+			out, p = nil, pending{store: s}
 			for _, id := range ids {
-				r, found, err := q.revive(t, id, at, &changes)
+				r, found, err := s.requeue(t, id, at, &p)
 				if err != nil {
 					return err
 				}
@@ -115,51 +113,53 @@ func (q *Queue) Requeue(ctx context.Context, ids []int64, at time.Time) (out []q
 			}
 			return nil
 		},
-		after: func() {
-			changes.commit()
+		After: func() {
+			p.commit()
 			for _, r := range out {
-				q.past.grow(r.Seq, 0)
+				s.recent.add(r.Seq, 0)
 			}
 		},
 	})
 	return out, err
 }
 
-func (q *Queue) revive(t *tx, id int64, at time.Time, changes *roster) (r queue.Requeued, found bool, err error) {
+// requeue makes a dead letter an event with one delivery, at the end of its lane.
+func (s *Store) requeue(t *file.Tx, id int64, at time.Time, p *pending) (r queue.Requeued, found bool, err error) {
 	r.ID = id
-	found, err = t.row("SELECT sink, target, instance, instance_id, scope FROM queue_letters WHERE id = ?", []any{id},
+	found, err = t.Row("SELECT sink, target, instance, instance_id, scope FROM queue_letters WHERE id = ?", []any{id},
 		&r.Sink, &r.Target, &r.Instance, &r.InstanceID, &r.Scope)
 	if err != nil || !found {
 		return r, false, err
 	}
-	q.seq++
-	r.Seq = q.seq
-	_, err = t.exec(`INSERT INTO queue_events (seq, instance, id, name, at, copy, lanes, metadata, payload)
+	s.seq++
+	r.Seq = s.seq
+	_, err = t.Exec(`INSERT INTO queue_events (seq, instance, id, name, at, copy, lanes, metadata, payload)
 		SELECT ?, instance, event, name, ?, 1, x'', metadata, payload FROM queue_letters WHERE id = ?`, r.Seq, at.UnixMilli(), id)
 	if err != nil {
 		return r, false, err
 	}
-	if err := changes.deliver(t, r.LaneKey, r.Seq, r.Scope, false); err != nil {
+	if err := p.deliver(t, r.LaneKey, r.Seq, r.Scope, false); err != nil {
 		return r, false, err
 	}
-	_, err = t.exec("DELETE FROM queue_letters WHERE id = ?", id)
+	_, err = t.Exec("DELETE FROM queue_letters WHERE id = ?", id)
 	return r, true, err
 }
 
 // DeleteDeadLetters implements [queue.DeadLetters].
-func (q *Queue) DeleteDeadLetters(ctx context.Context, f queue.DeadLetterFilter, limit int) (int, error) {
+func (s *Store) DeleteDeadLetters(ctx context.Context, f queue.DeadLetterFilter, limit int) (int, error) {
 	where, args := condition(f)
-	var erased int64
-	err := q.write(ctx, &write{frees: true, apply: func(t *tx) error {
-		r, err := t.exec("DELETE FROM queue_letters WHERE id IN (SELECT id FROM queue_letters WHERE "+where+" ORDER BY id LIMIT ?)", append(args, limit)...)
+	var deleted int64
+	err := s.file.Write(ctx, &file.Write{Frees: true, Apply: func(t *file.Tx) error {
+		r, err := t.Exec("DELETE FROM queue_letters WHERE id IN (SELECT id FROM queue_letters WHERE "+where+
+			" ORDER BY id LIMIT ?)", append(args, limit)...)
 		if err != nil {
 			return err
 		}
-		erased, err = r.RowsAffected()
+		deleted, err = r.RowsAffected()
 		return err
 	}})
 	if err != nil {
 		return 0, err
 	}
-	return int(erased), nil
+	return int(deleted), nil
 }

@@ -9,53 +9,56 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/evosink/evosink/adapters/sqlite/internal/file"
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
 )
 
-// A lineup is which deliveries wait in a lane: the index that the file does not have. It follows the commits.
-type lineup struct {
+// A lane is which deliveries wait in a lane: the index that the file does not have. It follows the commits. Any number
+// of goroutines may use it at once.
+type lane struct {
 	id int64 // of the lane's row
 
 	mu sync.Mutex
 	// mu guards the field below.
-	places []place // in order
+	slots []slot // in order
 }
 
-// A place is the seq of a delivery, and in the lowest bit whether it may be dropped.
-type place int64
+// A slot is the seq of a waiting delivery, and in the lowest bit whether it may be dropped.
+type slot int64
 
-func placeOf(seq int64, droppable bool) place {
+func slotOf(seq int64, droppable bool) slot {
 	if droppable {
-		return place(seq<<1 | 1)
+		return slot(seq<<1 | 1)
 	}
-	return place(seq << 1)
+	return slot(seq << 1)
 }
 
-func (p place) seq() int64      { return int64(p >> 1) }
-func (p place) droppable() bool { return p&1 == 1 }
+func (p slot) seq() int64      { return int64(p >> 1) }
+func (p slot) droppable() bool { return p&1 == 1 }
 
-func (l *lineup) extent() (waiting int, first, newest int64) {
+// extent returns how many deliveries wait, and the seqs of the first and the last.
+func (l *lane) extent() (waiting int, first, newest int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := len(l.places)
+	n := len(l.slots)
 	if n == 0 {
 		return 0, 0, 0
 	}
-	return n, l.places[0].seq(), l.places[n-1].seq()
+	return n, l.slots[0].seq(), l.slots[n-1].seq()
 }
 
-// find returns the index of the first place with that seq or a larger one.
-func (l *lineup) find(seq int64) int {
-	i, _ := slices.BinarySearch(l.places, place(seq<<1))
+// find returns the index of the first slot with that seq or a larger one.
+func (l *lane) find(seq int64) int {
+	i, _ := slices.BinarySearch(l.slots, slot(seq<<1))
 	return i
 }
 
 // between returns the first seqs with after < seq <= until, at most limit.
-func (l *lineup) between(after, until int64, limit int) (seqs []int64) {
+func (l *lane) between(after, until int64, limit int) (seqs []int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, p := range l.places[l.find(after+1):] {
+	for _, p := range l.slots[l.find(after+1):] {
 		if len(seqs) == limit || p.seq() > until {
 			break
 		}
@@ -64,11 +67,11 @@ func (l *lineup) between(after, until int64, limit int) (seqs []int64) {
 	return seqs
 }
 
-// choose returns the seqs of the deliveries that a clearing removes.
-func (l *lineup) choose(c queue.PurgeRequest) (seqs []int64) {
+// choose returns the seqs of the deliveries that a purge removes.
+func (l *lane) choose(c queue.PurgeRequest) (seqs []int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, p := range l.places[l.find(c.After+1):] {
+	for _, p := range l.slots[l.find(c.After+1):] {
 		if len(seqs) == c.Max || p.seq() > c.Until {
 			break
 		}
@@ -79,40 +82,63 @@ func (l *lineup) choose(c queue.PurgeRequest) (seqs []int64) {
 	return seqs
 }
 
-func (l *lineup) add(p place) {
+func (l *lane) add(p slot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.places = append(l.places, p)
+	l.slots = append(l.slots, p)
 }
 
-func (l *lineup) remove(seq int64) {
+func (l *lane) remove(seq int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i := l.find(seq)
 	switch {
-	case i == len(l.places) || l.places[i].seq() != seq:
-	case len(l.places) == 1:
-		l.places = nil
+	case i == len(l.slots) || l.slots[i].seq() != seq:
+	case len(l.slots) == 1:
+		l.slots = nil
 	case i == 0:
-		l.places = l.places[1:]
+		l.slots = l.slots[1:]
 	default:
-		l.places = slices.Delete(l.places, i, i+1)
+		l.slots = slices.Delete(l.slots, i, i+1)
 	}
 }
 
-// lineup returns that of a lane; nil if nothing was ever put there.
-func (q *Queue) lineup(l queue.LaneKey) *lineup {
-	v, ok := q.lineups.Load(l)
+// lane returns the index of a lane; nil if nothing was ever put there.
+func (s *Store) lane(l queue.LaneKey) *lane {
+	v, ok := s.lanes.Load(l)
 	if !ok {
 		return nil
 	}
-	return v.(*lineup)
+	return v.(*lane)
 }
 
-// loadLineups reads all of them. Lanes in which nothing waits are removed from the file before: there is nothing to
-// know about them.
-func (q *Queue) loadLineups(ctx context.Context, conn *sql.Conn) error {
-	byID, err := q.loadPlaces(ctx, conn)
+// loadLanes reads what waits in all of them. Lanes in which nothing waits are removed from the file: there is nothing
+// to know about them.
+func (s *Store) loadLanes(ctx context.Context, conn *sql.Conn) error {
+	byID := map[int64]*lane{}
+	// The deliveries are read without database/sql, which would double the time until a large backlog is open.
+	err := conn.Raw(func(c any) error {
+		rows, err := c.(driver.QueryerContext).QueryContext(ctx,
+			"SELECT lane, seq << 1 | droppable FROM queue_deliveries ORDER BY seq", nil)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for row := make([]driver.Value, 2); ; {
+			if err := rows.Next(row); errors.Is(err, io.EOF) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			id := row[0].(int64)
+			l := byID[id]
+			if l == nil {
+				l = &lane{id: id}
+				byID[id] = l
+			}
+			l.slots = append(l.slots, slot(row[1].(int64)))
+		}
+	})
 	if err != nil {
 		return err
 	}
@@ -124,12 +150,12 @@ func (q *Queue) loadLineups(ctx context.Context, conn *sql.Conn) error {
 	var empty []int64
 	for rows.Next() {
 		var id int64
-		var l queue.LaneKey
-		if err := rows.Scan(&id, &l.Sink, &l.Target, &l.Instance, &l.InstanceID); err != nil {
+		var key queue.LaneKey
+		if err := rows.Scan(&id, &key.Sink, &key.Target, &key.Instance, &key.InstanceID); err != nil {
 			return err
 		}
-		if line := byID[id]; line != nil {
-			q.lineups.Store(l, line)
+		if l := byID[id]; l != nil {
+			s.lanes.Store(key, l)
 		} else {
 			empty = append(empty, id)
 		}
@@ -137,64 +163,37 @@ func (q *Queue) loadLineups(ctx context.Context, conn *sql.Conn) error {
 	if err := rows.Err(); err != nil || empty == nil {
 		return err
 	}
-	_, err = conn.ExecContext(ctx, "DELETE FROM queue_lanes WHERE id IN (SELECT value FROM json_each(?))", jsonList(empty))
+	_, err = conn.ExecContext(ctx, "DELETE FROM queue_lanes WHERE id IN (SELECT value FROM json_each(?))", file.List(empty))
 	return err
 }
 
-// loadPlaces reads them past database/sql, which would double the time until a large backlog is open.
-func (q *Queue) loadPlaces(ctx context.Context, conn *sql.Conn) (byID map[int64]*lineup, err error) {
-	byID = map[int64]*lineup{}
-	err = conn.Raw(func(c any) error {
-		rows, err := c.(driver.QueryerContext).QueryContext(ctx, "SELECT lane, seq << 1 | droppable FROM queue_deliveries ORDER BY seq", nil)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for row := make([]driver.Value, 2); ; {
-			if err := rows.Next(row); errors.Is(err, io.EOF) {
-				return nil
-			} else if err != nil {
-				return err
-			}
-			id, p := row[0].(int64), place(row[1].(int64))
-			line := byID[id]
-			if line == nil {
-				line = &lineup{id: id}
-				byID[id] = line
-			}
-			line.places = append(line.places, p)
-		}
-	})
-	return byID, err
+// pending is what a transaction adds to lanes, until it is committed.
+type pending struct {
+	store   *Store
+	created map[queue.LaneKey]int64 // rows of lanes that the transaction has made, or found uncommitted
+	added   []addition
 }
 
-// A roster gathers what a transaction adds to lineups, until it is committed.
-type roster struct {
-	queue *Queue
-	fresh map[queue.LaneKey]int64 // rows of lanes that the transaction has made, or found uncommitted
-	added []entrant
-}
-
-type entrant struct {
+type addition struct {
 	queue.LaneKey
-	place
+	slot
 }
 
-// row returns the row of a lane, which is made if there is none.
-func (r *roster) row(t *tx, l queue.LaneKey) (id int64, err error) {
-	if line := r.queue.lineup(l); line != nil {
-		return line.id, nil
+// row returns the id of a lane's row, which is made if there is none.
+func (p *pending) row(t *file.Tx, l queue.LaneKey) (id int64, err error) {
+	if lane := p.store.lane(l); lane != nil {
+		return lane.id, nil
 	}
-	if id, ok := r.fresh[l]; ok {
+	if id, ok := p.created[l]; ok {
 		return id, nil
 	}
-	found, err := t.row("SELECT id FROM queue_lanes WHERE sink = ? AND target = ? AND instance = ? AND instance_id = ?",
+	found, err := t.Row("SELECT id FROM queue_lanes WHERE sink = ? AND target = ? AND instance = ? AND instance_id = ?",
 		[]any{l.Sink, string(l.Target), l.Instance, l.InstanceID}, &id)
 	if err != nil {
 		return 0, err
 	}
 	if !found {
-		added, err := t.exec("INSERT INTO queue_lanes (sink, target, instance, instance_id) VALUES (?, ?, ?, ?)",
+		added, err := t.Exec("INSERT INTO queue_lanes (sink, target, instance, instance_id) VALUES (?, ?, ?, ?)",
 			l.Sink, string(l.Target), l.Instance, l.InstanceID)
 		if err != nil {
 			return 0, err
@@ -203,31 +202,31 @@ func (r *roster) row(t *tx, l queue.LaneKey) (id int64, err error) {
 			return 0, err
 		}
 	}
-	if r.fresh == nil {
-		r.fresh = map[queue.LaneKey]int64{}
+	if p.created == nil {
+		p.created = map[queue.LaneKey]int64{}
 	}
-	r.fresh[l] = id
+	p.created[l] = id
 	return id, nil
 }
 
 // deliver stores a delivery behind all others of its lane.
-func (r *roster) deliver(t *tx, l queue.LaneKey, seq int64, scope sink.Scope, droppable bool) error {
-	id, err := r.row(t, l)
+func (p *pending) deliver(t *file.Tx, l queue.LaneKey, seq int64, scope sink.Scope, droppable bool) error {
+	id, err := p.row(t, l)
 	if err != nil {
 		return err
 	}
-	p := placeOf(seq, droppable)
-	_, err = t.exec("INSERT INTO queue_deliveries (seq, lane, scope, droppable) VALUES (?, ?, ?, ?)", seq, id, int(scope), int(p&1))
-	r.added = append(r.added, entrant{l, p})
+	at := slotOf(seq, droppable)
+	_, err = t.Exec("INSERT INTO queue_deliveries (seq, lane, scope, droppable) VALUES (?, ?, ?, ?)", seq, id, int(scope), int(at&1))
+	p.added = append(p.added, addition{l, at})
 	return err
 }
 
 // commit brings the additions into memory. The writer calls it, in the order of the commits.
-func (r *roster) commit() {
-	for l, id := range r.fresh {
-		r.queue.lineups.LoadOrStore(l, &lineup{id: id}) // another transaction of the same batch may have been first
+func (p *pending) commit() {
+	for l, id := range p.created {
+		p.store.lanes.LoadOrStore(l, &lane{id: id}) // another transaction of the same batch may have been first
 	}
-	for _, e := range r.added {
-		r.queue.lineup(e.LaneKey).add(e.place)
+	for _, a := range p.added {
+		p.store.lane(a.LaneKey).add(a.slot)
 	}
 }

@@ -4,89 +4,98 @@ import (
 	"context"
 	"time"
 
+	"github.com/evosink/evosink/adapters/sqlite/internal/eventlog"
+	"github.com/evosink/evosink/adapters/sqlite/internal/file"
+	"github.com/evosink/evosink/adapters/sqlite/internal/row"
 	"github.com/evosink/evosink/core/queue"
 )
 
 // Put implements [queue.Store].
-func (q *Queue) Put(ctx context.Context, entries ...queue.Entry) (places []queue.PutResult, err error) {
-	all := make([]*putting, len(entries))
-	var bytes int64
+func (s *Store) Put(ctx context.Context, entries ...queue.Entry) (results []queue.PutResult, err error) {
+	puts := make([]*put, len(entries))
+	w := &file.Write{}
 	for i, e := range entries {
-		s := encodeEvent(e.Event)
-		all[i] = &putting{Queue: q, entry: e, event: s}
-		bytes += s.bytes() + int64(len(e.To))*64
+		r := row.FromEvent(e.Event)
+		puts[i] = &put{store: s, entry: e, row: r}
+		w.Bytes += r.Size() + int64(len(e.To))*64
 	}
-	err = q.write(ctx, &write{
-		bytes: bytes,
-		apply: func(t *tx) error {
-			for _, p := range all {
-				if err := p.apply(t); err != nil {
-					return err
-				}
+	w.Apply = func(t *file.Tx) error {
+		for _, p := range puts {
+			if err := p.apply(t); err != nil {
+				return err
 			}
-			return nil
-		},
-		after: func() {
-			for _, p := range all {
-				p.after()
-			}
-		},
-	})
-	for _, p := range all {
-		places = append(places, p.places...)
+		}
+		return nil
 	}
-	return places, err
+	w.After = func() {
+		for _, p := range puts {
+			p.pending.commit()
+			s.recent.add(p.seq, p.row.Size())
+			if c := p.entry.Cursor; c != nil {
+				s.log.Move(*c)
+			}
+		}
+	}
+	err = s.file.Write(ctx, w)
+	for _, p := range puts {
+		results = append(results, p.results...)
+	}
+	return results, err
 }
 
-// putting is an entry on its way.
-type putting struct {
-	*Queue
+// A put is one entry on its way.
+type put struct {
+	store *Store
 	entry queue.Entry
-	event storedEvent
+	row   row.Row
 
 	// what apply has done, anew each time that it is called
-	places []queue.PutResult
-	roster roster
-	last   int64 // the seq given out
+	seq     int64 // the one given out
+	results []queue.PutResult
+	pending pending
 }
 
-func (p *putting) apply(t *tx) error {
-	p.places = make([]queue.PutResult, len(p.entry.To))
-	p.roster = roster{queue: p.Queue}
-	p.seq++
-	p.last = p.seq
+// apply stores the event with a delivery for each destination. If the event was put before, lanes that know it absorb
+// it; for the others it is stored once more, because it has to be behind what waits there.
+func (p *put) apply(t *file.Tx) error {
+	p.store.seq++
+	p.seq = p.store.seq
+	p.results = make([]queue.PutResult, len(p.entry.To))
+	p.pending = pending{store: p.store}
 	list := make(laneList, 0, 16*len(p.entry.To))
 	for _, d := range p.entry.To {
 		list = list.add(d.Lane, p.seqOf(d))
 	}
-	stored, err := p.insert(t, 0, list)
+	fresh, err := p.insert(t, 0, list)
 	if err != nil {
 		return err
 	}
-	if stored {
-		err = p.deliveries(t, p.entry.To)
-	} else {
+	if !fresh {
 		err = p.again(t)
 	}
+	for i := 0; fresh && err == nil && i < len(p.entry.To); i++ {
+		err = p.deliver(t, i)
+	}
 	if err == nil && p.entry.Cursor != nil {
-		err = saveCursor(t, *p.entry.Cursor)
+		err = eventlog.SaveCursor(t, *p.entry.Cursor)
 	}
 	return err
 }
 
-// seqOf returns the seq that a destination gets; 0 if it does not wait.
-func (p *putting) seqOf(d queue.Destination) int64 {
+// seqOf returns the seq that a destination gets; 0 if its lane has refused the event.
+func (p *put) seqOf(d queue.Destination) int64 {
 	if d.Refused != "" {
 		return 0
 	}
-	return p.last
+	return p.seq
 }
 
 // insert stores the event, unless copy is 0 and it was stored before.
-func (p *putting) insert(t *tx, copy int, list laneList) (stored bool, err error) {
+func (p *put) insert(t *file.Tx, copy int, list laneList) (stored bool, err error) {
 	e := p.entry.Event
-	r, err := t.exec(`INSERT INTO queue_events (seq, instance, id, name, at, copy, lanes, metadata, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT DO NOTHING`, p.last, e.Instance, e.ID, e.Name, p.entry.At.UnixMilli(), copy, []byte(list), p.event.metadata, p.event.payload)
+	r, err := t.Exec(`INSERT INTO queue_events (seq, instance, id, name, at, copy, lanes, metadata, payload)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		p.seq, e.Instance, e.ID, e.Name, p.entry.At.UnixMilli(), copy, []byte(list), p.row.Metadata, p.row.Payload)
 	if err != nil {
 		return false, err
 	}
@@ -94,52 +103,40 @@ func (p *putting) insert(t *tx, copy int, list laneList) (stored bool, err error
 	return n > 0, err
 }
 
-// deliveries stores the destinations of the event whose row is p.last.
-func (p *putting) deliveries(t *tx, to []queue.Destination) error {
-	for i, d := range to {
-		p.places[i] = queue.PutResult{Seq: p.seqOf(d), New: true}
-		if err := p.deliver(t, d); err != nil {
-			return err
-		}
+// deliver stores the delivery of destination i, or a dead letter if it is refused.
+func (p *put) deliver(t *file.Tx, i int) error {
+	d, e := p.entry.To[i], p.entry.Event
+	p.results[i] = queue.PutResult{Seq: p.seqOf(d), New: true}
+	if d.Refused == "" {
+		return p.pending.deliver(t, d.Lane, p.seq, d.Scope, d.Droppable)
 	}
-	return nil
-}
-
-func (p *putting) deliver(t *tx, d queue.Destination) error {
-	if d.Refused != "" {
-		return p.refuse(t, d)
-	}
-	return p.roster.deliver(t, d.Lane, p.last, d.Scope, d.Droppable)
-}
-
-func (p *putting) refuse(t *tx, d queue.Destination) error {
-	e := p.entry.Event
-	_, err := t.exec(`INSERT INTO queue_letters (sink, target, instance, instance_id, scope, event, name, reason, attempts, first, last, error, died, metadata, payload)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, '', ?, ?, ?)`, d.Lane.Sink, string(d.Lane.Target), d.Lane.Instance, d.Lane.InstanceID, int(d.Scope),
-		e.ID, e.Name, string(d.Refused), time.Now().UnixMilli(), p.event.metadata, p.event.payload)
+	_, err := t.Exec(insertDeadLetters+"VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, '', ?, ?, ?)",
+		d.Lane.Sink, string(d.Lane.Target), d.Lane.Instance, d.Lane.InstanceID, int(d.Scope), e.ID, e.Name, string(d.Refused),
+		time.Now().UnixMilli(), p.row.Metadata, p.row.Payload)
 	return err
 }
 
-// again puts an event that was put before: lanes that know it absorb it, for the others it is stored once more,
-// because it has to be behind what waits there.
-func (p *putting) again(t *tx) error {
+// again puts an event that was put before.
+func (p *put) again(t *file.Tx) error {
+	e := p.entry.Event
 	var first int64
 	var list []byte
-	e := p.entry.Event
-	if _, err := t.row("SELECT seq, lanes FROM queue_events WHERE instance = ? AND id = ? AND copy = 0", []any{e.Instance, e.ID}, &first, &list); err != nil {
+	_, err := t.Row("SELECT seq, lanes FROM queue_events WHERE instance = ? AND id = ? AND copy = 0",
+		[]any{e.Instance, e.ID}, &first, &list)
+	if err != nil {
 		return err
 	}
 	stored := false
 	for i, d := range p.entry.To {
 		if seq, known := laneList(list).find(d.Lane); known {
-			waits, err := t.row(`SELECT d.seq FROM queue_lanes l JOIN queue_deliveries d ON d.seq = ? AND d.lane = l.id
+			waits, err := t.Row(`SELECT d.seq FROM queue_lanes l JOIN queue_deliveries d ON d.seq = ? AND d.lane = l.id
 				WHERE l.sink = ? AND l.target = ? AND l.instance = ? AND l.instance_id = ?`,
 				[]any{seq, d.Lane.Sink, string(d.Lane.Target), d.Lane.Instance, d.Lane.InstanceID}, &seq)
 			if err != nil {
 				return err
 			}
 			if waits {
-				p.places[i].Seq = seq
+				p.results[i].Seq = seq
 			}
 			continue
 		}
@@ -149,22 +146,13 @@ func (p *putting) again(t *tx) error {
 			}
 			stored = true
 		}
-		if err := p.deliver(t, d); err != nil {
+		if err := p.deliver(t, i); err != nil {
 			return err
 		}
-		p.places[i] = queue.PutResult{Seq: p.seqOf(d), New: true}
 		list = laneList(list).add(d.Lane, p.seqOf(d))
-		if _, err := t.exec("UPDATE queue_events SET lanes = ? WHERE seq = ?", list, first); err != nil {
+		if _, err := t.Exec("UPDATE queue_events SET lanes = ? WHERE seq = ?", list, first); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (p *putting) after() {
-	p.roster.commit()
-	p.past.grow(p.last, p.event.bytes())
-	if c := p.entry.Cursor; c != nil {
-		p.db.log.Readers.Move(*c)
-	}
 }

@@ -2,112 +2,132 @@ package deliveries
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
+	"github.com/evosink/evosink/adapters/sqlite/internal/file"
 	"github.com/evosink/evosink/core/queue"
 )
 
 // Record implements [queue.Store].
-func (q *Queue) Record(ctx context.Context, outcomes []queue.Result) error {
-	var bytes int64
-	for _, o := range outcomes {
-		if bytes += 64; o.Attempt != nil {
-			bytes += int64(len(o.Attempt.Head)) + 256
+func (s *Store) Record(ctx context.Context, results []queue.Result) error {
+	w := &file.Write{Frees: true}
+	for _, r := range results {
+		if w.Bytes += 64; r.Attempt != nil {
+			w.Bytes += int64(len(r.Attempt.Head)) + 256
 		}
 	}
-	return q.write(ctx, &write{
-		bytes: bytes, frees: true,
-		apply: func(t *tx) error {
-			for _, o := range outcomes {
-				if err := q.settle(t, o); err != nil {
+	w.Apply = func(t *file.Tx) error {
+		for _, r := range results {
+			if r.Attempt != nil && !t.DiskFull() { // on a full disk the result is what matters
+				if err := insertAttempt(t, r.Attempt); err != nil {
 					return err
 				}
 			}
-			return nil
-		},
-		after: func() {
-			for _, o := range outcomes {
-				if line := q.lineup(o.Lane); line != nil && o.Kind != queue.Retry {
-					line.remove(o.Seq)
+			if lane := s.lane(r.Lane); lane != nil {
+				if err := s.recordResult(t, lane.id, r); err != nil {
+					return err
 				}
 			}
-		},
-	})
-}
-
-func (q *Queue) settle(t *tx, o queue.Result) error {
-	if o.Attempt != nil && !t.writer.low.Load() { // on a full disk the outcome is what matters
-		if err := logAttempt(t, o.Attempt); err != nil {
-			return err
 		}
-	}
-	line := q.lineup(o.Lane)
-	if line == nil {
 		return nil
 	}
-	switch o.Kind {
+	w.After = func() {
+		for _, r := range results {
+			if lane := s.lane(r.Lane); lane != nil && r.Kind != queue.Retry {
+				lane.remove(r.Seq)
+			}
+		}
+	}
+	return s.file.Write(ctx, w)
+}
+
+// recordResult notes when a delivery is tried again, or ends it: it may become a dead letter, and its event goes with the
+// last delivery unless it has to stay to be absorbed. On a full disk events do not stay for that.
+func (s *Store) recordResult(t *file.Tx, lane int64, r queue.Result) error {
+	p := r.Progress
+	switch r.Kind {
 	case queue.Retry:
-		_, err := t.exec("UPDATE queue_lanes SET tried = ?, attempts = ?, first = ?, last = ?, next = ?, error = ? WHERE id = ?",
-			o.Seq, o.Progress.Attempts, millis(o.Progress.First), millis(o.Progress.Last), millis(o.Progress.Next), o.Progress.Error, line.id)
+		_, err := t.Exec("UPDATE queue_lanes SET tried = ?, attempts = ?, first = ?, last = ?, next = ?, error = ? WHERE id = ?",
+			r.Seq, p.Attempts, file.Milli(p.First), file.Milli(p.Last), file.Milli(p.Next), p.Error, lane)
 		return err
 	case queue.DeadLettered:
-		if err := q.bury(t, line.id, o); err != nil {
+		_, err := t.Exec(insertDeadLetters+`SELECT ?, ?, ?, ?, d.scope, e.id, e.name, ?, ?, ?, ?, ?, ?, e.metadata, e.payload
+			FROM queue_deliveries d JOIN queue_events e ON e.seq = d.seq WHERE d.lane = ? AND d.seq = ?`,
+			r.Lane.Sink, string(r.Lane.Target), r.Lane.Instance, r.Lane.InstanceID, string(r.Reason), p.Attempts,
+			file.Milli(p.First), file.Milli(p.Last), p.Error, time.Now().UnixMilli(), lane, r.Seq)
+		if err != nil {
 			return err
 		}
 	}
-	if _, err := t.exec("DELETE FROM queue_deliveries WHERE seq = ? AND lane = ?", o.Seq, line.id); err != nil {
+	if _, err := t.Exec("DELETE FROM queue_deliveries WHERE seq = ? AND lane = ?", r.Seq, lane); err != nil {
 		return err
 	}
-	return q.release(t, o.Seq)
-}
-
-// release removes an event that nothing waits for any more, if it need not be absorbed either; on a full disk it is
-// not.
-func (q *Queue) release(t *tx, seq int64) error {
-	if seq > q.swept && !t.writer.low.Load() {
+	if r.Seq > s.swept && !t.DiskFull() {
 		return nil
 	}
-	_, err := t.exec("DELETE FROM queue_events WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM queue_deliveries WHERE seq = ?1)", seq)
+	_, err := t.Exec(`DELETE FROM queue_events WHERE seq = ?1
+		AND NOT EXISTS (SELECT 1 FROM queue_deliveries WHERE seq = ?1)`, r.Seq)
 	return err
 }
 
-// insertLetters begins a statement that makes dead letters of deliveries d with events e in lane l.
-const insertLetters = `INSERT INTO queue_letters
-	(sink, target, instance, instance_id, scope, event, name, reason, attempts, first, last, error, died, metadata, payload) `
-
-func (q *Queue) bury(t *tx, lane int64, o queue.Result) error {
-	p := o.Progress
-	_, err := t.exec(insertLetters+`
-		SELECT ?, ?, ?, ?, d.scope, e.id, e.name, ?, ?, ?, ?, ?, ?, e.metadata, e.payload
-		FROM queue_deliveries d JOIN queue_events e ON e.seq = d.seq WHERE d.lane = ? AND d.seq = ?`,
-		o.Lane.Sink, string(o.Lane.Target), o.Lane.Instance, o.Lane.InstanceID, string(o.Reason), p.Attempts, millis(p.First), millis(p.Last), p.Error,
-		time.Now().UnixMilli(), lane, o.Seq)
+func insertAttempt(t *file.Tx, a *queue.Attempt) error {
+	_, err := t.Exec(`INSERT INTO queue_attempts
+		(event, sink, target, instance, instance_id, number, at, took, error, status, head)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, a.EventID, a.Sink, string(a.Target), a.Instance, a.InstanceID, a.Number,
+		file.Milli(a.At), int64(a.Took), a.Error, a.Status, a.Head)
 	return err
 }
 
-func logAttempt(t *tx, a *queue.Attempt) error {
-	_, err := t.exec(`INSERT INTO queue_attempts (event, sink, target, instance, instance_id, number, at, took, error, status, head)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, a.EventID, a.Sink, string(a.Target), a.Instance, a.InstanceID, a.Number, millis(a.At), int64(a.Took),
-		a.Error, a.Status, a.Head)
-	return err
+// Attempts implements [queue.Store].
+func (s *Store) Attempts(ctx context.Context, eventID string) (out []queue.Attempt, err error) {
+	err = s.file.Each(ctx, func(rows *sql.Rows) error {
+		var a queue.Attempt
+		err := rows.Scan(&a.EventID, &a.Sink, &a.Target, &a.Instance, &a.InstanceID, &a.Number, (*file.UnixMilli)(&a.At),
+			&a.Took, &a.Error, &a.Status, &a.Head)
+		out = append(out, a)
+		return err
+	}, `SELECT event, sink, target, instance, instance_id, number, at, took, error, status, head
+		FROM queue_attempts WHERE event = ? ORDER BY id`, eventID)
+	return out, err
 }
 
 // Purge implements [queue.Store].
-func (q *Queue) Purge(ctx context.Context, c queue.PurgeRequest) (int, error) {
-	line := q.lineup(c.Lane)
-	if line == nil {
+func (s *Store) Purge(ctx context.Context, c queue.PurgeRequest) (int, error) {
+	lane := s.lane(c.Lane)
+	if lane == nil {
 		return 0, ctx.Err()
 	}
 	var seqs []int64
-	err := q.write(ctx, &write{
-		frees: true,
-		apply: func(t *tx) error {
-			seqs = line.choose(c)
-			return q.clear(t, line.id, seqs, c.Reason)
+	err := s.file.Write(ctx, &file.Write{
+		Frees: true,
+		Apply: func(t *file.Tx) error {
+			seqs = lane.choose(c)
+			list := file.List(seqs)
+			if c.Reason != "" {
+				_, err := t.Exec(insertDeadLetters+`
+					SELECT l.sink, l.target, l.instance, l.instance_id, d.scope, e.id, e.name, ?,
+						iif(l.tried = d.seq, l.attempts, 0), iif(l.tried = d.seq, l.first, 0), iif(l.tried = d.seq, l.last, 0),
+						iif(l.tried = d.seq, l.error, ''), ?, e.metadata, e.payload
+					FROM json_each(?) j CROSS JOIN queue_deliveries d ON d.seq = j.value AND d.lane = ?
+						CROSS JOIN queue_events e ON e.seq = d.seq CROSS JOIN queue_lanes l ON l.id = d.lane`,
+					string(c.Reason), time.Now().UnixMilli(), list, lane.id)
+				if err != nil {
+					return err
+				}
+			}
+			_, err := t.Exec("DELETE FROM queue_deliveries WHERE seq IN (SELECT value FROM json_each(?)) AND lane = ?",
+				list, lane.id)
+			if err != nil {
+				return err
+			}
+			_, err = t.Exec(`DELETE FROM queue_events WHERE seq IN (SELECT value FROM json_each(?)) AND seq <= ?
+				AND NOT EXISTS (SELECT 1 FROM queue_deliveries d WHERE d.seq = queue_events.seq)`, list, s.swept)
+			return err
 		},
-		after: func() {
+		After: func() {
 			for _, seq := range seqs {
-				line.remove(seq)
+				lane.remove(seq)
 			}
 		},
 	})
@@ -115,25 +135,4 @@ func (q *Queue) Purge(ctx context.Context, c queue.PurgeRequest) (int, error) {
 		return 0, err
 	}
 	return len(seqs), nil
-}
-
-func (q *Queue) clear(t *tx, lane int64, seqs []int64, why queue.Reason) error {
-	list := jsonList(seqs)
-	if why != "" {
-		_, err := t.exec(insertLetters+`
-			SELECT l.sink, l.target, l.instance, l.instance_id, d.scope, e.id, e.name, ?, iif(l.tried = d.seq, l.attempts, 0), iif(l.tried = d.seq, l.first, 0),
-				iif(l.tried = d.seq, l.last, 0), iif(l.tried = d.seq, l.error, ''), ?, e.metadata, e.payload
-			FROM json_each(?) j CROSS JOIN queue_deliveries d ON d.seq = j.value AND d.lane = ?
-				CROSS JOIN queue_events e ON e.seq = d.seq CROSS JOIN queue_lanes l ON l.id = d.lane`,
-			string(why), time.Now().UnixMilli(), list, lane)
-		if err != nil {
-			return err
-		}
-	}
-	if _, err := t.exec("DELETE FROM queue_deliveries WHERE seq IN (SELECT value FROM json_each(?)) AND lane = ?", list, lane); err != nil {
-		return err
-	}
-	_, err := t.exec(`DELETE FROM queue_events WHERE seq IN (SELECT value FROM json_each(?)) AND seq <= ?
-		AND NOT EXISTS (SELECT 1 FROM queue_deliveries d WHERE d.seq = queue_events.seq)`, list, q.swept)
-	return err
 }

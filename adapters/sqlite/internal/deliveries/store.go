@@ -1,268 +1,176 @@
+// Package deliveries is the store of the delivery queue in the sqlite engine's file. Its writes join the group commits of
+// everything else.
+//
+// An event is a row of its own, apart from the log, and each delivery a small one that says seq and lane; the order of
+// seqs is the order of every lane. Both grow at their ends only, so that a commit writes few pages however many lanes it
+// is for. Which deliveries a lane has is known in memory, 8 bytes for each; the file has no index for that.
+//
+// Events that are delivered everywhere stay for a while, so that they can be absorbed when they come again; then
+// [Store.Sweep] passes over them. The point that it has reached is stored, so each row is passed over once: an event that
+// waits then goes with its last delivery.
+//
+//	Put               put.go          an event becomes deliveries, or is absorbed
+//	Window, Lanes     store.go        lanes.go: what waits in which lane
+//	Record, Purge     record.go       a delivery ends: delivered, tried again later, dead-lettered, purged
+//	DeadLetters       deadletters.go  and how they go back to their lanes
+//	Sweep             sweep.go        dedup.go: until when an event is absorbed when it comes again
+//	Pauses            pauses.go
 package deliveries
 
 import (
 	"context"
 	"database/sql"
 	"fmt"
-	"strconv"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/evosink/evosink/adapters/sqlite/internal/eventlog"
+	"github.com/evosink/evosink/adapters/sqlite/internal/file"
+	"github.com/evosink/evosink/adapters/sqlite/internal/row"
+	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
 )
 
-// A Queue implements [queue.Store] in the file of a [DB]. Its writes join the group commits of everything else.
-//
-// An event is a row of its own, apart from the log, and each delivery a small one that says seq and lane; the order of seqs is the order of every
-// lane. Both grow at their ends only, so that a commit writes few pages however many lanes it is for. Which deliveries a lane has is known
-// in memory, 8 bytes for each, see [lineup]; the file has no index for that.
-//
-// Events delivered everywhere stay for a while, so that they can be absorbed when they come again; then [Queue.Sweep] passes over them. The
-// point that it has reached is stored, so each row is passed over once: an event that waits then goes with its last delivery.
-type Queue struct {
-	db *DB
+// A Store implements [queue.Store] in the file of an engine. Any number of goroutines may use it at once.
+type Store struct {
+	file *file.File
+	log  *eventlog.Log // its cursors move with Put
 
 	// used by the writer only
 	seq   int64 // the last one given out
 	swept int64 // events up to here go with their last delivery
 
-	sweepingLetters sync.Mutex
-	letters         letterCount // guarded by sweepingLetters
+	lanes  sync.Map // queue.LaneKey -> *lane, once its row is committed
+	recent recent
 
-	lineups sync.Map // queue.LaneKey -> *lineup, once its row is committed
-	past    past
+	sweepingDeadLetters sync.Mutex
+	deadLetters         deadLetterCount // guarded by sweepingDeadLetters
 }
 
-var _ queue.Store = (*Queue)(nil)
-
-// Queue returns the file's store of deliveries, always the same.
-func (db *DB) Queue() *Queue { return db.queue }
+var _ queue.Store = (*Store)(nil)
 
 const sweptKey = "queue_swept"
 
-func openQueue(ctx context.Context, conn *sql.Conn, db *DB) (*Queue, error) {
-	q := &Queue{db: db}
+// Open returns the store of a file that is being opened with conn.
+func Open(ctx context.Context, f *file.File, conn *sql.Conn, log *eventlog.Log) (*Store, error) {
+	s := &Store{file: f, log: log}
 	err := conn.QueryRowContext(ctx, `SELECT coalesce((SELECT max(seq) FROM queue_events), 0),
-		coalesce((SELECT value FROM meta WHERE key = ?), 0)`, sweptKey).Scan(&q.seq, &q.swept)
+		coalesce((SELECT value FROM meta WHERE key = ?), 0)`, sweptKey).Scan(&s.seq, &s.swept)
 	if err != nil {
 		return nil, fmt.Errorf("read the extent of the queue: %w", err)
 	}
-	q.seq = max(q.seq, q.swept)
-	q.past.begin(q.swept, q.seq)
-	if err := q.loadLineups(ctx, conn); err != nil {
+	s.seq = max(s.seq, s.swept)
+	s.recent.begin(s.swept, s.seq)
+	if err := s.loadLanes(ctx, conn); err != nil {
 		return nil, fmt.Errorf("read the lanes of the queue: %w", err)
 	}
-	return q, nil
+	return s, nil
 }
 
-// write queues a change and waits for its commit.
-func (q *Queue) write(ctx context.Context, w *write) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return q.db.writer.do(ctx, w)
-}
+// describeAtOnce is of how many lanes the first deliveries are read in one query.
+const describeAtOnce = 1000
 
 // Lanes implements [queue.Store].
-func (q *Queue) Lanes(ctx context.Context) ([]queue.Backlog, error) {
-	out, err := q.backlog(ctx)
-	for begin := 0; begin < len(out) && err == nil; begin += describeAtOnce {
-		err = q.describe(ctx, out[begin:min(begin+describeAtOnce, len(out))])
-	}
-	return out, err
-}
-
-// backlog returns the lanes without what only their first deliveries tell.
-func (q *Queue) backlog(ctx context.Context) (out []queue.Backlog, err error) {
-	rows, err := q.db.reading.QueryContext(ctx, "SELECT sink, target, instance, instance_id, tried, attempts, first, last, next, error FROM queue_lanes")
-	if err != nil {
-		return nil, explain(q.db.config.Path, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
+func (s *Store) Lanes(ctx context.Context) (out []queue.Backlog, err error) {
+	err = s.file.Each(ctx, func(rows *sql.Rows) error {
 		var b queue.Backlog
 		var tried int64
-		err := rows.Scan(&b.Sink, &b.Target, &b.Instance, &b.InstanceID, &tried,
-			&b.Head.Attempts, (*stamp)(&b.Head.First), (*stamp)(&b.Head.Last), (*stamp)(&b.Head.Next), &b.Head.Error)
+		err := rows.Scan(&b.Sink, &b.Target, &b.Instance, &b.InstanceID, &tried, &b.Head.Attempts,
+			(*file.UnixMilli)(&b.Head.First), (*file.UnixMilli)(&b.Head.Last), (*file.UnixMilli)(&b.Head.Next), &b.Head.Error)
 		if err != nil {
-			return nil, explain(q.db.config.Path, err)
+			return err
 		}
-		line := q.lineup(b.LaneKey)
-		if line == nil {
-			continue // committed a moment ago
+		lane := s.lane(b.LaneKey)
+		if lane == nil {
+			return nil // committed a moment ago
 		}
-		if b.Waiting, b.First, b.Newest = line.extent(); b.Waiting == 0 {
-			continue
+		if b.Waiting, b.First, b.Newest = lane.extent(); b.Waiting == 0 {
+			return nil
 		}
 		if tried != b.First {
 			b.Head = queue.Progress{}
 		}
 		out = append(out, b)
+		return nil
+	}, "SELECT sink, target, instance, instance_id, tried, attempts, first, last, next, error FROM queue_lanes")
+	for batch := range slices.Chunk(out, describeAtOnce) {
+		if err == nil {
+			err = s.describe(ctx, batch)
+		}
 	}
-	return out, explainUnlessNil(q.db.config.Path, rows.Err())
+	return out, err
 }
 
-const describeAtOnce = 1000
-
 // describe fills in when the first deliveries of lanes were put, and their scopes.
-func (q *Queue) describe(ctx context.Context, lanes []queue.Backlog) error {
+func (s *Store) describe(ctx context.Context, lanes []queue.Backlog) error {
 	type key struct{ seq, lane int64 }
 	seqs, byKey := make([]int64, len(lanes)), make(map[key]*queue.Backlog, len(lanes))
 	for i := range lanes {
 		b := &lanes[i]
 		seqs[i] = b.First
-		byKey[key{b.First, q.lineup(b.LaneKey).id}] = b
+		byKey[key{b.First, s.lane(b.LaneKey).id}] = b
 	}
-	rows, err := q.db.reading.QueryContext(ctx, `SELECT d.seq, d.lane, d.scope, e.at
-		FROM json_each(?) j CROSS JOIN queue_deliveries d ON d.seq = j.value CROSS JOIN queue_events e ON e.seq = d.seq`, jsonList(seqs))
-	if err != nil {
-		return explain(q.db.config.Path, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
+	return s.file.Each(ctx, func(rows *sql.Rows) error {
 		var k key
 		var scope sink.Scope
-		var at stamp
+		var at file.UnixMilli
 		if err := rows.Scan(&k.seq, &k.lane, &scope, &at); err != nil {
-			return explain(q.db.config.Path, err)
+			return err
 		}
 		if b := byKey[k]; b != nil {
 			b.Scope, b.Oldest = scope, time.Time(at)
 		}
-	}
-	return explainUnlessNil(q.db.config.Path, rows.Err())
+		return nil
+	}, `SELECT d.seq, d.lane, d.scope, e.at FROM json_each(?) j
+		CROSS JOIN queue_deliveries d ON d.seq = j.value CROSS JOIN queue_events e ON e.seq = d.seq`, file.List(seqs))
 }
 
 // Window implements [queue.Store].
-func (q *Queue) Window(ctx context.Context, l queue.LaneKey, after, until int64, limit, bytes int) (out []queue.Delivery, err error) {
-	line := q.lineup(l)
-	if line == nil {
+func (s *Store) Window(
+	ctx context.Context, l queue.LaneKey, after, until int64, limit, bytes int,
+) (out []queue.Delivery, err error) {
+	lane := s.lane(l)
+	if lane == nil {
 		return nil, nil
 	}
-	seqs := line.between(after, until, limit)
+	seqs := lane.between(after, until, limit)
 	if len(seqs) == 0 {
 		return nil, nil
 	}
-	rows, err := q.db.reading.QueryContext(ctx, `
-		SELECT d.seq, d.scope, e.at, e.id, e.metadata, e.payload
-		FROM json_each(?) j CROSS JOIN queue_deliveries d ON d.seq = j.value AND d.lane = ? CROSS JOIN queue_events e ON e.seq = d.seq`,
-		jsonList(seqs), line.id)
-	if err != nil {
-		return nil, explain(q.db.config.Path, err)
-	}
-	defer rows.Close()
-	since := q.db.clock.reader()
-	for rows.Next() {
-		var item queue.Delivery
-		var s storedEvent
-		if err := rows.Scan(&item.Seq, &item.Scope, (*stamp)(&item.At), &s.id, &s.metadata, &s.payload); err != nil {
-			return nil, explain(q.db.config.Path, err)
+	since := s.file.Clock.Reader()
+	err = s.file.Each(ctx, func(rows *sql.Rows) error {
+		var d queue.Delivery
+		var r row.Row
+		err := rows.Scan(&d.Seq, &d.Scope, (*file.UnixMilli)(&d.At), &r.ID, &r.Metadata, &r.Payload)
+		if err != nil {
+			return err
 		}
-		if bytes -= len(s.payload); bytes < 0 && len(out) > 0 {
-			break
+		if bytes -= len(r.Payload); bytes < 0 && len(out) > 0 {
+			return file.Enough
 		}
-		item.At = since(item.At)
-		if item.Event, err = s.event(); err != nil {
-			return nil, damaged(q.db.config.Path, err)
+		d.At = since(d.At)
+		if d.Event, err = s.event(r, l.InstanceID); err != nil {
+			return err
 		}
-		item.Event.InstanceID = l.InstanceID
-		out = append(out, item)
-	}
-	return out, explainUnlessNil(q.db.config.Path, rows.Err())
-}
-
-// jsonList returns numbers as the JSON that json_each takes, which gives them back in order.
-func jsonList(numbers []int64) string {
-	b := []byte{'['}
-	for i, n := range numbers {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = strconv.AppendInt(b, n, 10)
-	}
-	return string(append(b, ']'))
-}
-
-func explainUnlessNil(path string, err error) error {
-	if err == nil {
+		out = append(out, d)
 		return nil
-	}
-	return explain(path, err)
-}
-
-// A stamp scans Unix milliseconds; 0 is the zero time.
-type stamp time.Time
-
-// Scan implements [sql.Scanner].
-func (s *stamp) Scan(v any) error {
-	ms, ok := v.(int64)
-	if !ok {
-		return fmt.Errorf("%v is no time", v)
-	}
-	*s = stamp{}
-	if ms != 0 {
-		*s = stamp(time.UnixMilli(ms).UTC())
-	}
-	return nil
-}
-
-func millis(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-// Attempts implements [queue.Store].
-func (q *Queue) Attempts(ctx context.Context, eventID string) (out []queue.Attempt, err error) {
-	rows, err := q.db.reading.QueryContext(ctx, `SELECT event, sink, target, instance, instance_id, number, at, took, error, status, head
-		FROM queue_attempts WHERE event = ? ORDER BY id`, eventID)
+	}, `SELECT d.seq, d.scope, e.at, e.id, e.metadata, e.payload FROM json_each(?) j
+		CROSS JOIN queue_deliveries d ON d.seq = j.value AND d.lane = ? CROSS JOIN queue_events e ON e.seq = d.seq`,
+		file.List(seqs), lane.id)
 	if err != nil {
-		return nil, explain(q.db.config.Path, err)
+		return nil, err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var a queue.Attempt
-		if err := rows.Scan(&a.EventID, &a.Sink, &a.Target, &a.Instance, &a.InstanceID, &a.Number, (*stamp)(&a.At), &a.Took, &a.Error, &a.Status, &a.Head); err != nil {
-			return nil, explain(q.db.config.Path, err)
-		}
-		out = append(out, a)
-	}
-	return out, explainUnlessNil(q.db.config.Path, rows.Err())
+	return out, nil
 }
 
-// Pauses implements [queue.Store].
-func (q *Queue) Pauses(ctx context.Context) (out []queue.Pause, err error) {
-	rows, err := q.db.reading.QueryContext(ctx, "SELECT sink, target, instance, reason, at FROM queue_pauses")
+// event returns the event of a row, with the id of its instance's record, which the row does not hold.
+func (s *Store) event(r row.Row, instanceID string) (*event.Event, error) {
+	e, err := r.Event()
 	if err != nil {
-		return nil, explain(q.db.config.Path, err)
+		return nil, s.file.Damaged(err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var p queue.Pause
-		if err := rows.Scan(&p.Sink, &p.Target, &p.Instance, &p.Reason, (*stamp)(&p.At)); err != nil {
-			return nil, explain(q.db.config.Path, err)
-		}
-		out = append(out, p)
-	}
-	return out, explainUnlessNil(q.db.config.Path, rows.Err())
-}
-
-// PutPause implements [queue.Store].
-func (q *Queue) PutPause(ctx context.Context, p queue.Pause) error {
-	return q.write(ctx, &write{frees: true, apply: func(t *tx) error {
-		_, err := t.exec(`INSERT INTO queue_pauses (sink, target, instance, reason, at) VALUES (?, ?, ?, ?, ?)
-			ON CONFLICT DO UPDATE SET reason = excluded.reason, at = excluded.at`,
-			p.Sink, string(p.Target), p.Instance, p.Reason, millis(p.At))
-		return err
-	}})
-}
-
-// DeletePause implements [queue.Store].
-func (q *Queue) DeletePause(ctx context.Context, s queue.Selector) error {
-	return q.write(ctx, &write{frees: true, apply: func(t *tx) error {
-		_, err := t.exec("DELETE FROM queue_pauses WHERE sink = ? AND target = ? AND instance = ?", s.Sink, string(s.Target), s.Instance)
-		return err
-	}})
+	e.InstanceID = instanceID
+	return e, nil
 }

@@ -4,38 +4,71 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-
+	"github.com/evosink/evosink/adapters/sqlite/internal/file"
+	"github.com/evosink/evosink/adapters/sqlite/internal/row"
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/bus/tail"
 )
 
-// What the tail keeps in memory for live subscriptions. Who is further behind reads the file.
+// What the tail keeps in memory for live subscriptions. Those that are further behind read the file.
 const (
 	tailEvents = 8192
 	tailBytes  = 16 << 20
 )
 
-// Append implements [bus.Bus].
-func (db *DB) Append(ctx context.Context, shard int, entries ...bus.Entry) ([]bus.Position, error) {
-	if err := bus.CheckShard(shard, db.Shards()); err != nil {
+// An addition is an entry about to be stored.
+type addition struct {
+	row.Row
+	entry    tail.Entry
+	instance string
+	once     bool // see [bus.Entry]
+}
+
+// Append implements [bus.Bus]: it stores the entries in one write, but for those that the log holds already.
+func (l *Log) Append(ctx context.Context, shard int, entries ...bus.Entry) ([]bus.Position, error) {
+	if err := bus.CheckShard(shard, l.options.Shards); err != nil {
 		return nil, err
 	}
-	rows, err := db.encode(shard, entries)
-	if err != nil {
-		return nil, err
+	w := &file.Write{}
+	all := make([]addition, len(entries)) // encoded here, where it does not take the writer's time
+	for i, e := range entries {
+		m := e.Message
+		if n := bus.Size(m); n > l.options.MaxEventBytes {
+			return nil, fmt.Errorf("%w: it has %d bytes, max_event_bytes is %d", bus.ErrTooLarge, n, l.options.MaxEventBytes)
+		}
+		if n := len(m.Metadata); n > row.MaxMetadata {
+			return nil, fmt.Errorf("%w: it has %d metadata entries, at most %d are stored", bus.ErrTooLarge, n, row.MaxMetadata)
+		}
+		all[i] = addition{
+			Row: row.FromMessage(m), entry: tail.Entry{Shard: shard, Message: m.Copy()}, instance: bus.InstanceOf(m), once: e.Once,
+		}
+		w.Bytes += all[i].Size() + file.WriteOverhead
 	}
-	positions := make([]bus.Position, len(rows))
+	positions := make([]bus.Position, len(all))
+	inserted := make([]addition, 0, len(all))
+	var first mark // of those inserted
+	w.Apply = func(t *file.Tx) error {
+		inserted = inserted[:0]
+		first = mark{position: t.Head.Position + 1, time: time.Now().UnixMilli(), start: t.Head.End}
+		for i, a := range all {
+			ok, err := insert(t, &a, first.time)
+			if err != nil {
+				return err
+			}
+			if positions[i] = bus.Position(a.entry.Position); ok {
+				inserted = append(inserted, a)
+			}
+		}
+		return nil
+	}
+	w.After = func() { l.appended(inserted, first) }
 	begun := time.Now()
-	err = db.writer.do(ctx, db.publication(rows, positions))
+	err := l.file.Write(ctx, w)
 	if errors.Is(err, context.DeadlineExceeded) {
-		// Not one commit has ended meanwhile, and that is more than a busy disk. Health is not red yet, if the commit began
-		// only a little before the event came.
-		if busy := db.writer.busy(); busy >= time.Since(begun) && busy > time.Duration(db.stallAfter.Load())/2 {
-			return nil, fmt.Errorf("%w: %w", db.stalledFor(busy), err)
+		if stalled := l.file.StalledSince(begun); stalled != nil {
+			return nil, fmt.Errorf("%w: %w", stalled, err)
 		}
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -47,151 +80,45 @@ func (db *DB) Append(ctx context.Context, shard int, entries ...bus.Entry) ([]bu
 	return positions, nil
 }
 
-// A row is an entry about to be stored.
-type row struct {
-	entry    tail.Entry
-	instance string
-	metadata []byte
-	once     bool // see [bus.Entry]
-}
-
-func (r row) bytes() int64 {
-	return int64(len(r.entry.Message.UUID) + len(r.metadata) + len(r.entry.Message.Payload))
-}
-
-// encode does what can be done before the writer's turn, by whoever publishes.
-func (db *DB) encode(shard int, entries []bus.Entry) ([]row, error) {
-	rows := make([]row, len(entries))
-	for i, e := range entries {
-		m := e.Message
-		if n := bus.Size(m); n > db.config.MaxEventBytes {
-			return nil, fmt.Errorf("%w: it has %d bytes, max_event_bytes is %d", bus.ErrTooLarge, n, db.config.MaxEventBytes)
+// insert stores an entry at the end of the log and sets its position. If the log holds its event already (same id, of
+// the present owner of the instance's name), nothing is stored, the position is that event's and ok is false.
+func insert(t *file.Tx, a *addition, now int64) (ok bool, err error) {
+	if a.once {
+		// This first query, which mostly finds nothing, is answered by the index that the insert needs next.
+		known, err := t.Row("SELECT position FROM log WHERE id = ?1 LIMIT 1", []any{a.ID}, &a.entry.Position)
+		if known {
+			known, err = t.Row("SELECT position FROM log WHERE id = ?1"+ofOwner+" LIMIT 1", []any{a.ID, a.instance}, &a.entry.Position)
 		}
-		if len(m.Metadata) > maxMetadata {
-			return nil, fmt.Errorf("%w: it has %d metadata entries, at most %d are stored", bus.ErrTooLarge, len(m.Metadata), maxMetadata)
-		}
-		rows[i] = row{
-			entry:    tail.Entry{Shard: shard, Message: m.Copy()},
-			instance: bus.InstanceOf(m),
-			metadata: encodeMetadata(m.Metadata),
-			once:     e.Once,
-		}
-	}
-	return rows, nil
-}
-
-// publication is the write that appends rows to the log, but for those that are there already, and notes where they are.
-func (db *DB) publication(rows []row, positions []bus.Position) *write {
-	w := &write{}
-	for _, r := range rows {
-		w.bytes += r.bytes() + writeOverhead
-	}
-	var at head
-	var now int64
-	inserted := make([]row, 0, len(rows))
-	w.apply = func(t *tx) error {
-		at, now, inserted = t.head, time.Now().UnixMilli(), inserted[:0]
-		for i, r := range rows {
-			ok, err := insert(t, &r, now)
-			if err != nil {
-				return err
-			}
-			if positions[i] = bus.Position(r.entry.Position); ok {
-				inserted = append(inserted, r)
-			}
-		}
-		return nil
-	}
-	w.after = func() {
-		if len(inserted) > 0 {
-			db.published(inserted, mark{position: at.position + 1, time: now, start: at.end})
-		}
-	}
-	return w
-}
-
-// insert sets the row's position. It returns false if the row is of an event that the log holds.
-func insert(t *tx, r *row, now int64) (ok bool, err error) {
-	m := r.entry.Message
-	if r.once {
-		if known, err := holds(t, m.UUID, r.instance, &r.entry.Position); known || err != nil {
+		if known || err != nil {
 			return false, err
 		}
 	}
-	r.entry.Position = t.head.position + 1
-	payload := m.Payload
-	if payload == nil {
-		payload = message.Payload{} // nil would be NULL
-	}
-	_, err = t.exec("INSERT INTO log (position, shard, time, start, id, instance, metadata, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-		r.entry.Position, r.entry.Shard, now, t.head.end, m.UUID, r.instance, r.metadata, []byte(payload))
+	a.entry.Position = t.Head.Position + 1
+	_, err = t.Exec(`INSERT INTO log (position, shard, time, start, id, instance, metadata, payload)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		a.entry.Position, a.entry.Shard, now, t.Head.End, a.ID, a.instance, a.Metadata, a.Payload)
 	if err != nil {
 		return false, err
 	}
-	t.head.position++
-	t.head.end += r.bytes()
+	t.Head.Position++
+	t.Head.End += a.Size()
 	return true, nil
 }
 
-// holds reports whether the log has an event of that id and instance, and where. The first query, which mostly finds nothing, is answered by
-// the index that the insert needs next.
-func holds(t *tx, id, instance string, position *int64) (bool, error) {
-	if found, err := t.row("SELECT position FROM log WHERE id = ?1 LIMIT 1", []any{id}, position); !found || err != nil {
-		return false, err
+// appended shows committed entries to subscriptions. first marks the first of them.
+func (l *Log) appended(all []addition, first mark) {
+	if len(all) == 0 {
+		return
 	}
-	return t.row("SELECT position FROM log WHERE id = ?1"+ofOwner+" LIMIT 1", []any{id, instance}, position)
-}
-
-// published shows committed rows to subscriptions. first marks the first of them.
-func (db *DB) published(rows []row, first mark) {
-	entries := make([]tail.Entry, len(rows))
+	entries := make([]tail.Entry, len(all))
 	var bytes int64
-	for i, r := range rows {
-		entries[i] = r.entry
-		bytes += r.bytes()
+	for i, a := range all {
+		entries[i] = a.entry
+		bytes += a.Size()
 	}
-	db.log.Append(entries...)
-	db.log.Trim(tailEvents, tailBytes, nil)
-	if db.extent.grow(first, len(rows), bytes) > db.config.excess() {
-		db.retention.kick()
+	l.tail.Append(entries...)
+	l.tail.Trim(tailEvents, tailBytes, nil)
+	if l.extent.grow(first, len(all), bytes) > l.options.excess() {
+		l.retention.kick()
 	}
-}
-
-// An extent is what the log holds.
-type extent struct {
-	mu sync.Mutex
-	// mu guards the fields below.
-	oldest    mark // zero if the log is empty
-	head      head
-	published uint64
-}
-
-// A mark is where an entry is.
-type mark struct {
-	position, time, start int64
-}
-
-func (e *extent) grow(first mark, events int, bytes int64) (held int64) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.oldest.position == 0 {
-		e.oldest = first
-	}
-	e.head = head{position: first.position + int64(events) - 1, end: first.start + bytes}
-	e.published += uint64(events)
-	return e.head.end - e.oldest.start
-}
-
-func (e *extent) shrink(oldest mark) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if oldest.position > e.oldest.position {
-		e.oldest = oldest
-	}
-}
-
-func (e *extent) read() (oldest mark, at head) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.oldest, e.head
 }

@@ -3,35 +3,38 @@ package eventlog
 import (
 	"context"
 	"database/sql"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/evosink/evosink/adapters/sqlite/internal/file"
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/bus/tail"
 )
 
-// cursorDelay is how long acks are gathered before the cursors are stored, and so, with what was acked out of order, how much a group may be
-// given again after a crash.
+// cursorDelay is how long acks are gathered before the cursors are stored. So much, and what was acked out of order, a
+// group may be given again after a crash.
 const cursorDelay = 100 * time.Millisecond
 
 // cursorPause is the delay after a failure.
 const cursorPause = time.Second
 
-// cursors stores where groups stand, some time after their acks. It owns one goroutine.
+// cursors stores where groups are, some time after their acks. It owns one goroutine.
 type cursors struct {
-	writer *writer
-	stop   chan struct{}
-	done   chan struct{}
-	some   chan struct{} // holds a token while dirty may hold something
+	file *file.File
+	stop chan struct{}
+	done chan struct{}
+	some chan struct{} // holds a token while dirty may hold something
 
 	mu sync.Mutex
 	// mu guards the field below.
 	dirty map[*tail.Reader]struct{}
 }
 
-func newCursors(w *writer) *cursors {
+func newCursors(f *file.File) *cursors {
 	return &cursors{
-		writer: w, stop: make(chan struct{}), done: make(chan struct{}), some: make(chan struct{}, 1),
+		file: f, stop: make(chan struct{}), done: make(chan struct{}), some: make(chan struct{}, 1),
 		dirty: map[*tail.Reader]struct{}{},
 	}
 }
@@ -59,46 +62,30 @@ func (c *cursors) run() {
 		case <-c.stop:
 			return
 		}
-		if !c.sleep(delay) {
+		select {
+		case <-time.After(delay):
+		case <-c.stop:
 			return
 		}
 		delay = cursorDelay
-		if c.store(c.take()) != nil {
-			delay = cursorPause // the writer has told about the failure
+		if c.storeDirty() != nil {
+			delay = cursorPause // the writer has logged the failure
 		}
 	}
 }
 
-func (c *cursors) sleep(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-c.stop:
-		return false
-	}
-}
-
-func (c *cursors) take() []*tail.Reader {
+// storeDirty stores the cursors that are dirty. After an error they are dirty again.
+func (c *cursors) storeDirty() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	var out []*tail.Reader
-	for r := range c.dirty {
-		out = append(out, r)
-	}
+	readers := slices.Collect(maps.Keys(c.dirty))
 	clear(c.dirty)
-	return out
-}
-
-// store stores the readers' cursors, or marks them dirty again.
-func (c *cursors) store(readers []*tail.Reader) error {
+	c.mu.Unlock()
 	if len(readers) == 0 {
 		return nil
 	}
-	err := c.writer.do(context.Background(), &write{frees: true, apply: func(t *tx) error {
+	err := c.file.Write(context.Background(), &file.Write{Frees: true, Apply: func(t *file.Tx) error {
 		for _, r := range readers {
-			if err := saveCursor(t, r.Cursor()); err != nil {
+			if err := SaveCursor(t, r.Cursor()); err != nil {
 				return err
 			}
 		}
@@ -116,27 +103,32 @@ func (c *cursors) store(readers []*tail.Reader) error {
 func (c *cursors) close(seen map[string]time.Time) {
 	close(c.stop)
 	<-c.done
-	_ = c.store(c.take()) // an error was logged by the writer; what is not stored is given to the group again
-	_ = c.writer.do(context.Background(), &write{frees: true, apply: func(t *tx) error { return t.saveClock() }})
-	if len(seen) > 0 {
-		_ = c.writer.do(context.Background(), &write{frees: true, apply: func(t *tx) error {
-			for group, at := range seen {
-				if _, err := t.exec("UPDATE cursors SET seen = max(seen, ?) WHERE name = ?", at.UnixMilli(), group); err != nil {
-					return err
-				}
-			}
-			return nil
-		}})
+	// The writer logs errors. What is not stored is given to the group again.
+	_ = c.storeDirty()
+	if len(seen) == 0 {
+		return
 	}
+	_ = c.file.Write(context.Background(), &file.Write{Frees: true, Apply: func(t *file.Tx) error {
+		for group, at := range seen {
+			if _, err := t.Exec("UPDATE cursors SET seen = max(seen, ?) WHERE name = ?", at.UnixMilli(), group); err != nil {
+				return err
+			}
+		}
+		return nil
+	}})
 }
 
-// saveCursor moves a stored cursor forward, in whatever transaction it belongs to.
-func saveCursor(t *tx, c bus.Cursor) error {
-	_, err := t.exec(`INSERT INTO cursors (name, shard, position, seen) VALUES (?, ?, ?, ?)
+// SaveCursor moves a stored cursor forward, in any transaction: the queue does so where it stores a group's deliveries,
+// and calls [Log.Move] after the commit.
+func SaveCursor(t *file.Tx, c bus.Cursor) error {
+	_, err := t.Exec(`INSERT INTO cursors (name, shard, position, seen) VALUES (?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET position = max(position, excluded.position), seen = excluded.seen`,
 		c.Group, c.Shard, c.Position, time.Now().UnixMilli())
 	return err
 }
+
+// Move says that a cursor is stored, so that the ack of what is before it costs nothing.
+func (l *Log) Move(c bus.Cursor) { l.tail.Readers.Move(c) }
 
 // readCursors returns the stored cursors, and when each group was last known to be in use.
 func readCursors(ctx context.Context, conn *sql.Conn) (all []bus.Cursor, seen map[string]time.Time, err error) {

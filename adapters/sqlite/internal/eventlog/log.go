@@ -1,3 +1,10 @@
+// Package eventlog is the log of events in the sqlite engine's file, with the cursors of its groups: the bus of the
+// engine, but for Check and Close.
+//
+//	Append        append.go     also: an event that the log holds is left out (bus.Once)
+//	Replay, Find  read.go       turns.go: replays share the database page by page
+//	groups        cursors.go    how acks get to the file
+//	retention     retention.go  where the log is cut, and which groups are forgotten
 package eventlog
 
 import (
@@ -5,169 +12,171 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/rs/zerolog"
 
+	"github.com/evosink/evosink/adapters/sqlite/internal/file"
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/bus/tail"
-	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
 )
 
-// A page of the log has at most so many entries, and ends with the one that makes it so large.
-const (
-	pageEntries = 64
-	pageBytes   = 1 << 20
-)
-
-const selectEntries = "SELECT position, shard, id, metadata, payload FROM log WHERE position > ?"
-
-// readEntries implements Read of [tail.Log].
-func (db *DB) readEntries(ctx context.Context, shard int, after int64) ([]tail.Entry, error) {
-	if shard == tail.All {
-		return db.query(ctx, pageBytes, selectEntries+" ORDER BY position LIMIT ?", after, pageEntries)
-	}
-	return db.query(ctx, pageBytes, selectEntries+" AND shard = ? ORDER BY position LIMIT ?", after, shard, pageEntries)
+// Options is what a log is told.
+type Options struct {
+	Shards         int
+	MaxEventBytes  int           // of the largest message, metadata included
+	RetentionAge   time.Duration // how long an event stays; 0 for ever
+	RetentionBytes int64         // how much the log holds; 0 without a bound
 }
 
-func (db *DB) query(ctx context.Context, limit int, query string, args ...any) (entries []tail.Entry, err error) {
-	rows, err := db.reading.QueryContext(ctx, query, args...)
+// A Log is the log of a file. Any number of goroutines may use it at once.
+type Log struct {
+	options Options
+	file    *file.File
+	logger  zerolog.Logger
+
+	tail      *tail.Log // what is in memory, and where the groups are
+	node      *tail.Node
+	extent    extent
+	cursors   *cursors
+	retention *retention
+	turns     *turns
+}
+
+var _ sink.Log = (*Log)(nil)
+
+// Open returns the log of a file that is being opened with conn, and where it ends. Nothing runs until [Log.Start].
+func Open(
+	ctx context.Context, o Options, f *file.File, conn *sql.Conn, logger zerolog.Logger,
+) (*Log, file.Head, error) {
+	l := &Log{options: o, file: f, logger: logger, turns: newTurns()}
+	err := conn.QueryRowContext(ctx, "SELECT position, time, start FROM log ORDER BY position LIMIT 1").
+		Scan(&l.extent.oldest.position, &l.extent.oldest.time, &l.extent.oldest.start)
+	if err == nil { // else nothing was ever stored: retention never takes the newest entry
+		err = conn.QueryRowContext(ctx, `SELECT position,
+			start + octet_length(id) + octet_length(metadata) + octet_length(payload)
+			FROM log ORDER BY position DESC LIMIT 1`).Scan(&l.extent.head.Position, &l.extent.head.End)
+	}
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, file.Head{}, fmt.Errorf("read the extent of the log: %w", err)
+	}
+	stored, seen, err := readCursors(ctx, conn)
 	if err != nil {
-		return nil, db.readError(ctx, err)
+		return nil, file.Head{}, fmt.Errorf("read the cursors: %w", err)
 	}
-	defer rows.Close()
-	for bytes := 0; bytes < limit && rows.Next(); {
-		e, err := scan(rows)
-		if err != nil {
-			return nil, db.readError(ctx, err)
-		}
-		entries = append(entries, e)
-		bytes += bus.Size(e.Message)
+	l.cursors = newCursors(f)
+	l.tail = &tail.Log{
+		Tail: tail.New(o.Shards, l.extent.head.Position), Readers: tail.NewReaders(stored...),
+		Read: l.readEntries, Moved: l.cursors.moved,
+		Missed: func(n int64) {
+			logger.Error().Int64("events", n).Msg("a live sink was so far behind that retention has removed events before " +
+				"it had read them; sqlite.retention must hold more")
+		},
 	}
-	if err := rows.Err(); err != nil {
-		return nil, db.readError(ctx, err)
-	}
-	return entries, nil
+	l.node = tail.NewNode(l.tail)
+	l.retention = newRetention(l, seen)
+	return l, l.extent.head, nil
 }
 
-// readError logs what nobody else hears of: a subscription that is behind tries again until it works.
-func (db *DB) readError(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	err = fmt.Errorf("read the log: %w", explain(db.config.Path, err))
-	db.logger.Error().Err(err).Msg("reading the file fails")
-	return err
+// Start begins to store cursors and to remove what is old, until Close.
+func (l *Log) Start() {
+	go l.cursors.run()
+	l.retention.start()
 }
 
-// scan reads an entry. Metadata that cannot be decoded gives a message without any, which [bus.Event] refuses.
-func scan(rows *sql.Rows) (tail.Entry, error) {
-	var e tail.Entry
-	var id string
-	var metadata, payload []byte
-	if err := rows.Scan(&e.Position, &e.Shard, &id, &metadata, &payload); err != nil {
-		return e, err
-	}
-	e.Message = message.NewMessage(id, payload)
-	if m, err := decodeMetadata(metadata); err == nil {
-		e.Message.Metadata = m
-	}
-	return e, nil
+// Close ends subscriptions, and stores where the groups are. It returns when nothing is left running.
+func (l *Log) Close() {
+	l.node.Close()
+	l.cursors.close(l.retention.close())
 }
 
-// Replay implements [sink.Log].
-func (db *DB) Replay(
-	ctx context.Context, after int64, instance string, f func(position int64, e *event.Event) error,
-) (end int64, err error) {
-	if end = after; instance != "" {
-		var born int64
-		if err := db.reading.QueryRowContext(ctx, "SELECT "+bornAt, nil, instance).Scan(&born); err != nil {
-			return end, db.readError(ctx, err)
-		}
-		if after < born {
-			return end, sink.ErrExpired
-		}
-	}
-	for {
-		var at head
-		var entries []tail.Entry
-		err := db.turns.take(ctx, func() (err error) {
-			_, at = db.extent.read()
-			entries, err = db.page(ctx, end, instance)
-			return err
-		}, func() error {
-			if oldest, _ := db.extent.read(); end < oldest.position-1 {
-				return sink.ErrExpired // retention has overtaken us
-			}
-			return visit(entries, f)
-		})
-		if err != nil {
-			return end, err
-		}
-		if len(entries) == 0 {
-			return max(end, at.position), nil
-		}
-		end = entries[len(entries)-1].Position
+// Features implements [bus.Bus].
+func (l *Log) Features() bus.Features {
+	return bus.Features{
+		Durable: true, Reopens: true, Backlog: true, AtomicBatches: true, Once: true, Positions: true, Replay: true,
+		CursorWithQueue: true,
 	}
 }
 
-const (
-	findEntry = "SELECT min(position) FROM log WHERE id = ?1"
-	ofOwner   = ` AND instance = ?2 AND position > ` + bornAt
-	// bornAt is the position behind which all entries of the instance named ?2 are the present one's.
-	bornAt = `coalesce((SELECT birth FROM instances WHERE name = ?2), (SELECT position FROM deleted_instances WHERE name = ?2), 0)`
-)
+// Shards implements [bus.Bus].
+func (l *Log) Shards() int { return l.options.Shards }
 
-// Find implements [sink.Log].
-func (db *DB) Find(ctx context.Context, id, instance string) (int64, error) {
-	query, args := findEntry, []any{id}
-	if instance != "" {
-		query, args = findEntry+ofOwner, []any{id, instance}
-	}
-	var first sql.NullInt64
-	if err := db.reading.QueryRowContext(ctx, query, args...).Scan(&first); err != nil {
-		return 0, db.readError(ctx, err)
-	}
-	if !first.Valid {
-		return 0, sink.ErrExpired
-	}
-	return first.Int64, nil
+// Broadcast implements [bus.Bus].
+func (l *Log) Broadcast() message.Subscriber { return l.node.Broadcast() }
+
+// Group implements [bus.Bus].
+func (l *Log) Group(name string) message.Subscriber { return l.node.Group(name) }
+
+// Batches implements [bus.Bus].
+func (l *Log) Batches(group string) bus.BatchSubscriber { return l.node.Batches(group) }
+
+// Reached implements [bus.Bus].
+func (l *Log) Reached(ctx context.Context, c bus.Cursor) error { return l.node.Reached(ctx, c) }
+
+// Stats is what the log counted since Open, and what it holds now.
+type Stats struct {
+	Published uint64    // events
+	Events    int64     // entries in the log
+	Bytes     int64     // of those entries
+	Oldest    time.Time // when the oldest of them was stored; zero if there is none
+	Position  int64     // of the newest entry ever
 }
 
-// page returns entries to replay. An instance's are all in one shard, and reading past the others there is cheaper than
-// an index that every event would pay for.
-func (db *DB) page(ctx context.Context, after int64, instance string) ([]tail.Entry, error) {
-	if instance == "" {
-		return db.query(ctx, replayBytes, selectEntries+" ORDER BY position LIMIT ?", after, pageEntries)
+// Stats returns the counters. It is cheap and may be called at any time.
+func (l *Log) Stats() Stats {
+	e := &l.extent
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := Stats{Published: e.published, Position: e.head.Position}
+	if e.oldest.position > 0 {
+		s.Events = e.head.Position - e.oldest.position + 1
+		s.Bytes = e.head.End - e.oldest.start
+		s.Oldest = time.UnixMilli(e.oldest.time)
 	}
-	shard := bus.Shard(instance, db.Shards())
-	return db.query(ctx, replayBytes, selectEntries+" AND shard = ? AND instance = ? ORDER BY position LIMIT ?", after, shard, instance, pageEntries)
+	return s
 }
 
-func visit(entries []tail.Entry, f func(int64, *event.Event) error) error {
-	for _, entry := range entries {
-		e, err := bus.Event(entry.Message)
-		if err != nil {
-			continue // what carries no event is nobody's to replay
-		}
-		if err := f(entry.Position, e); err != nil {
-			return err
-		}
-	}
-	return nil
+// An extent is what the log holds.
+type extent struct {
+	mu sync.Mutex
+	// mu guards the fields below.
+	oldest    mark // zero if the log is empty
+	head      file.Head
+	published uint64
 }
 
-// readExtent returns the marks of the oldest entry and of the end of the log.
-func readExtent(ctx context.Context, conn *sql.Conn) (oldest mark, at head, err error) {
-	err = conn.QueryRowContext(ctx, "SELECT position, time, start FROM log ORDER BY position LIMIT 1").
-		Scan(&oldest.position, &oldest.time, &oldest.start)
-	if errors.Is(err, sql.ErrNoRows) {
-		return mark{}, head{}, nil // nothing was ever stored: retention never takes the newest entry
+// A mark is where an entry is: its position, when it was stored in Unix milliseconds, and the bytes of all entries ever
+// stored before it.
+type mark struct {
+	position, time, start int64
+}
+
+// grow adds committed entries, and returns how many bytes the log holds now.
+func (e *extent) grow(first mark, events int, bytes int64) (held int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.oldest.position == 0 {
+		e.oldest = first
 	}
-	if err != nil {
-		return mark{}, head{}, err
+	e.head = file.Head{Position: first.position + int64(events) - 1, End: first.start + bytes}
+	e.published += uint64(events)
+	return e.head.End - e.oldest.start
+}
+
+// shrink says that everything before an entry was removed.
+func (e *extent) shrink(oldest mark) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if oldest.position > e.oldest.position {
+		e.oldest = oldest
 	}
-	err = conn.QueryRowContext(ctx, `SELECT position, start + octet_length(id) + octet_length(metadata) + octet_length(payload)
-		FROM log ORDER BY position DESC LIMIT 1`).Scan(&at.position, &at.end)
-	return oldest, at, err
+}
+
+func (e *extent) read() (oldest mark, at file.Head) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.oldest, e.head
 }

@@ -2,47 +2,49 @@ package eventlog
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/evosink/evosink/adapters/sqlite/internal/file"
+	"github.com/evosink/evosink/adapters/sqlite/internal/registry"
 	"github.com/evosink/evosink/core/bus/tail"
 )
 
 const (
 	// retentionPeriod is the time from one look at the log to the next. A log beyond its size is looked at when that
-	// happens, but not again before retentionPause is over: what a group holds cannot be removed however often one looks.
+	// happens, but not again before retentionPause is over: what a group holds cannot be removed, however often it is
+	// looked at.
 	retentionPeriod = time.Minute
 	retentionPause  = 250 * time.Millisecond
 	// retentionBatch is how many entries one write removes, so that others get their turn.
 	retentionBatch = 256
-	// groupGrace is how long after the start a group that nobody subscribed to still counts.
+	// groupGrace is how long after the start a group without a subscription still counts.
 	groupGrace = time.Hour
-	// sparePages is how many free pages the file may keep for what comes next, vacuumBatch how many one write gives back.
-	sparePages  = 8192
-	vacuumBatch = 256
 )
 
 // excess is the size at which retention begins: a little beyond the bound, so that it has a batch to do.
-func (c Config) excess() int64 {
-	if c.Retention.Bytes == 0 {
+func (o Options) excess() int64 {
+	if o.RetentionBytes == 0 {
 		return math.MaxInt64
 	}
-	return c.Retention.Bytes + c.Retention.Bytes/32
+	return o.RetentionBytes + o.RetentionBytes/32
 }
 
 // groupAge is how long a group without a subscription holds the log.
-func (c Config) groupAge() time.Duration {
-	if c.Retention.Age > 0 {
-		return c.Retention.Age
+func (o Options) groupAge() time.Duration {
+	if o.RetentionAge > 0 {
+		return o.RetentionAge
 	}
 	return 168 * time.Hour
 }
 
-// retention removes what nobody needs any more. It owns one goroutine.
+// retention removes entries and groups that are not needed any more. It owns one goroutine.
 type retention struct {
-	db     *DB
+	log    *Log
 	began  time.Time
 	kicked chan struct{} // holds a token when there is something to do before the period is over
 	stop   context.CancelFunc
@@ -53,10 +55,9 @@ type retention struct {
 	seen map[string]time.Time // when each group was last in use
 }
 
-func newRetention(db *DB, seen map[string]time.Time) *retention {
+func newRetention(l *Log, seen map[string]time.Time) *retention {
 	return &retention{
-		db: db, began: db.clock.now(), seen: seen,
-		kicked: make(chan struct{}, 1), done: make(chan struct{}),
+		log: l, began: l.file.Clock.Now(), seen: seen, kicked: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 }
 
@@ -86,8 +87,8 @@ func (r *retention) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if err := r.pass(ctx, r.db.clock.now()); err != nil && ctx.Err() == nil {
-			r.db.logger.Error().Err(err).Msg("old events could not be removed")
+		if err := r.log.Retain(ctx, r.log.file.Clock.Now()); err != nil && ctx.Err() == nil {
+			r.log.logger.Error().Err(err).Msg("old events could not be removed")
 		}
 		select {
 		case <-time.After(retentionPause):
@@ -97,117 +98,107 @@ func (r *retention) run(ctx context.Context) {
 	}
 }
 
-func (r *retention) close() {
+// close ends run, and returns when each group was last in use.
+func (r *retention) close() (seen map[string]time.Time) {
 	r.stop()
 	<-r.done
-}
-
-// lastSeen returns when each group was last in use.
-func (r *retention) lastSeen() map[string]time.Time {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	return r.seen
 }
 
-// pass removes everything that may go at the time given.
-func (r *retention) pass(ctx context.Context, now time.Time) error {
-	if err := r.expireGroups(ctx, now); err != nil {
+// Retain removes, from the oldest entry on and batch by batch, what is too old at a time or too much, up to the first
+// entry that a group has not acked; then it gives free pages back. The log does so by itself.
+func (l *Log) Retain(ctx context.Context, now time.Time) error {
+	if err := l.retention.expireGroups(ctx, now); err != nil {
 		return err
 	}
-	oldest, at := r.db.extent.read()
-	if !r.due(oldest, at, now) {
+	oldest, at := l.extent.read()
+	if !l.due(oldest, at, now) {
 		return nil
 	}
-	limit, err := r.firstHeld(ctx, at)
+	limit, err := l.firstHeld(ctx, at)
 	if err != nil {
 		return err
 	}
-	removed, err := r.remove(ctx, oldest, at, limit, now)
-	if err != nil || removed == 0 {
-		return err
-	}
-	r.db.logger.Debug().Int64("events", removed).Msg("old events removed")
-	return r.vacuum(ctx)
-}
-
-// remove removes the entries from the oldest on that are due and before limit, batch by batch.
-func (r *retention) remove(ctx context.Context, oldest mark, at head, limit int64, now time.Time) (removed int64, err error) {
+	begin := oldest.position
 	for {
-		next, err := r.firstKept(ctx, at, limit, now)
-		if err != nil || next.position <= oldest.position {
-			return removed, err
+		next, err := l.firstKept(ctx, at, limit, now)
+		if err != nil {
+			return err
 		}
-		if err := r.removeBefore(ctx, next); err != nil {
-			return removed, err
+		if next.position <= oldest.position {
+			break
 		}
-		removed += next.position - oldest.position
+		err = l.file.Write(ctx, &file.Write{
+			Frees: true,
+			Apply: func(t *file.Tx) error {
+				if _, err := t.Exec("DELETE FROM log WHERE position < ?", next.position); err != nil {
+					return err
+				}
+				return registry.Forget(t, next.position)
+			},
+			After: func() { l.extent.shrink(next) },
+		})
+		if err != nil {
+			return err
+		}
 		oldest = next
 	}
+	if oldest.position == begin {
+		return nil
+	}
+	l.logger.Debug().Int64("events", oldest.position-begin).Msg("old events removed")
+	return l.file.Vacuum(ctx)
 }
 
-func (r *retention) removeBefore(ctx context.Context, next mark) error {
-	return r.db.writer.do(ctx, &write{
-		frees: true,
-		apply: func(t *tx) error {
-			_, err := t.exec("DELETE FROM log WHERE position < ?", next.position)
-			if err == nil {
-				_, err = t.exec("DELETE FROM deleted_instances WHERE position < ?", next.position)
-			}
-			return err
-		},
-		after: func() { r.db.extent.shrink(next) },
-	})
-}
-
-// due reports whether an entry may go because of its age or the log's size. Nothing is read for that, so an idle log stays untouched.
-func (r *retention) due(m mark, at head, now time.Time) bool {
-	if m.position == 0 || m.position >= at.position {
+// due reports whether an entry may go because of its age or the log's size. Nothing is read for that, so an idle log
+// stays untouched.
+func (l *Log) due(m mark, at file.Head, now time.Time) bool {
+	if m.position == 0 || m.position >= at.Position {
 		return false // empty, or the newest entry, which stays: positions go on from it
 	}
-	c := r.db.config.Retention
-	return c.Age > 0 && m.time < now.Add(-c.Age).UnixMilli() || c.Bytes > 0 && at.end-m.start > c.Bytes
+	o := l.options
+	return o.RetentionAge > 0 && m.time < now.Add(-o.RetentionAge).UnixMilli() ||
+		o.RetentionBytes > 0 && at.End-m.start > o.RetentionBytes
 }
 
 // firstHeld returns the position of the first entry that some group has not acked, or of the newest.
-func (r *retention) firstHeld(ctx context.Context, at head) (int64, error) {
-	held := at.position
-	for _, reader := range r.db.log.Groups() {
-		var first *int64
-		err := r.db.reading.QueryRowContext(ctx, "SELECT min(position) FROM log WHERE shard = ? AND position > ?",
-			reader.Shard, reader.Position()).Scan(&first)
+func (l *Log) firstHeld(ctx context.Context, at file.Head) (int64, error) {
+	held := at.Position
+	for _, reader := range l.tail.Groups() {
+		var first sql.NullInt64
+		_, err := l.file.One(ctx, "SELECT min(position) FROM log WHERE shard = ? AND position > ?",
+			[]any{reader.Shard, reader.Position()}, &first)
 		if err != nil {
 			return 0, fmt.Errorf("read what group %s has not acked: %w", reader.Group, err)
 		}
-		if first != nil {
-			held = min(held, *first)
+		if first.Valid {
+			held = min(held, first.Int64)
 		}
 	}
 	return held, nil
 }
 
 // firstKept returns the mark of the first entry that stays, after a batch at most. It is before or at limit.
-func (r *retention) firstKept(ctx context.Context, at head, limit int64, now time.Time) (next mark, err error) {
-	rows, err := r.db.reading.QueryContext(ctx,
-		"SELECT position, time, start FROM log WHERE position <= ? ORDER BY position LIMIT ?", limit, retentionBatch+1)
+func (l *Log) firstKept(ctx context.Context, at file.Head, limit int64, now time.Time) (next mark, err error) {
+	err = l.file.Each(ctx, func(rows *sql.Rows) error {
+		if err := rows.Scan(&next.position, &next.time, &next.start); err != nil {
+			return err
+		}
+		if next.position == limit || !l.due(next, at, now) {
+			return file.Enough
+		}
+		return nil
+	}, "SELECT position, time, start FROM log WHERE position <= ? ORDER BY position LIMIT ?", limit, retentionBatch+1)
 	if err != nil {
 		return next, fmt.Errorf("read the oldest entries: %w", err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := rows.Scan(&next.position, &next.time, &next.start); err != nil {
-			return next, fmt.Errorf("read the oldest entries: %w", err)
-		}
-		if next.position == limit || !r.due(next, at, now) {
-			break
-		}
-	}
-	return next, rows.Err()
+	return next, nil
 }
 
-// expireGroups forgets groups that hold the log though nobody has used them for long.
+// expireGroups forgets groups that hold the log though they were not in use for long.
 func (r *retention) expireGroups(ctx context.Context, now time.Time) error {
 	groups := map[string][]*tail.Reader{}
-	for _, reader := range r.db.log.Groups() {
+	for _, reader := range r.log.tail.Groups() {
 		groups[reader.Group] = append(groups[reader.Group], reader)
 	}
 	for name, readers := range groups {
@@ -221,55 +212,31 @@ func (r *retention) expireGroups(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+// abandoned reports whether a group was not in use for so long that it does not count any more.
 func (r *retention) abandoned(name string, readers []*tail.Reader, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, reader := range readers {
-		if reader.Open() {
-			r.seen[name] = now
-			return false
-		}
-	}
 	at, known := r.seen[name]
-	if !known {
+	if !known || slices.ContainsFunc(readers, (*tail.Reader).Open) {
 		r.seen[name] = now
 		return false
 	}
-	return now.Sub(r.began) > groupGrace && now.Sub(at) > r.db.config.groupAge()
+	return now.Sub(r.began) > groupGrace && now.Sub(at) > r.log.options.groupAge()
 }
 
+// forget removes a group, unless it has a subscription again.
 func (r *retention) forget(ctx context.Context, name string, readers []*tail.Reader) error {
 	for _, reader := range readers {
-		if !r.db.log.Forget(reader) {
-			return nil // somebody has just subscribed
+		if !r.log.tail.Forget(reader) {
+			return nil
 		}
 	}
 	r.mu.Lock()
 	delete(r.seen, name)
 	r.mu.Unlock()
-	r.db.logger.Warn().Str("group", name).Msg("nobody has used this group for long; its place in the log is forgotten")
-	return r.db.writer.do(ctx, &write{frees: true, apply: func(t *tx) error {
-		_, err := t.exec("DELETE FROM cursors WHERE name = ?", name)
+	r.log.logger.Warn().Str("group", name).Msg("this group was not in use for long; its place in the log is forgotten")
+	return r.log.file.Write(ctx, &file.Write{Frees: true, Apply: func(t *file.Tx) error {
+		_, err := t.Exec("DELETE FROM cursors WHERE name = ?", name)
 		return err
 	}})
-}
-
-// vacuum gives free pages back to the disk while there are many more than new events will fill soon.
-func (r *retention) vacuum(ctx context.Context) error {
-	for {
-		var free, total int64
-		if err := r.db.reading.QueryRowContext(ctx, "SELECT freelist_count, page_count FROM pragma_freelist_count, pragma_page_count").Scan(&free, &total); err != nil {
-			return fmt.Errorf("count free pages: %w", err)
-		}
-		if free <= sparePages || free < total/4 {
-			return nil
-		}
-		err := r.db.writer.do(ctx, &write{frees: true, apply: func(t *tx) error {
-			_, err := t.exec(fmt.Sprintf("PRAGMA incremental_vacuum(%d)", vacuumBatch))
-			return err
-		}})
-		if err != nil {
-			return err
-		}
-	}
 }

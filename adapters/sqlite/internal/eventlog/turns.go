@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// replayTurns is how many replays read, or hand over what they have read, at once; the others wait in line. The
+	// ReplayTurns is how many replays read, or hand over what they have read, at once; the others wait in line. The
 	// rest of the read pool is left to subscriptions that are behind.
-	replayTurns = 1
+	ReplayTurns = 1
 	// replayBytes is about how much a replay reads in its turn, and so holds in memory.
 	replayBytes = 128 << 10
 	// replayTurn is how long handing over may take before the turn passes on: the reader is slow then, and waits
@@ -29,7 +29,7 @@ type turns struct {
 	reading, most atomic.Int64        // how many read now, and did at most
 }
 
-func newTurns() *turns { return &turns{room: semaphore.NewWeighted(replayTurns)} }
+func newTurns() *turns { return &turns{room: semaphore.NewWeighted(ReplayTurns)} }
 
 // take waits for a turn, or for the end of ctx, and runs read in it, and then use, during which the turn may pass on.
 func (t *turns) take(ctx context.Context, read, use func() error) error {
@@ -50,3 +50,6 @@ func (t *turns) take(ctx context.Context, read, use func() error) error {
 	defer time.AfterFunc(replayTurn, pass).Stop()
 	return use()
 }
+
+// ReplayedAtOnce returns how many replays have read at once at most; never more than [ReplayTurns].
+func (l *Log) ReplayedAtOnce() int { return int(l.turns.most.Load()) }

@@ -19,34 +19,34 @@ const (
 	clockGrace = 6 * time.Hour
 )
 
-// A clock tells the time by which things grow old enough to be removed. The wall clock alone does not decide that: a
-// time server that is wrong for a moment would remove everything. A clock follows the wall clock back at once, and
+// A Clock tells the time by which things grow old enough to be removed. The wall clock alone does not decide that: a
+// time server that is wrong for a moment would remove everything. It follows the wall clock back at once, and
 // ahead as fast as time has really passed, which the monotonic clock tells. When the wall clock has jumped further
 // ahead it is believed after [clockGrace]; so is one that is ahead of everything in the file at the start, be it
 // because it is wrong or because the file was closed for long. Any number of goroutines may use it at once.
-type clock struct {
-	wall func() time.Time
+type Clock struct {
 	mono func() time.Duration // since any moment
 	log  zerolog.Logger
 
 	mu sync.Mutex
 	// mu guards the fields below.
+	wall     func() time.Time
 	told     time.Time     // the time last told
 	at       time.Duration // mono of that
 	ahead    time.Duration // by how much the wall clock has jumped ahead of it; 0 if it has not
 	jumpedAt time.Duration // mono of that
-	base     time.Time     // a moment with the readings of both clocks, see reader
+	base     time.Time     // a moment with the readings of both clocks, see Reader
 }
 
 // newClock returns a clock that begins with the last time that is known, the zero time if none is, or with the wall
 // clock if that is behind.
-func newClock(last time.Time, log zerolog.Logger) *clock {
+func newClock(last time.Time, log zerolog.Logger) *Clock {
 	begin := time.Now()
 	return startClock(last, time.Now, func() time.Duration { return time.Since(begin) }, log)
 }
 
-func startClock(last time.Time, wall func() time.Time, mono func() time.Duration, log zerolog.Logger) *clock {
-	c := &clock{wall: wall, mono: mono, log: log, told: last, at: mono(), base: time.Now()}
+func startClock(last time.Time, wall func() time.Time, mono func() time.Duration, log zerolog.Logger) *Clock {
+	c := &Clock{wall: wall, mono: mono, log: log, told: last, at: mono(), base: time.Now()}
 	now := wall()
 	if last.IsZero() || now.Before(last) {
 		c.told = now
@@ -60,9 +60,16 @@ func startClock(last time.Time, wall func() time.Time, mono func() time.Duration
 	return c
 }
 
-// now returns the time. It is never further ahead of an earlier answer than time has passed since, with a thousandth
+// Turn has the clock take the wall clock from a function.
+func (c *Clock) Turn(wall func() time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wall = wall
+}
+
+// Now returns the time. It is never further ahead of an earlier answer than time has passed since, with a thousandth
 // for clocks that are slowly corrected, except at the end of the grace.
-func (c *clock) now() time.Time {
+func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	wall, mono := c.wall().Round(0), c.mono()
@@ -81,8 +88,8 @@ func (c *clock) now() time.Time {
 		c.ahead = 0
 	case c.ahead == 0 || (lead-c.ahead).Abs() > clockJump:
 		c.ahead, c.jumpedAt = lead, mono
-		c.log.Warn().Dur("by", lead).Dur("believed_after", clockGrace).
-			Msg("the clock has jumped ahead; nothing is removed for its age because of that for a while. Check the time of this machine")
+		c.log.Warn().Dur("by", lead).Dur("believed_after", clockGrace).Msg("the clock has jumped ahead; nothing is removed " +
+			"for its age because of that for a while. Check the time of this machine")
 	case mono-c.jumpedAt >= clockGrace:
 		c.log.Info().Dur("by", lead).Msg("the clock has stayed ahead and is believed now; what is old by it is removed")
 		c.told, c.ahead = wall, 0
@@ -92,11 +99,11 @@ func (c *clock) now() time.Time {
 	return c.told
 }
 
-// reader returns a function that gives times which were read from the file a monotonic reading, so that their age is
+// Reader returns a function that gives times which were read from the file a monotonic reading, so that their age is
 // told by what has passed, whatever becomes of the wall clock. As long as the clocks agree it gives the same time the
 // same reading.
-func (c *clock) reader() func(stored time.Time) time.Time {
-	told, now := c.now(), time.Now()
+func (c *Clock) Reader() func(stored time.Time) time.Time {
+	told, now := c.Now(), time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ahead > 0 {
@@ -116,16 +123,17 @@ const (
 	clockSaves = 10 * time.Minute
 )
 
-func (t *tx) saveClock() error {
-	_, err := t.exec("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-		clockKey, t.writer.clock.now().UnixMilli())
+// saveClock stores the time that the clock tells.
+func (t *Tx) saveClock() error {
+	_, err := t.Exec("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+		clockKey, t.writer.clock.Now().UnixMilli())
 	return err
 }
 
-// lastTime returns the last time that the clock of a file has told, or that of its newest entry if a former version has
-// written the file; the zero time if there is none.
+// lastTime returns the last time that the clock of a file has told, or that of its newest entry if an older version of
+// this program has written the file; the zero time if there is none.
 func lastTime(ctx context.Context, conn *sql.Conn) (last time.Time, err error) {
 	err = conn.QueryRowContext(ctx, `SELECT coalesce((SELECT value FROM meta WHERE key = ?),
-		(SELECT time FROM log ORDER BY position DESC LIMIT 1), 0)`, clockKey).Scan((*stamp)(&last))
+		(SELECT time FROM log ORDER BY position DESC LIMIT 1), 0)`, clockKey).Scan((*UnixMilli)(&last))
 	return last, err
 }

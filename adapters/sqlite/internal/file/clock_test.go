@@ -11,12 +11,12 @@ import (
 type handmade struct {
 	wall time.Time
 	mono time.Duration
-	*clock
+	*Clock
 }
 
 func newHandmade(last, wall time.Time) *handmade {
 	h := &handmade{wall: wall}
-	h.clock = startClock(last, func() time.Time { return h.wall }, func() time.Duration { return h.mono }, zerolog.Nop())
+	h.Clock = startClock(last, func() time.Time { return h.wall }, func() time.Duration { return h.mono }, zerolog.Nop())
 	return h
 }
 
@@ -24,7 +24,7 @@ func newHandmade(last, wall time.Time) *handmade {
 func (h *handmade) pass(d time.Duration) {
 	for ; d > 0; d -= time.Minute {
 		h.wall, h.mono = h.wall.Add(min(d, time.Minute)), h.mono+min(d, time.Minute)
-		h.now()
+		h.Now()
 	}
 }
 
@@ -34,8 +34,8 @@ const month = 30 * 24 * time.Hour
 
 func (h *handmade) want(t *testing.T, want time.Time) {
 	t.Helper()
-	if d := h.now().Sub(want).Abs(); d > time.Minute { // a thousandth of what passes in these tests is less
-		t.Fatalf("the clock tells %v, want %v", h.now(), want)
+	if d := h.Now().Sub(want).Abs(); d > time.Minute { // a thousandth of what passes in these tests is less
+		t.Fatalf("the clock tells %v, want %v", h.Now(), want)
 	}
 }
 
@@ -62,11 +62,11 @@ func TestAClockThatJumpsAheadForAMomentIsNotFollowed(t *testing.T) {
 func TestAClockThatStaysAheadIsBelievedInTheEnd(t *testing.T) {
 	h := newHandmade(time.Time{}, noon)
 	h.wall = noon.Add(month)
-	h.now()
+	h.Now()
 	h.pass(clockGrace - time.Hour)
 	h.want(t, noon.Add(clockGrace-time.Hour))
 	h.wall = h.wall.Add(month) // another jump begins anew
-	h.now()
+	h.Now()
 	h.pass(clockGrace - time.Hour)
 	h.want(t, noon.Add(2*clockGrace-2*time.Hour))
 	h.pass(2 * time.Hour)
@@ -90,7 +90,7 @@ func TestSmallStepsOfTheClockDoNotAddUp(t *testing.T) {
 		h.pass(time.Minute)
 		h.wall = h.wall.Add(50 * time.Second)
 	}
-	if ahead := h.now().Sub(noon.Add(24 * time.Hour)); ahead > 5*time.Minute {
+	if ahead := h.Now().Sub(noon.Add(24 * time.Hour)); ahead > 5*time.Minute {
 		t.Fatalf("after a day the clock is %v ahead of it", ahead)
 	}
 }

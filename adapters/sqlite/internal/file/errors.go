@@ -11,7 +11,7 @@ import (
 	codes "modernc.org/sqlite/lib"
 )
 
-// Errors of [Open] and of writing.
+// Errors of opening and of writing.
 var (
 	ErrLocked  = errors.New("the file is in use by another process")
 	ErrDamaged = errors.New("the file is damaged or not ours")
@@ -44,16 +44,26 @@ func environmental(err error) bool {
 	return errors.Is(err, ErrMoved)
 }
 
-// explain adds to an error of SQLite what it means for the file and what can be done. SQLite does not tell what the
+// Explain adds to an error of SQLite what it means for the file and what can be done; nil stays nil.
+func (f *File) Explain(err error) error { return explain(f.options.Path, err) }
+
+// Damaged returns an error that is [ErrDamaged] and says what can be done.
+func (f *File) Damaged(cause error) error { return damaged(f.options.Path, cause) }
+
+// explain adds to an error of SQLite what it means for the file and what can be done. SQLite does not pass on what the
 // system said when a file beside the database could not be made or locked (it may call both "busy"), so the system is
 // asked again.
 func explain(path string, err error) error {
+	if err == nil || errors.Is(err, ErrDamaged) {
+		return err
+	}
 	switch code(err) {
 	case codes.SQLITE_FULL:
 		return fmt.Errorf("%w: free some space where %s is; writing then goes on by itself (%w)", ErrFull, path, err)
 	case codes.SQLITE_CORRUPT, codes.SQLITE_NOTADB:
 		return damaged(path, err)
-	case codes.SQLITE_CANTOPEN, codes.SQLITE_READONLY, codes.SQLITE_PERM, codes.SQLITE_IOERR, codes.SQLITE_BUSY, codes.SQLITE_PROTOCOL:
+	case codes.SQLITE_CANTOPEN, codes.SQLITE_READONLY, codes.SQLITE_PERM, codes.SQLITE_IOERR, codes.SQLITE_BUSY,
+		codes.SQLITE_PROTOCOL:
 		if cause := probe(path); cause != nil {
 			return fmt.Errorf("%s: %w (%w)", path, cause, err)
 		}
@@ -62,7 +72,8 @@ func explain(path string, err error) error {
 	case codes.SQLITE_BUSY, codes.SQLITE_PROTOCOL:
 		return fmt.Errorf("%s is locked by another program that has it open; end that program: %w", path, err)
 	case codes.SQLITE_READONLY, codes.SQLITE_CANTOPEN, codes.SQLITE_PERM:
-		return fmt.Errorf("%s cannot be written; check that its directory and all files beside it belong to the user that runs this: %w", path, err)
+		return fmt.Errorf("%s cannot be written; check that its directory and all files beside it belong to the user that "+
+			"runs this: %w", path, err)
 	}
 	return fmt.Errorf("%s: %w", path, err)
 }
@@ -86,8 +97,8 @@ func explainSystem(path string, err error) error {
 	dir := filepath.Dir(path)
 	switch {
 	case full(err) && noInodes(dir):
-		return fmt.Errorf("%w: no inodes are left, so no file can be made beside it; remove files where %s is, or make a file system with "+
-			"more inodes: %w", ErrFull, dir, err)
+		return fmt.Errorf("%w: no inodes are left, so no file can be made beside it; remove files where %s is, or make a "+
+			"file system with more inodes: %w", ErrFull, dir, err)
 	case full(err):
 		return fmt.Errorf("%w: free some space where %s is: %w", ErrFull, dir, err)
 	case noLocks(err):
@@ -99,5 +110,6 @@ func explainSystem(path string, err error) error {
 }
 
 func damaged(path string, cause error) error {
-	return fmt.Errorf("%w: %s: %w; restore it, with the files beside it, from a copy, or move them away to begin anew", ErrDamaged, path, cause)
+	return fmt.Errorf("%w: %s: %w; restore it, with the files beside it, from a copy, or move them away to begin anew",
+		ErrDamaged, path, cause)
 }

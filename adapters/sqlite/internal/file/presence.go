@@ -82,12 +82,6 @@ const (
 	committed = 2
 )
 
-// has reports whether a file is in its place.
-func (p *presence) has(i int) bool {
-	id, err := identify(p.names[i])
-	return err == nil && id.same(p.files[i])
-}
-
 // check looks at the first n files and returns nil or an error that is [ErrMoved].
 func (p *presence) check(n int) error {
 	if cut := p.cut.Load(); cut != nil {

@@ -20,8 +20,8 @@ type reserve struct {
 }
 
 // newReserve returns the reserve of a database: as large as configured, but no more than a sixteenth of the disk.
-func newReserve(c Config, path string) *reserve {
-	r := &reserve{path: path + ".reserve", bytes: c.ReserveBytes}
+func newReserve(o Options, path string) *reserve {
+	r := &reserve{path: path + ".reserve", bytes: o.ReserveBytes}
 	if size := diskSize(filepath.Dir(path)); size > 0 {
 		r.bytes = min(r.bytes, size/16)
 	}

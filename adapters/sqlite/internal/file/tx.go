@@ -7,22 +7,29 @@ import (
 	"fmt"
 )
 
-// A tx is a transaction under way. After a statement has failed, err is set and every further one fails with it.
-type tx struct {
+// A Tx is a transaction of the writer. After a statement has failed, every further one fails with its error.
+type Tx struct {
+	// Head is the end of the log; it becomes the file's with the commit.
+	Head Head
+
 	writer *writer
-	head   head // of the log; becomes the writer's with the commit
-	err    error
+	err    error // of the first statement that failed
 }
 
-// A head is the end of the log.
-type head struct {
-	position int64 // of the newest entry ever stored
-	end      int64 // bytes of all entries ever stored
+// A Head is the end of the log. It belongs to the transaction because positions have no gaps: one that is rolled back
+// gives its positions back.
+type Head struct {
+	Position int64 // of the newest entry ever stored
+	End      int64 // bytes of all entries ever stored
 }
 
-// exec runs a statement, prepared once for the life of the writer. The context of whoever waits does not reach it: a statement
-// that is interrupted would take the whole batch with it.
-func (t *tx) exec(query string, args ...any) (sql.Result, error) {
+// DiskFull reports whether the disk is full and the reserve in use: then a write stores only what must be stored, and
+// removes at once what it may.
+func (t *Tx) DiskFull() bool { return t.writer.low.Load() }
+
+// Exec runs a statement, which is prepared once in the life of the writer. The context of the caller of
+// [File.Write] does not reach it: a statement that is interrupted would roll back the whole batch.
+func (t *Tx) Exec(query string, args ...any) (sql.Result, error) {
 	if t.err != nil {
 		return nil, t.err
 	}
@@ -37,8 +44,8 @@ func (t *tx) exec(query string, args ...any) (sql.Result, error) {
 	return r, err
 }
 
-// row runs a query that gives one row at most. found is false when it gives none.
-func (t *tx) row(query string, args []any, into ...any) (found bool, err error) {
+// Row runs a query that gives one row at most. found is false when it gives none.
+func (t *Tx) Row(query string, args []any, into ...any) (found bool, err error) {
 	if t.err != nil {
 		return false, t.err
 	}
@@ -56,7 +63,7 @@ func (t *tx) row(query string, args []any, into ...any) (found bool, err error) 
 	return err == nil, err
 }
 
-func (t *tx) prepare(query string) (*sql.Stmt, error) {
+func (t *Tx) prepare(query string) (*sql.Stmt, error) {
 	if s, ok := t.writer.prepared[query]; ok {
 		return s, nil
 	}

@@ -18,15 +18,15 @@ import (
 // ends in front of the first frame that is not as it should be, and a database that is too short is one whose end is
 // in the WAL. It reads the WAL once and nothing of the database but its first bytes. sameBoot says that nothing was
 // lost by a power cut since the files were last written. With AcceptDamage the files are copied and it goes on.
-func verify(c Config, sameBoot bool, log zerolog.Logger) error {
-	err := findDamage(c.Path, sameBoot)
-	if err == nil || !errors.Is(err, ErrDamaged) || !c.AcceptDamage {
+func verify(o Options, sameBoot bool, log zerolog.Logger) error {
+	err := findDamage(o.Path, sameBoot)
+	if err == nil || !errors.Is(err, ErrDamaged) || !o.AcceptDamage {
 		return err
 	}
-	to := aside(c.Path, "damaged")
+	to := aside(o.Path, "damaged")
 	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := copyFile(c.Path+suffix, to+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("copy the damaged files: %w", explainSystem(c.Path, err))
+		if err := copyFile(o.Path+suffix, to+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("copy the damaged files: %w", explainSystem(o.Path, err))
 		}
 	}
 	log.Error().Err(err).Str("copy", to).Msg("going on with a damaged file because of sqlite.accept_damage; what it has lost is lost")

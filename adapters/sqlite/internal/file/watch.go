@@ -10,21 +10,22 @@ import (
 // watchPeriod is the time from one look at files, disk and clock to the next.
 const watchPeriod = time.Second
 
-// A watch looks once a second at what no caller may ask for: that the files are in their places, that the commit
+// A watch looks once a second at what no call may come across: that the files are in their places, that the commit
 // under way comes to an end, that a full disk has space again, and that the clock goes on as it should. Nothing is
 // read or written for that while all is well. It owns one goroutine.
 type watch struct {
-	db     *DB
-	cancel context.CancelFunc
-	done   chan struct{}
+	file    *File
+	relieve func(context.Context) error // removes what the rooms can do without
+	cancel  context.CancelFunc
+	done    chan struct{}
 
 	moved, stalled bool // used by run only: what was logged
 }
 
-// watchOver begins to watch, until close.
-func watchOver(db *DB) *watch {
+// startWatch begins to watch, until close.
+func startWatch(f *File, relieve func(context.Context) error) *watch {
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &watch{db: db, cancel: cancel, done: make(chan struct{})}
+	w := &watch{file: f, relieve: relieve, cancel: cancel, done: make(chan struct{})}
 	go w.run(ctx)
 	return w
 }
@@ -41,56 +42,58 @@ func (w *watch) run(ctx context.Context) {
 	for {
 		select {
 		case <-ticker.C:
-			w.look(ctx)
 		case <-ctx.Done():
 			return
 		}
-	}
-}
-
-func (w *watch) look(ctx context.Context) {
-	db := w.db
-	db.clock.now()
-	stalled := db.stalled()
-	if w.tell(&w.stalled, stalled); stalled != nil {
-		return // what asks the disk would wait
-	}
-	db.presence.look()
-	w.tell(&w.moved, db.presence.check(len(db.presence.files)))
-	if db.writer.low.Load() {
-		if err := db.relieve(ctx); err != nil && !errors.Is(err, ErrFull) && ctx.Err() == nil {
-			db.logger.Error().Err(err).Msg("space could not be freed on a full disk")
+		f := w.file
+		f.Clock.Now()
+		stalled := f.stalled()
+		if w.log(&w.stalled, stalled); stalled != nil {
+			continue // what asks the disk would wait
+		}
+		f.Look()
+		w.log(&w.moved, f.presence.check(len(f.presence.files)))
+		if f.writer.low.Load() {
+			if err := w.freeSpace(ctx); err != nil && !errors.Is(err, ErrFull) && ctx.Err() == nil {
+				f.logger.Error().Err(err).Msg("space could not be freed on a full disk")
+			}
 		}
 	}
 }
 
-// tell logs when something begins and when it ends.
-func (w *watch) tell(told *bool, err error) {
+// Look finds files that were cut or written over while they are open; Check then tells of it. The file does this by
+// itself once a second.
+func (f *File) Look() { f.presence.look() }
+
+// log logs when something begins and when it ends; logged is whether it has begun.
+func (w *watch) log(logged *bool, err error) {
 	switch {
-	case err != nil && !*told:
-		w.db.logger.Error().Err(err).Msg("the database is not well")
-	case err == nil && *told:
-		w.db.logger.Info().Msg("the database is well again")
+	case err != nil && !*logged:
+		w.file.logger.Error().Err(err).Msg("the database is not well")
+	case err == nil && *logged:
+		w.file.logger.Info().Msg("the database is well again")
 	}
-	*told = err != nil
+	*logged = err != nil
 }
 
-// relieve gives pages that have become free back to a full disk, until the reserve can be filled again.
-func (db *DB) relieve(ctx context.Context) error {
-	if _, err := db.queue.sweepEvents(ctx, db.queue.past.newest()); err != nil {
+// freeSpace has what can go removed and gives the pages that become free back to a full disk, until the reserve can be
+// filled again.
+func (w *watch) freeSpace(ctx context.Context) error {
+	if err := w.relieve(ctx); err != nil {
 		return err
 	}
+	writer := w.file.writer
 	for more := true; more && ctx.Err() == nil; {
 		var err error
-		db.writer.between(func() { more, err = db.writer.giveBack() })
+		writer.between(func() { more, err = writer.giveBack() })
 		if err != nil {
 			return err
 		}
 	}
-	if db.writer.low.Load() {
+	if writer.low.Load() {
 		return ErrFull
 	}
-	return db.Check(ctx) // writes to see whether that works, and clears the fault
+	return w.file.Check(ctx) // writes to see whether that works, and clears the fault
 }
 
 // reliefPages is how many free pages are given back in one go; it must fit into a small reserve.
@@ -100,25 +103,21 @@ const reliefPages = 32
 // reserve. more is true while there are further free pages and the disk is full.
 func (w *writer) giveBack() (more bool, err error) {
 	ctx := context.Background()
-	exec := func(query string) error {
-		_, err := w.conn.ExecContext(ctx, query)
-		return err
-	}
 	w.presence.emptied.Store(true)
-	if err := exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+	if _, err := w.conn.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
 		return false, explain(w.path, err)
 	}
 	if w.refill() == nil {
 		return false, nil
 	}
 	var free int64
-	if err := w.conn.QueryRowContext(ctx, "SELECT freelist_count FROM pragma_freelist_count").Scan(&free); err != nil {
+	if err := pragma(ctx, w.conn, "freelist_count", &free); err != nil {
 		return false, explain(w.path, err)
 	}
 	if free == 0 {
 		return false, nil
 	}
-	if err := exec("PRAGMA incremental_vacuum(" + strconv.Itoa(reliefPages) + ")"); err != nil {
+	if _, err := w.conn.ExecContext(ctx, "PRAGMA incremental_vacuum("+strconv.Itoa(reliefPages)+")"); err != nil {
 		return false, explain(w.path, err)
 	}
 	return true, nil

@@ -14,27 +14,27 @@ import (
 	"github.com/evosink/evosink/core/bus"
 )
 
-// One commit takes at most so many writes and about so many bytes, so that nobody waits long behind others.
+// One commit takes at most so many writes and about so many bytes, so that no write waits long behind others.
 const (
 	maxBatch      = 512
 	maxBatchBytes = 8 << 20
 )
 
-// writeOverhead is what a write counts in the queue beside its own bytes.
-const writeOverhead = 512
+// WriteOverhead is what a write counts in the queue beside its own bytes.
+const WriteOverhead = 512
 
-// A write is a change to the file that joins a group commit.
-type write struct {
-	bytes int64
-	// apply makes the change. It is called by the writer and may be called again, in another transaction, when the first one
-	// failed because of somebody else. Once a statement has failed the transaction is rolled back; an error of
-	// apply's own (a version that does not match) fails this write alone, and must come before anything was changed.
-	apply func(*tx) error
-	// after is called by the writer after the commit, in the order of the commits. It must not block. May be nil.
-	after func()
-	// frees says that the write makes space, or is small and needed for that: it may use the reserve when the disk is
+// A Write is a change to the file that joins a group commit.
+type Write struct {
+	Bytes int64 // about how much it stores
+	// Apply makes the change. The writer calls it, and calls it again in another transaction when the first one failed
+	// because of another write. Once a statement has failed the transaction is rolled back; an error of Apply's own (a
+	// version that does not match) fails this write alone, and must come before anything was changed.
+	Apply func(*Tx) error
+	// After is called by the writer after the commit, in the order of the commits. It must not block. May be nil.
+	After func()
+	// Frees says that the write makes space, or is small and needed for that: it may use the reserve when the disk is
 	// full.
-	frees bool
+	Frees bool
 
 	state  atomic.Int32
 	result chan error // receives the outcome once
@@ -44,14 +44,14 @@ type write struct {
 const (
 	waiting int32 = iota
 	taken         // by the writer: there will be a result
-	givenUp       // by whoever waited: apply will not be called
+	givenUp       // by the caller: Apply will not be called
 )
 
 // A writer owns the one writing connection. Writes that wait at the same time are committed together.
 //
 // When a statement or the commit fails, nothing of the batch has happened. If the cause is the file or the disk (full,
-// damaged, not writable), every member fails with it: the next one would meet the same. Otherwise a single member is to blame, and
-// each is tried again in a transaction of its own, so that only the culprit fails.
+// damaged, not writable), every write of the batch fails with it: the next one would meet the same. Otherwise a single
+// write is to blame, and each is tried again in a transaction of its own, so that only the culprit fails.
 //
 // When the disk is full the reserve is given free, and until there is space for it again only writes that free space
 // are tried; the others fail with [ErrFull]. When the files are not in their places any more, nothing is tried.
@@ -61,8 +61,8 @@ type writer struct {
 	log      zerolog.Logger
 	presence *presence
 	reserve  *reserve
-	clock    *clock
-	queue    chan *write
+	clock    *Clock
+	queue    chan *Write
 	jobs     chan func()         // to run between two commits
 	room     *semaphore.Weighted // bytes of the queue
 	max      int64
@@ -73,34 +73,69 @@ type writer struct {
 
 	// used by run only
 	prepared  map[string]*sql.Stmt
-	head      head
+	head      Head
 	saveClock time.Duration // since born: when the clock is stored next
 
-	fault atomic.Pointer[error]
-	low   atomic.Bool // the disk is full and the reserve given free
-	stats commitStats
+	fault   atomic.Pointer[error]
+	low     atomic.Bool // the disk is full and the reserve given free
+	commits commitCounter
 
 	born  time.Time
 	since atomic.Int64 // when the commit under way began, in nanoseconds since born; 0 while there is none
 }
 
-func newWriter(db *DB, at head) *writer {
-	limit := db.config.MaxQueueBytes
+// newWriter returns the writer of a file that is open, its queue bounded to so many bytes.
+func newWriter(f *File, head Head) *writer {
+	limit := f.options.MaxQueueBytes
 	return &writer{
-		path: db.config.Path, conn: db.conn, head: at, log: db.logger, presence: db.presence, reserve: db.reserve, clock: db.clock,
-		max: limit, room: semaphore.NewWeighted(limit),
-		queue: make(chan *write, maxBatch), jobs: make(chan func()), done: make(chan struct{}), prepared: map[string]*sql.Stmt{},
-		born: time.Now(),
+		path: f.options.Path, conn: f.conn, log: f.logger, presence: f.presence, reserve: f.reserve, clock: f.Clock, head: head,
+		max: limit, room: semaphore.NewWeighted(limit), queue: make(chan *Write, maxBatch), jobs: make(chan func()),
+		done: make(chan struct{}), prepared: map[string]*sql.Stmt{}, born: time.Now(),
 	}
 }
 
-// busy returns for how long the commit under way has been running; 0 while there is none.
-func (w *writer) busy() time.Duration {
-	since := w.since.Load()
-	if since == 0 {
-		return 0
+// Write queues a write and waits for its outcome. While it waits for its turn ctx can end it: then nothing has
+// happened, and the error is ctx's. Once the writer has taken it, Write waits for the commit, which takes as long as
+// the disk needs. After Close the error is [bus.ErrClosed].
+func (f *File) Write(ctx context.Context, x *Write) error { return f.writer.do(ctx, x) }
+
+func (w *writer) do(ctx context.Context, x *Write) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	return time.Since(w.born) - time.Duration(since)
+	x.result = make(chan error, 1)
+	cost := min(x.Bytes+WriteOverhead, w.max)
+	if err := w.room.Acquire(ctx, cost); err != nil {
+		return err
+	}
+	defer w.room.Release(cost)
+	if err := w.enter(ctx, x); err != nil {
+		return err
+	}
+	select {
+	case err := <-x.result:
+		return err
+	case <-ctx.Done():
+	}
+	if x.state.CompareAndSwap(waiting, givenUp) {
+		return ctx.Err()
+	}
+	return <-x.result
+}
+
+// enter puts a write into the queue, unless the writer is being closed.
+func (w *writer) enter(ctx context.Context, x *Write) error {
+	w.closing.RLock()
+	defer w.closing.RUnlock()
+	if w.closed {
+		return bus.ErrClosed
+	}
+	select {
+	case w.queue <- x:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // between runs a function that uses the connection outside of the commits, and returns when it has ended, or false if
@@ -113,45 +148,6 @@ func (w *writer) between(f func()) bool {
 		return true
 	case <-w.done:
 		return false
-	}
-}
-
-// do queues a write and waits for its outcome. While it waits for its turn ctx can end it: then nothing has happened, and
-// the error is ctx's. Once the writer has taken it, do waits for the commit, which is the disk's time.
-func (w *writer) do(ctx context.Context, x *write) error {
-	x.result = make(chan error, 1)
-	cost := min(x.bytes+writeOverhead, w.max)
-	if err := w.enter(ctx, x, cost); err != nil {
-		return err
-	}
-	defer w.room.Release(cost)
-	select {
-	case err := <-x.result:
-		return err
-	case <-ctx.Done():
-	}
-	if x.state.CompareAndSwap(waiting, givenUp) {
-		return ctx.Err()
-	}
-	return <-x.result
-}
-
-func (w *writer) enter(ctx context.Context, x *write, cost int64) error {
-	if err := w.room.Acquire(ctx, cost); err != nil {
-		return err
-	}
-	w.closing.RLock()
-	defer w.closing.RUnlock()
-	if w.closed {
-		w.room.Release(cost)
-		return bus.ErrClosed
-	}
-	select {
-	case w.queue <- x:
-		return nil
-	case <-ctx.Done():
-		w.room.Release(cost)
-		return ctx.Err()
 	}
 }
 
@@ -169,7 +165,7 @@ func (w *writer) close() {
 // run commits until close.
 func (w *writer) run() {
 	defer close(w.done)
-	batch := make([]*write, 0, maxBatch)
+	batch := make([]*Write, 0, maxBatch)
 	for {
 		select {
 		case first, ok := <-w.queue:
@@ -188,32 +184,20 @@ func (w *writer) run() {
 	}
 }
 
-// timed runs what uses the disk, while busy tells for how long.
-func (w *writer) timed(f func()) {
-	w.since.Store(int64(time.Since(w.born)) | 1)
-	defer w.since.Store(0)
-	f()
-}
-
-// gather adds what waits to a batch, and drops from it what was given up.
-func (w *writer) gather(batch []*write) []*write {
-	bytes := batch[0].bytes
-	for len(batch) < maxBatch && bytes < maxBatchBytes {
+// gather adds what waits to a batch that has its first write, and leaves out what was given up.
+func (w *writer) gather(batch []*Write) []*Write {
+	for bytes := batch[0].Bytes; len(batch) < maxBatch && bytes < maxBatchBytes; {
 		select {
 		case x, ok := <-w.queue:
-			if !ok {
-				return claim(batch)
+			if ok {
+				batch = append(batch, x)
+				bytes += x.Bytes
+				continue
 			}
-			batch = append(batch, x)
-			bytes += x.bytes
 		default:
-			return claim(batch)
 		}
+		break
 	}
-	return claim(batch)
-}
-
-func claim(batch []*write) []*write {
 	kept := batch[:0]
 	for _, x := range batch {
 		if x.state.CompareAndSwap(waiting, taken) {
@@ -223,7 +207,8 @@ func claim(batch []*write) []*write {
 	return kept
 }
 
-func (w *writer) commit(batch []*write) {
+// commit gives every write of a batch its outcome.
+func (w *writer) commit(batch []*Write) {
 	if batch = w.admit(batch); len(batch) == 0 {
 		return
 	}
@@ -248,7 +233,7 @@ func (w *writer) commit(batch []*write) {
 }
 
 // admit refuses what must not be tried now, and returns the rest.
-func (w *writer) admit(batch []*write) []*write {
+func (w *writer) admit(batch []*Write) []*Write {
 	if fault := w.fault.Load(); fault != nil && errors.Is(*fault, ErrMoved) {
 		if err := w.presence.check(committed); err != nil {
 			refuse(batch, err)
@@ -278,9 +263,9 @@ func (w *writer) refill() error {
 	return nil
 }
 
-func partFreeing(batch []*write) (freeing, others []*write) {
+func partFreeing(batch []*Write) (freeing, others []*Write) {
 	for _, x := range batch {
-		if x.frees {
+		if x.Frees {
 			freeing = append(freeing, x)
 		} else {
 			others = append(others, x)
@@ -290,7 +275,7 @@ func partFreeing(batch []*write) (freeing, others []*write) {
 }
 
 // refuse gives writes their error; nil means that they have their results.
-func refuse(batch []*write, err error) {
+func refuse(batch []*Write, err error) {
 	if err == nil {
 		return
 	}
@@ -302,7 +287,7 @@ func refuse(batch []*write, err error) {
 // try runs the writes in one transaction, and gives them their results unless it returns an error. A commit to files
 // that were not in their places when it was over has happened, but must not be relied on: the memory follows it, and
 // the writes fail.
-func (w *writer) try(batch []*write) error {
+func (w *writer) try(batch []*Write) error {
 	begin := time.Now()
 	results := make([]error, len(batch))
 	var err, moved error
@@ -311,7 +296,7 @@ func (w *writer) try(batch []*write) error {
 			moved = w.presence.check(committed)
 		}
 	})
-	w.stats.add(len(batch), time.Since(begin), errors.Join(err, moved))
+	w.commits.add(len(batch), time.Since(begin), errors.Join(err, moved))
 	if err != nil {
 		if err = explain(w.path, err); errors.Is(err, ErrDamaged) { // perhaps by another program, just now
 			w.presence.look()
@@ -324,8 +309,8 @@ func (w *writer) try(batch []*write) error {
 	}
 	w.setFault(moved)
 	for i, x := range batch {
-		if x.after != nil && results[i] == nil {
-			x.after()
+		if x.After != nil && results[i] == nil {
+			x.After()
 		}
 		if results[i] == nil {
 			results[i] = moved
@@ -335,29 +320,46 @@ func (w *writer) try(batch []*write) error {
 	return nil
 }
 
-func (w *writer) transact(batch []*write, results []error) error {
-	t := &tx{writer: w, head: w.head}
-	_, _ = t.exec("BEGIN IMMEDIATE") // t.err tells
+// transact runs the writes and the commit, and fills in what each Apply returned. After an error nothing has happened.
+func (w *writer) transact(batch []*Write, results []error) error {
+	t := &Tx{writer: w, Head: w.head}
+	_, _ = t.Exec("BEGIN IMMEDIATE") // t.err has the error
 	for i, x := range batch {
 		if t.err != nil {
 			break
 		}
-		results[i] = x.apply(t)
+		results[i] = x.Apply(t)
 	}
 	if at := time.Since(w.born); at > w.saveClock {
 		w.saveClock = at + clockSaves
 		_ = t.saveClock()
 	}
 	if t.err == nil {
-		_, _ = t.exec("COMMIT")
+		_, _ = t.Exec("COMMIT")
 	}
 	if t.err != nil {
 		// SQLite may have rolled back by itself, then this fails, and that is fine.
 		_, _ = w.conn.ExecContext(context.Background(), "ROLLBACK")
 		return t.err
 	}
-	w.head = t.head
+	w.head = t.Head
 	return nil
+}
+
+// timed runs what uses the disk, during which busy returns for how long.
+func (w *writer) timed(f func()) {
+	w.since.Store(int64(time.Since(w.born)) | 1)
+	defer w.since.Store(0)
+	f()
+}
+
+// busy returns for how long the commit under way has been running; 0 while there is none.
+func (w *writer) busy() time.Duration {
+	since := w.since.Load()
+	if since == 0 {
+		return 0
+	}
+	return time.Since(w.born) - time.Duration(since)
 }
 
 // setFault keeps why writing fails for Check, and logs when that begins and ends.

@@ -2,36 +2,39 @@ package row
 
 import (
 	"encoding/binary"
-	"errors"
 	"maps"
 	"slices"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// maxMetadata bounds what decodeMetadata takes, and so what Publish lets in.
-const maxMetadata = 256
+// MaxMetadata is how many entries of metadata a message may have.
+const MaxMetadata = 256
 
-var errMetadata = errors.New("malformed metadata")
-
-// encodeMetadata returns metadata as it is stored: the number of entries, then each key and value, sorted by key, all strings
-// with their length before them, all numbers as unsigned varints.
-func encodeMetadata(m message.Metadata) []byte {
-	b := binary.AppendUvarint(nil, uint64(len(m)))
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		b = appendString(appendString(b, k), m[k])
+// FromMessage returns a message as it is stored. The metadata is the number of entries, then each key and value, sorted
+// by key. It shares the payload.
+func FromMessage(m *message.Message) Row {
+	b := binary.AppendUvarint(nil, uint64(len(m.Metadata)))
+	for _, k := range slices.Sorted(maps.Keys(m.Metadata)) {
+		b = appendString(appendString(b, k), m.Metadata[k])
 	}
-	return b
+	return Row{m.UUID, b, payload(m.Payload)}
 }
 
-func appendString(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+// Message returns the message that FromMessage has stored; with metadata that cannot be decoded one without any. It
+// shares the payload.
+func (r Row) Message() *message.Message {
+	m := message.NewMessage(r.ID, r.Payload)
+	if metadata, err := decodeMetadata(r.Metadata); err == nil {
+		m.Metadata = metadata
+	}
+	return m
 }
 
-// decodeMetadata reads what encodeMetadata wrote, and refuses everything else. It allocates no more than len(b) justifies.
+// decodeMetadata reads what FromMessage wrote, and refuses everything else. It allocates no more than len(b) justifies.
 func decodeMetadata(b []byte) (message.Metadata, error) {
 	n, b, err := number(b)
-	if err != nil || n > maxMetadata || n > uint64(len(b))/2 {
+	if err != nil || n > MaxMetadata || n > uint64(len(b))/2 {
 		return nil, errMetadata
 	}
 	m := make(message.Metadata, n)
@@ -49,20 +52,4 @@ func decodeMetadata(b []byte) (message.Metadata, error) {
 		return nil, errMetadata
 	}
 	return m, nil
-}
-
-func number(b []byte) (n uint64, rest []byte, err error) {
-	n, size := binary.Uvarint(b)
-	if size <= 0 {
-		return 0, nil, errMetadata
-	}
-	return n, b[size:], nil
-}
-
-func text(b []byte) (s string, rest []byte, err error) {
-	n, b, err := number(b)
-	if err != nil || n > uint64(len(b)) {
-		return "", nil, errMetadata
-	}
-	return string(b[:n]), b[n:], nil
 }
