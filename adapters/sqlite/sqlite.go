@@ -79,7 +79,8 @@ func Open(ctx context.Context, c Config, logger zerolog.Logger) (*DB, error) {
 		return head, err
 	}
 	f, err := file.Open(ctx, file.Options{
-		Path: c.Path, Shards: c.Shards, MaxQueueBytes: c.MaxQueueBytes, ReserveBytes: c.ReserveBytes, AcceptDamage: c.AcceptDamage,
+		Path: c.Path, Shards: c.Shards, MaxQueueBytes: c.MaxQueueBytes, ReserveBytes: c.ReserveBytes,
+		AcceptDamage: c.AcceptDamage,
 	}, logger, load)
 	if err != nil {
 		return nil, err

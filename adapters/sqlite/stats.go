@@ -30,7 +30,8 @@ type Stats struct {
 func (db *DB) Stats() Stats {
 	c, l := db.file.Commits(), db.log.Stats()
 	return Stats{
-		Commits: c.Count, Writes: c.Writes, Failures: c.Failures, CommitTime: c.Time, CommitRunning: c.Running, CommitTimes: c.Times,
+		Commits: c.Count, Writes: c.Writes, Failures: c.Failures,
+		CommitTime: c.Time, CommitRunning: c.Running, CommitTimes: c.Times,
 		Published: l.Published, Events: l.Events, Bytes: l.Bytes, Oldest: l.Oldest, Position: l.Position,
 	}
 }
@@ -57,7 +58,8 @@ func (db *DB) Measures() []sink.Measure {
 		times,
 		counter("writes_total", "Changes in group commits.", now.Writes),
 		counter("failed_commits_total", "Group commits that failed.", now.Failures),
-		gauge("commit_running_seconds", "For how long the group commit under way has been running.", now.CommitRunning.Seconds()),
+		gauge("commit_running_seconds", "For how long the group commit under way has been running.",
+			now.CommitRunning.Seconds()),
 		gauge("log_events", "Events in the log.", float64(now.Events)),
 		gauge("log_bytes", "Bytes of the events in the log.", float64(now.Bytes)),
 	}

@@ -13,16 +13,17 @@ import (
 
 // insertDeadLetters begins the statements by which deliveries become dead letters: in Put, if a lane refuses them; in
 // Record, if they have failed for good; in Purge, if it names a reason.
-const insertDeadLetters = `INSERT INTO queue_letters
-	(sink, target, instance, instance_id, scope, event, name, reason, attempts, first, last, error, died, metadata, payload) `
+const insertDeadLetters = `INSERT INTO queue_letters (sink, target, instance, instance_id,
+	scope, event, name, reason, attempts, first, last, error, died, metadata, payload) `
 
-const deadLetterColumns = "id, sink, target, instance, instance_id, scope, event, name, reason, attempts, first, last, error, died"
+const deadLetterColumns = `id, sink, target, instance, instance_id,
+	scope, event, name, reason, attempts, first, last, error, died`
 
 // columns returns where the columns of a dead letter are scanned to.
 func columns(l *queue.DeadLetter) []any {
 	return []any{
-		&l.ID, &l.Sink, &l.Target, &l.Instance, &l.InstanceID, &l.Scope, &l.EventID, &l.EventName, &l.Reason, &l.Progress.Attempts,
-		(*file.UnixMilli)(&l.First), (*file.UnixMilli)(&l.Last), &l.Error, (*file.UnixMilli)(&l.Died),
+		&l.ID, &l.Sink, &l.Target, &l.Instance, &l.InstanceID, &l.Scope, &l.EventID, &l.EventName, &l.Reason,
+		&l.Progress.Attempts, (*file.UnixMilli)(&l.First), (*file.UnixMilli)(&l.Last), &l.Error, (*file.UnixMilli)(&l.Died),
 	}
 }
 
@@ -69,7 +70,8 @@ func (s *Store) DeadLetters(
 		err := rows.Scan(columns(&l)...)
 		out = append(out, l)
 		return err
-	}, "SELECT "+deadLetterColumns+" FROM queue_letters WHERE "+where+" ORDER BY id "+order+" LIMIT ?", append(args, limit)...)
+	}, "SELECT "+deadLetterColumns+" FROM queue_letters WHERE "+where+" ORDER BY id "+order+" LIMIT ?",
+		append(args, limit)...)
 	return out, err
 }
 
@@ -83,8 +85,8 @@ func (s *Store) CountDeadLetters(ctx context.Context, f queue.DeadLetterFilter) 
 // DeadLetter implements [queue.DeadLetters].
 func (s *Store) DeadLetter(ctx context.Context, id int64) (l queue.DeadLetter, err error) {
 	var r row.Row
-	found, err := s.file.One(ctx, "SELECT "+deadLetterColumns+", metadata, payload FROM queue_letters WHERE id = ?", []any{id},
-		append(columns(&l), &r.Metadata, &r.Payload)...)
+	found, err := s.file.One(ctx, "SELECT "+deadLetterColumns+", metadata, payload FROM queue_letters WHERE id = ?",
+		[]any{id}, append(columns(&l), &r.Metadata, &r.Payload)...)
 	if err != nil {
 		return l, err
 	}
@@ -134,7 +136,8 @@ func (s *Store) requeue(t *file.Tx, id int64, at time.Time, p *pending) (r queue
 	s.seq++
 	r.Seq = s.seq
 	_, err = t.Exec(`INSERT INTO queue_events (seq, instance, id, name, at, copy, lanes, metadata, payload)
-		SELECT ?, instance, event, name, ?, 1, x'', metadata, payload FROM queue_letters WHERE id = ?`, r.Seq, at.UnixMilli(), id)
+		SELECT ?, instance, event, name, ?, 1, x'', metadata, payload FROM queue_letters WHERE id = ?`,
+		r.Seq, at.UnixMilli(), id)
 	if err != nil {
 		return r, false, err
 	}

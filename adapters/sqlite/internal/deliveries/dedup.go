@@ -73,17 +73,11 @@ func (r *recent) end(keep queue.Retention, now time.Time) int64 {
 	return end
 }
 
-// newest returns the seq of the newest event.
-func (r *recent) newest() int64 {
+// span returns the seq up to which events were passed over, and that of the newest.
+func (r *recent) span() (swept, newest int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.seq
-}
-
-func (r *recent) start() int64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.swept
+	return r.swept, r.seq
 }
 
 // shrink says that events up to a seq were passed over.

@@ -27,13 +27,6 @@ type lane struct {
 // A slot is the seq of a waiting delivery, and in the lowest bit whether it may be dropped.
 type slot int64
 
-func slotOf(seq int64, droppable bool) slot {
-	if droppable {
-		return slot(seq<<1 | 1)
-	}
-	return slot(seq << 1)
-}
-
 func (p slot) seq() int64      { return int64(p >> 1) }
 func (p slot) droppable() bool { return p&1 == 1 }
 
@@ -54,28 +47,16 @@ func (l *lane) find(seq int64) int {
 	return i
 }
 
-// between returns the first seqs with after < seq <= until, at most limit.
-func (l *lane) between(after, until int64, limit int) (seqs []int64) {
+// between returns the first seqs with after < seq <= until, at most limit; if droppable is set, only of deliveries that
+// may be dropped.
+func (l *lane) between(after, until int64, limit int, droppable bool) (seqs []int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, p := range l.slots[l.find(after+1):] {
 		if len(seqs) == limit || p.seq() > until {
 			break
 		}
-		seqs = append(seqs, p.seq())
-	}
-	return seqs
-}
-
-// choose returns the seqs of the deliveries that a purge removes.
-func (l *lane) choose(c queue.PurgeRequest) (seqs []int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, p := range l.slots[l.find(c.After+1):] {
-		if len(seqs) == c.Max || p.seq() > c.Until {
-			break
-		}
-		if p.droppable() || !c.Droppable {
+		if p.droppable() || !droppable {
 			seqs = append(seqs, p.seq())
 		}
 	}
@@ -163,7 +144,8 @@ func (s *Store) loadLanes(ctx context.Context, conn *sql.Conn) error {
 	if err := rows.Err(); err != nil || empty == nil {
 		return err
 	}
-	_, err = conn.ExecContext(ctx, "DELETE FROM queue_lanes WHERE id IN (SELECT value FROM json_each(?))", file.List(empty))
+	_, err = conn.ExecContext(ctx, "DELETE FROM queue_lanes WHERE id IN (SELECT value FROM json_each(?))",
+		file.List(empty))
 	return err
 }
 
@@ -215,8 +197,12 @@ func (p *pending) deliver(t *file.Tx, l queue.LaneKey, seq int64, scope sink.Sco
 	if err != nil {
 		return err
 	}
-	at := slotOf(seq, droppable)
-	_, err = t.Exec("INSERT INTO queue_deliveries (seq, lane, scope, droppable) VALUES (?, ?, ?, ?)", seq, id, int(scope), int(at&1))
+	at := slot(seq << 1)
+	if droppable {
+		at |= 1
+	}
+	_, err = t.Exec("INSERT INTO queue_deliveries (seq, lane, scope, droppable) VALUES (?, ?, ?, ?)",
+		seq, id, int(scope), int(at&1))
 	p.added = append(p.added, addition{l, at})
 	return err
 }

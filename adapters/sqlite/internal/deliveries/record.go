@@ -19,15 +19,8 @@ func (s *Store) Record(ctx context.Context, results []queue.Result) error {
 	}
 	w.Apply = func(t *file.Tx) error {
 		for _, r := range results {
-			if r.Attempt != nil && !t.DiskFull() { // on a full disk the result is what matters
-				if err := insertAttempt(t, r.Attempt); err != nil {
-					return err
-				}
-			}
-			if lane := s.lane(r.Lane); lane != nil {
-				if err := s.recordResult(t, lane.id, r); err != nil {
-					return err
-				}
+			if err := s.recordResult(t, r); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -42,25 +35,40 @@ func (s *Store) Record(ctx context.Context, results []queue.Result) error {
 	return s.file.Write(ctx, w)
 }
 
-// recordResult notes when a delivery is tried again, or ends it: it may become a dead letter, and its event goes with the
-// last delivery unless it has to stay to be absorbed. On a full disk events do not stay for that.
-func (s *Store) recordResult(t *file.Tx, lane int64, r queue.Result) error {
-	p := r.Progress
-	switch r.Kind {
-	case queue.Retry:
-		_, err := t.Exec("UPDATE queue_lanes SET tried = ?, attempts = ?, first = ?, last = ?, next = ?, error = ? WHERE id = ?",
-			r.Seq, p.Attempts, file.Milli(p.First), file.Milli(p.Last), file.Milli(p.Next), p.Error, lane)
-		return err
-	case queue.DeadLettered:
-		_, err := t.Exec(insertDeadLetters+`SELECT ?, ?, ?, ?, d.scope, e.id, e.name, ?, ?, ?, ?, ?, ?, e.metadata, e.payload
-			FROM queue_deliveries d JOIN queue_events e ON e.seq = d.seq WHERE d.lane = ? AND d.seq = ?`,
-			r.Lane.Sink, string(r.Lane.Target), r.Lane.Instance, r.Lane.InstanceID, string(r.Reason), p.Attempts,
-			file.Milli(p.First), file.Milli(p.Last), p.Error, time.Now().UnixMilli(), lane, r.Seq)
+// recordResult logs the attempt, and notes when the delivery is tried again, or ends it: it may become a dead letter,
+// and its event goes with the last delivery unless it has to stay to be absorbed. On a full disk attempts are not
+// logged, and events do not stay for that.
+func (s *Store) recordResult(t *file.Tx, r queue.Result) error {
+	if a := r.Attempt; a != nil && !t.DiskFull() {
+		_, err := t.Exec(`INSERT INTO queue_attempts
+			(event, sink, target, instance, instance_id, number, at, took, error, status, head)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, a.EventID, a.Sink, string(a.Target), a.Instance, a.InstanceID, a.Number,
+			file.Milli(a.At), int64(a.Took), a.Error, a.Status, a.Head)
 		if err != nil {
 			return err
 		}
 	}
-	if _, err := t.Exec("DELETE FROM queue_deliveries WHERE seq = ? AND lane = ?", r.Seq, lane); err != nil {
+	lane := s.lane(r.Lane)
+	if lane == nil {
+		return nil
+	}
+	p := r.Progress
+	switch r.Kind {
+	case queue.Retry:
+		_, err := t.Exec(`UPDATE queue_lanes SET tried = ?, attempts = ?, first = ?, last = ?, next = ?, error = ?
+			WHERE id = ?`, r.Seq, p.Attempts, file.Milli(p.First), file.Milli(p.Last), file.Milli(p.Next), p.Error, lane.id)
+		return err
+	case queue.DeadLettered:
+		_, err := t.Exec(insertDeadLetters+`
+			SELECT ?, ?, ?, ?, d.scope, e.id, e.name, ?, ?, ?, ?, ?, ?, e.metadata, e.payload
+			FROM queue_deliveries d JOIN queue_events e ON e.seq = d.seq WHERE d.lane = ? AND d.seq = ?`,
+			r.Lane.Sink, string(r.Lane.Target), r.Lane.Instance, r.Lane.InstanceID, string(r.Reason), p.Attempts,
+			file.Milli(p.First), file.Milli(p.Last), p.Error, time.Now().UnixMilli(), lane.id, r.Seq)
+		if err != nil {
+			return err
+		}
+	}
+	if _, err := t.Exec("DELETE FROM queue_deliveries WHERE seq = ? AND lane = ?", r.Seq, lane.id); err != nil {
 		return err
 	}
 	if r.Seq > s.swept && !t.DiskFull() {
@@ -68,14 +76,6 @@ func (s *Store) recordResult(t *file.Tx, lane int64, r queue.Result) error {
 	}
 	_, err := t.Exec(`DELETE FROM queue_events WHERE seq = ?1
 		AND NOT EXISTS (SELECT 1 FROM queue_deliveries WHERE seq = ?1)`, r.Seq)
-	return err
-}
-
-func insertAttempt(t *file.Tx, a *queue.Attempt) error {
-	_, err := t.Exec(`INSERT INTO queue_attempts
-		(event, sink, target, instance, instance_id, number, at, took, error, status, head)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, a.EventID, a.Sink, string(a.Target), a.Instance, a.InstanceID, a.Number,
-		file.Milli(a.At), int64(a.Took), a.Error, a.Status, a.Head)
 	return err
 }
 
@@ -102,7 +102,7 @@ func (s *Store) Purge(ctx context.Context, c queue.PurgeRequest) (int, error) {
 	err := s.file.Write(ctx, &file.Write{
 		Frees: true,
 		Apply: func(t *file.Tx) error {
-			seqs = lane.choose(c)
+			seqs = lane.between(c.After, c.Until, c.Max, c.Droppable)
 			list := file.List(seqs)
 			if c.Reason != "" {
 				_, err := t.Exec(insertDeadLetters+`

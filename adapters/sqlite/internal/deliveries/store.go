@@ -1,13 +1,13 @@
-// Package deliveries is the store of the delivery queue in the sqlite engine's file. Its writes join the group commits of
-// everything else.
+// Package deliveries is the store of the delivery queue in the sqlite engine's file. Its writes join the group commits
+// of everything else.
 //
-// An event is a row of its own, apart from the log, and each delivery a small one that says seq and lane; the order of
-// seqs is the order of every lane. Both grow at their ends only, so that a commit writes few pages however many lanes it
-// is for. Which deliveries a lane has is known in memory, 8 bytes for each; the file has no index for that.
+// An event is a row of its own, apart from the log, and each delivery a small one with seq and lane; the order of seqs
+// is the order of every lane. Both grow at their ends only, so that a commit writes few pages however many lanes it is
+// for. Which deliveries a lane has is known in memory, 8 bytes for each; the file has no index for that.
 //
 // Events that are delivered everywhere stay for a while, so that they can be absorbed when they come again; then
-// [Store.Sweep] passes over them. The point that it has reached is stored, so each row is passed over once: an event that
-// waits then goes with its last delivery.
+// [Store.Sweep] passes over them. The point that it has reached is stored, so each row is passed over once: an event
+// that waits at that time goes with its last delivery.
 //
 //	Put               put.go          an event becomes deliveries, or is absorbed
 //	Window, Lanes     store.go        lanes.go: what waits in which lane
@@ -135,11 +135,11 @@ func (s *Store) Window(
 	if lane == nil {
 		return nil, nil
 	}
-	seqs := lane.between(after, until, limit)
+	seqs := lane.between(after, until, limit, false)
 	if len(seqs) == 0 {
 		return nil, nil
 	}
-	since := s.file.Clock.Reader()
+	since := s.file.Clock.Monotonic()
 	err = s.file.Each(ctx, func(rows *sql.Rows) error {
 		var d queue.Delivery
 		var r row.Row

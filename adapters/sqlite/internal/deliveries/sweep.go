@@ -43,13 +43,14 @@ func (s *Store) Sweep(ctx context.Context, r queue.Retention) error {
 // Relieve removes all events that wait in no lane, also those that would be absorbed if they came again: on a full disk
 // their space matters more.
 func (s *Store) Relieve(ctx context.Context) error {
-	_, err := s.sweepEvents(ctx, s.recent.newest())
+	_, newest := s.recent.span()
+	_, err := s.sweepEvents(ctx, newest)
 	return err
 }
 
 // sweepEvents passes over the events up to a seq: those that wait in no lane go.
 func (s *Store) sweepEvents(ctx context.Context, end int64) (removed int64, err error) {
-	for from := s.recent.start(); from < end; {
+	for from, _ := s.recent.span(); from < end; {
 		to := min(from+sweepBatch, end)
 		var n int64
 		err := s.file.Write(ctx, &file.Write{
@@ -79,8 +80,8 @@ func (s *Store) sweepEvents(ctx context.Context, end int64) (removed int64, err 
 	return removed, nil
 }
 
-// aging is a table of which the oldest rows are removed that are beyond an age, or beyond a count of the newest. With the
-// age 0 all are.
+// aging is a table of which the oldest rows are removed: those beyond an age, or beyond a count of the newest. With an
+// age of 0 all are removed.
 type aging struct {
 	table, at string
 	age       time.Duration
@@ -103,7 +104,8 @@ func (s *Store) sweepOld(ctx context.Context, a aging) (removed int64, err error
 			last = id
 			n++
 			return nil
-		}, fmt.Sprintf("SELECT id, %s, (SELECT max(id) FROM %s) FROM %s ORDER BY id LIMIT ?", a.at, a.table, a.table), sweepBatch)
+		}, fmt.Sprintf("SELECT id, %s, (SELECT max(id) FROM %s) FROM %s ORDER BY id LIMIT ?", a.at, a.table, a.table),
+			sweepBatch)
 		if err != nil || n == 0 {
 			return removed, err
 		}

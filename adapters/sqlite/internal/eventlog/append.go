@@ -39,31 +39,48 @@ func (l *Log) Append(ctx context.Context, shard int, entries ...bus.Entry) ([]bu
 			return nil, fmt.Errorf("%w: it has %d bytes, max_event_bytes is %d", bus.ErrTooLarge, n, l.options.MaxEventBytes)
 		}
 		if n := len(m.Metadata); n > row.MaxMetadata {
-			return nil, fmt.Errorf("%w: it has %d metadata entries, at most %d are stored", bus.ErrTooLarge, n, row.MaxMetadata)
+			return nil, fmt.Errorf("%w: it has %d metadata entries, at most %d are stored",
+				bus.ErrTooLarge, n, row.MaxMetadata)
 		}
 		all[i] = addition{
-			Row: row.FromMessage(m), entry: tail.Entry{Shard: shard, Message: m.Copy()}, instance: bus.InstanceOf(m), once: e.Once,
+			Row: row.FromMessage(m), entry: tail.Entry{Shard: shard, Message: m.Copy()},
+			instance: bus.InstanceOf(m), once: e.Once,
 		}
 		w.Bytes += all[i].Size() + file.WriteOverhead
 	}
 	positions := make([]bus.Position, len(all))
-	inserted := make([]addition, 0, len(all))
+	inserted := make([]tail.Entry, 0, len(all))
 	var first mark // of those inserted
+	var bytes int64
 	w.Apply = func(t *file.Tx) error {
 		inserted = inserted[:0]
 		first = mark{position: t.Head.Position + 1, time: time.Now().UnixMilli(), start: t.Head.End}
-		for i, a := range all {
-			ok, err := insert(t, &a, first.time)
+		for i := range all {
+			ok, err := insert(t, &all[i], first.time)
 			if err != nil {
 				return err
 			}
-			if positions[i] = bus.Position(a.entry.Position); ok {
-				inserted = append(inserted, a)
+			if positions[i] = bus.Position(all[i].entry.Position); ok {
+				inserted = append(inserted, all[i].entry)
 			}
 		}
+		bytes = t.Head.End - first.start
 		return nil
 	}
-	w.After = func() { l.appended(inserted, first) }
+	w.After = func() { // shows what was committed to subscriptions
+		if len(inserted) == 0 {
+			return
+		}
+		l.tail.Append(inserted...)
+		l.tail.Trim(tailEvents, tailBytes, nil)
+		held, most := l.extent.grow(first, len(inserted), bytes), l.options.RetentionBytes
+		if most > 0 && held > most+most/32 { // a little beyond the bound, so that retention has a batch to do
+			select {
+			case l.retention.kicked <- struct{}{}:
+			default:
+			}
+		}
+	}
 	begun := time.Now()
 	err := l.file.Write(ctx, w)
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -87,7 +104,8 @@ func insert(t *file.Tx, a *addition, now int64) (ok bool, err error) {
 		// This first query, which mostly finds nothing, is answered by the index that the insert needs next.
 		known, err := t.Row("SELECT position FROM log WHERE id = ?1 LIMIT 1", []any{a.ID}, &a.entry.Position)
 		if known {
-			known, err = t.Row("SELECT position FROM log WHERE id = ?1"+ofOwner+" LIMIT 1", []any{a.ID, a.instance}, &a.entry.Position)
+			known, err = t.Row("SELECT position FROM log WHERE id = ?1"+ofOwner+" LIMIT 1", []any{a.ID, a.instance},
+				&a.entry.Position)
 		}
 		if known || err != nil {
 			return false, err
@@ -103,22 +121,4 @@ func insert(t *file.Tx, a *addition, now int64) (ok bool, err error) {
 	t.Head.Position++
 	t.Head.End += a.Size()
 	return true, nil
-}
-
-// appended shows committed entries to subscriptions. first marks the first of them.
-func (l *Log) appended(all []addition, first mark) {
-	if len(all) == 0 {
-		return
-	}
-	entries := make([]tail.Entry, len(all))
-	var bytes int64
-	for i, a := range all {
-		entries[i] = a.entry
-		bytes += a.Size()
-	}
-	l.tail.Append(entries...)
-	l.tail.Trim(tailEvents, tailBytes, nil)
-	if l.extent.grow(first, len(all), bytes) > l.options.excess() {
-		l.retention.kick()
-	}
 }

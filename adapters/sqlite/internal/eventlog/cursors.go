@@ -3,6 +3,7 @@ package eventlog
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -32,11 +33,34 @@ type cursors struct {
 	dirty map[*tail.Reader]struct{}
 }
 
-func newCursors(f *file.File) *cursors {
+// openCursors reads the stored cursors, and when each group was last known to be in use.
+func openCursors(
+	ctx context.Context, f *file.File, conn *sql.Conn,
+) (c *cursors, stored []bus.Cursor, seen map[string]time.Time, err error) {
+	rows, err := conn.QueryContext(ctx, "SELECT name, shard, position, seen FROM cursors")
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("read the cursors: %w", err)
+	}
+	defer rows.Close()
+	seen = map[string]time.Time{}
+	for rows.Next() {
+		var c bus.Cursor
+		var at file.UnixMilli
+		if err := rows.Scan(&c.Group, &c.Shard, &c.Position, &at); err != nil {
+			return nil, nil, nil, fmt.Errorf("read the cursors: %w", err)
+		}
+		stored = append(stored, c)
+		if t := time.Time(at); t.After(seen[c.Group]) {
+			seen[c.Group] = t
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, nil, nil, fmt.Errorf("read the cursors: %w", err)
+	}
 	return &cursors{
 		file: f, stop: make(chan struct{}), done: make(chan struct{}), some: make(chan struct{}, 1),
 		dirty: map[*tail.Reader]struct{}{},
-	}
+	}, stored, seen, nil
 }
 
 // moved implements Moved of [tail.Log].
@@ -129,25 +153,3 @@ func SaveCursor(t *file.Tx, c bus.Cursor) error {
 
 // Move says that a cursor is stored, so that the ack of what is before it costs nothing.
 func (l *Log) Move(c bus.Cursor) { l.tail.Readers.Move(c) }
-
-// readCursors returns the stored cursors, and when each group was last known to be in use.
-func readCursors(ctx context.Context, conn *sql.Conn) (all []bus.Cursor, seen map[string]time.Time, err error) {
-	rows, err := conn.QueryContext(ctx, "SELECT name, shard, position, seen FROM cursors")
-	if err != nil {
-		return nil, nil, err
-	}
-	defer rows.Close()
-	seen = map[string]time.Time{}
-	for rows.Next() {
-		var c bus.Cursor
-		var at int64
-		if err := rows.Scan(&c.Group, &c.Shard, &c.Position, &at); err != nil {
-			return nil, nil, err
-		}
-		all = append(all, c)
-		if t := time.UnixMilli(at); t.After(seen[c.Group]) {
-			seen[c.Group] = t
-		}
-	}
-	return all, seen, rows.Err()
-}

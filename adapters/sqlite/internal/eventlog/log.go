@@ -17,6 +17,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/evosink/evosink/adapters/sqlite/internal/file"
 	"github.com/evosink/evosink/core/bus"
@@ -52,7 +53,7 @@ var _ sink.Log = (*Log)(nil)
 func Open(
 	ctx context.Context, o Options, f *file.File, conn *sql.Conn, logger zerolog.Logger,
 ) (*Log, file.Head, error) {
-	l := &Log{options: o, file: f, logger: logger, turns: newTurns()}
+	l := &Log{options: o, file: f, logger: logger, turns: &turns{room: semaphore.NewWeighted(ReplayTurns)}}
 	err := conn.QueryRowContext(ctx, "SELECT position, time, start FROM log ORDER BY position LIMIT 1").
 		Scan(&l.extent.oldest.position, &l.extent.oldest.time, &l.extent.oldest.start)
 	if err == nil { // else nothing was ever stored: retention never takes the newest entry
@@ -63,11 +64,11 @@ func Open(
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, file.Head{}, fmt.Errorf("read the extent of the log: %w", err)
 	}
-	stored, seen, err := readCursors(ctx, conn)
+	cursors, stored, seen, err := openCursors(ctx, f, conn)
 	if err != nil {
-		return nil, file.Head{}, fmt.Errorf("read the cursors: %w", err)
+		return nil, file.Head{}, err
 	}
-	l.cursors = newCursors(f)
+	l.cursors = cursors
 	l.tail = &tail.Log{
 		Tail: tail.New(o.Shards, l.extent.head.Position), Readers: tail.NewReaders(stored...),
 		Read: l.readEntries, Moved: l.cursors.moved,
@@ -77,7 +78,9 @@ func Open(
 		},
 	}
 	l.node = tail.NewNode(l.tail)
-	l.retention = newRetention(l, seen)
+	l.retention = &retention{
+		log: l, began: f.Clock.Now(), seen: seen, kicked: make(chan struct{}, 1), done: make(chan struct{}),
+	}
 	return l, l.extent.head, nil
 }
 

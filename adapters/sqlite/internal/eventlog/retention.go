@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -22,25 +21,11 @@ const (
 	retentionPause  = 250 * time.Millisecond
 	// retentionBatch is how many entries one write removes, so that others get their turn.
 	retentionBatch = 256
-	// groupGrace is how long after the start a group without a subscription still counts.
+	// groupAge is how long a group without a subscription holds a log without an age; groupGrace is how long it does so
+	// after the start in any case.
+	groupAge   = 168 * time.Hour
 	groupGrace = time.Hour
 )
-
-// excess is the size at which retention begins: a little beyond the bound, so that it has a batch to do.
-func (o Options) excess() int64 {
-	if o.RetentionBytes == 0 {
-		return math.MaxInt64
-	}
-	return o.RetentionBytes + o.RetentionBytes/32
-}
-
-// groupAge is how long a group without a subscription holds the log.
-func (o Options) groupAge() time.Duration {
-	if o.RetentionAge > 0 {
-		return o.RetentionAge
-	}
-	return 168 * time.Hour
-}
 
 // retention removes entries and groups that are not needed any more. It owns one goroutine.
 type retention struct {
@@ -51,22 +36,8 @@ type retention struct {
 	done   chan struct{}
 
 	mu sync.Mutex
-	// mu guards the field below.
+	// mu guards the field below, and is held while groups are expired.
 	seen map[string]time.Time // when each group was last in use
-}
-
-func newRetention(l *Log, seen map[string]time.Time) *retention {
-	return &retention{
-		log: l, began: l.file.Clock.Now(), seen: seen, kicked: make(chan struct{}, 1), done: make(chan struct{}),
-	}
-}
-
-// kick has the log looked at now.
-func (r *retention) kick() {
-	select {
-	case r.kicked <- struct{}{}:
-	default:
-	}
 }
 
 // start begins to work, until close.
@@ -115,9 +86,17 @@ func (l *Log) Retain(ctx context.Context, now time.Time) error {
 	if !l.due(oldest, at, now) {
 		return nil
 	}
-	limit, err := l.firstHeld(ctx, at)
-	if err != nil {
-		return err
+	limit := at.Position // the first entry that some group has not acked, or the newest
+	for _, reader := range l.tail.Groups() {
+		var first sql.NullInt64
+		_, err := l.file.One(ctx, "SELECT min(position) FROM log WHERE shard = ? AND position > ?",
+			[]any{reader.Shard, reader.Position()}, &first)
+		if err != nil {
+			return fmt.Errorf("read what group %s has not acked: %w", reader.Group, err)
+		}
+		if first.Valid {
+			limit = min(limit, first.Int64)
+		}
 	}
 	begin := oldest.position
 	for {
@@ -161,23 +140,6 @@ func (l *Log) due(m mark, at file.Head, now time.Time) bool {
 		o.RetentionBytes > 0 && at.End-m.start > o.RetentionBytes
 }
 
-// firstHeld returns the position of the first entry that some group has not acked, or of the newest.
-func (l *Log) firstHeld(ctx context.Context, at file.Head) (int64, error) {
-	held := at.Position
-	for _, reader := range l.tail.Groups() {
-		var first sql.NullInt64
-		_, err := l.file.One(ctx, "SELECT min(position) FROM log WHERE shard = ? AND position > ?",
-			[]any{reader.Shard, reader.Position()}, &first)
-		if err != nil {
-			return 0, fmt.Errorf("read what group %s has not acked: %w", reader.Group, err)
-		}
-		if first.Valid {
-			held = min(held, first.Int64)
-		}
-	}
-	return held, nil
-}
-
 // firstKept returns the mark of the first entry that stays, after a batch at most. It is before or at limit.
 func (l *Log) firstKept(ctx context.Context, at file.Head, limit int64, now time.Time) (next mark, err error) {
 	err = l.file.Each(ctx, func(rows *sql.Rows) error {
@@ -195,48 +157,39 @@ func (l *Log) firstKept(ctx context.Context, at file.Head, limit int64, now time
 	return next, nil
 }
 
-// expireGroups forgets groups that hold the log though they were not in use for long.
+// expireGroups forgets groups that hold the log though they had no subscription for long.
 func (r *retention) expireGroups(ctx context.Context, now time.Time) error {
+	l, age := r.log, r.log.options.RetentionAge
+	if age == 0 {
+		age = groupAge
+	}
 	groups := map[string][]*tail.Reader{}
-	for _, reader := range r.log.tail.Groups() {
+	for _, reader := range l.tail.Groups() {
 		groups[reader.Group] = append(groups[reader.Group], reader)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for name, readers := range groups {
-		if !r.abandoned(name, readers, now) {
+		at, known := r.seen[name]
+		if !known || slices.ContainsFunc(readers, (*tail.Reader).Open) {
+			r.seen[name] = now
 			continue
 		}
-		if err := r.forget(ctx, name, readers); err != nil {
+		if now.Sub(r.began) <= groupGrace || now.Sub(at) <= age {
+			continue
+		}
+		if slices.ContainsFunc(readers, func(reader *tail.Reader) bool { return !l.tail.Forget(reader) }) {
+			continue // it has just been subscribed to
+		}
+		delete(r.seen, name)
+		l.logger.Warn().Str("group", name).Msg("this group was not in use for long; its place in the log is forgotten")
+		err := l.file.Write(ctx, &file.Write{Frees: true, Apply: func(t *file.Tx) error {
+			_, err := t.Exec("DELETE FROM cursors WHERE name = ?", name)
+			return err
+		}})
+		if err != nil {
 			return fmt.Errorf("forget group %s: %w", name, err)
 		}
 	}
 	return nil
-}
-
-// abandoned reports whether a group was not in use for so long that it does not count any more.
-func (r *retention) abandoned(name string, readers []*tail.Reader, now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	at, known := r.seen[name]
-	if !known || slices.ContainsFunc(readers, (*tail.Reader).Open) {
-		r.seen[name] = now
-		return false
-	}
-	return now.Sub(r.began) > groupGrace && now.Sub(at) > r.log.options.groupAge()
-}
-
-// forget removes a group, unless it has a subscription again.
-func (r *retention) forget(ctx context.Context, name string, readers []*tail.Reader) error {
-	for _, reader := range readers {
-		if !r.log.tail.Forget(reader) {
-			return nil
-		}
-	}
-	r.mu.Lock()
-	delete(r.seen, name)
-	r.mu.Unlock()
-	r.log.logger.Warn().Str("group", name).Msg("this group was not in use for long; its place in the log is forgotten")
-	return r.log.file.Write(ctx, &file.Write{Frees: true, Apply: func(t *file.Tx) error {
-		_, err := t.Exec("DELETE FROM cursors WHERE name = ?", name)
-		return err
-	}})
 }

@@ -29,8 +29,6 @@ type turns struct {
 	reading, most atomic.Int64        // how many read now, and did at most
 }
 
-func newTurns() *turns { return &turns{room: semaphore.NewWeighted(ReplayTurns)} }
-
 // take waits for a turn, or for the end of ctx, and runs read in it, and then use, during which the turn may pass on.
 func (t *turns) take(ctx context.Context, read, use func() error) error {
 	if err := t.room.Acquire(ctx, 1); err != nil {

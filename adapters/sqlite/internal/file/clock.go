@@ -3,6 +3,7 @@ package file
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"sync"
 	"time"
 
@@ -35,17 +36,12 @@ type Clock struct {
 	at       time.Duration // mono of that
 	ahead    time.Duration // by how much the wall clock has jumped ahead of it; 0 if it has not
 	jumpedAt time.Duration // mono of that
-	base     time.Time     // a moment with the readings of both clocks, see Reader
+	base     time.Time     // a moment with the readings of both clocks, see Monotonic
 }
 
 // newClock returns a clock that begins with the last time that is known, the zero time if none is, or with the wall
 // clock if that is behind.
-func newClock(last time.Time, log zerolog.Logger) *Clock {
-	begin := time.Now()
-	return startClock(last, time.Now, func() time.Duration { return time.Since(begin) }, log)
-}
-
-func startClock(last time.Time, wall func() time.Time, mono func() time.Duration, log zerolog.Logger) *Clock {
+func newClock(last time.Time, wall func() time.Time, mono func() time.Duration, log zerolog.Logger) *Clock {
 	c := &Clock{wall: wall, mono: mono, log: log, told: last, at: mono(), base: time.Now()}
 	now := wall()
 	if last.IsZero() || now.Before(last) {
@@ -54,7 +50,8 @@ func startClock(last time.Time, wall func() time.Time, mono func() time.Duration
 		c.ahead, c.jumpedAt = lead, c.at
 		if lead > 24*time.Hour {
 			c.log.Warn().Dur("by", lead).Dur("believed_after", clockGrace).
-				Msg("the clock is far ahead of the last time in the file; nothing is removed for its age because of that for a while")
+				Msg("the clock is far ahead of the last time in the file; " +
+					"nothing is removed for its age because of that for a while")
 		}
 	}
 	return c
@@ -88,8 +85,9 @@ func (c *Clock) Now() time.Time {
 		c.ahead = 0
 	case c.ahead == 0 || (lead-c.ahead).Abs() > clockJump:
 		c.ahead, c.jumpedAt = lead, mono
-		c.log.Warn().Dur("by", lead).Dur("believed_after", clockGrace).Msg("the clock has jumped ahead; nothing is removed " +
-			"for its age because of that for a while. Check the time of this machine")
+		c.log.Warn().Dur("by", lead).Dur("believed_after", clockGrace).
+			Msg("the clock has jumped ahead; nothing is removed for its age because of that for a while. " +
+				"Check the time of this machine")
 	case mono-c.jumpedAt >= clockGrace:
 		c.log.Info().Dur("by", lead).Msg("the clock has stayed ahead and is believed now; what is old by it is removed")
 		c.told, c.ahead = wall, 0
@@ -99,10 +97,10 @@ func (c *Clock) Now() time.Time {
 	return c.told
 }
 
-// Reader returns a function that gives times which were read from the file a monotonic reading, so that their age is
+// Monotonic returns a function that gives times which were read from the file a monotonic reading, so that their age is
 // told by what has passed, whatever becomes of the wall clock. As long as the clocks agree it gives the same time the
 // same reading.
-func (c *Clock) Reader() func(stored time.Time) time.Time {
+func (c *Clock) Monotonic() func(stored time.Time) time.Time {
 	told, now := c.Now(), time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,10 +128,15 @@ func (t *Tx) saveClock() error {
 	return err
 }
 
-// lastTime returns the last time that the clock of a file has told, or that of its newest entry if an older version of
-// this program has written the file; the zero time if there is none.
-func lastTime(ctx context.Context, conn *sql.Conn) (last time.Time, err error) {
-	err = conn.QueryRowContext(ctx, `SELECT coalesce((SELECT value FROM meta WHERE key = ?),
-		(SELECT time FROM log ORDER BY position DESC LIMIT 1), 0)`, clockKey).Scan((*UnixMilli)(&last))
-	return last, err
+// openClock returns the clock of a file. It goes on from the last time that is stored, or from that of the newest entry
+// if an older version of this program has written the file.
+func openClock(ctx context.Context, conn *sql.Conn, log zerolog.Logger) (*Clock, error) {
+	var last UnixMilli
+	err := conn.QueryRowContext(ctx, `SELECT coalesce((SELECT value FROM meta WHERE key = ?),
+		(SELECT time FROM log ORDER BY position DESC LIMIT 1), 0)`, clockKey).Scan(&last)
+	if err != nil {
+		return nil, fmt.Errorf("read when the file was last written: %w", err)
+	}
+	begin := time.Now()
+	return newClock(time.Time(last), time.Now, func() time.Duration { return time.Since(begin) }, log), nil
 }

@@ -16,7 +16,7 @@ type handmade struct {
 
 func newHandmade(last, wall time.Time) *handmade {
 	h := &handmade{wall: wall}
-	h.Clock = startClock(last, func() time.Time { return h.wall }, func() time.Duration { return h.mono }, zerolog.Nop())
+	h.Clock = newClock(last, func() time.Time { return h.wall }, func() time.Duration { return h.mono }, zerolog.Nop())
 	return h
 }
 

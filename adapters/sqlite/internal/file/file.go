@@ -1,14 +1,14 @@
-// Package file is the open database file of the sqlite engine. It opens the file and makes a new one, holds it against
+// Package file is the open database file of the sqlite engine. It opens the file or makes a new one, locks it against
 // other processes, checks it for damage, brings it to the newest schema, commits the writes of all rooms in groups,
-// reads for them, watches that the file stays in its place and that the disk has space, and closes it. It knows no table
-// but meta; what is in the others is said in schema.go and belongs to the rooms beside this one.
+// reads for them, watches that the file stays in its place and that the disk has space, and closes it. All tables are
+// made in schema.go; what is in them belongs to the packages beside this one, except meta.
 //
-//	Open        file.go    lock.go (one process), wal.go (damage), create.go (new files, checks), schema.go (migrations)
-//	Write       writer.go  a batch becomes a transaction in writer.transact; tx.go is what a write gets to see
-//	Each, One   read.go    the read pool, and how times and lists are stored
-//	Check       file.go    watch.go (once a second), presence.go and identity_*.go (is it still the same file?)
-//	disk full   reserve.go and Write.Frees
-//	time        clock.go   by which things grow old
+//	Open       file.go    lock.go: one process; wal.go: damage; create.go: new files, checks; schema.go: migrations
+//	Write      writer.go  a batch becomes a transaction in writer.transact; tx.go: what a write gets to see
+//	Each, One  read.go    the read pool, and how times and lists are stored
+//	Check      file.go    watch.go: once a second; presence.go, identity_*.go: is it still the same file?
+//	full disk  reserve.go space for what must be written then; Write.Frees
+//	time       clock.go   by which things grow old
 package file
 
 import (
@@ -115,14 +115,15 @@ func (f *File) open(ctx context.Context, load func(context.Context, *File, *sql.
 	}
 	if low {
 		f.writer.low.Store(true)
-		f.writer.setFault(fmt.Errorf("%w: free some space where %s is; writing then goes on by itself", ErrFull, f.options.Path))
+		f.writer.setFault(fmt.Errorf("%w: free some space where %s is; writing then goes on by itself",
+			ErrFull, f.options.Path))
 	}
 	return nil
 }
 
 // connect opens the database, brings it to the newest version and reads what it holds.
 func (f *File) connect(ctx context.Context, load func(context.Context, *File, *sql.Conn) (Head, error)) (err error) {
-	pragmas := append(slices.Clone(writerPragmas), fmt.Sprintf("wal_autocheckpoint(%d)", f.reserve.walPages()))
+	pragmas := append(slices.Clone(writerPragmas), fmt.Sprintf("wal_autocheckpoint(%d)", f.reserve.walPages))
 	if f.writing, err = connect(f.options.Path, 1, pragmas); err != nil {
 		return err
 	}
@@ -138,11 +139,9 @@ func (f *File) connect(ctx context.Context, load func(context.Context, *File, *s
 	if f.presence, err = newPresence(f.configured, f.options.Path); err != nil {
 		return fmt.Errorf("open %s: %w", f.options.Path, err)
 	}
-	last, err := lastTime(ctx, f.conn)
-	if err != nil {
-		return f.Explain(fmt.Errorf("read when the file was last written: %w", err))
+	if f.Clock, err = openClock(ctx, f.conn, f.logger); err != nil {
+		return f.Explain(err)
 	}
-	f.Clock = newClock(last, f.logger)
 	head, err := load(ctx, f, f.conn)
 	if err != nil {
 		return f.Explain(err)
@@ -155,7 +154,9 @@ func (f *File) connect(ctx context.Context, load func(context.Context, *File, *s
 // rooms can do without.
 func (f *File) Start(relieve func(context.Context) error) {
 	go f.writer.run()
-	f.watch = startWatch(f, relieve)
+	ctx, cancel := context.WithCancel(context.Background())
+	f.watch = &watch{file: f, relieve: relieve, cancel: cancel, done: make(chan struct{})}
+	go f.watch.run(ctx)
 }
 
 // Close gives waiting writes their outcome, moves everything into the main file and closes it. If the file is not in
@@ -296,7 +297,8 @@ const (
 func (f *File) Vacuum(ctx context.Context) error {
 	for {
 		var free, total int64
-		_, err := f.One(ctx, "SELECT freelist_count, page_count FROM pragma_freelist_count, pragma_page_count", nil, &free, &total)
+		_, err := f.One(ctx, "SELECT freelist_count, page_count FROM pragma_freelist_count, pragma_page_count", nil,
+			&free, &total)
 		if err != nil {
 			return fmt.Errorf("count free pages: %w", err)
 		}

@@ -12,8 +12,8 @@ type identity struct {
 }
 
 // identify returns the identity of the file that name leads to. It asks for nothing else, above all not for times: on
-// kernels with fine-grained timestamps (6.13 and newer) a file whose times were asked for gets new ones by its next
-// write, and an fsync must write them down too, which makes a commit a third slower.
+// kernels with fine-grained timestamps (6.13 and newer) the next write after that gives the file new times, which an
+// fsync must write down too; that makes a commit a third slower.
 func identify(name string) (identity, error) {
 	var s unix.Statx_t
 	for {

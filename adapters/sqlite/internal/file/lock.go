@@ -12,16 +12,18 @@ import (
 	"sync"
 )
 
-// errHeld says that somebody else has a lock.
+// errHeld says that another process, or another DB of this one, has a lock.
 var errHeld = errors.New("held")
 
 // A fileLock makes a database file this DB's alone. It consists of three locks, which all end with the process,
 // however that ends:
 //
-//   - one on a file beside the database, path.lock. It stays when the process ends and holds the pid for the error that others get;
-//   - one on the database file itself where the system keeps such a lock apart from SQLite's own (Linux), so that another name of the
-//     same file (a bind mount, a hard link made later) does not let a second process in;
-//   - one in this process. It comes first: to open and close the database file once more would drop SQLite's own POSIX locks.
+//   - one on a file beside the database, path.lock. It stays when the process ends and holds the pid for the error that
+//     others get;
+//   - one on the database file itself where the system keeps such a lock apart from SQLite's own (Linux), so that
+//     another name of the same file (a bind mount, a hard link made later) does not let a second process in;
+//   - one in this process. It comes first: to open and close the database file once more would drop SQLite's own POSIX
+//     locks.
 type fileLock struct {
 	path   string // of the database, with all symbolic links resolved
 	beside *os.File
@@ -82,38 +84,34 @@ func acquire(path string) (*fileLock, error) {
 // fixed length are written in place, which works on a full disk too.
 const lockLine = 20
 
+// lockBeside locks the file beside the database, unless it holds something else than a lock, and writes the pid to it.
 func (c *fileLock) lockBeside() error {
 	info, err := c.beside.Stat()
 	if err != nil {
 		return fmt.Errorf("lock %s: %w", c.path, err)
 	}
-	pid, boot, ours := readLock(c.beside)
+	b, _ := io.ReadAll(io.NewSectionReader(c.beside, 0, 4096)) // what cannot be read is not known, and is written below
+	lines := strings.SplitN(string(b), "\n", 3)
+	pid := strings.TrimSpace(lines[0])
+	_, err = strconv.Atoi(pid)
+	ours := len(b) == 0 || err == nil && len(b) <= 128
 	if !info.Mode().IsRegular() || names(info) > 1 || !ours {
 		return fmt.Errorf("lock %s: %s.lock is there and is not a lock of evosink; move it away", c.path, c.path)
 	}
 	if err := lockFile(c.beside); err != nil {
 		return c.refused(err, pid)
 	}
-	if err := lockRange(c.beside); err != nil { // to SQLite a file system without such locks is one that is busy for ever
+	// To SQLite a file system without locks of this kind is one that is busy for ever.
+	if err := lockRange(c.beside); err != nil {
 		return c.refused(err, pid)
 	}
-	c.boot = boot
+	if len(lines) > 1 {
+		c.boot = strings.TrimSpace(lines[1])
+	}
 	if _, err := c.beside.WriteAt(fmt.Appendf(nil, "%-*d\n", lockLine-1, os.Getpid()), 0); err != nil && !full(err) {
 		return fmt.Errorf("lock %s: %w", c.path, err)
 	}
 	return nil
-}
-
-// readLock returns what a lock file holds. ours is false if it holds something else than a lock.
-func readLock(f io.ReaderAt) (pid, boot string, ours bool) {
-	b, _ := io.ReadAll(io.NewSectionReader(f, 0, 4096))
-	lines := strings.SplitN(string(b), "\n", 3)
-	pid = strings.TrimSpace(lines[0])
-	if len(lines) > 1 {
-		boot = strings.TrimSpace(lines[1])
-	}
-	_, err := strconv.Atoi(pid)
-	return pid, boot, len(b) == 0 || err == nil && len(b) <= 128
 }
 
 // lockItself takes the lock on the database file, which must exist.
@@ -155,7 +153,8 @@ func (c *fileLock) refused(err error, pid string) error {
 
 // opened notes in the lock file that this system has opened the database.
 func (c *fileLock) opened() {
-	_, _ = c.beside.WriteAt(fmt.Appendf(nil, "%-36s\n", bootID()), lockLine) // see sameBoot: without it less is known, which is safe
+	// If this fails less is known by sameBoot, which is safe.
+	_, _ = c.beside.WriteAt(fmt.Appendf(nil, "%-36s\n", bootID()), lockLine)
 }
 
 // sameBoot reports whether the system has run without interruption since the database was last open: what was written

@@ -12,7 +12,7 @@ import (
 // noFollow makes the opening of a symbolic link fail.
 const noFollow = syscall.O_NOFOLLOW
 
-// lockFile takes the lock without waiting. It fails with errHeld if somebody else has it.
+// lockFile takes the lock without waiting. It fails with errHeld if it is taken.
 func lockFile(f *os.File) error {
 	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {

@@ -11,11 +11,12 @@ import (
 // noFollow is nothing: to make a symbolic link takes a privilege.
 const noFollow = 0
 
-// lockFile takes the lock without waiting. It fails with errHeld if somebody else has it. The locked byte lies far
+// lockFile takes the lock without waiting. It fails with errHeld if it is taken. The locked byte lies far
 // behind the content, which others may read.
 func lockFile(f *os.File) error {
 	at := &windows.Overlapped{OffsetHigh: 1}
-	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, at)
+	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
+	err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, at)
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
 		return errHeld
 	}

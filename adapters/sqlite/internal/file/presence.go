@@ -68,8 +68,8 @@ func (p *presence) look() {
 		case err != nil && !errors.Is(err, io.EOF): // a disk that fails is found by what is written
 		case i == walFile && n == 0 && p.emptied.Load():
 		default:
-			err := fmt.Errorf("%w: %s was cut or written over by another program while it was open; no events are taken. Stop evosink "+
-				"and restore the database from a copy", ErrMoved, p.names[i])
+			err := fmt.Errorf("%w: %s was cut or written over by another program while it was open; no events are taken. "+
+				"Stop evosink and restore the database from a copy", ErrMoved, p.names[i])
 			p.cut.CompareAndSwap(nil, &err)
 		}
 	}
@@ -103,8 +103,8 @@ func (p *presence) check(n int) error {
 		if i >= committed { // memory that processes share, of which there is one
 			consequence = "events are still taken"
 		}
-		return fmt.Errorf("%w: %s %s; %s. Put the very same file back and it goes on by itself, "+
-			"or stop evosink, which then saves what it still has beside it, and see to the files", ErrMoved, name, what, consequence)
+		return fmt.Errorf("%w: %s %s; %s. Put the very same file back and it goes on by itself, or stop evosink, which then "+
+			"saves what it still has beside it, and see to the files", ErrMoved, name, what, consequence)
 	}
 	return nil
 }

@@ -17,24 +17,21 @@ import (
 type reserve struct {
 	path  string
 	bytes int64 // 0: none is kept
+	// walPages is how many pages may gather in the WAL before they are moved into the database: 4,000 of 4 KiB halve
+	// what is written twice. On a full disk the reserve must do for moving them, so a small reserve makes them fewer.
+	walPages int64
 }
 
 // newReserve returns the reserve of a database: as large as configured, but no more than a sixteenth of the disk.
 func newReserve(o Options, path string) *reserve {
-	r := &reserve{path: path + ".reserve", bytes: o.ReserveBytes}
+	r := &reserve{path: path + ".reserve", bytes: o.ReserveBytes, walPages: 4000}
 	if size := diskSize(filepath.Dir(path)); size > 0 {
 		r.bytes = min(r.bytes, size/16)
 	}
-	return r
-}
-
-// walPages is how many pages may gather in the WAL before they are moved into the database: 4,000 of 4 KiB halve what
-// is written twice. On a full disk the reserve must do for moving them, so a small reserve makes them fewer.
-func (r *reserve) walPages() int64 {
-	if r.bytes == 0 {
-		return 4000
+	if r.bytes > 0 {
+		r.walPages = min(r.walPages, max(16, r.bytes/2/4096))
 	}
-	return min(4000, max(16, r.bytes/2/4096))
+	return r
 }
 
 // fill takes the space. With more than that free by so many bytes it succeeds, else it takes nothing and fails with

@@ -9,8 +9,8 @@ import (
 // applicationID marks our files in SQLite's header ("evos").
 const applicationID = 0x65766f73
 
-// migrations turn a file of version i into one of version i+1 (PRAGMA user_version). They are never changed
-// once released; whoever needs another table or column appends one.
+// migrations turn a file of version i into one of version i+1 (PRAGMA user_version). They are never changed once
+// released, comments included, which SQLite stores; another table or column is another migration at the end.
 var migrations = []string{
 	`
 	CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
@@ -189,16 +189,18 @@ var migrations = []string{
 // sameToken is a window of the instances that have one token, the oldest first.
 const sameToken = "PARTITION BY token ORDER BY julianday(json_extract(record, '$.createdAt')), name"
 
-// sharedTokens finds instances whose token is also that of an older one, in a file of a version that has no column for
-// it, and allowed that. It opens the older one only from then on; which one it opened before was chance.
+// sharedTokens finds instances with a token that an older one has too, in a file of a version that has no column for
+// it, and allowed that. From then on the token opens the oldest one only; which one it opened before was chance.
 func sharedTokens(ctx context.Context, c *sql.Conn) (names []string, err error) {
 	var unique bool
-	err = c.QueryRowContext(ctx, "SELECT count(*) > 0 FROM pragma_table_info('instances') WHERE name = 'token'").Scan(&unique)
+	err = c.QueryRowContext(ctx, "SELECT count(*) > 0 FROM pragma_table_info('instances') WHERE name = 'token'").
+		Scan(&unique)
 	if err != nil || unique {
 		return nil, err
 	}
 	rows, err := c.QueryContext(ctx, `SELECT name FROM (SELECT name, row_number() OVER (`+sameToken+`) AS place
-		FROM (SELECT name, record, CASE WHEN json_valid(record) THEN json_extract(record, '$.token') END AS token FROM instances)
+		FROM (SELECT name, record, CASE WHEN json_valid(record) THEN json_extract(record, '$.token') END AS token
+			FROM instances)
 		WHERE token <> '') WHERE place > 1 ORDER BY name`)
 	if err != nil {
 		return nil, err
@@ -219,7 +221,7 @@ func migrate(ctx context.Context, c *sql.Conn, version int) error {
 	for ; version < len(migrations); version++ {
 		script := fmt.Sprintf("BEGIN IMMEDIATE;\n%s;\nPRAGMA user_version = %d;\nCOMMIT", migrations[version], version+1)
 		if _, err := c.ExecContext(ctx, script); err != nil {
-			_, _ = c.ExecContext(ctx, "ROLLBACK") // of what a failed step has left open; its own error is the one to tell
+			_, _ = c.ExecContext(ctx, "ROLLBACK") // of what a failed step has left open; its own error is returned
 			return fmt.Errorf("migrate the file to version %d: %w", version+1, err)
 		}
 	}
@@ -239,8 +241,8 @@ func version(ctx context.Context, path string, c *sql.Conn) (int, error) {
 		return 0, damaged(path, fmt.Errorf("it is a SQLite file of another program (application_id %#x)", id))
 	}
 	if v > len(migrations) {
-		return 0, fmt.Errorf("%w: %s has version %d, this program knows up to %d; run the newer program, or restore a copy made before it ran",
-			ErrNewer, path, v, len(migrations))
+		return 0, fmt.Errorf("%w: %s has version %d, this program knows up to %d; run the newer program, or restore a copy "+
+			"made before it ran", ErrNewer, path, v, len(migrations))
 	}
 	return v, nil
 }

@@ -15,8 +15,8 @@ import (
 )
 
 // verify looks for damage that SQLite passes over without a word, before SQLite opens the files: to SQLite the WAL
-// ends in front of the first frame that is not as it should be, and a database that is too short is one whose end is
-// in the WAL. It reads the WAL once and nothing of the database but its first bytes. sameBoot says that nothing was
+// ends in front of the first frame that is not as it should be, and of a database that is too short the end is in the
+// WAL. It reads the WAL once and nothing of the database but its first bytes. sameBoot says that nothing was
 // lost by a power cut since the files were last written. With AcceptDamage the files are copied and it goes on.
 func verify(o Options, sameBoot bool, log zerolog.Logger) error {
 	err := findDamage(o.Path, sameBoot)
@@ -29,7 +29,8 @@ func verify(o Options, sameBoot bool, log zerolog.Logger) error {
 			return fmt.Errorf("copy the damaged files: %w", explainSystem(o.Path, err))
 		}
 	}
-	log.Error().Err(err).Str("copy", to).Msg("going on with a damaged file because of sqlite.accept_damage; what it has lost is lost")
+	log.Error().Err(err).Str("copy", to).
+		Msg("going on with a damaged file because of sqlite.accept_damage; what it has lost is lost")
 	return nil
 }
 
@@ -52,9 +53,9 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Sync(), out.Close())
 }
 
-// findDamage compares what database, WAL and shared memory tell of each other. The shared memory, a file that
-// outlives its processes, tells how many frames of the WAL were committed. It is written after the WAL was synced, so
-// it never tells of more than there was.
+// findDamage compares what database, WAL and shared memory say of each other. The shared memory, a file that outlives
+// its processes, has the number of committed frames of the WAL. It is written after the WAL was synced, so it never has
+// more than there were.
 func findDamage(path string, sameBoot bool) error {
 	wal, err := readWAL(path + "-wal")
 	if err != nil {
@@ -65,8 +66,8 @@ func findDamage(path string, sameBoot bool) error {
 		return err
 	}
 	lost := func(format string, args ...any) error {
-		return fmt.Errorf("%w; or set sqlite.accept_damage (SQLITE_ACCEPT_DAMAGE=true) to go on without what is lost, a copy is made first",
-			damaged(path, fmt.Errorf(format, args...)))
+		return fmt.Errorf("%w; or set sqlite.accept_damage (SQLITE_ACCEPT_DAMAGE=true) to go on without what is lost, a "+
+			"copy is made first", damaged(path, fmt.Errorf(format, args...)))
 	}
 	switch {
 	case wal.broken:
@@ -81,8 +82,8 @@ func findDamage(path string, sameBoot bool) error {
 	case wal.behind:
 		return lost("a frame in the middle of %s-wal is damaged (number %d)", path, wal.valid+1)
 	case wal.salts == nil && sameBoot && index.committed > index.moved:
-		return lost("%s-wal is missing or was cut off and had %d frames (if the database is a copy that was put there, %[1]s-shm belongs "+
-			"to the former one: remove it)", path, index.committed)
+		return lost("%s-wal is missing or was cut off and had %d frames (if the database is a copy that was put there, "+
+			"%[1]s-shm belongs to the former one: remove it)", path, index.committed)
 	}
 	return checkLength(path, wal, lost)
 }
@@ -115,7 +116,8 @@ func checkLength(path string, wal walContent, lost func(string, ...any) error) e
 	lockPage := 1<<30/pageSize + 1 // is never written
 	for page := info.Size()/pageSize + 1; page <= pages; page++ {
 		if _, ok := wal.in[uint32(page)]; !ok && page != lockPage {
-			return lost("it was cut off: it has %d bytes and should have %d, and page %d is not in its -wal either", info.Size(), pages*pageSize, page)
+			return lost("it was cut off: it has %d bytes and should have %d, and page %d is not in its -wal either",
+				info.Size(), pages*pageSize, page)
 		}
 	}
 	return nil
@@ -127,7 +129,7 @@ type walContent struct {
 	broken    bool   // it has no readable head, but something behind that
 	pageSize  int64
 	committed int64               // frames up to the last commit that can be read
-	valid     int64               // frames whose checksums are right
+	valid     int64               // frames with the right checksum
 	pages     int64               // of the database as of that commit
 	in        map[uint32]struct{} // pages up to that commit
 	behind    bool                // there are frames behind the first wrong one that a power cut does not explain
@@ -275,7 +277,8 @@ func readIndex(name string) (walIndex, error) {
 		sum[1] += native.Uint32(b[i+4:]) + sum[0]
 	}
 	initialised := b[12] != 0
-	if !bytes.Equal(b[:size], b[size:2*size]) || !initialised || sum[0] != native.Uint32(b[40:]) || sum[1] != native.Uint32(b[44:]) {
+	whole := sum[0] == native.Uint32(b[40:]) && sum[1] == native.Uint32(b[44:])
+	if !bytes.Equal(b[:size], b[size:2*size]) || !initialised || !whole {
 		return walIndex{}, nil // torn by a power cut, or never used
 	}
 	return walIndex{salts: b[32:40], committed: int64(native.Uint32(b[16:])), moved: int64(native.Uint32(b[96:]))}, nil

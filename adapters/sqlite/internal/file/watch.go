@@ -22,14 +22,6 @@ type watch struct {
 	moved, stalled bool // used by run only: what was logged
 }
 
-// startWatch begins to watch, until close.
-func startWatch(f *File, relieve func(context.Context) error) *watch {
-	ctx, cancel := context.WithCancel(context.Background())
-	w := &watch{file: f, relieve: relieve, cancel: cancel, done: make(chan struct{})}
-	go w.run(ctx)
-	return w
-}
-
 func (w *watch) close() {
 	w.cancel()
 	<-w.done
@@ -84,10 +76,18 @@ func (w *watch) freeSpace(ctx context.Context) error {
 	}
 	writer := w.file.writer
 	for more := true; more && ctx.Err() == nil; {
-		var err error
-		writer.between(func() { more, err = writer.giveBack() })
-		if err != nil {
-			return err
+		result := make(chan error)
+		select {
+		case writer.jobs <- func() {
+			var err error
+			more, err = writer.giveBack()
+			result <- err
+		}:
+			if err := <-result; err != nil {
+				return err
+			}
+		case <-writer.done:
+			return nil
 		}
 	}
 	if writer.low.Load() {

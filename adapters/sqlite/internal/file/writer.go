@@ -63,7 +63,7 @@ type writer struct {
 	reserve  *reserve
 	clock    *Clock
 	queue    chan *Write
-	jobs     chan func()         // to run between two commits
+	jobs     chan func()         // what uses the connection outside of the commits
 	room     *semaphore.Weighted // bytes of the queue
 	max      int64
 	done     chan struct{} // closed when run has ended
@@ -88,21 +88,20 @@ type writer struct {
 func newWriter(f *File, head Head) *writer {
 	limit := f.options.MaxQueueBytes
 	return &writer{
-		path: f.options.Path, conn: f.conn, log: f.logger, presence: f.presence, reserve: f.reserve, clock: f.Clock, head: head,
-		max: limit, room: semaphore.NewWeighted(limit), queue: make(chan *Write, maxBatch), jobs: make(chan func()),
-		done: make(chan struct{}), prepared: map[string]*sql.Stmt{}, born: time.Now(),
+		path: f.options.Path, conn: f.conn, log: f.logger, presence: f.presence, reserve: f.reserve, clock: f.Clock,
+		head: head, max: limit, room: semaphore.NewWeighted(limit), born: time.Now(), prepared: map[string]*sql.Stmt{},
+		queue: make(chan *Write, maxBatch), jobs: make(chan func()), done: make(chan struct{}),
 	}
 }
 
 // Write queues a write and waits for its outcome. While it waits for its turn ctx can end it: then nothing has
 // happened, and the error is ctx's. Once the writer has taken it, Write waits for the commit, which takes as long as
 // the disk needs. After Close the error is [bus.ErrClosed].
-func (f *File) Write(ctx context.Context, x *Write) error { return f.writer.do(ctx, x) }
-
-func (w *writer) do(ctx context.Context, x *Write) error {
+func (f *File) Write(ctx context.Context, x *Write) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	w := f.writer
 	x.result = make(chan error, 1)
 	cost := min(x.Bytes+WriteOverhead, w.max)
 	if err := w.room.Acquire(ctx, cost); err != nil {
@@ -135,19 +134,6 @@ func (w *writer) enter(ctx context.Context, x *Write) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-}
-
-// between runs a function that uses the connection outside of the commits, and returns when it has ended, or false if
-// the writer ends first.
-func (w *writer) between(f func()) bool {
-	ran := make(chan struct{})
-	select {
-	case w.jobs <- func() { defer close(ran); f() }:
-		<-ran
-		return true
-	case <-w.done:
-		return false
 	}
 }
 
@@ -209,7 +195,21 @@ func (w *writer) gather(batch []*Write) []*Write {
 
 // commit gives every write of a batch its outcome.
 func (w *writer) commit(batch []*Write) {
-	if batch = w.admit(batch); len(batch) == 0 {
+	if fault := w.fault.Load(); fault != nil && errors.Is(*fault, ErrMoved) {
+		if err := w.presence.check(committed); err != nil {
+			refuse(batch, err)
+			return
+		}
+	}
+	if w.low.Load() {
+		if freeing, others := partFreeing(batch); len(others) > 0 {
+			if err := w.refill(); err != nil {
+				refuse(others, err)
+				batch = freeing
+			}
+		}
+	}
+	if len(batch) == 0 {
 		return
 	}
 	err := w.try(batch)
@@ -230,28 +230,6 @@ func (w *writer) commit(batch []*Write) {
 	default:
 		refuse(batch, err)
 	}
-}
-
-// admit refuses what must not be tried now, and returns the rest.
-func (w *writer) admit(batch []*Write) []*Write {
-	if fault := w.fault.Load(); fault != nil && errors.Is(*fault, ErrMoved) {
-		if err := w.presence.check(committed); err != nil {
-			refuse(batch, err)
-			return nil
-		}
-	}
-	if !w.low.Load() {
-		return batch
-	}
-	freeing, others := partFreeing(batch)
-	if len(others) == 0 {
-		return batch
-	}
-	if err := w.refill(); err != nil {
-		refuse(others, err)
-		return freeing
-	}
-	return batch
 }
 
 // refill fills the reserve, if there is a quarter more free than it takes: events are taken again.

@@ -18,7 +18,8 @@ const (
 // FromEvent returns an event as it is stored. The metadata is the format, the time in Unix nanoseconds as a varint, the
 // strings of the event, then the sinks, then the extras if there are any. It shares the data.
 func FromEvent(e *event.Event) Row {
-	size := 64 + len(e.Name) + len(e.Instance) + len(e.Sender) + len(e.ServerURL) + len(e.Origin) + len(e.APIKey) + len(e.Extras)
+	size := 64 + len(e.Name) + len(e.Instance) + len(e.Sender) + len(e.ServerURL) + len(e.Origin) + len(e.APIKey) +
+		len(e.Extras)
 	format := byte(eventFormat)
 	if len(e.Extras) > 0 {
 		format = extrasFormat

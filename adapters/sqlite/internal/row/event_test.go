@@ -9,8 +9,8 @@ import (
 	"github.com/evosink/evosink/core/event"
 )
 
-// FuzzDecodeEvent reads what a damaged file might hold: no panic, no allocation that the bytes do not justify, and what is
-// taken is written back as it was.
+// FuzzDecodeEvent reads what a damaged file might hold: no panic, no allocation that the bytes do not justify, and what
+// is taken is written back as it was.
 func FuzzDecodeEvent(f *testing.F) {
 	full := &event.Event{
 		ID: "id", Name: "messages.upsert", Instance: "sales", Time: time.Date(2026, 5, 4, 3, 2, 1, 7e6, time.UTC), Sender: "s",
