@@ -148,7 +148,7 @@ func (s *Store) Window(
 			return err
 		}
 		if bytes -= len(r.Payload); bytes < 0 && len(out) > 0 {
-			return file.Enough
+			return file.ErrEnough
 		}
 		d.At = since(d.At)
 		if d.Event, err = s.event(r, l.InstanceID); err != nil {

@@ -99,7 +99,7 @@ func (s *Store) sweepOld(ctx context.Context, a aging) (removed int64, err error
 				return err
 			}
 			if id > newest-int64(a.count) && at >= cutoff && a.age > 0 {
-				return file.Enough
+				return file.ErrEnough
 			}
 			last = id
 			n++

@@ -25,7 +25,7 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// Options is what a log is told.
+// Options configures a log.
 type Options struct {
 	Shards         int
 	MaxEventBytes  int           // of the largest message, metadata included

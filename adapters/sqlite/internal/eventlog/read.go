@@ -42,7 +42,7 @@ func (l *Log) page(ctx context.Context, limit int, query string, args ...any) (e
 		e.Message = r.Message()
 		entries = append(entries, e)
 		if bytes += bus.Size(e.Message); bytes >= limit {
-			return file.Enough
+			return file.ErrEnough
 		}
 		return nil
 	}, query, args...)

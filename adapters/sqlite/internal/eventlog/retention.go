@@ -147,7 +147,7 @@ func (l *Log) firstKept(ctx context.Context, at file.Head, limit int64, now time
 			return err
 		}
 		if next.position == limit || !l.due(next, at, now) {
-			return file.Enough
+			return file.ErrEnough
 		}
 		return nil
 	}, "SELECT position, time, start FROM log WHERE position <= ? ORDER BY position LIMIT ?", limit, retentionBatch+1)

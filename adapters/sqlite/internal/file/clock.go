@@ -12,7 +12,7 @@ import (
 
 const (
 	// clockStep is by how much the wall clock may be ahead of what has passed and still be followed at once, and
-	// clockJump by how much it must be ahead to be told of.
+	// clockJump by how much it must be ahead to be logged.
 	clockStep = 10 * time.Millisecond
 	clockJump = time.Minute
 	// clockGrace is for how long a wall clock that has jumped ahead must stay there to be believed: long enough for

@@ -1,7 +1,7 @@
 // Package file is the open database file of the sqlite engine. It opens the file or makes a new one, locks it against
-// other processes, checks it for damage, brings it to the newest schema, commits the writes of all rooms in groups,
-// reads for them, watches that the file stays in its place and that the disk has space, and closes it. All tables are
-// made in schema.go; what is in them belongs to the packages beside this one, except meta.
+// other processes, checks it for damage, brings it to the newest schema, commits writes in groups, reads,
+// watches that the file stays in its place and that the disk has space, and closes it. All tables are made in
+// schema.go; what is in them belongs to the packages beside this one, except meta.
 //
 //	Open       file.go    lock.go: one process; wal.go: damage; create.go: new files, checks; schema.go: migrations
 //	Write      writer.go  a batch becomes a transaction in writer.transact; tx.go: what a write gets to see
@@ -26,7 +26,7 @@ import (
 	driver "modernc.org/sqlite"
 )
 
-// Options is what a file is told.
+// Options configures a file.
 type Options struct {
 	Path          string // of the database; its directory is made if there is none
 	Shards        int    // of the log; a file keeps the number that it was made with
@@ -56,9 +56,9 @@ type File struct {
 	watch  *watch
 }
 
-// Open opens the file, or makes it if there is none. Nothing is written until [File.Start]; the caller closes the file.
-// load reads what the rooms keep in memory, on the writing connection, and returns the end of the log. It is called
-// once more when the disk was full at first. ctx bounds opening only.
+// Open opens the file, or makes it if there is none. The caller starts it, before which it takes no writes, and closes
+// it. load reads what is kept in memory of the tables, on the writing connection, and returns the end of the log. It is
+// called once more when the disk was full at first. ctx bounds opening only.
 // Errors: [ErrLocked], [ErrDamaged], [ErrNewer], [ErrShards], those of load, or what the system says.
 func Open(
 	ctx context.Context, o Options, logger zerolog.Logger, load func(context.Context, *File, *sql.Conn) (Head, error),
@@ -150,8 +150,8 @@ func (f *File) connect(ctx context.Context, load func(context.Context, *File, *s
 	return nil
 }
 
-// Start begins to commit writes and to watch the file. relieve is called while the disk is full; it removes what the
-// rooms can do without.
+// Start begins to commit writes and to watch the file. relieve is called while the disk is full; it removes what
+// can be done without.
 func (f *File) Start(relieve func(context.Context) error) {
 	go f.writer.run()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -159,7 +159,7 @@ func (f *File) Start(relieve func(context.Context) error) {
 	go f.watch.run(ctx)
 }
 
-// Close gives waiting writes their outcome, moves everything into the main file and closes it. If the file is not in
+// Close ends what Start began: it gives waiting writes their outcome, moves everything into the main file and closes it. If the file is not in
 // its place any more, what it holds is saved beside it. It returns when nothing is left running.
 func (f *File) Close() error {
 	f.watch.close()

@@ -55,7 +55,7 @@ func (p *presence) close() error {
 }
 
 // look finds files that were cut, or written over from their beginning, while they are open: what is gone of them does
-// not come back, so check tells of it from then on.
+// not come back, so check fails from then on.
 func (p *presence) look() {
 	for i, known := range [committed][]string{{"SQLite format 3\x00"}, {"\x37\x7f\x06\x82", "\x37\x7f\x06\x83"}} {
 		head := make([]byte, len(known[0]))

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// Enough ends the rows of [File.Each] early, without an error.
-var Enough = errors.New("enough rows")
+// ErrEnough ends the rows of [File.Each] early, without an error.
+var ErrEnough = errors.New("enough rows")
 
-// Each runs a query on the read pool and calls use for every row, until use fails or returns [Enough]. Errors of
+// Each runs a query on the read pool and calls use for every row, until use fails or returns [ErrEnough]. Errors of
 // SQLite say what can be done about them.
 func (f *File) Each(ctx context.Context, use func(*sql.Rows) error, query string, args ...any) error {
 	rows, err := f.reading.QueryContext(ctx, query, args...)
@@ -22,7 +22,7 @@ func (f *File) Each(ctx context.Context, use func(*sql.Rows) error, query string
 	defer rows.Close()
 	for rows.Next() {
 		if err := use(rows); err != nil {
-			if errors.Is(err, Enough) {
+			if errors.Is(err, ErrEnough) {
 				return nil
 			}
 			return f.Explain(err)

@@ -11,6 +11,8 @@ const applicationID = 0x65766f73
 
 // migrations turn a file of version i into one of version i+1 (PRAGMA user_version). They are never changed once
 // released, comments included, which SQLite stores; another table or column is another migration at the end.
+// Names in them are those of the time: metadata and payload are written by package row now, and what is queued by
+// package deliveries.
 var migrations = []string{
 	`
 	CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;

@@ -268,7 +268,7 @@ func readIndex(name string) (walIndex, error) {
 	const size = 48
 	b := make([]byte, 2*size+4)
 	if _, err := f.ReadAt(b, 0); err != nil {
-		return walIndex{}, nil // it is too short, so it tells nothing
+		return walIndex{}, nil // it is too short to hold one
 	}
 	native := binary.NativeEndian
 	sum := checksum{}

@@ -15,7 +15,7 @@ const watchPeriod = time.Second
 // read or written for that while all is well. It owns one goroutine.
 type watch struct {
 	file    *File
-	relieve func(context.Context) error // removes what the rooms can do without
+	relieve func(context.Context) error // removes what can be done without, while the disk is full
 	cancel  context.CancelFunc
 	done    chan struct{}
 
@@ -53,8 +53,8 @@ func (w *watch) run(ctx context.Context) {
 	}
 }
 
-// Look finds files that were cut or written over while they are open; Check then tells of it. The file does this by
-// itself once a second.
+// Look finds files that were cut or written over while they are open; Check then fails with [ErrMoved]. The file does
+// this by itself once a second.
 func (f *File) Look() { f.presence.look() }
 
 // log logs when something begins and when it ends; logged is whether it has begun.
