@@ -159,8 +159,9 @@ func (f *File) Start(relieve func(context.Context) error) {
 	go f.watch.run(ctx)
 }
 
-// Close ends what Start began: it gives waiting writes their outcome, moves everything into the main file and closes it. If the file is not in
-// its place any more, what it holds is saved beside it. It returns when nothing is left running.
+// Close ends what Start began: it gives waiting writes their outcome, moves everything into the main file and closes
+// it. If the file is not in its place any more, what it holds is saved beside it. It returns when nothing is left
+// running.
 func (f *File) Close() error {
 	f.watch.close()
 	// If this fails, the next start is a little more careful about the time, and the writer has logged why.
