@@ -56,7 +56,8 @@ func (d Digest) Fingerprint() string { return string(d[:min(len(d), 8)]) }
 type Store interface {
 	// Instances returns all of them, in any order, as they were at a revision.
 	Instances(ctx context.Context) (all []Instance, revision int64, err error)
-	// InstanceRevision returns the revision of the newest change that has ended before the call, or of a later one.
+	// InstanceRevision returns the revision of the newest change that has ended before the call or that InstanceUpdates
+	// had returned by then, on any node, or of a later one.
 	InstanceRevision(ctx context.Context) (int64, error)
 	// InstanceUpdates returns the changes behind a revision, oldest first and without a gap, also those that this node
 	// made. It waits until there is one; it may return some of many. What the store does not remember any more is
