@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"encoding/json"
 
 	"github.com/evosink/evosink/core/event"
@@ -27,6 +28,10 @@ func (d *directory) Owns(e *event.Event) bool {
 func (d *directory) Authenticate(key string) (sink.Principal, bool) {
 	global, instance, ok := d.registry.Authenticate(key)
 	return sink.Principal{Global: global, Instance: instance}, ok
+}
+
+func (d *directory) Recheck(ctx context.Context, client, sought string) {
+	d.registry.Recheck(ctx, client, sought)
 }
 
 var changes = map[instances.ChangeKind]sink.ChangeKind{

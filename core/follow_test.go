@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,52 +14,9 @@ import (
 	"github.com/evosink/evosink/core"
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/instances/storetest"
 	"github.com/evosink/evosink/core/sink"
 )
-
-// A lagging store is one whose changes arrive at this node only when it asks how far the store is.
-type lagging struct {
-	instances.Store
-
-	mu sync.Mutex
-	// mu guards the fields below.
-	lags   bool
-	arrive chan struct{} // closed when what was changed until now may arrive
-}
-
-func newLagging(s instances.Store) *lagging { return &lagging{Store: s, arrive: make(chan struct{})} }
-
-// lag holds back what is changed from now on.
-func (s *lagging) lag() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lags = true
-}
-
-func (s *lagging) InstanceRevision(ctx context.Context) (int64, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lags = false
-	close(s.arrive)
-	s.arrive = make(chan struct{})
-	return s.Store.InstanceRevision(ctx)
-}
-
-func (s *lagging) InstanceUpdates(ctx context.Context, after int64) ([]instances.Update, error) {
-	page, err := s.Store.InstanceUpdates(ctx, after)
-	s.mu.Lock()
-	lags, arrive := s.lags, s.arrive
-	s.mu.Unlock()
-	if !lags {
-		return page, err
-	}
-	select {
-	case <-arrive:
-		return page, err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
 
 // runNode runs a hub on an engine, with a registry of its own over the store, until the test ends.
 func runNode(t *testing.T, engine *memory.Engine, store instances.Store, sinks ...*sink.Factory) (*core.Hub, *instances.Registry) {
@@ -101,7 +57,7 @@ func TestAnEventIsDeliveredByWhatWasSetBeforeItOnAnotherNode(t *testing.T) {
 			if mode == sink.Queued {
 				factory = queued("rec", &r, sink.Rule{})
 			}
-			late := newLagging(engine)
+			late := storetest.NewLagging(engine)
 			runNode(t, engine, late, factory)
 			hub, registry := runNode(t, engine, engine)
 
@@ -109,7 +65,7 @@ func TestAnEventIsDeliveredByWhatWasSetBeforeItOnAnotherNode(t *testing.T) {
 				t.Fatal(err)
 			}
 			for n := range 20 {
-				late.lag()
+				late.Lag()
 				value := fmt.Sprintf(`{"enabled":true,"events":["ALL"],"n":%d}`, n)
 				if _, err := registry.Set(t.Context(), "sales", "rec", json.RawMessage(value)); err != nil {
 					t.Fatal(err)

@@ -97,8 +97,13 @@ type Directory interface {
 	// Owns reports whether the event is one of the instance that has its name now. An event that was accepted for a former
 	// instance of that name is not, however late it comes, and must not reach a target of the instance's own.
 	Owns(e *event.Event) bool
-	// Authenticate tells whose key it is. It compares in constant time.
+	// Authenticate tells what a key opens. It compares in constant time.
 	Authenticate(key string) (Principal, bool)
+	// Recheck is for a key or an instance, sought, that is unknown and was asked for by the client with that address: it
+	// may have been made on another node a moment ago. It returns when the directory has what was made there until now,
+	// 2 s later at most; ask again then. It costs little, however often it is called: the directory catches up once in a
+	// second for one client and for one thing sought.
+	Recheck(ctx context.Context, client, sought string)
 	// Watch calls f for every change from now on, one at a time and in order, until stop is called.
 	// f must return promptly. stop waits for a running f.
 	Watch(f func(Change)) (stop func())
