@@ -17,7 +17,7 @@ type Instance struct {
 	ID          string              `json:"id"`   // UUID
 	Integration string              `json:"integration,omitempty"`
 	Token       Digest              `json:"token"`             // "" if it has no token of its own
-	ByEvent     bool                `json:"byEvent,omitempty"` // an event made it and nothing has claimed it yet; see [Registry.Adopt]
+	ByEvent     bool                `json:"byEvent,omitempty"` // made by an event, and free for [Registry.Adopt]
 	CreatedAt   time.Time           `json:"createdAt"`
 	UpdatedAt   time.Time           `json:"updatedAt"`
 	Settings    map[string]Settings `json:"settings,omitempty"` // by sink

@@ -27,11 +27,11 @@ type miss struct {
 	ended chan struct{} // closed when it is over
 }
 
-// Recheck is for a client that asks for a key or an instance, sought, that this registry does not show: another node may
-// have made it a moment ago. It returns when the registry shows every change that had ended when it was called; look
-// again then. So that wrong keys cost the store little, that is done once within a second for one client and for one
-// thing sought, for at most 128 of them in all, and takes 2 s at most; beyond that Recheck returns at once, or when a
-// look for the same client or thing that is under way has ended.
+// Recheck is for a client that asks for a key or an instance, sought, that this registry does not show: another node
+// may have made it a moment ago. It returns when the registry shows every change that had ended when it was called;
+// look again then. So that wrong keys cost the store little, that is done once within a second for one client and for
+// one thing sought, for at most 128 of them in all, and takes 2 s at most; beyond that Recheck returns at once, or
+// when a look for the same client or thing that is under way has ended.
 func (r *Registry) Recheck(ctx context.Context, client, sought string) {
 	now := time.Now()
 	byClient, bySought := maphash.String(r.seed, "client "+client), maphash.String(r.seed, "sought "+sought)

@@ -81,8 +81,8 @@ func (r *Registry) Refresh(ctx context.Context) error {
 func (r *Registry) Revision() int64 { return r.shown.Load() }
 
 // CatchUp returns when the registry shows every change up to a revision that is another node's [Registry.Revision]. It
-// costs a comparison when that is so already, else a look at the store. A revision that the store does not have, because
-// it was restored from a backup, is as good as the newest one.
+// costs a comparison when that is so already, else a look at the store. A revision that the store does not have,
+// because it was restored from a backup, is as good as the newest one.
 func (r *Registry) CatchUp(ctx context.Context, revision int64) error {
 	if revision <= r.seen.Load() {
 		return nil

@@ -76,7 +76,7 @@ func ParseSubscription(settings json.RawMessage) (Subscription, error) {
 type Host struct {
 	Logger    zerolog.Logger // has the sink's name as a field
 	Directory Directory
-	Envelope  event.Codec // how envelopes show the instance's token and the time; a sink with other keys sets Keys in its copy
+	Envelope  event.Codec // how envelopes show token and time; a sink with other keys sets Keys in its copy
 	Commander Commander   // has clients' commands done; nil if there can be none
 	Log       Log         // nil when the engine keeps no log of events
 	// Reached returns when every event of the log up to a position has been handed to the sink, or was not for it, or when

@@ -7,8 +7,8 @@ import (
 	"github.com/evosink/evosink/core/instances"
 )
 
-// A Lagging is the store of a node that other nodes' changes reach late: from a call of Lag on, not before the node asks
-// how far the store is. With it a test makes sure that a node asks in time.
+// A Lagging is the store of a node that other nodes' changes reach late: from a call of Lag on, not before the node
+// asks how far the store is. With it a test makes sure that a node asks in time.
 type Lagging struct {
 	instances.Store
 
