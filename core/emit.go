@@ -146,7 +146,7 @@ func (h *Hub) publish(ctx context.Context, events ...*event.Event) error {
 			e.Time = now
 		}
 		shard := bus.Shard(e.Instance, shards)
-		byShard[shard] = append(byShard[shard], bus.Entry{Message: bus.Message(e), Once: given})
+		byShard[shard] = append(byShard[shard], bus.Entry{Message: h.message(e), Once: given})
 	}
 	for shard, entries := range byShard {
 		positions, err := h.opts.Bus.Append(ctx, shard, entries...)
