@@ -80,10 +80,10 @@ func together(t *testing.T, f *File, writes ...*Write) []error {
 
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for !holds() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not in 10 s: %s", what)
+			t.Fatalf("not in 30 s: %s", what)
 		}
 		time.Sleep(100 * time.Microsecond)
 	}
