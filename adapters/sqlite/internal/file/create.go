@@ -112,19 +112,6 @@ func fill(ctx context.Context, path string, shards int) (err error) {
 	return nil
 }
 
-// syncDir makes a rename in a directory survive a power cut, where the system has that.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrInvalid) {
-		return fmt.Errorf("sync directory %s: %w", dir, err)
-	}
-	return nil
-}
-
 // inspect checks an existing file and brings it to the newest version.
 func inspect(ctx context.Context, o Options, conn *sql.Conn, logger zerolog.Logger) error {
 	v, err := version(ctx, o.Path, conn)
