@@ -15,14 +15,10 @@ import (
 // A Command is what a client of a sink wants done, see [Hub.Handle].
 type Command = sink.Command
 
-// A CommandHandler does a command and returns the answer, which is encoded as JSON (nil: null), or an error; see [sink.CommandError].
-// Commands of one client come one after the other; those of several at once. ctx ends when the client leaves or the time is up.
+// A CommandHandler does a command and returns the answer, which is encoded as JSON (nil: null), or an error; see
+// [sink.CommandError]. Commands of one client come one after the other; those of several at once. ctx ends when the
+// client leaves or the time is up.
 type CommandHandler func(ctx context.Context, c Command) (any, error)
-
-// Handle has commands of that name done by f, whichever client they come from: socket.emit("send.message", {...}, ack). The caller's
-// key has been checked by then, and that it may act on the instance. Without any handler commands are answered with
-// [sink.CodeUnavailable]. A name that is handled already is handled by f from now on; a nil f ends that.
-func (h *Hub) Handle(name string, f CommandHandler) { h.commands.set(name, f) }
 
 // commands implements [sink.Commander].
 type commands struct {

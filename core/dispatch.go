@@ -69,8 +69,8 @@ func (d *dispatcher) dispatch(b *bus.Batch) error {
 			d.log.Error().Err(err).Str("message", m.UUID).Int("bytes", len(m.Payload)).Msg("message on the bus is no event and was left out")
 			continue
 		}
-		if err := d.members[0].meet(b.Context(), e); err != nil {
-			return fmt.Errorf("look for the instance of event %s: %w", e.ID, err)
+		if err := d.members[0].meet(b.Context(), m); err != nil {
+			return fmt.Errorf("catch up with what was changed before event %s: %w", e.ID, err)
 		}
 		if to := d.destinations(e); len(to) > 0 {
 			entries = append(entries, queue.Entry{Event: e, To: to})

@@ -5,9 +5,14 @@
 //
 // Emit validates an event, gives it an id and publishes it to the shard of its instance; it returns nil only when the
 // engine behind package bus has it for good. From there on a watermill router carries it. One handler per live sink
-// asks package scope who receives it and calls Deliver. One handler per shard asks scope for all queued sinks at once
-// and puts the event into the lanes of package queue, in one transaction with the bus's cursor where both are one
-// engine; what the queue cannot take comes again.
+// asks package scope which targets receive it and calls Deliver. One handler per shard asks scope for all queued sinks
+// at once and puts the event into the lanes of package queue, in one transaction with the bus's cursor where both are
+// one engine; what the queue cannot take comes again.
+//
+// Where to look: hub.go has the options and what a hub can be asked, emit.go the way in, run.go what runs and in which
+// order it ends. live.go and dispatch.go are the two kinds of handlers, sinks.go and member.go the sinks with what the
+// hub keeps for each, host.go the router for handlers of the process, settle.go how to wait for an event to be handled,
+// ownership.go which shards are this node's, and follow.go how nodes agree about instances.
 //
 // The router is supervised: it has one handler of its own that never ends (watermill's router closes for good with its
 // last handler), every handler is added once, before the router runs (a name added again would stack middlewares, one
@@ -30,7 +35,7 @@
 //	event            what happened to an instance: event.Event
 //	envelope         the JSON in which an event travels to a consumer
 //	instance         one tenant of the API: a name, an id, a token, settings per sink
-//	sink             delivers events out; mode Live (now, to those who listen) or Queued (through the queue)
+//	sink             delivers events out; mode Live (now, to clients that listen) or Queued (through the queue)
 //	target           an address that a sink delivers to for an instance: a URL, a queue
 //	scope            why a target receives an event: the global switch, or the instance's settings
 //	lane             the ordered line of deliveries of one (sink, target, instance)

@@ -18,16 +18,16 @@ import (
 // On a bus without a Backlog, Emit waits until the hub runs; on one that does not reopen it returns [ErrClosed] from
 // [Hub.Stop] on.
 //
-// An event that comes with an ID is published once, if the engine can do that (Once): if the engine's log holds an event of its instance with that ID, Emit
-// returns nil and nothing happens, also when both are emitted at once, and also after a restart. What the log's retention has
-// removed is published again.
+// An event that comes with an ID is published once, if the engine can do that (Once): if the engine's log holds an
+// event of its instance with that ID, Emit returns nil and nothing happens, also when both are emitted at once, and
+// also after a restart. What the log's retention has removed is published again.
 //
-// Emit fills in what an event lacks (ID, Time, ServerURL) and puts its name into wire form; afterwards the event belongs to the hub
-// and must not be changed.
+// Emit fills in what an event lacks (ID, Time, ServerURL) and puts its name into wire form; afterwards the event
+// belongs to the hub and must not be changed.
 //
 // Errors wrap [event.ErrInvalid], [instances.ErrUnknown] (see Options.OnlyKnown), [bus.ErrTooLarge],
-// [bus.ErrOverloaded] when ctx ended before the engine took the event, [github.com/evosink/evosink/core/queue.ErrFull] when too much waits for the instance and the
-// queue blocks then, [ErrClosed], or tell why the engine failed. After an
+// [bus.ErrOverloaded] when ctx ended before the engine took the event, [github.com/evosink/evosink/core/queue.ErrFull]
+// when too much waits for the instance and the queue blocks then, [ErrClosed], or tell why the engine failed. After an
 // error an event may or may not have been published: emit it again with the same ID.
 func (h *Hub) Emit(ctx context.Context, events ...*event.Event) error {
 	if h.isClosed() {
@@ -62,7 +62,8 @@ func (h *Hub) ready(ctx context.Context) error {
 		case <-h.refuse:
 			return ErrClosed
 		case <-ctx.Done():
-			return fmt.Errorf("%w: the hub does not run yet, and its bus keeps nothing until then: %w", bus.ErrOverloaded, ctx.Err())
+			return fmt.Errorf("%w: the hub does not run yet, and its bus keeps nothing until then: %w",
+				bus.ErrOverloaded, ctx.Err())
 		}
 	}
 	if f.Reopens {
@@ -93,11 +94,13 @@ func (h *Hub) prepare(events []*event.Event) error {
 		if e.ServerURL == "" {
 			e.ServerURL = h.opts.ServerURL
 		}
-		err := e.Validate()
+		err := e.Validate() // looks at data only if that was not done in this process before
 		if err != nil && len(events) > 1 {
 			err = fmt.Errorf("event %d: %w", i, err)
 		}
-		errs = append(errs, err)
+		if err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -143,7 +146,7 @@ func (h *Hub) publish(ctx context.Context, events ...*event.Event) error {
 			e.Time = now
 		}
 		shard := bus.Shard(e.Instance, shards)
-		byShard[shard] = append(byShard[shard], bus.Entry{Message: bus.Message(e), Once: given})
+		byShard[shard] = append(byShard[shard], bus.Entry{Message: h.message(e), Once: given})
 	}
 	for shard, entries := range byShard {
 		positions, err := h.opts.Bus.Append(ctx, shard, entries...)

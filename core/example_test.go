@@ -21,7 +21,7 @@ import (
 
 // An API process with evosink inside. README has the part between the comments, and a test in sinks/e2e that it is the same.
 //
-//nolint:ineffassign,staticcheck // README leaves checking each err to its reader
+//nolint:ineffassign // README leaves checking each err to its reader
 func Example() {
 	defer elsewhere()() // the database is data/evosink.db in the working directory
 	ctx, stop := context.WithCancel(context.Background())

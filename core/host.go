@@ -11,10 +11,11 @@ import (
 	"github.com/evosink/evosink/core/bus"
 )
 
-// Router returns the router of the host: the API process that evosink lives in. Handlers and middlewares of its own run beside the hub's, on
-// the same events, and cannot stop or slow them: the hub's handlers are on another router. It runs while the hub does, and has one idle
-// handler already, so it stays open when the host's own handlers stop. Handlers may be added at any time; while it runs, call RunHandlers
-// after it. Middlewares are added before [Hub.Run]: watermill reads them unguarded.
+// Router returns the router of the host: the API process that evosink lives in. Handlers and middlewares of its own
+// run beside the hub's, on the same events, and cannot stop or slow them: the hub's handlers are on another router. It
+// runs while the hub does, and has one idle handler already, so it stays open when the host's own handlers stop.
+// Handlers may be added at any time; while it runs, call RunHandlers after it. Middlewares are added before [Hub.Run]:
+// watermill reads them unguarded.
 //
 //	hub.Router().AddConsumerHandler("audit", bus.All, hub.Subscriber("audit"), func(m *message.Message) error {
 //		e, err := bus.Event(m)
@@ -45,10 +46,11 @@ func (h *Hub) runHost(ctx context.Context) (stop func()) {
 	}
 }
 
-// Subscriber returns a subscriber of the hub's events for the host's handlers; its topic is [bus.All]. With a group, every event goes to one
-// member of that group in the whole cluster, at least once, beginning with the oldest that the log holds; the groups "dispatch" and ""
-// are taken. With the group "", every subscription gets every event that is published from then on. Events of one instance come in order, the next one after the
-// ack of the last, and those of many instances at once; [bus.Event] reads them.
+// Subscriber returns a subscriber of the hub's events for the host's handlers; its topic is [bus.All]. With a group,
+// every event goes to one member of that group in the whole cluster, at least once, beginning with the oldest that the
+// log holds; the groups "dispatch" and "" are taken. With the group "", every subscription gets every event that is
+// published from then on. Events of one instance come in order, the next one after the ack of the last, and those of
+// many instances at once; [bus.Event] reads them.
 func (h *Hub) Subscriber(group string) message.Subscriber {
 	if group == "" {
 		return h.opts.Bus.Broadcast()
@@ -59,7 +61,8 @@ func (h *Hub) Subscriber(group string) message.Subscriber {
 	return &merged{shards: h.opts.Bus.Shards(), from: h.opts.Bus.Group(group)}
 }
 
-// Publisher returns a way to emit events by watermill's means: messages made by [bus.Message], on any topic, are emitted as by [Hub.Emit].
+// Publisher returns a way to emit events by watermill's means: messages made by [bus.Message], on any topic, are
+// emitted as by [Hub.Emit].
 func (h *Hub) Publisher() message.Publisher { return publisher{h} }
 
 type publisher struct{ hub *Hub }
@@ -109,7 +112,15 @@ func (s *merged) Subscribe(ctx context.Context, topic string) (<-chan *message.M
 			open.Wait()
 			return nil, err
 		}
-		open.Go(func() { pass(ctx, in, out) })
+		open.Go(func() {
+			for m := range in {
+				select {
+				case out <- m:
+				case <-ctx.Done():
+					m.Nack() // no handler takes it any more, and it comes again
+				}
+			}
+		})
 	}
 	go func() { // ends with the shards' subscriptions
 		defer cancel()
@@ -117,17 +128,6 @@ func (s *merged) Subscribe(ctx context.Context, topic string) (<-chan *message.M
 		close(out)
 	}()
 	return out, nil
-}
-
-// pass hands messages on until in is closed. What nobody takes any more is nacked, and so comes again.
-func pass(ctx context.Context, in <-chan *message.Message, out chan<- *message.Message) {
-	for m := range in {
-		select {
-		case out <- m:
-		case <-ctx.Done():
-			m.Nack()
-		}
-	}
 }
 
 // Close implements [message.Subscriber].

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,25 +48,16 @@ type Options struct {
 
 // A Hub takes events and delivers them to its sinks. All methods may be called by any number of goroutines at once.
 type Hub struct {
-	opts  Options
-	log   zerolog.Logger
-	sinks []*member
-	queue *dispatcher // nil without queued sinks
-	owner *ownership  // nil without queued sinks
+	opts Options
+	log  zerolog.Logger
+	*lifecycle
+	sinkSet
+	owner *ownership // nil without queued sinks
 	host  *message.Router
 
 	commands *commands
 	emitted  atomic.Uint64 // events that the engine took
 	newest   newest        // where they are
-
-	started chan struct{} // closed when Run has started everything
-	stop    chan struct{} // closed when deliveries are to end
-	refuse  chan struct{} // closed when no event is taken any more
-	done    chan struct{} // closed when Run has returned
-
-	mu sync.Mutex
-	// mu guards the fields below.
-	running, stopped, closed bool
 }
 
 // New makes a hub and its enabled sinks. It starts nothing, see [Hub.Run].
@@ -92,16 +82,24 @@ func New(o Options) (*Hub, error) {
 		o.DrainTimeout = 10 * time.Second
 	}
 	h := &Hub{
-		opts: o, log: o.Logger, commands: &commands{log: o.Logger}, newest: make(newest, o.Bus.Shards()),
-		started: make(chan struct{}), stop: make(chan struct{}), refuse: make(chan struct{}), done: make(chan struct{}),
+		opts: o, log: o.Logger, lifecycle: newLifecycle(), commands: &commands{log: o.Logger},
+		newest: make(newest, o.Bus.Shards()), sinkSet: sinkSet{limit: o.DrainTimeout},
 	}
 	for _, f := range o.Sinks {
-		if err := h.add(f); err != nil {
+		if !f.Enabled() {
+			continue
+		}
+		if f.Mode == sink.Queued && o.Queue == nil {
+			return nil, fmt.Errorf("sink %s is of mode %s, which needs a store for what waits (Options.Queue)", f.Name, f.Mode)
+		}
+		m, err := newMember(f, o, h.commands)
+		if err != nil {
 			return nil, err
 		}
+		h.sinks = append(h.sinks, m)
 	}
 	var err error
-	if h.host, err = h.emptyRouter("host"); err != nil {
+	if h.host, err = emptyRouter("host", o); err != nil {
 		return nil, err
 	}
 	if h.queue, err = newDispatcher(h.sinks, o); err != nil {
@@ -114,28 +112,19 @@ func New(o Options) (*Hub, error) {
 	return h, nil
 }
 
-func (h *Hub) add(f *sink.Factory) error {
-	if !f.Enabled() {
-		return nil
-	}
-	if f.Mode == sink.Queued && h.opts.Queue == nil {
-		return fmt.Errorf("sink %s is of mode %s, which needs a store for what waits (Options.Queue)", f.Name, f.Mode)
-	}
-	m, err := newMember(f, h.opts, h.commands)
-	if err != nil {
-		return err
-	}
-	h.sinks = append(h.sinks, m)
-	return nil
-}
-
-// Queue returns what waits for queued sinks, in order to see and steer it; nil if the hub has no such sink. It runs while the hub does.
+// Queue returns what waits for queued sinks, in order to see and steer it; nil if the hub has no such sink. It runs
+// while the hub does.
 func (h *Hub) Queue() *queue.Queue {
 	if h.queue == nil {
 		return nil
 	}
 	return h.queue.queue
 }
+
+// Handle has commands of that name done by f, whichever client they come from: socket.emit("send.message", {...}, ack).
+// The caller's key has been checked by then, and that it may act on the instance. Without any handler commands are
+// answered with [sink.CodeUnavailable]. A name that is handled already is handled by f from now on; a nil f ends that.
+func (h *Hub) Handle(name string, f CommandHandler) { h.commands.set(name, f) }
 
 // Mounts returns the enabled sinks that serve HTTP.
 func (h *Hub) Mounts() []sink.Mounter {
@@ -152,7 +141,7 @@ func (h *Hub) Mounts() []sink.Mounter {
 func (h *Hub) Started() <-chan struct{} { return h.started }
 
 // Check returns nil when events are accepted and delivered: [Hub.Run] runs and the engine is well.
-// A sink whose target is down does not make it fail, see [Hub.SinkHealth].
+// It says nothing about the targets of sinks, see [Hub.SinkHealth].
 func (h *Hub) Check(ctx context.Context) error {
 	select {
 	case <-h.stop:
@@ -167,27 +156,62 @@ func (h *Hub) Check(ctx context.Context) error {
 	return nil
 }
 
-// SinkHealth returns, for each enabled sink, nil or why it could not deliver now. A queued sink that cannot tell ([sink.Checker]) is judged by
-// its deliveries.
+// SinkHealth returns, for each enabled sink, nil or why it could not deliver now. A queued sink that cannot tell
+// ([sink.Checker]) is judged by its deliveries.
 func (h *Hub) SinkHealth(ctx context.Context) map[string]error {
 	out := make(map[string]error, len(h.sinks))
 	for _, m := range h.sinks {
-		out[m.name] = h.healthOf(ctx, m)
+		var err error
+		if h.queue != nil {
+			err = h.queue.queue.Health(m.name)
+		}
+		if err == nil {
+			if c, ok := m.get().(sink.Checker); ok {
+				err = c.Check(ctx)
+			} else if h.queue != nil {
+				err = h.queue.queue.Reachable(m.name)
+			}
+		}
+		out[m.name] = err
 	}
 	return out
 }
 
-func (h *Hub) healthOf(ctx context.Context, m *member) error {
-	if h.queue != nil {
-		if err := h.queue.queue.Health(m.name); err != nil {
-			return err
+// Stats are a hub's figures since it was made, for metrics. What waits for queued sinks is in [queue.Queue.Stats].
+type Stats struct {
+	Emitted uint64 // events that the engine took, repeated ones included
+	Sinks   []SinkStats
+	Engine  []sink.Measure // of a Bus that is a [sink.Measurer]
+}
+
+// SinkStats are the figures of one enabled sink.
+type SinkStats struct {
+	Name              string
+	Delivered, Failed uint64    // deliveries of a live sink; those of queued ones are counted by the queue
+	Connected         time.Time // since when, if it is a [sink.Connector]; zero if it is none, or not connected
+	LastError         error     // of the connection, maybe long ago; nil if it is no Connector, or nothing ever failed
+	Measures          []sink.Measure
+}
+
+// Stats returns the figures of this moment. It is cheap.
+func (h *Hub) Stats() Stats {
+	s := Stats{Emitted: h.emitted.Load(), Engine: measures(h.opts.Bus)}
+	for _, m := range h.sinks {
+		one := SinkStats{
+			Name: m.name, Delivered: m.delivered.Load(), Failed: m.failed.Load(), Measures: measures(m.get()),
 		}
+		if c, ok := m.get().(sink.Connector); ok {
+			one.Connected, one.LastError = c.Connection()
+		}
+		s.Sinks = append(s.Sinks, one)
 	}
-	if c, ok := m.get().(sink.Checker); ok {
-		return c.Check(ctx)
-	}
-	if h.queue != nil {
-		return h.queue.queue.Reachable(m.name)
+	return s
+}
+
+// measures returns the figures of a [sink.Measurer], none of anything else.
+func measures(of any) []sink.Measure {
+	if m, ok := of.(sink.Measurer); ok {
+		return m.Measures()
 	}
 	return nil
 }

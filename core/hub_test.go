@@ -86,7 +86,7 @@ func startAfter(t *testing.T, o core.Options, prepare func(*core.Hub), sinks ...
 	go func() { ended <- hub.Run(context.Background()) }()
 	<-hub.Started()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := hub.Close(ctx); err != nil {
 			t.Error(err)
@@ -104,7 +104,7 @@ func next(t *testing.T, r *recorder) *sink.Delivery {
 	select {
 	case d := <-r.got:
 		return d
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("nothing was delivered")
 		return nil
 	}
@@ -367,7 +367,7 @@ func TestSettleKnowsOfEventsHoweverManyCameBehindThem(t *testing.T) {
 	for range 1501 { // application.startup too
 		next(t, &r)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if err := hub.Settle(ctx, "sales"); err != nil {
 		t.Errorf("Settle of an event that was handled long ago: %v", err)

@@ -2,17 +2,14 @@ package core
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/rs/zerolog"
 
-	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/scope"
@@ -44,19 +41,24 @@ type member struct {
 func (m *member) get() sink.Sink  { return *m.sink.Load() }
 func (m *member) set(s sink.Sink) { m.sink.Store(&s) }
 
-// close closes the sink. A panic of it is an error.
-func (m *member) close(ctx context.Context) (err error) {
+// close closes the sink, within the time that closing may take. A panic of the sink is an error.
+func (m *member) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, m.drain)
 	defer cancel()
+	if m.end != nil {
+		defer m.end()
+	}
+	return recovered(func() error { return m.get().Close(ctx) })
+}
+
+// recovered calls a sink and makes an error of a panic in it.
+func recovered(call func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the sink panicked: %v\n%s", p, debug.Stack())
 		}
-		if m.end != nil {
-			m.end()
-		}
 	}()
-	return m.get().Close(ctx)
+	return call()
 }
 
 // parsed are an instance's settings as of one version of it.
@@ -85,64 +87,6 @@ func newMember(f *sink.Factory, o Options, c *commands) (*member, error) {
 	}
 	m.set(s)
 	return m, nil
-}
-
-// live is the router's handler of a sink of mode Live. It never fails: whoever
-// cannot be reached now has missed the event.
-func (m *member) live(b *bus.Batch) error {
-	defer m.progress.done(b.Cursor)
-	var at bus.Position // of the last message; a broadcast has a single one in a batch
-	if b.Cursor != nil {
-		at = b.Cursor.Position
-	}
-	for _, msg := range b.Messages {
-		m.show(b.Context(), msg, at)
-	}
-	return nil
-}
-
-// show delivers the event that a message carries to the sink's targets.
-func (m *member) show(ctx context.Context, msg *message.Message, at bus.Position) {
-	e, err := bus.Event(msg)
-	if err != nil {
-		m.log.Warn().Err(err).Str("message", msg.UUID).Msg("message on the bus skipped")
-		return
-	}
-	if err := m.meet(ctx, e); err != nil {
-		m.log.Warn().Err(err).Str("id", e.ID).Msg("an event of an instance that is new here; it is delivered by the settings that are known")
-	}
-	settings := m.settingsFor(e)
-	scopes := scope.Of(e, m.name, m.rule, settings)
-	for _, to := range scope.Targets(m.get(), e, scopes, settings.Raw) {
-		d := &sink.Delivery{
-			Event: e, Scope: to.Scope, Target: to.Target, Settings: settings.Raw,
-			Attempt: 1, Key: sink.Key(e, to.Target), Position: int64(at),
-		}
-		if err := m.deliver(ctx, d); err == nil {
-			m.delivered.Add(1)
-		} else {
-			m.failed.Add(1)
-			m.log.Warn().Err(err).Str("id", e.ID).Str("event", e.Name).Msg("live delivery failed")
-		}
-	}
-}
-
-// meet makes sure that the registry knows the instance of an event, which another node may have created a moment ago.
-func (m *member) meet(ctx context.Context, e *event.Event) error {
-	if in, ok := m.registry.Get(e.Instance); e.InstanceID == "" || ok && in.ID == e.InstanceID {
-		return nil
-	}
-	return m.registry.Refresh(ctx)
-}
-
-// deliver calls the sink and turns a panic in it into an error.
-func (m *member) deliver(ctx context.Context, d *sink.Delivery) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the sink panicked: %v\n%s", p, debug.Stack())
-		}
-	}()
-	return m.get().Deliver(ctx, d)
 }
 
 // settingsFor returns the settings by which the event is delivered: those of its instance. An event of a former
@@ -176,40 +120,4 @@ func (m *member) settingsOf(instance string) *parsed {
 	p := &parsed{in.ID, in.Version, s}
 	m.settings.Store(instance, p)
 	return p
-}
-
-// directory shows one sink the registry.
-type directory struct {
-	registry *instances.Registry
-	sink     string
-}
-
-func (d *directory) Lookup(instance string) (json.RawMessage, bool) {
-	in, ok := d.registry.Get(instance)
-	return in.Settings[d.sink].Value, ok
-}
-
-func (d *directory) Owns(e *event.Event) bool {
-	in, _ := d.registry.Get(e.Instance)
-	return owns(in.ID, e)
-}
-
-func (d *directory) Authenticate(key string) (sink.Principal, bool) {
-	global, instance, ok := d.registry.Authenticate(key)
-	return sink.Principal{Global: global, Instance: instance}, ok
-}
-
-var changes = map[instances.ChangeKind]sink.ChangeKind{
-	instances.Created:     sink.Created,
-	instances.Deleted:     sink.Deleted,
-	instances.NewToken:    sink.NewToken,
-	instances.NewSettings: sink.NewSetting,
-}
-
-func (d *directory) Watch(f func(sink.Change)) (stop func()) {
-	return d.registry.Watch(func(c instances.Change) {
-		if c.Kind != instances.NewSettings || c.Sink == d.sink {
-			f(sink.Change{Kind: changes[c.Kind], Instance: c.Instance, ID: c.ID})
-		}
-	})
 }

@@ -7,41 +7,16 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/rs/zerolog"
-
-	"github.com/evosink/evosink/core/bus"
-	"github.com/evosink/evosink/core/sink"
 )
 
 // emptyRouter makes a router that stays open without any handler but the one that it has.
-func (h *Hub) emptyRouter(name string) (*message.Router, error) {
-	config := message.RouterConfig{CloseTimeout: h.opts.DrainTimeout}
-	r, err := message.NewRouter(config, routerLog{h.log.With().Str("router", name).Logger()})
+func emptyRouter(name string, o Options) (*message.Router, error) {
+	config := message.RouterConfig{CloseTimeout: o.DrainTimeout}
+	r, err := message.NewRouter(config, routerLog{o.Logger.With().Str("router", name).Logger()})
 	if err != nil {
 		return nil, fmt.Errorf("make the router: %w", err)
 	}
 	r.AddConsumerHandler("control", "control", idle{}, func(*message.Message) error { return nil })
-	return r, nil
-}
-
-// newRouter makes the router with all handlers of the hub. Each is added exactly once; see the package comment.
-func (h *Hub) newRouter() (*message.Router, error) {
-	r, err := h.emptyRouter("hub")
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range h.sinks {
-		if m.mode == sink.Live {
-			c := bus.Carry(h.opts.Bus.Batches(""))
-			r.AddConsumerHandler("live/"+m.name, bus.All, c, c.Handler(m.live))
-		}
-	}
-	if h.queue != nil {
-		for shard := range h.opts.Bus.Shards() {
-			from := h.owner.subscriber(shard, h.opts.Bus.Batches(dispatchGroup))
-			topic, c := bus.Topic(shard), bus.Carry(from)
-			r.AddConsumerHandler("dispatch/"+topic, topic, c, c.Handler(h.queue.dispatch))
-		}
-	}
 	return r, nil
 }
 

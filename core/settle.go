@@ -62,8 +62,14 @@ func (p *progress) replayed(ctx context.Context, end int64) error {
 // wait waits until condition holds, which is evaluated with mu held.
 func (p *progress) wait(ctx context.Context, condition func() bool) error {
 	for {
-		moved := p.unless(condition)
-		if moved == nil {
+		p.mu.Lock()
+		holds := condition()
+		if !holds && p.moved == nil {
+			p.moved = make(chan struct{})
+		}
+		moved := p.moved
+		p.mu.Unlock()
+		if holds {
 			return nil
 		}
 		select {
@@ -74,23 +80,10 @@ func (p *progress) wait(ctx context.Context, condition func() bool) error {
 	}
 }
 
-// unless returns nil if condition holds, else what is closed at the next event.
-func (p *progress) unless(condition func() bool) chan struct{} {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if condition() {
-		return nil
-	}
-	if p.moved == nil {
-		p.moved = make(chan struct{})
-	}
-	return p.moved
-}
-
-// Settle waits until what this hub has emitted for an instance before the call is handled, or ctx ends: every live sink of
-// this node has it, the queue has it for the others, on whichever node, and nothing waits here any more for the instance's
-// own targets. Call it before the instance is removed, so that sinks still find the settings by which they deliver its
-// last events. On an engine without Positions it is [bus.ErrUnsupported].
+// Settle waits until what this hub has emitted for an instance before the call is handled, or ctx ends: every live sink
+// of this node has it, the queue has it for the others, on whichever node, and nothing waits here any more for the
+// instance's own targets. Call it before the instance is removed, so that sinks still find the settings by which they
+// deliver its last events. On an engine without Positions it is [bus.ErrUnsupported].
 func (h *Hub) Settle(ctx context.Context, instance string) error {
 	if !h.opts.Bus.Features().Positions {
 		return fmt.Errorf("wait for the events of instance %q: positions: %w", instance, bus.ErrUnsupported)

@@ -93,7 +93,7 @@ func signalled(t *testing.T, what string, c <-chan struct{}) {
 func TestASinkThatHangsTakesNoOtherSinksTime(t *testing.T) {
 	hung := newSticky(false)
 	var other, live recorder
-	hub, ended := run(t, 2*time.Second, hung.use("hung"), queued("other", &other, sink.Rule{Global: true}), use("live", &live, sink.Rule{Global: true}))
+	hub, ended := run(t, 5*time.Second, hung.use("hung"), queued("other", &other, sink.Rule{Global: true}), use("live", &live, sink.Rule{Global: true}))
 	if err := hub.Emit(t.Context(), upsert("sales", 1)); err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func TestAnswerThatSwitchesProtocols(t *testing.T) {
 	}))
 	t.Cleanup(api.Close)
 	c := Default()
-	c.URL, c.Timeout = api.URL, 100*time.Millisecond
+	c.URL, c.Timeout = api.URL, 10*time.Second
 	r, err := New(c)
 	if err != nil {
 		t.Fatal(err)

@@ -9,14 +9,14 @@ import (
 // noKey is what Evolution API writes for an instance without a token.
 const noKey = "Apikey not found"
 
-// DecodeAPI reads the body of an Evolution API webhook, global or of an instance, by-events or not: the
-// path's suffix only repeats the event's name. Keys that evosink does not know become [event.Event.Extras], "isLatest" and
-// "progress" of messages.set for example; "destination" is left out. A server_url that is no URL ("localhost:8080", as
-// SERVER_URL may say) is left out too: no consumer could call it back.
+// DecodeAPI reads the body of an Evolution API webhook, global or of an instance, by-events or not: the path's suffix
+// only repeats the event's name. Keys that evosink does not know become [event.Event.Extras], "isLatest" and "progress"
+// of messages.set for example; "destination" is left out. A server_url that is no URL ("localhost:8080", as SERVER_URL
+// may say) is left out too: no consumer could call it back.
 //
-// The error webhook (evolution.md 3.9) belongs to no instance; its event comes back without one, and without the global key of the
-// server that is in its body. It is for the caller to drop. Any other event still needs [event.Event.Validate].
-// Errors wrap [event.ErrInvalid].
+// The error webhook belongs to no instance; its event comes back without one, and without the global
+// key of the server that is in its body. It is for the caller to drop. Any other event still needs
+// [event.Event.Validate]. Errors wrap [event.ErrInvalid].
 func DecodeAPI(body []byte) (*event.Event, error) {
 	e, err := event.Decode(body)
 	if err != nil {

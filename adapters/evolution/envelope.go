@@ -8,8 +8,8 @@ import (
 	"github.com/evosink/evosink/core/event"
 )
 
-// Envelope says which clock envelopes show. Evolution API writes the local clock of its process and labels it Z (evolution.md 2.1), which is right
-// only where that is UTC.
+// Envelope says which clock envelopes show. Evolution API writes the local clock of its process and labels it Z,
+// which is right only where that is UTC.
 type Envelope struct {
 	TimeZone string `koanf:"time_zone" env:"ENVELOPE_TIME_ZONE" help:"time zone of date_time. UTC is what its Z says; for consumers that count on Evolution API's old form, the local clock with the same Z: Local, the zone of this machine (TZ), or a name like America/Sao_Paulo"`
 }
@@ -40,8 +40,8 @@ func (e Envelope) location() (*time.Location, error) {
 	return zone, nil
 }
 
-// DecodeAPI reads the body of an Evolution API webhook as the function [DecodeAPI] does, but takes its date_time for what it is where the server's
-// zone is not UTC: a local clock, of this zone.
+// DecodeAPI reads the body of an Evolution API webhook as the function [DecodeAPI] does, but takes its date_time for
+// what it is where the server's zone is not UTC: a local clock, of this zone.
 func (e Envelope) DecodeAPI(body []byte) (*event.Event, error) {
 	out, err := DecodeAPI(body)
 	if err != nil || out.Time.IsZero() {

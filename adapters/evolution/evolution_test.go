@@ -230,3 +230,26 @@ func checkDecoder(t *testing.T, decode func([]byte) (*event.Event, error), body 
 		t.Fatalf("decoded twice: %+v and %+v (%v)", e, again, err)
 	}
 }
+
+// BenchmarkDecode is what a webhook of 1 MiB costs behind its body: decoded, given an id, and found valid.
+func BenchmarkDecode(b *testing.B) {
+	data := `{"Info":{"Timestamp":"2026-03-25T11:00:39Z"},"list":["` + strings.Repeat(`text","`, 1<<20/7) + `"]}`
+	for name, c := range map[string]struct {
+		decode func([]byte) (*event.Event, error)
+		body   string
+	}{
+		"api": {evolution.DecodeAPI, `{"event":"messages.set","instance":"sales","date_time":"2025-10-21T11:00:39.512Z","data":` + data + `}`},
+		"go":  {evolution.DecodeGo, `{"event":"HistorySync","instanceName":"sales","data":` + data + `}`},
+	} {
+		b.Run(name, func(b *testing.B) {
+			body := []byte(c.body)
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if e, err := c.decode(body); err != nil || e.Validate() != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

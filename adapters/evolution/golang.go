@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/evosink/evosink/core/event"
@@ -20,79 +18,68 @@ import (
 //
 // The event still needs [event.Event.Validate]. Errors wrap [event.ErrInvalid].
 func DecodeGo(body []byte) (*event.Event, error) {
-	e := &event.Event{Origin: "evolution-go"}
 	var id, state string
-	fields := map[string]*string{
-		"event": &e.Name, "instanceToken": &e.APIKey, "instanceId": &id, "instanceName": &e.Instance, "state": &state,
-	}
-	var has []string
-	err := event.Members(body, func(key string, value json.RawMessage) error {
-		has = append(has, key)
-		switch field := fields[key]; {
-		case field != nil:
-			var ok bool
-			if *field, ok = event.JSONText(value); !ok {
-				return fmt.Errorf("%q must be a string, got %s", key, event.JSONKind(value))
-			}
-		case key == "data":
-			e.Data = value
+	e, err := event.DecodeKeys(body, goKeys, func(e *event.Event, key string, value json.RawMessage) error {
+		var field *string
+		switch key {
+		case "event":
+			field = &e.Name
+		case "instanceToken":
+			field = &e.APIKey
+		case "instanceId":
+			field = &id
+		case "instanceName":
+			field = &e.Instance
+		case "state":
+			field = &state
 		default:
 			e.AddExtra(key, value)
+			return nil
+		}
+		var ok bool
+		if *field, ok = event.JSONText(value); !ok {
+			return fmt.Errorf("%q must be a string, got %s", key, event.JSONKind(value))
 		}
 		return nil
 	})
-	if err == nil {
-		err = event.CheckSpelling(has, append(slices.Sorted(maps.Keys(fields)), "data")...)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", event.ErrInvalid, err)
+		return nil, err
 	}
 	if e.Instance == "" {
 		e.Instance = id
 	}
 	if e.Name == "" || e.Instance == "" {
-		return nil, fmt.Errorf(`%w: "event", or both "instanceName" and "instanceId", are missing: this is not an Evolution Go envelope`, event.ErrInvalid)
+		return nil, fmt.Errorf(`%w: "event", or both "instanceName" and "instanceId", are missing: `+
+			`this is not an Evolution Go envelope`, event.ErrInvalid)
 	}
-	e.Name, e.Time, e.Data = event.Canonical(e.Name), timeOf(e.Data), withState(e.Data, state)
+	e.Name, e.Origin = event.Canonical(e.Name), "evolution-go"
+	found := event.Find(e.Data, "Timestamp", "Info", "state")
+	if e.Time = timeOf(found[0]); e.Time.IsZero() {
+		e.Time = timeOf(event.Find(found[1], "Timestamp")[0])
+	}
+	if state != "" && found[2] == nil && event.JSONKind(e.Data) == "object" {
+		e.Data = withState(e.Data, state)
+	}
 	e.ID = identity(e)
 	return e, nil
 }
 
-// timeOf returns when data says that it happened, zero if it does not.
-func timeOf(data json.RawMessage) time.Time {
-	var d struct {
-		Timestamp moment
-		Info      struct{ Timestamp moment }
-	}
-	_ = event.Unmarshal(data, &d) // data of another shape says nothing, which is what zero means
-	at := time.Time(d.Timestamp)
-	if at.IsZero() {
-		at = time.Time(d.Info.Timestamp)
-	}
-	return at.UTC().Truncate(time.Millisecond)
-}
+// goKeys are those of Evolution Go's envelopes.
+var goKeys = []string{"event", "instanceId", "instanceName", "instanceToken", "state", "data"}
 
-// A moment is a time in RFC 3339; everything else reads as zero.
-type moment time.Time
-
-// UnmarshalJSON never fails.
-func (m *moment) UnmarshalJSON(b []byte) error {
+// timeOf reads a time in RFC 3339; everything else is zero.
+func timeOf(value json.RawMessage) time.Time {
 	var t time.Time
-	if t.UnmarshalJSON(b) == nil {
-		*m = moment(t)
+	if t.UnmarshalJSON(value) != nil {
+		return time.Time{}
 	}
-	return nil
+	return t.UTC().Truncate(time.Millisecond)
 }
 
-// withState returns data, if it is an object without a "state", with one at its end.
+// withState returns data, an object, with "state" as its last key.
 func withState(data json.RawMessage, state string) json.RawMessage {
-	var keys map[string]json.RawMessage
-	if state == "" || json.Unmarshal(data, &keys) != nil || keys == nil || keys["state"] != nil {
-		return data
-	}
-	open := bytes.TrimRight(data, " \t\r\n")
-	out := append(make([]byte, 0, len(open)+len(state)+16), open[:len(open)-1]...)
-	if len(keys) > 0 {
+	out := append(make([]byte, 0, len(data)+len(state)+16), data[:len(data)-1]...)
+	if len(bytes.TrimSpace(out)) > 1 { // something stands behind the brace
 		out = append(out, ',')
 	}
 	return append(event.AppendString(append(out, `"state":`...), state), '}')

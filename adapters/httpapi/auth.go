@@ -6,6 +6,7 @@ import (
 
 	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/remote"
 )
 
 // A caller is the holder of the key of a request.
@@ -30,6 +31,22 @@ func (a *API) authenticate(keys ...string) (caller, bool) {
 	return caller{}, false
 }
 
+// identify is authenticate for the keys that a request came with. If none of them is one, it waits once until the
+// registry has caught up with other nodes, where one may have been made a moment ago.
+func (a *API) identify(r *http.Request, keys ...string) (caller, bool) {
+	c, ok := a.authenticate(keys...)
+	if given := strings.Join(keys, ""); !ok && given != "" {
+		a.recheck(r, given)
+		c, ok = a.authenticate(keys...)
+	}
+	return c, ok
+}
+
+// recheck returns when the registry has caught up with other nodes, see [instances.Registry.Recheck].
+func (a *API) recheck(r *http.Request, sought string) {
+	a.opts.Registry.Recheck(r.Context(), remote.Resolve(r, a.proxies).Bucket().String(), sought)
+}
+
 // headerKeys returns the keys in a request's header.
 func headerKeys(r *http.Request) []string {
 	keys := []string{r.Header.Get("apikey")}
@@ -42,7 +59,7 @@ func headerKeys(r *http.Request) []string {
 // anyone lets in every holder of a key.
 func (a *API) anyone(r *http.Request) (caller, error) {
 	keys := headerKeys(r)
-	c, ok := a.authenticate(keys...)
+	c, ok := a.identify(r, keys...)
 	if !ok {
 		return c, a.denied(r, keys...)
 	}
@@ -75,6 +92,10 @@ func (a *API) onInstance(r *http.Request) (instances.Instance, error) {
 		return instances.Instance{}, err
 	}
 	in, ok := a.opts.Registry.Get(name)
+	if !ok {
+		a.recheck(r, "instance "+name)
+		in, ok = a.opts.Registry.Get(name)
+	}
 	if !ok {
 		return in, noInstance(name)
 	}

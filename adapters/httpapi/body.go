@@ -31,17 +31,30 @@ func ownerOf(in instances.Instance) caller {
 // holder and for the client's address until the request is answered; over a limit of the server's budget it is refused
 // (429, 503). The body is UTF-8: anything else would break the text frames that it leaves in.
 func (a *API) readBody(w http.ResponseWriter, r *http.Request, who caller, limit int64) ([]byte, error) {
-	return a.readCounted(w, r, &hold{who: who, known: true}, limit)
+	return onlyText(a.readBytes(w, r, &hold{who: who, known: true}, limit))
 }
 
 // readStranger is readBody for a sender without a key.
 func (a *API) readStranger(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	return a.readCounted(w, r, &hold{}, limit)
+	return onlyText(a.readBytes(w, r, &hold{}, limit))
 }
 
-func (a *API) readCounted(w http.ResponseWriter, r *http.Request, h *hold, limit int64) ([]byte, error) {
+func onlyText(body []byte, err error) ([]byte, error) {
+	if err == nil && !utf8.Valid(body) {
+		return nil, notUTF8()
+	}
+	return body, err
+}
+
+func notUTF8() *problem { return badRequest("The body is not valid UTF-8") }
+
+// readBytes is readBody for what is UTF-8 only if that is checked by what reads the bytes anyway.
+func (a *API) readBytes(w http.ResponseWriter, r *http.Request, h *hold, limit int64) ([]byte, error) {
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return nil, &problem{status: http.StatusUnsupportedMediaType, message: []string{"Content-Encoding is not supported; send the body as it is"}}
+		return nil, &problem{
+			status:  http.StatusUnsupportedMediaType,
+			message: []string{"Content-Encoding is not supported; send the body as it is"},
+		}
 	}
 	if r.ContentLength > limit {
 		discard(w, r)
@@ -73,8 +86,6 @@ func (a *API) readCounted(w http.ResponseWriter, r *http.Request, h *hold, limit
 		return nil, &problem{status: http.StatusRequestTimeout, message: []string{"The body did not arrive in time"}}
 	case err != nil:
 		return nil, badRequest("The body did not arrive whole")
-	case !utf8.Valid(body):
-		return nil, badRequest("The body is not valid UTF-8")
 	}
 	setReadDeadline(w, time.Time{})
 	w.(*recorder).patience = answerTime
@@ -84,12 +95,16 @@ func (a *API) readCounted(w http.ResponseWriter, r *http.Request, h *hold, limit
 // readGrowing reads to the end into memory that grows with what arrives, never by more than to four times that, and no
 // further than to the announced length (-1: unknown) or limit. grow is asked before each step, for the bytes in all.
 func readGrowing(r io.Reader, length, limit int64, grow func(int64) error) ([]byte, error) {
-	most, factor := length, int64(4)
-	if length < 0 {
-		most, factor = limit, 2
+	most, factor := limit, int64(2)
+	first := min(firstRead, most)
+	if length >= 0 {
+		most, factor = length, 4
+		for first = length; first > firstRead; { // so that the last step is a whole one too
+			first = (first + factor - 1) / factor
+		}
 	}
 	var body []byte
-	for size := min(firstRead, most); ; size = min(factor*size, most) {
+	for size := first; ; size = min(factor*size, most) {
 		if err := grow(size); err != nil {
 			return nil, err
 		}

@@ -90,7 +90,8 @@ func (h *hold) refusal(n, more int64) error {
 	case h.known && full(b.byInstance[h.who.Instance], b.share):
 		return bodiesFull(http.StatusTooManyRequests, "Requests with the token of this instance", b.share)
 	case !h.known && full(b.usedKeyless, b.keyless):
-		return bodiesFull(http.StatusTooManyRequests, "Webhooks without a key in their URL (?apikey=...) or header", b.keyless)
+		return bodiesFull(http.StatusTooManyRequests,
+			"Webhooks without a key in their URL (?apikey=...) or header", b.keyless)
 	case full(b.byAddress[h.client.Bucket()], b.share):
 		return bodiesFull(http.StatusTooManyRequests, "Requests from the address "+h.client.String()+
 			" (if it is a reverse proxy's, SERVER_TRUSTED_PROXIES must list it)", b.share)
@@ -102,7 +103,8 @@ func (h *hold) refusal(n, more int64) error {
 }
 
 func bodiesFull(status int, of string, limit int64) *problem {
-	const format = "%s may have %d bytes of bodies under way at once (server.max_bodies_bytes); wait for the answers to some, then try again"
+	const format = "%s may have %d bytes of bodies under way at once (server.max_bodies_bytes); " +
+		"wait for the answers to some, then try again"
 	return &problem{status: status, message: []string{fmt.Sprintf(format, of, limit)}, retryAfter: time.Second}
 }
 

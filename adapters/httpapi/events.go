@@ -27,15 +27,11 @@ func (a *API) postEvents(w http.ResponseWriter, r *http.Request) error {
 	if err := event.ValidateInstance(name); err != nil {
 		return badRequest(err.Error())
 	}
-	body, err := a.readBody(w, r, who, a.opts.Config.Server.MaxBodyBytes)
+	body, err := a.readBytes(w, r, &hold{who: who, known: true}, a.opts.Config.Server.MaxBodyBytes)
 	if err != nil {
 		return err
 	}
-	b, err := a.opts.Config.Events.split(body)
-	if err != nil {
-		return err
-	}
-	events, err := b.events(func(e *event.Event) error {
+	b, err := a.opts.Config.Events.decode(body, func(e *event.Event) error {
 		if e.Instance != "" && e.Instance != name {
 			return fmt.Errorf("instance %.80q differs from the one in the path, %.80q; leave it out", e.Instance, name)
 		}
@@ -55,14 +51,14 @@ func (a *API) postEvents(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	names := a.sinkNames()
-	for _, e := range events {
+	for _, e := range b.events {
 		for _, s := range e.Sinks {
 			if !slices.Contains(names, s) { // no error: an event that was written for a sink of another build is an event
 				w.Header().Set("Evosink-Notice", fmt.Sprintf("no sink is called %+.80q%s", s, a.didYouMean(s, names)))
 			}
 		}
 	}
-	return a.accept(w, r, b.single, events)
+	return a.accept(w, r, b.single, b.events)
 }
 
 // accept emits events and answers with their ids.
@@ -102,7 +98,7 @@ func (a *API) emit(ctx context.Context, events ...*event.Event) error {
 type errSystem string
 
 func (e errSystem) Error() string {
-	return fmt.Sprintf("%s is emitted by the API itself; an instance's token may not emit it, the global key may", string(e))
+	return string(e) + " is emitted by the API itself; an instance's token may not emit it, the global key may"
 }
 
 // maxAhead is how far ahead of now an instance's token may date an event. Evolution API writes its local clock as UTC,

@@ -17,6 +17,7 @@ import (
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/queue"
 )
 
 func TestAnEventIsEmittedAsItWasPosted(t *testing.T) {
@@ -110,6 +111,37 @@ func TestBadEventsAreRefusedInWords(t *testing.T) {
 	}
 }
 
+// A body that is no text, or ends wrong, is that first, whatever else is wrong with its events; and none of them is emitted.
+func TestWhatIsWrongWithABodyAsAWholeComesFirst(t *testing.T) {
+	s := newServer(t, func(o *httpapi.Options) { o.Config.Events.MaxBytes, o.Config.Events.MaxBatch = 100, 2 })
+	big := `{"event":"a.b","data":"` + strings.Repeat("x", 100) + `"}`
+	for _, c := range []struct {
+		body   string
+		status int
+		want   string
+	}{
+		{"{\"event\":\"a.b\",\"Destination\":\"\xff\"}", 400, "The body is not valid UTF-8"}, // of a key that is left out
+		{"{\"event\":7,\"\xff\":1}", 400, "The body is not valid UTF-8"},
+		{big + "\n\xff", 400, "The body is not valid UTF-8"},
+		{strings.Repeat(`{"event":"a.b"}`, 3) + "\xff", 400, "The body is not valid UTF-8"},
+		{`{"event":"a.b"}` + "\n" + `{"event":`, 400, "Malformed JSON: the body ends in the middle of a value"},
+		{`{"event":"c d"}` + "\n" + `{"event":"a.b"]`, 400, "Malformed JSON: invalid character ']' after object key:value pair, at byte 31"},
+		{`{"event":"a.b",}`, 400, "Malformed JSON: invalid character '}' looking for beginning of object key string, behind byte 16"},
+		{`[{"event":"a.b"},{"event":"a.b"} {"event":"a.b"}]`, 400, "Malformed JSON: invalid character '{' after array element, at byte 34"},
+		{`[{},{},{},]`, 400, "Malformed JSON: invalid character ']' looking for beginning of value, at byte 11"},
+		{`[` + big + `,{},{}] []`, 400, "Malformed JSON: something follows the list, at byte 133"},
+		{`[` + big + `,{},{}]`, 413, "The body holds more than 2 events"},
+		{`[{"event":"c d"},` + big + `]`, 413, "events[1] has 125 bytes, at most 100 are allowed"},
+		{`[{"event":"a.b"},{"event":"c d"}]`, 400, "events[1]: event must not contain spaces"},
+		{strings.Repeat(`{"event":"a.b"}`, 3) + "x", 413, "The body holds more than 2 events"},
+	} {
+		s.admin("POST", "/events/sales", c.body).says(t, c.status, c.want)
+	}
+	if s.hub.names() != "" {
+		t.Errorf("emitted %s", s.hub.names())
+	}
+}
+
 func TestInstanceNamesInPaths(t *testing.T) {
 	s := newServer(t)
 	for name, status := range map[string]int{
@@ -151,6 +183,7 @@ func TestFailuresOfTheEngineHaveAStatusThatSaysWhetherToTryAgain(t *testing.T) {
 		retryAfter string
 	}{
 		{fmt.Errorf("publish: %w", bus.ErrOverloaded), 429, "1"},
+		{fmt.Errorf("%w: too much waits (delivery.total_limit)", queue.ErrFull), 429, "1"},
 		{fmt.Errorf("publish: %w", bus.ErrTooLarge), 413, ""},
 		{fmt.Errorf("instance: %w", instances.ErrUnknown), 404, ""},
 		{fmt.Errorf("%w: data", event.ErrInvalid), 400, ""},
@@ -160,6 +193,9 @@ func TestFailuresOfTheEngineHaveAStatusThatSaysWhetherToTryAgain(t *testing.T) {
 		s.hub.err = c.err
 		a := s.admin("POST", "/events/sales", `{"event":"a.b"}`)
 		a.says(t, c.status)
+		if c.status == 429 && !strings.Contains(a.text, "(events.timeout)") && !strings.Contains(a.text, "(delivery.total_limit)") {
+			t.Errorf("%s does not name the limit", a.text)
+		}
 		if got := a.Header().Get("Retry-After"); got != c.retryAfter {
 			t.Errorf("%v: Retry-After %q", c.err, got)
 		}

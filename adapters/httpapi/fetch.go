@@ -3,6 +3,7 @@ package httpapi
 import (
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/evosink/evosink/core/instances"
 )
@@ -18,8 +19,13 @@ func (a *API) fetchInstances(w http.ResponseWriter, r *http.Request) error {
 		name, id := q.Get("instanceName"), q.Get("instanceId")
 		return who.May(in.Name) && (name == "" || name == in.Name) && (id == "" || id == in.ID) && q.Get("number") == ""
 	}
+	all := a.opts.Registry.All()
+	if name := q.Get("instanceName"); name != "" && !slices.ContainsFunc(all, match) {
+		a.recheck(r, "instance "+name)
+		all = a.opts.Registry.All()
+	}
 	rows := []any{}
-	for _, in := range a.opts.Registry.All() {
+	for _, in := range all {
 		if match(in) {
 			rows = append(rows, a.row(in))
 		}

@@ -35,7 +35,7 @@ func (a *API) ingest(decode Decoder) handler {
 // receive reads a webhook with a key, in the request or, as a last resort, in the body.
 func (a *API) receive(w http.ResponseWriter, r *http.Request, decode Decoder) (*event.Event, caller, error) {
 	keys := ingestKeys(r)
-	who, known := a.authenticate(keys...)
+	who, known := a.identify(r, keys...)
 	if !known {
 		return a.receiveKeyless(w, r, decode, keys)
 	}
@@ -64,7 +64,7 @@ func (a *API) receiveKeyless(w http.ResponseWriter, r *http.Request, decode Deco
 	if err != nil {
 		return nil, caller{}, a.denied(r, wrong...)
 	}
-	who, known := a.authenticate(e.APIKey)
+	who, known := a.identify(r, e.APIKey)
 	if !known || who.Global {
 		return nil, who, a.denied(r, append(wrong, e.APIKey)...)
 	}

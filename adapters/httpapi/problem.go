@@ -103,7 +103,7 @@ func problemOf(err error) *problem {
 	case errors.Is(err, bus.ErrTooLarge):
 		return tooLarge("%s", bus.ErrTooLarge)
 	case errors.Is(err, bus.ErrOverloaded):
-		return tooMany("The engine does not take events fast enough; nothing is lost if you try again")
+		return tooMany("The engine does not take events fast enough (events.timeout); nothing is lost if you try again")
 	}
 	return &problem{
 		status: http.StatusServiceUnavailable, retryAfter: 5 * time.Second, cause: err,

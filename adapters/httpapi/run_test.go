@@ -50,7 +50,7 @@ func newProcess(t *testing.T, engine func(context.Context) error) (httpapi.Proce
 		t.Fatal(err)
 	}
 	c := httpapi.Default()
-	c.Server.Host, c.Server.Port, c.Server.ShutdownTimeout = "127.0.0.1", 0, time.Second
+	c.Server.Host, c.Server.Port, c.Server.ShutdownTimeout = "127.0.0.1", 0, 3*time.Second
 	log := &lines{}
 	logger := zerolog.New(log)
 	b := memo.Bus()

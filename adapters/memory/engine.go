@@ -1,10 +1,10 @@
-// Package memory is the engine that keeps nothing: bus, log, store and delivery queue in this process's memory, for tests, for embedding
-// where a lost process may lose events, and as the smallest example of an engine.
+// Package memory is the engine that keeps nothing: bus, log, store and delivery queue in this process's memory, for
+// tests, for embedding where a lost process may lose events, and as the smallest example of an engine.
 //
-// An [Engine] is the log; each [Bus] is one node of it, so that a test has a cluster by opening several. The log is bounded. It
-// drops its oldest events to stay within the bounds, but none that a group has not acked or an open broadcast
-// subscription has not been given: then Publish waits, until its context ends with [bus.ErrOverloaded]. So a reader that is slow
-// holds up nobody until the whole log is full of what it has not read, and never loses anything.
+// An [Engine] is the log; each [Bus] is one node of it, so that a test has a cluster by opening several. The log is
+// bounded. It drops its oldest events to stay within the bounds, but none that a group has not acked or an open
+// broadcast subscription has not been given: then Publish waits, until its context ends with [bus.ErrOverloaded]. So a
+// slow reader delays nothing until the whole log is full of what it has not read, and never loses an event.
 package memory
 
 import (
@@ -21,8 +21,8 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// An Engine is a log of events and a store of instances, with a queue of deliveries beside it, see [Engine.Queue]. It runs nothing, so it need not be closed.
-// Any number of goroutines may use it at once.
+// An Engine is a log of events and a store of instances, with a queue of deliveries beside it, see [Engine.Queue]. It
+// runs nothing, so it need not be closed. Any number of goroutines may use it at once.
 type Engine struct {
 	config Config
 	log    *tail.Log
@@ -66,7 +66,9 @@ func (e *Engine) Bus() *Bus {
 func (e *Engine) Leases() *bus.LocalLeases { return e.leases }
 
 // append adds the entries of one call behind the log as soon as there is room for all of them.
-func (e *Engine) append(ctx context.Context, closed <-chan struct{}, shard int, entries []bus.Entry) ([]bus.Position, error) {
+func (e *Engine) append(
+	ctx context.Context, closed <-chan struct{}, shard int, entries []bus.Entry,
+) ([]bus.Position, error) {
 	if err := e.fits(entries); err != nil {
 		return nil, err
 	}
@@ -100,7 +102,8 @@ func (e *Engine) fits(entries []bus.Entry) error {
 	return nil
 }
 
-// tryAppend returns the entries' positions when it has added those that are new, else what is closed when there may be room.
+// tryAppend returns the entries' positions when it has added those that are new, else what is closed when there may be
+// room.
 func (e *Engine) tryAppend(shard int, entries []bus.Entry) (positions []bus.Position, room <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -163,7 +166,7 @@ func (e *Engine) index() {
 	}
 }
 
-// ids are the entries of the log by what they are known by. They are kept from the first time on that somebody asks.
+// ids are the entries of the log by id and instance. They are kept from the first entry on that is marked Once.
 type ids struct {
 	last  map[key]int64 // position of the last one
 	order []id          // oldest first

@@ -47,8 +47,8 @@ func behind(id int64, p queue.Page) bool {
 }
 
 func matches(f queue.DeadLetterFilter, l queue.DeadLetter) bool {
-	return f.Has(l.LaneKey) && (f.ID == 0 || f.ID == l.ID) && (f.EventID == "" || f.EventID == l.EventID) && (f.Reason == "" || f.Reason == l.Reason) &&
-		contains(l.Error, f.Error)
+	return f.Has(l.LaneKey) && (f.ID == 0 || f.ID == l.ID) && (f.EventID == "" || f.EventID == l.EventID) &&
+		(f.Reason == "" || f.Reason == l.Reason) && contains(l.Error, f.Error)
 }
 
 // CountDeadLetters implements [queue.DeadLetters].

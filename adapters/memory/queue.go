@@ -108,7 +108,9 @@ func (q *Queue) Lanes(_ context.Context, shards ...int) ([]queue.Backlog, error)
 			continue
 		}
 		first, last := l.items[0], l.items[len(l.items)-1]
-		b := queue.Backlog{LaneKey: key, Scope: first.scope, Waiting: len(l.items), First: first.seq, Newest: last.seq, Oldest: first.at}
+		b := queue.Backlog{
+			LaneKey: key, Scope: first.scope, Waiting: len(l.items), First: first.seq, Newest: last.seq, Oldest: first.at,
+		}
 		if l.tried == first.seq {
 			b.Head = l.head
 		}

@@ -54,7 +54,7 @@ func visit(entries []tail.Entry, instance string, f func(int64, *event.Event) er
 	for _, entry := range entries {
 		ev, err := bus.Event(entry.Message)
 		if err != nil || instance != "" && ev.Instance != instance {
-			continue // what carries no event is nobody's to replay
+			continue // a message of another kind, or another instance's event
 		}
 		if err := f(entry.Position, ev); err != nil {
 			return err

@@ -27,7 +27,7 @@ type store struct {
 	values   map[string][]byte
 
 	deleted   map[string]int64 // position of the log's newest entry when the instance was deleted
-	deletions []deletion       // oldest first; one whose position is not in deleted is void
+	deletions []deletion       // oldest first; one with a position that is not in deleted is void
 	forgotten int64            // position of the newest deletion that is not remembered
 }
 
@@ -121,7 +121,7 @@ func (s *store) remember(d deletion) {
 
 // bornAt returns the position behind which all entries of an instance of that name are this one's. It is 0 if there has
 // been none. For a name without an instance that is behind the last deletion of one, or behind the last that is not
-// remembered: then too little is given rather than what was another's.
+// remembered: then too little is given rather than the events of another instance.
 func (s *store) bornAt(name string) int64 {
 	s.guard.Lock()
 	defer s.guard.Unlock()

@@ -152,8 +152,8 @@ func BenchmarkGroup(b *testing.B) {
 	b.ReportMetric(float64(total)/b.Elapsed().Seconds(), "events/s")
 }
 
-// BenchmarkPublishBesideReplays publishes from one caller while 50 clients replay all of a log of 20,000 events again and again,
-// each encoding what it is given.
+// BenchmarkPublishBesideReplays publishes from one caller while 50 clients replay all of a log of 20,000 events again
+// and again, each encoding what it is given.
 func BenchmarkPublishBesideReplays(b *testing.B) {
 	db := benchDB(b)
 	for from := 0; from < 20_000; from += 500 {

@@ -53,8 +53,10 @@ func (c Config) Validate() error {
 	}
 	wrong(c.Path == "", `path must not be empty; give a file, like "data/evosink.db"`)
 	wrong(c.Shards < 1 || c.Shards > 1024, "shards must be between 1 and 1024, it is %d", c.Shards)
-	wrong(c.MaxEventBytes < 1024 || c.MaxEventBytes > 512<<20, "max_event_bytes must be between 1024 and 536870912 (512 MiB), it is %d", c.MaxEventBytes)
-	wrong(c.MaxQueueBytes < int64(c.MaxEventBytes), "max_queue_bytes must not be below max_event_bytes, it is %d", c.MaxQueueBytes)
+	wrong(c.MaxEventBytes < 1024 || c.MaxEventBytes > 512<<20,
+		"max_event_bytes must be between 1024 and 536870912 (512 MiB), it is %d", c.MaxEventBytes)
+	wrong(c.MaxQueueBytes < int64(c.MaxEventBytes),
+		"max_queue_bytes must not be below max_event_bytes, it is %d", c.MaxQueueBytes)
 	wrong(c.ReserveBytes < 0, "reserve_bytes must not be below 0, it is %d", c.ReserveBytes)
 	wrong(c.Retention.Age < 0, "retention.age must not be below 0, it is %v", c.Retention.Age)
 	wrong(c.Retention.Bytes < 0, "retention.bytes must not be below 0, it is %d", c.Retention.Bytes)

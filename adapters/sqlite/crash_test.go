@@ -32,8 +32,8 @@ const (
 
 const childWriters = 16
 
-// child publishes from many goroutines and consumes as a group until it is killed. It writes a line for everything it may be
-// held to: "open" when the file is open, "pub <id>" after Publish has returned nil, "got <id>" before an ack.
+// child publishes from many goroutines and consumes as a group until it is killed. It writes a line for everything it
+// may be held to: "open" when the file is open, "pub <id>" after Publish has returned nil, "got <id>" before an ack.
 func child(path string) {
 	c := sqlite.DefaultConfig()
 	c.Path = path
@@ -121,7 +121,8 @@ func startChild(t *testing.T, path string, round int) *victim {
 	return v
 }
 
-// kill kills the child after so many further lines, and passes all of them on. A last line that was cut off does not count.
+// kill kills the child after so many further lines, and passes all of them on. A last line that was cut off does not
+// count.
 func (v *victim) kill(after int, line func(word, id string)) {
 	for n := 0; ; n++ {
 		s, ok := <-v.lines

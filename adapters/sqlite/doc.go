@@ -1,51 +1,61 @@
-// Package sqlite is the engine of one machine: the log of events, the cursors of its groups and the instances, in one
-// SQLite file, without cgo. It implements [bus.Bus], [sink.Log], [instances.Store] and, see [Queue], [queue.Store].
+// Package sqlite is the engine of one machine: the log of events, the cursors of its groups, the instances and the
+// delivery queue, in one SQLite file, without cgo. It implements [bus.Bus], [sink.Log], [instances.Store] and, see
+// [DB.Queue], the queue's store.
 //
-//	Publish ─┐                                   ┌─ followers (broadcast, groups): from memory
+// [Open] wires four packages, each of which knows only those above it, and row, how an event is stored:
+//
+//	internal/file        the open file: lock, single writer with group commit, transactions, damage, schema, full disk
+//	internal/registry    instances, and their feed of changes
+//	internal/eventlog    append, read, replay, cursors of groups, retention
+//	internal/deliveries  lanes, results, dead letters, sweep
+//
+//	Publish ─┐                                   ┌─ subscriptions (broadcast, groups): from memory
 //	cursors ─┼─> queue ─> writer: group commit ──┤
-//	stores  ─┘            one fsync for all      └─ behind: the read pool
+//	stores  ─┘            one fsync for all      └─ those that are behind: the read pool
 //
 // Writing. One goroutine has the only writing connection (WAL, synchronous=FULL). Every change is a write: a function
-// on a transaction that somebody waits for. The writer takes what waits, runs it in one transaction and commits once, so that
-// the cost of an fsync is shared by everybody who came while the last one ran. See [writer] for what happens when one fails.
-// Whoever adds tables to the file adds a migration and its own writes; they join the same commits.
+// on a transaction, of which the caller waits for the commit. The writer takes what waits, runs it in one transaction
+// and commits once, so that the cost of an fsync is shared by all writes that came while the last one ran. Another
+// table in the file takes a migration and writes of its own; they join the same commits.
 //
-// Reading. After the commit, and only then, the entries go to package tail, which wakes the subscriptions; a subscription that
-// keeps up never touches the file, one that is behind reads pages of it. Nothing polls: an idle file is neither read nor written,
-// but for a look at the oldest entry once a minute.
+// Reading. After the commit, and only then, the entries go to package tail, which wakes the subscriptions; a
+// subscription that keeps up never touches the file, one that is behind reads pages of it. Nothing polls: an idle file
+// is neither read nor written, but for a look at the oldest entry once a minute.
 //
-// Cursors. An ack moves the cursor in memory; the file learns of it within [cursorDelay], and when the file is closed. After a crash
-// a group is given again what it acked in that time. A queue in the same file moves the cursor in the transaction that stores
-// its deliveries (bus.Batch, saveCursor, Readers.Move); the ack then costs nothing.
+// Cursors. An ack moves the cursor in memory; it is stored within 100 ms, and when the file is closed. After a crash a
+// group is given again what it acked in that time. A queue in the same file moves the cursor in the transaction that
+// stores its deliveries; the ack then costs nothing.
 //
-// Retention. Entries go when they are older than the age or beyond the size of the configuration, oldest first, in small
-// batches between the writes of others; never the newest entry, and never what a group has not acked. A group that nobody has
-// subscribed to for the retention age (a week, if there is none), nor in the first hour after the start, is forgotten. Broadcast
-// subscriptions hold nothing back: one that is further behind than retention misses what is gone. Order is by
-// position and nothing else, so a clock that is set back neither reorders nor removes anything; entries stay longer then.
+// Retention. Entries go when they are older than the age or beyond the size of the configuration, oldest first, in
+// small batches between other writes; never the newest entry, and never what a group has not acked. A group that had no
+// subscription for the retention age (a week, if there is none), nor in the first hour after the start, is forgotten.
+// Broadcast subscriptions hold nothing back: one that is further behind than retention misses what is gone. Order is by
+// position and nothing else, so a clock that is set back neither reorders nor removes anything; entries stay longer
+// then.
 //
-// Age. What is removed for its age is old by a clock that follows the wall clock only as fast as time passes: one
-// that jumps ahead, or is ahead of the file at the start, is believed after six hours, and until then only removes
-// less. What is stored bears the wall clock's time.
+// Age. What is removed for its age is old by a clock that follows the wall clock only as fast as time passes: one that
+// jumps ahead, or is ahead of the file at the start, is believed after six hours, and until then only removes less.
+// What is stored bears the wall clock's time.
 //
 // Replays. They take turns of a page each, so many clients that come back at once delay publishing no more than a few
 // do.
 //
-// Instances. Every change of one raises a counter in the file, in the same transaction, and goes to a feed in memory after
-// the commit, which registries follow. The table has the digest of the token under a unique index, and the position of
-// the log at which the instance was created; a deleted one leaves that of its deletion behind, until retention has
-// removed what came before. Replay and [bus.Once] know by these which events are those of the present owner of a name.
+// Instances. Every change of one raises a counter in the file, in the same transaction, and goes to a feed in memory
+// after the commit, which registries follow. The table has the digest of the token under a unique index, and the
+// position of the log at which the instance was created; a deleted one leaves that of its deletion behind, until
+// retention has removed what came before. Replay and appending once know by these which events are those of the present
+// owner of a name.
 //
-// Trouble. The file belongs to one process, held by locks that die with the process: on a file beside it, found
-// through all symbolic links, and on Linux on the file itself. A file with several names (hard links) is refused. A
-// file that is damaged, empty, newer than this program or not ours is an error that says what to do, never a reason
-// to begin a new one; before SQLite opens the files they are searched for damage that it passes over without a word,
-// and AcceptDamage goes on with such files after copying them. A file that is removed, moved or replaced while it is
-// open is found before a commit is acknowledged: Publish fails with [ErrMoved] until the file is back, and what only
-// the open file still holds is saved beside it at the end. A commit that does not end makes Check [ErrStalled].
+// Trouble. The file belongs to one process, held by locks that die with the process: on a file beside it, found through
+// all symbolic links, and on Linux on the file itself. A file with several names (hard links) is refused. A file that
+// is damaged, empty, newer than this program or not ours is an error that says what to do, never a reason to begin a
+// new one; before SQLite opens the files they are searched for damage that it passes over without a word, and
+// AcceptDamage goes on with such files after copying them. A file that is removed, moved or replaced while it is open
+// is found before a commit is acknowledged: Publish fails with [ErrMoved] until the file is back, and what only the
+// open file still holds is saved beside it at the end. A commit that does not end makes Check [ErrStalled].
 //
 // When the disk is full Publish fails with [ErrFull] and Check is red; what was acknowledged stays. A reserve of disk
-// space is then given free to what frees space: outcomes of deliveries are stored (attempts are not logged), what was
-// delivered is removed at once and is no longer absorbed when it comes again, and free pages go back to the disk.
-// When the reserve fits again, events are taken again.
+// space is then given free to what frees space: results of deliveries are stored (attempts are not logged), what was
+// delivered is removed at once and is no longer absorbed when it comes again, and free pages go back to the disk. When
+// the reserve fits again, events are taken again.
 package sqlite

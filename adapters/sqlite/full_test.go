@@ -27,8 +27,8 @@ func fillUp(t *testing.T, db *sqlite.DB, from int) (taken int) {
 	return 0
 }
 
-// fullAndBack has a disk fill up under a database and get space again. Nothing that was acknowledged may be lost, nobody needs
-// to do anything, and health tells what is.
+// fullAndBack has a disk fill up under a database and get space again. Nothing that was acknowledged may be lost,
+// nothing has to be done by hand, and health tells what is.
 func fullAndBack(t *testing.T, c sqlite.Config, limit, lift func(*sqlite.DB)) {
 	t.Helper()
 	db := open(t, c)

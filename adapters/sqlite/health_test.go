@@ -243,8 +243,8 @@ func TestReplaysTakeTurns(t *testing.T) {
 	}
 }
 
-// A program that writes into the open files, "> evosink.db" in a shell, leaves them where they are. What is acknowledged
-// after that would be lost with the next start.
+// A program that writes into the open files, "> evosink.db" in a shell, leaves them where they are. What is
+// acknowledged after that would be lost with the next start.
 func TestFilesThatAreCutWhileOpenTakeNoEvents(t *testing.T) {
 	for _, suffix := range []string{"", "-wal"} {
 		for _, busy := range []bool{false, true} {

@@ -65,7 +65,7 @@ func storedCursor(t *testing.T, c sqlite.Config, group string, shard int) (posit
 	return position
 }
 
-// query reads one row of a file beside those who have it open.
+// query reads one row of a file beside what has it open.
 func query(t *testing.T, c sqlite.Config, q string, into ...any) {
 	t.Helper()
 	file, err := sql.Open("sqlite", c.Path)

@@ -108,3 +108,14 @@ func TestStore(t *testing.T) {
 		},
 	})
 }
+
+func TestCloseGoesOnInTheBackgroundWhenItsContextEnds(t *testing.T) {
+	db := open(t, newConfig(t))
+	release := db.Hold()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := db.Close(ctx); err == nil {
+		t.Error("Close returned nil though the writer is busy")
+	}
+	release() // Close once more, at the end of the test, returns the outcome
+}

@@ -1,15 +1,14 @@
 package sqlite
 
 import (
-	"sync"
 	"time"
+
+	"github.com/evosink/evosink/adapters/sqlite/internal/file"
+	"github.com/evosink/evosink/core/sink"
 )
 
 // CommitBounds are the upper bounds of the buckets of [Stats].CommitTimes; the last bucket has none.
-var CommitBounds = [...]time.Duration{
-	250 * time.Microsecond, 500 * time.Microsecond, time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond,
-	10 * time.Millisecond, 25 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2500 * time.Millisecond,
-}
+var CommitBounds = file.CommitBounds
 
 // Stats is what the engine counted since [Open], and what the log holds now.
 type Stats struct {
@@ -27,42 +26,46 @@ type Stats struct {
 	Position  int64     // of the newest entry ever
 }
 
-// commitStats is the part of Stats that the writer counts.
-type commitStats struct {
-	mu sync.Mutex
-	// mu guards the field below.
-	s Stats
-}
-
-func (c *commitStats) add(writes int, took time.Duration, err error) {
-	bucket := 0
-	for bucket < len(CommitBounds) && took > CommitBounds[bucket] {
-		bucket++
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.s.Commits++
-	c.s.Writes += uint64(writes)
-	c.s.CommitTime += took
-	c.s.CommitTimes[bucket]++
-	if err != nil {
-		c.s.Failures++
-	}
-}
-
 // Stats returns the counters. It is cheap and may be called at any time.
 func (db *DB) Stats() Stats {
-	db.writer.stats.mu.Lock()
-	s := db.writer.stats.s
-	db.writer.stats.mu.Unlock()
-	s.CommitRunning = db.writer.busy()
-	db.extent.mu.Lock()
-	defer db.extent.mu.Unlock()
-	s.Published, s.Position = db.extent.published, db.extent.head.position
-	if oldest := db.extent.oldest; oldest.position > 0 {
-		s.Events = db.extent.head.position - oldest.position + 1
-		s.Bytes = db.extent.head.end - oldest.start
-		s.Oldest = time.UnixMilli(oldest.time)
+	c, l := db.file.Commits(), db.log.Stats()
+	return Stats{
+		Commits: c.Count, Writes: c.Writes, Failures: c.Failures,
+		CommitTime: c.Time, CommitRunning: c.Running, CommitTimes: c.Times,
+		Published: l.Published, Events: l.Events, Bytes: l.Bytes, Oldest: l.Oldest, Position: l.Position,
 	}
-	return s
+}
+
+var _ sink.Measurer = (*DB)(nil)
+
+// Measures implements [sink.Measurer].
+func (db *DB) Measures() []sink.Measure {
+	now := db.Stats()
+	times := sink.Measure{
+		Name: "commit_seconds", Help: "How long group commits took, fsync included.", Kind: sink.Histogram,
+		Value: now.CommitTime.Seconds(), Buckets: make(map[float64]uint64, len(CommitBounds)),
+	}
+	for i, bound := range CommitBounds {
+		times.Count += now.CommitTimes[i]
+		times.Buckets[bound.Seconds()] = times.Count
+	}
+	times.Count += now.CommitTimes[len(CommitBounds)]
+	counter := func(name, help string, n uint64) sink.Measure {
+		return sink.Measure{Name: name, Help: help, Kind: sink.Counter, Value: float64(n)}
+	}
+	gauge := func(name, help string, v float64) sink.Measure { return sink.Measure{Name: name, Help: help, Value: v} }
+	out := []sink.Measure{
+		times,
+		counter("writes_total", "Changes in group commits.", now.Writes),
+		counter("failed_commits_total", "Group commits that failed.", now.Failures),
+		gauge("commit_running_seconds", "For how long the group commit under way has been running.",
+			now.CommitRunning.Seconds()),
+		gauge("log_events", "Events in the log.", float64(now.Events)),
+		gauge("log_bytes", "Bytes of the events in the log.", float64(now.Bytes)),
+	}
+	if !now.Oldest.IsZero() {
+		out = append(out, gauge("log_oldest_timestamp_seconds", "When the oldest event of the log was stored.",
+			float64(now.Oldest.UnixMilli())/1000))
+	}
+	return out
 }

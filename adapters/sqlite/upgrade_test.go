@@ -14,9 +14,9 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// oldFile returns the configuration of a file that an older program wrote, with that version of the schema. The files of testdata have an
-// instance shop, three events of it in the log and, from version 2 on, in the lane of its webhook; an event of an instance that is
-// not registered for a global webhook; a dead letter with its attempt; and a pause.
+// oldFile returns the configuration of a file that an older program wrote, with that version of the schema. The files
+// of testdata have an instance shop, three events of it in the log and, from version 2 on, in the lane of its webhook;
+// an event of an instance that is not registered for a global webhook; a dead letter with its attempt; and a pause.
 func oldFile(t *testing.T, version int) sqlite.Config {
 	t.Helper()
 	packed, err := os.Open(fmt.Sprintf("testdata/version%d.db.gz", version))

@@ -131,7 +131,8 @@ func wantLogOfVersion(t *testing.T, db *sqlite.DB, version int) {
 	}
 }
 
-// wantQueueOfVersion reads the tables of the queue in a closed file. What the queue makes of them is its own tests' matter.
+// wantQueueOfVersion reads the tables of the queue in a closed file. What the queue makes of them is its own tests'
+// matter.
 func wantQueueOfVersion(t *testing.T, c sqlite.Config) {
 	t.Helper()
 	db, err := sql.Open("sqlite", c.Path)

@@ -9,8 +9,6 @@ import (
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-
-	"github.com/evosink/evosink/core/retry"
 )
 
 // AdaptOptions say what a Pub/Sub of watermill can do. Its zero value is for one that keeps nothing.
@@ -27,10 +25,10 @@ type AdaptOptions struct {
 	// there are more than the Buffer, Append waits.
 	Group func(name string) (message.Subscriber, error)
 
-	// Buffer is for a Pub/Sub whose Publish waits for its subscribers, as gochannel's must with
+	// Buffer is for a Pub/Sub with a Publish that waits for subscribers, as gochannel's must with
 	// BlockPublishUntilSubscriberAck, without which it gets messages out of order. So many messages of each subscription
-	// are acked as soon as they are here, and wait for their reader in this process; when they are more, Append waits. 0 acks
-	// a message when its reader has, as a broker needs it to deliver again what was not handled.
+	// are acked as soon as they are here, and wait for their reader in this process; when they are more, Append waits. 0
+	// acks a message when its reader has, as a broker needs it to deliver again what was not handled.
 	Buffer int
 
 	// MaxBytes is the size of the largest message, metadata included. Default no limit.
@@ -91,10 +89,10 @@ type fault struct {
 	topic string
 }
 
-// Adapt makes a bus of a Pub/Sub that the process has already: every message published goes to every subscription of the
-// subscriber to its topic, in order. Both stay the caller's, who closes them after the bus. The bus has the features that
-// are declared and no others: above all nothing can be replayed, and without a Group what was not handled when the process
-// ends is lost, though Emit has returned nil.
+// Adapt makes a bus of a Pub/Sub that the process has already: every message published goes to every subscription of
+// the subscriber to its topic, in order. Both stay the caller's, to be closed after the bus. The bus has the
+// features that are declared and no others: above all nothing can be replayed, and without a Group what was not
+// handled when the process ends is lost, though Emit has returned nil.
 //
 //	local := gochannel.NewGoChannel(gochannel.Config{BlockPublishUntilSubscriberAck: true}, nil)
 //	b, err := bus.Adapt(local, local, bus.AdaptOptions{Buffer: 1024})
@@ -131,8 +129,8 @@ func (a *Adapted) Reached(context.Context, Cursor) error {
 	return fmt.Errorf("positions: %w", ErrUnsupported)
 }
 
-// Append implements [Bus]. One call per shard publishes at a time. A Publish that has begun goes on when ctx ends, and its
-// messages may still arrive.
+// Append implements [Bus]. One call per shard publishes at a time. A Publish that has begun goes on when ctx ends, and
+// its messages may still arrive.
 func (a *Adapted) Append(ctx context.Context, shard int, entries ...Entry) ([]Position, error) {
 	if err := CheckShard(shard, a.o.Shards); err != nil {
 		return nil, err
@@ -204,7 +202,8 @@ func (a *Adapted) Check(context.Context) error {
 	return errors.Join(slices.Collect(maps.Values(a.faults))...)
 }
 
-// Close implements [Bus]. The Pub/Sub stays open. A Publish under way that does not end by itself keeps Close until ctx ends.
+// Close implements [Bus]. The Pub/Sub stays open. A Publish under way that does not end by itself keeps Close until
+// ctx ends.
 func (a *Adapted) Close(ctx context.Context) error {
 	a.mu.Lock()
 	a.closed = true
@@ -220,265 +219,5 @@ func (a *Adapted) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("close the bus: the Pub/Sub is still at work: %w", ctx.Err())
-	}
-}
-
-// An adaptedSubscriber is the handle that watermill's router gets and closes. All its subscriptions end with life.
-type adaptedSubscriber struct {
-	bus   *Adapted
-	group string // "" broadcasts
-	life  context.Context
-	end   context.CancelFunc
-
-	running sync.WaitGroup // subscriptions; grows under bus.mu while life lasts
-}
-
-func (a *Adapted) subscriberOf(group string) *adaptedSubscriber {
-	s := &adaptedSubscriber{bus: a, group: group}
-	s.life, s.end = context.WithCancel(a.life)
-	return s
-}
-
-// Subscribe implements [message.Subscriber] as [Bus] wants it.
-func (s *adaptedSubscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
-	out, c := NewOutlet()
-	return c, s.begin(ctx, topic, out)
-}
-
-type adaptedBatches struct{ *adaptedSubscriber }
-
-// Subscribe implements [BatchSubscriber].
-func (s adaptedBatches) Subscribe(ctx context.Context, topic string) (<-chan *Batch, error) {
-	out, c := NewBatchOutlet()
-	return c, s.begin(ctx, topic, out)
-}
-
-// Close implements [message.Subscriber].
-func (s *adaptedSubscriber) Close() error {
-	s.bus.mu.Lock()
-	s.end()
-	s.bus.mu.Unlock()
-	s.running.Wait()
-	return nil
-}
-
-// begin waits until the Pub/Sub knows the subscription, and runs it.
-func (s *adaptedSubscriber) begin(ctx context.Context, topic string, out *Outlet) error {
-	shards, err := s.shards(topic)
-	if err != nil {
-		return err
-	}
-	if s.life.Err() != nil {
-		return ErrClosed
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(s.life, cancel)
-	src, err := s.source(ctx, shards)
-	s.bus.mu.Lock()
-	defer s.bus.mu.Unlock()
-	if s.life.Err() != nil {
-		err = ErrClosed
-	}
-	if err != nil {
-		stop()
-		cancel()
-		return err
-	}
-	s.running.Add(1)
-	s.bus.running.Go(func() {
-		defer s.running.Done()
-		defer out.Close()
-		defer stop()
-		defer cancel()
-		src.feed(ctx, out)
-	})
-	return nil
-}
-
-func (s *adaptedSubscriber) shards(topic string) ([]int, error) {
-	if s.group != "" {
-		shard, err := ParseTopic(topic, s.bus.o.Shards)
-		return []int{shard}, err
-	}
-	if topic != All {
-		return nil, fmt.Errorf("%w %q: a broadcast subscribes to all shards at once, topic %s", ErrTopic, topic, All)
-	}
-	var all []int
-	for shard := range s.bus.o.Shards {
-		all = append(all, shard)
-	}
-	return all, nil
-}
-
-// source returns what a subscription reads: one of its own, or that of a group which this process makes.
-func (s *adaptedSubscriber) source(ctx context.Context, shards []int) (*source, error) {
-	a := s.bus
-	switch {
-	case s.group == "":
-		return a.open(ctx, ctx, shards, func() (message.Subscriber, error) { return keptOpen{a.subscriber}, nil })
-	case a.o.Group != nil:
-		return a.open(ctx, ctx, shards, func() (message.Subscriber, error) { return a.o.Group(s.group) })
-	}
-	at := seat{s.group, shards[0]}
-	a.mu.Lock()
-	src := a.groups[at]
-	a.mu.Unlock()
-	if src != nil {
-		return src, nil
-	}
-	src, err := a.open(ctx, a.life, shards, func() (message.Subscriber, error) { return keptOpen{a.subscriber}, nil })
-	if err != nil {
-		return nil, err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if first := a.groups[at]; first != nil {
-		src.end()
-		return first, nil
-	}
-	src.shared = true
-	a.groups[at] = src
-	return src, nil
-}
-
-// keptOpen is a subscriber that others use too.
-type keptOpen struct{ message.Subscriber }
-
-func (keptOpen) Close() error { return nil }
-
-// A source is what comes from one or more topics, for one reader at a time.
-type source struct {
-	bus    *Adapted
-	life   context.Context
-	end    context.CancelFunc
-	in     chan *message.Message
-	turn   chan struct{}    // holds a token while no subscription reads
-	held   *message.Message // read and not acked; the reader's
-	shared bool             // outlives its readers
-}
-
-// open makes a source that lasts until life ends, and returns when the Pub/Sub knows all its subscriptions, or ctx ends.
-func (a *Adapted) open(ctx, life context.Context, shards []int, from func() (message.Subscriber, error)) (*source, error) {
-	src := &source{bus: a, in: make(chan *message.Message, a.o.Buffer), turn: make(chan struct{}, 1)}
-	src.turn <- struct{}{}
-	src.life, src.end = context.WithCancel(life)
-	known := make(chan struct{}, len(shards))
-	for _, shard := range shards {
-		if !a.start(func() { src.pump(a.o.Prefix+Topic(shard), from, known) }) {
-			src.end()
-			return nil, ErrClosed
-		}
-	}
-	for range shards {
-		select {
-		case <-known:
-		case <-a.life.Done():
-			src.end()
-			return nil, ErrClosed
-		case <-ctx.Done():
-			src.end()
-			return nil, ctx.Err()
-		}
-	}
-	return src, nil
-}
-
-// pump reads a topic until the source's life ends, subscribing again whenever a subscription has ended or could not be made.
-func (src *source) pump(topic string, subscriber func() (message.Subscriber, error), known chan<- struct{}) {
-	defer src.note(topic, nil)
-	told := false
-	for src.life.Err() == nil {
-		var s message.Subscriber
-		var messages <-chan *message.Message
-		if !Retry(src.life, func() bool {
-			var err error
-			if s, err = subscriber(); err == nil {
-				if messages, err = s.Subscribe(src.life, topic); err != nil {
-					s.Close()
-				}
-			}
-			src.note(topic, err)
-			return err == nil
-		}) {
-			return
-		}
-		if !told {
-			told = true
-			known <- struct{}{}
-		}
-		for m := range messages {
-			src.take(m)
-		}
-		s.Close()
-		if src.life.Err() == nil {
-			src.note(topic, errors.New("the subscription has ended"))
-			retry.Sleep(src.life.Done(), pauses.First)
-		}
-	}
-}
-
-// take passes a message on. What cannot be any more is nacked, for a Pub/Sub that delivers it again.
-func (src *source) take(m *message.Message) {
-	ours := m
-	if src.bus.o.Buffer > 0 {
-		ours = m.Copy()
-	}
-	select {
-	case src.in <- ours:
-		if ours != m {
-			m.Ack()
-			return
-		}
-	case <-src.life.Done():
-		m.Nack()
-		return
-	}
-	select { // the next one after this one's answer, whatever the Pub/Sub does
-	case <-m.Acked():
-	case <-m.Nacked():
-	case <-src.life.Done():
-		m.Nack()
-	}
-}
-
-// feed hands the source's messages over until ctx ends, when no other subscription does.
-func (src *source) feed(ctx context.Context, out *Outlet) {
-	if !src.shared {
-		defer src.end()
-	}
-	select {
-	case <-src.turn:
-	case <-ctx.Done():
-		return
-	}
-	defer func() { src.turn <- struct{}{} }()
-	for {
-		if src.held == nil {
-			select {
-			case src.held = <-src.in:
-			case <-ctx.Done():
-				return
-			}
-		}
-		if !out.Hand(ctx, []*message.Message{src.held}, nil) {
-			if !src.shared {
-				src.held.Nack()
-			}
-			return
-		}
-		src.held.Ack()
-		src.held = nil
-	}
-}
-
-// note keeps why a subscription could not be made, for Check.
-func (src *source) note(topic string, err error) {
-	a := src.bus
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err == nil || src.life.Err() != nil {
-		delete(a.faults, fault{src, topic})
-	} else {
-		a.faults[fault{src, topic}] = fmt.Errorf("subscribe to %s: %w", topic, err)
 	}
 }

@@ -43,8 +43,8 @@ func TestAdaptedGochannel(t *testing.T) {
 	})
 }
 
-// TestAdaptedConsumerGroups is for a Pub/Sub with consumer groups that keeps its messages: the memory engine, seen through
-// watermill's interfaces only.
+// TestAdaptedConsumerGroups is for a Pub/Sub with consumer groups that keeps its messages: the memory engine, seen
+// through watermill's interfaces only.
 func TestAdaptedConsumerGroups(t *testing.T) {
 	features := bus.Features{Reopens: true, Backlog: true, AtomicBatches: true, Nodes: true}
 	bustest.Run(t, bustest.Engine{

@@ -8,10 +8,11 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// A Batch is what a subscription hands over at once: messages of one instance that follow each other, at least one. It is
-// answered as a whole.
+// A Batch is what a subscription hands over at once: messages of one instance that follow each other, at least one. It
+// is answered as a whole.
 type Batch struct {
-	// Messages are in order. Those behind the first are shared with other readers: they are not to be changed, acked or nacked.
+	// Messages are in order. Those behind the first are shared with other readers: they are not to be changed, acked or
+	// nacked.
 	Messages []*message.Message
 	// Cursor is where the group, or the broadcast subscription, stands once the batch is acked. It is nil for a batch in
 	// front of which others are not acked yet, and where the engine has no Positions. With CursorWithQueue the queue's
@@ -34,8 +35,8 @@ type BatchSubscriber interface {
 	Close() error
 }
 
-// A Carrier takes batches through watermill's router, which carries single messages: it is the subscriber of a handler that
-// [Carrier.Handler] makes. The router gets the first message of each batch, and its answer is the batch's.
+// A Carrier takes batches through watermill's router, which carries single messages: it is the subscriber of a handler
+// that [Carrier.Handler] makes. The router gets the first message of each batch, and its answer is the batch's.
 type Carrier struct {
 	from BatchSubscriber
 
@@ -49,8 +50,8 @@ func Carry(from BatchSubscriber) *Carrier {
 	return &Carrier{from: from, under: map[*message.Message]*Batch{}}
 }
 
-// Subscribe implements [message.Subscriber]. If ctx ends before the subscription has begun, it is one that has ended: after
-// an error the router would leave goroutines behind.
+// Subscribe implements [message.Subscriber]. If ctx ends before the subscription has begun, it is one that has ended:
+// after an error the router would leave goroutines behind.
 func (c *Carrier) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	out := make(chan *message.Message)
 	in, err := c.from.Subscribe(ctx, topic)

@@ -21,11 +21,12 @@ type Bus interface {
 	Features() Features
 
 	// Append is the way in. It returns nil only when the engine has every message, for good where it is Durable. Messages
-	// of one call stay in order; of several calls, they stay in the order in which the calls returned. While the engine is
-	// busy Append waits until ctx ends, and then returns [ErrOverloaded] with the context's error; so too, and nothing is
-	// published, if ctx had ended before. A message over the engine's limit is [ErrTooLarge]; then none of the call is
-	// published; so too for a shard that the log does not have ([ErrTopic]). After any other error all, some or none of the messages may be in the log, unless the engine has
-	// AtomicBatches: then none is. The messages stay the caller's, their payloads are shared.
+	// of one call stay in order; of several calls, they stay in the order in which the calls returned. While the engine
+	// is busy Append waits until ctx ends, and then returns [ErrOverloaded] with the context's error; so too, and nothing
+	// is published, if ctx had ended before. A message over the engine's limit is [ErrTooLarge]; then none of the call is
+	// published; so too for a shard that the log does not have ([ErrTopic]). After any other error all, some or none of
+	// the messages may be in the log, unless the engine has AtomicBatches: then none is. The messages stay the caller's,
+	// their payloads are shared.
 	//
 	// It returns the position of each message, also of those that it left out because the log holds them, see
 	// [Entry]; nil where the engine has no Positions.
@@ -35,9 +36,9 @@ type Bus interface {
 	// message. See [NewPublisher].
 	Publisher() message.Publisher
 
-	// Broadcast returns a subscriber whose every Subscribe(ctx, All) gets each message of all shards that is published
+	// Broadcast returns a subscriber: every Subscribe(ctx, All) of it gets each message of all shards that is published
 	// from then on, in order per shard, the next one after the ack of the last; with Nodes, on whichever node it was
-	// published. A nack has it delivered again after a pause. A reader that is slow holds up nobody and misses nothing,
+	// published. A nack has it delivered again after a pause. A reader that is slow holds up no other and misses nothing,
 	// within what the engine keeps; each engine says what happens beyond.
 	Broadcast() message.Subscriber
 
@@ -46,7 +47,8 @@ type Bus interface {
 	// the engine has a Backlog, else with what is published after its first Subscribe; it goes on with the first message
 	// not acked. Of an instance the next message comes after the ack of the last; those of different instances may come,
 	// and be acked, at once and out of order, up to a limit of the engine's. A nack has the message delivered again after
-	// a pause; after the end of a subscription what was not acked comes again, and with it some of what was acked behind it.
+	// a pause; after the end of a subscription what was not acked comes again, and with it some of what was acked behind
+	// it.
 	Group(name string) message.Subscriber
 
 	// Batches returns what Group does, or Broadcast with the group "", but hands over a [Batch] at a time.

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A Lease is a node's right to work on a shard for a group: to read it, and to hold what waits for its instances. At most
-// one node has it at a time.
+// A Lease is a node's right to work on a shard for a group: to read it, and to hold what waits for its instances. At
+// most one node has it at a time.
 type Lease struct {
 	Group string
 	Shard int
@@ -20,7 +20,7 @@ type Lease struct {
 	Until time.Time
 }
 
-// ErrFenced says that a write carried the epoch of a lease that another node, or nobody, has now. The shard's former
+// ErrFenced says that a write carried the epoch of a lease that another node, or no node, has now. The shard's former
 // holder lets go of it; nothing was written.
 var ErrFenced = errors.New("the shard has another owner")
 

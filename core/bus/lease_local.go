@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// LocalLeases are the [Leases] of an engine whose nodes are all in this process.
+// LocalLeases are the [Leases] of an engine that has all its nodes in this process.
 type LocalLeases struct {
 	ttl time.Duration
 	now func() time.Time
@@ -24,8 +24,8 @@ type LocalLeases struct {
 
 var _ Leases = (*LocalLeases)(nil)
 
-// NewLocalLeases returns leases that last for ttl by a clock, whose times must be this process's; with ttl 0 they do not
-// end, and every epoch is 1.
+// NewLocalLeases returns leases that last for ttl by a clock of this process's times; with ttl 0 they do
+// not end, and every epoch is 1.
 func NewLocalLeases(ttl time.Duration, now func() time.Time) *LocalLeases {
 	return &LocalLeases{
 		ttl: ttl, now: now, nodes: map[string]time.Time{}, held: map[seat]Lease{}, epochs: map[seat]int64{},
@@ -159,8 +159,9 @@ func (s *LocalLeases) Release(ctx context.Context, l Lease) error {
 	return nil
 }
 
-// Fence returns [ErrFenced] unless the lease of a shard has that epoch and has not ended. Where none was ever given, epoch
-// 1 passes: it is that of the only node, which has asked for no lease. An engine asks in the same step in which it writes.
+// Fence returns [ErrFenced] unless the lease of a shard has that epoch and has not ended. Where none was ever given,
+// epoch 1 passes: it is that of the only node, which has asked for no lease. An engine asks in the same step in which
+// it writes.
 func (s *LocalLeases) Fence(group string, shard int, epoch int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

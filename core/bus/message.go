@@ -3,6 +3,7 @@ package bus
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ const (
 	metaAPIKey    = "apikey"
 	metaSinks     = "sinks"
 	metaExtras    = "extras"
+	metaRevision  = "revision"
 )
 
 // ErrUndecodable says that a message carries no event: something else wrote to the engine.
@@ -49,6 +51,28 @@ func set(m *message.Message, key, value string) {
 	if value != "" {
 		m.Metadata[key] = value
 	}
+}
+
+// SetRevision notes in a message the revision of the instances by which its event was accepted, for other nodes: see
+// [Revision]. 0 notes nothing.
+func SetRevision(m *message.Message, revision int64) {
+	if revision > 0 {
+		m.Metadata[metaRevision] = strconv.FormatInt(revision, 10)
+	}
+}
+
+// Revision returns the revision of the instances by which the event of a message was accepted; 0 if it carries none. A
+// node handles the event when it has caught up with that revision, so that what was set before the event holds for it.
+func Revision(m *message.Message) int64 {
+	s := m.Metadata[metaRevision]
+	if s == "" {
+		return 0
+	}
+	revision, err := strconv.ParseInt(s, 10, 64)
+	if err != nil { // not written by SetRevision
+		return 0
+	}
+	return revision
 }
 
 // Event returns the event that a message carries. It shares the payload. Its error wraps [ErrUndecodable].

@@ -47,8 +47,8 @@ func (o *Outlet) Close() {
 	}
 }
 
-// Hand offers copies of the first of some messages, with the others and the cursor if the outlet is one of batches, until
-// one is acked. It is false when ctx ended first. Messages and cursor are only read.
+// Hand offers copies of the first of some messages, with the others and the cursor if the outlet is one of batches,
+// until one is acked. It is false when ctx ended first. Messages and cursor are only read.
 func (o *Outlet) Hand(ctx context.Context, messages []*message.Message, at *Cursor) (acked bool) {
 	Retry(ctx, func() bool {
 		var nacked bool

@@ -39,5 +39,5 @@ func Size(m *message.Message) int {
 	return n
 }
 
-// InstanceOf returns the instance whose event a message made by [Message] carries, "" for other messages.
+// InstanceOf returns the instance of the event that a message made by [Message] carries, "" for other messages.
 func InstanceOf(m *message.Message) string { return m.Metadata[metaInstance] }

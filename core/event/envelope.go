@@ -8,9 +8,12 @@ import (
 	"unicode/utf8"
 )
 
-// Keys is the order of an envelope's keys on most sinks: that of evolution.md 2.1, with
-// the id that Evolution API lacks behind it. Sinks with another order (2.2) bring their own.
+// Keys is the order of an envelope's keys on most sinks: that of Evolution API, with the id that it lacks behind them.
+// Sinks with another order bring their own.
 var Keys = []string{"event", "instance", "data", "server_url", "date_time", "sender", "apikey", "id"}
+
+// envelopeKeys are those that [Decode] knows.
+var envelopeKeys = append([]string{"sinks"}, Keys...)
 
 // A Codec writes envelopes. Its zero value writes [Keys], hides the token ("apikey": null)
 // and gives the time in UTC. It may be used by any number of goroutines at once.
@@ -27,9 +30,9 @@ type Extra struct {
 	Value json.RawMessage
 }
 
-// Append appends the envelope of e, compact JSON around the bytes of e.Data (see [AppendJSON]), to
-// dst and returns the extended slice. The members of e.Extras come last. Keys without a value are left out as Evolution API
-// does (server_url, sender); a key of neither the event nor extra is left out too.
+// Append appends the envelope of e, compact JSON around the bytes of e.Data (see [AppendJSON]), to dst and returns the
+// extended slice. The members of e.Extras come last. Keys without a value are left out as Evolution API does
+// (server_url, sender); a key of neither the event nor extra is left out too.
 func (c Codec) Append(dst []byte, e *Event, extra ...Extra) []byte {
 	keys := c.Keys
 	if keys == nil {
@@ -56,7 +59,8 @@ func (c Codec) Append(dst []byte, e *Event, extra ...Extra) []byte {
 
 // appendExtras appends the members of extras that none of the envelope's keys could be mistaken for.
 func appendExtras(dst []byte, behind bool, extras json.RawMessage, keys []string) []byte {
-	_ = Members(extras, func(key string, value json.RawMessage) error { // checked by Validate; what is no object has no members
+	// Validate has checked extras. What is no object has no members.
+	_ = Members(extras, func(key string, value json.RawMessage) error {
 		if shadows(key, keys) != "" {
 			return nil
 		}
@@ -86,7 +90,13 @@ func (c Codec) appendValue(dst []byte, key string, e *Event, extra []Extra) []by
 	case "sender":
 		return appendUnlessEmpty(dst, e.Sender)
 	case "apikey":
-		return c.appendKey(dst, e.APIKey)
+		switch {
+		case !c.ExposeAPIKey:
+			return append(dst, "null"...)
+		case e.APIKey == "":
+			return AppendString(dst, "Apikey not found")
+		}
+		return AppendString(dst, e.APIKey)
 	case "id":
 		return appendUnlessEmpty(dst, e.ID)
 	}
@@ -94,16 +104,6 @@ func (c Codec) appendValue(dst []byte, key string, e *Event, extra []Extra) []by
 		return append(dst, extra[i].Value...)
 	}
 	return dst
-}
-
-func (c Codec) appendKey(dst []byte, key string) []byte {
-	switch {
-	case !c.ExposeAPIKey:
-		return append(dst, "null"...)
-	case key == "":
-		return AppendString(dst, "Apikey not found")
-	}
-	return AppendString(dst, key)
 }
 
 const timeLayout = "2006-01-02T15:04:05.000Z"
@@ -163,14 +163,20 @@ func AppendString(dst []byte, s string) []byte {
 // form whatever its spelling. It checks syntax and types only, see [Event.Validate]; what it
 // does not find stays zero. Other keys become [Event.Extras], see [Event.AddExtra]. Errors wrap [ErrInvalid].
 //
-// Keys are exact. One that differs from a key above in capitals only is an error if that key is missing, for its value would
-// be lost; beside that key it is left out. A key that is given twice is an error. b may begin with a byte order mark.
+// Keys are exact. One that differs from a key above in capitals only is an error if that key is missing, for its value
+// would be lost; beside that key it is left out. A key that is given twice is an error. b may begin with a byte order
+// mark.
 func Decode(b []byte) (*Event, error) {
-	e := &Event{}
-	var named bool
-	var has []string
-	err := Members(b, func(key string, value json.RawMessage) (err error) {
-		has = append(has, key)
+	var o object
+	if err := readObject(WithoutBOM(b), &o); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return decode(&o)
+}
+
+func decode(o *object) (*Event, error) {
+	named := false
+	e, err := o.event(envelopeKeys, func(e *Event, key string, value json.RawMessage) (err error) {
 		switch key {
 		case "event":
 			named = JSONKind(value) != "null"
@@ -178,8 +184,6 @@ func Decode(b []byte) (*Event, error) {
 			e.Name = Canonical(e.Name)
 		case "instance":
 			e.Instance, err = textOf(key, value)
-		case "data":
-			e.Data = value
 		case "server_url":
 			e.ServerURL, err = textOf(key, value)
 		case "date_time":
@@ -202,17 +206,46 @@ func Decode(b []byte) (*Event, error) {
 		}
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	if err := CheckSpelling(has, append([]string{"sinks"}, Keys...)...); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	if !named {
+	if err == nil && !named {
 		return nil, fmt.Errorf(`%w: "event" is missing; give its name, like "messages.upsert"`, ErrInvalid)
 	}
-	if utf8.Valid(e.Data) {
-		e.checked = e.Data
+	return e, err
+}
+
+// DecodeKeys reads an envelope of another product, a JSON object whose "data" is the event's. It calls take for each
+// other key, in order. What is wrong with b, with the keys in general (see [Members]) or with the spelling of those
+// that are known (see [CheckSpelling]) is an error, as is what take returns. Errors wrap [ErrInvalid].
+func DecodeKeys(b []byte, known []string, take takeKey) (*Event, error) {
+	var o object
+	if err := readObject(WithoutBOM(b), &o); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return o.event(known, take)
+}
+
+// takeKey takes one key of an envelope into an event.
+type takeKey = func(e *Event, key string, value json.RawMessage) error
+
+// event is [DecodeKeys] for an object that was read. [Event.Validate] need not look at its data again if that is UTF-8.
+func (o *object) event(known []string, take takeKey) (*Event, error) {
+	e := &Event{}
+	var room [16]string
+	has := room[:0]
+	err := o.visit(func(key string, m member) error {
+		has = append(has, key)
+		if key != "data" {
+			return take(e, key, m.value)
+		}
+		if e.Data = m.value; m.utf8 {
+			e.checked.data = e.Data
+		}
+		return nil
+	})
+	if err == nil {
+		err = CheckSpelling(has, known...)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return e, nil
 }

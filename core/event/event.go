@@ -1,5 +1,5 @@
-// Package event holds what evosink carries: an [Event], the names it may have, and the
-// JSON envelope it travels in to a consumer. It knows nobody else of the project.
+// Package event holds what evosink carries: an [Event], the names it may have, and the JSON envelope it travels in to a
+// consumer. It imports no other package of the project.
 package event
 
 import (
@@ -23,10 +23,13 @@ const (
 	MaxExtras   = 64 << 10 // of all keys of Extras together; there are at most [MaxKeys]
 )
 
-// An Event is something that happened to an instance of the API. It is immutable once
-// emitted: sinks share it, so nobody may change it or the bytes of Data.
+// An Event is something that happened to an instance of the API. Once emitted it must not be changed: sinks share it.
+// The bytes of Data and Extras must not be changed from the time on that it was decoded or validated, for they are
+// checked once; another slice in their place is checked again.
 type Event struct {
-	ID       string // UUIDv7 unless the producer chose one; the first part of every idempotency key; two instances may use the same
+	// ID is a UUIDv7 unless the producer chose one. It is the first part of every idempotency key. Two instances may
+	// use the same.
+	ID       string
 	Name     string // wire name, "messages.upsert"; names outside the catalogue pass through
 	Instance string // name of the instance
 	// InstanceID is the id of the instance's record when the event was accepted, so that a later instance of that name
@@ -35,13 +38,13 @@ type Event struct {
 	Time       time.Time       // when it happened, millisecond precision
 	Sender     string          // own JID of the instance, "" before its first connection
 	ServerURL  string          // public address of the API, "" if unset
-	Origin     string          // who emitted it: "api", "evolution", "evosink", ...; informative
+	Origin     string          // where it came from: "api", "evolution", "evosink", ...; informative
 	APIKey     string          // the instance's token as the producer gave it; leaves only where configured
 	Sinks      []string        // only these sinks; empty means all ("integration" in Evolution API)
 	Data       json.RawMessage // the producer's bytes, never re-marshalled; empty means null
-	Extras     json.RawMessage // further keys of the producer's envelope, a JSON object: {"isLatest":true}; empty means none
+	Extras     json.RawMessage // further keys of the envelope, a JSON object: {"isLatest":true}; empty means none
 
-	checked json.RawMessage // Data as it was when it was found to be valid
+	checked struct{ data, extras json.RawMessage } // as they were when they were found to be valid
 }
 
 // ErrInvalid marks every error of [Event.Validate].
@@ -67,7 +70,8 @@ func (e *Event) Validate() error {
 	return nil
 }
 
-// validateTime lets pass what every engine and sink can hold: nanoseconds since 1970 in 64 bits. Zero is filled in later.
+// validateTime lets pass what every engine and sink can hold: nanoseconds since 1970 in 64 bits. Zero is filled in
+// later.
 func (e *Event) validateTime() error {
 	if !e.Time.IsZero() && (e.Time.Year() < 1970 || e.Time.Year() > 2261) {
 		return fmt.Errorf("date_time must lie between the years 1970 and 2261, not in %d", e.Time.Year())
@@ -93,22 +97,26 @@ func (e *Event) validateSinks() error {
 // validateData looks at the same data once only: what has passed is remembered.
 func (e *Event) validateData() error {
 	switch {
-	case len(e.Data) == 0, len(e.Data) == len(e.checked) && &e.Data[0] == &e.checked[0]:
+	case len(e.Data) == 0, same(e.Data, e.checked.data):
 		return nil
-	case !json.Valid(e.Data):
+	case !valid(e.Data):
 		return errors.New("data is not valid JSON")
-	case !utf8.Valid(e.Data): // json.Valid lets it pass; a websocket does not
+	case !utf8.Valid(e.Data): // JSON may be anything else in a string; a websocket's text may not
 		return errors.New("data is not valid UTF-8")
 	}
-	e.checked = e.Data
+	e.checked.data = e.Data
 	return nil
 }
 
-// reserved are keys of Evolution API's envelopes that are never carried: where a webhook was sent, which may hold a key, and
-// the server's global key.
+// same reports whether a and b are the same bytes in memory.
+func same(a, b []byte) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
+
+// reserved are keys of Evolution API's envelopes that are never carried: where a webhook was sent, which may hold a
+// key, and the server's global key.
 var reserved = []string{"destination", "api_key"}
 
-// shadows returns the key of ours that a reader may mistake key for: the same in whatever capitals; "" if there is none.
+// shadows returns the key of ours that a reader may mistake key for: the same in whatever capitals; "" if there is
+// none.
 func shadows(key string, ours ...[]string) string {
 	for _, list := range append(ours, Keys, []string{"sinks"}, reserved) {
 		for _, own := range list {
@@ -120,8 +128,8 @@ func shadows(key string, ours ...[]string) string {
 	return ""
 }
 
-// AddExtra adds a key of the producer's envelope, and its value, to Extras. Keys that the envelope has itself, in whatever
-// capitals, are left out, and so are those that must not travel: "destination" and "api_key" of Evolution API.
+// AddExtra adds a key of the producer's envelope, and its value, to Extras. Keys that the envelope has itself, in
+// whatever capitals, are left out, and so are those that must not travel: "destination" and "api_key" of Evolution API.
 func (e *Event) AddExtra(key string, value json.RawMessage) {
 	if shadows(key) != "" {
 		return
@@ -137,29 +145,34 @@ func (e *Event) AddExtra(key string, value json.RawMessage) {
 
 func (e *Event) validateExtras() error {
 	switch {
-	case len(e.Extras) == 0:
+	case len(e.Extras) == 0, same(e.Extras, e.checked.extras):
 		return nil
 	case len(e.Extras) > MaxExtras:
-		return fmt.Errorf("the keys beside data that evosink does not know have %d bytes, at most %d are allowed; put them into data",
-			len(e.Extras), MaxExtras)
+		return fmt.Errorf("the keys beside data that evosink does not know have %d bytes, at most %d are allowed; "+
+			"put them into data", len(e.Extras), MaxExtras)
 	case !utf8.Valid(e.Extras):
 		return errors.New("a key beside data is not valid UTF-8")
 	case JSONKind(e.Extras) != "object":
 		return errors.New("extras must be a JSON object")
 	}
-	return Members(e.Extras, func(key string, _ json.RawMessage) error {
+	err := Members(e.Extras, func(key string, _ json.RawMessage) error {
 		if own := shadows(key); own != "" {
 			return fmt.Errorf("extras must not hold %q: the envelope has %q", key, own)
 		}
 		return nil
 	})
+	if err == nil {
+		e.checked.extras = e.Extras
+	}
+	return err
 }
 
-// ValidateServerURL reports whether s may be an event's server_url: an absolute http or https URL without user, query and
-// fragment, for consumers put paths behind it.
+// ValidateServerURL reports whether s may be an event's server_url: an absolute http or https URL without user, query
+// and fragment, for consumers put paths behind it.
 func ValidateServerURL(s string) error {
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.ContainsAny(s, "?# ") {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
+		strings.ContainsAny(s, "?# ") {
 		return fmt.Errorf(`server_url must be a URL like "https://api.example", not %.80q`, s)
 	}
 	return text("server_url", s, MaxURL)

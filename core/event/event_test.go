@@ -10,6 +10,27 @@ import (
 	"github.com/evosink/evosink/core/event"
 )
 
+func TestDataThatWasDecodedIsCheckedAgainWhenOtherBytesTakeItsPlace(t *testing.T) {
+	const body = `{"event":"call","instance":"sales","data":{"a":1},"x":[1]}`
+	for says, change := range map[string]func(e *event.Event){
+		"data is not valid JSON":        func(e *event.Event) { e.Data = json.RawMessage(`{"a":1]`) },
+		"data is not valid UTF-8":       func(e *event.Event) { e.Data = json.RawMessage("{\"\xff\":1}") },
+		"extras must not hold \"Data\"": func(e *event.Event) { e.Extras = json.RawMessage(`{"Data":1}`) },
+	} {
+		e, err := event.Decode([]byte(body))
+		if err != nil || e.Validate() != nil {
+			t.Fatal(err, e.Validate())
+		}
+		if change(e); e.Validate() == nil || !strings.Contains(e.Validate().Error(), says) {
+			t.Errorf("%+v: got %v, want it to say %q", e, e.Validate(), says)
+		}
+	}
+	e, err := event.Decode([]byte("{\"event\":\"call\",\"instance\":\"sales\",\"data\":\"\xff\",\"sender\":\"x\"}"))
+	if err != nil || e.Validate() == nil || !strings.Contains(e.Validate().Error(), "data is not valid UTF-8") {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
+
 func valid() event.Event {
 	return event.Event{
 		ID: "0192", Name: "messages.upsert", Instance: "sales", Time: time.Now(),

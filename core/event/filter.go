@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// groups are the subscription groups of Evolution Go (evolution.md 6.1). SEND_MESSAGE and
-// CALL are names of Evolution API too and then mean both.
+// groups are the subscription groups of Evolution Go. SEND_MESSAGE and CALL are names of Evolution API too and then
+// mean both.
 var groups = map[string][]string{
 	"MESSAGE":       {"Message"},
 	"SEND_MESSAGE":  {"SendMessage"},
@@ -32,7 +32,10 @@ type Filter struct {
 // NewFilter returns the filter that lets pass the events named, each in any spelling
 // (see [Canonical]) or as a group of Evolution Go. No names, or "ALL" among them, means all.
 func NewFilter(names ...string) Filter {
-	if len(names) == 0 || slices.Contains(names, "ALL") || lists(names) {
+	missing := func(name string) bool { return !slices.Contains(names, name) }
+	// The complete list is what Evolution API stores for "all": custom events and those of later versions are meant as
+	// well.
+	if len(names) == 0 || slices.Contains(names, "ALL") || !slices.ContainsFunc(settable, missing) {
 		return Filter{}
 	}
 	f := Filter{names: make(map[string]struct{}, len(names))}
@@ -43,17 +46,6 @@ func NewFilter(names ...string) Filter {
 		}
 	}
 	return f
-}
-
-// lists reports whether names is the complete list that Evolution API stores for "all":
-// whoever has it wants custom events and those that later versions add as well.
-func lists(names []string) bool {
-	for _, name := range settable {
-		if !slices.Contains(names, name) {
-			return false
-		}
-	}
-	return true
 }
 
 // Has reports whether an event with that wire name passes.

@@ -22,37 +22,37 @@ func WithoutBOM(b []byte) []byte { return bytes.TrimPrefix(b, byteOrderMark) }
 // Members calls visit for each key of a JSON object, in order, with the bytes of its value, which share b's memory.
 // Keys are exact: "Data" is not "data". b may begin with a byte order mark; null is an object without keys.
 //
-// Its own errors are for the producer: b is not valid JSON, is no object, has more than [MaxKeys] keys, or has a key twice:
-// another reader might take the other value.
+// Its own errors are for the producer: b is not valid JSON, is no object, has more than [MaxKeys] keys, or has a key
+// twice: another reader might take the other value. Of what is not valid JSON nothing is visited.
 func Members(b []byte, visit func(key string, value json.RawMessage) error) error {
-	b = WithoutBOM(b)
-	if !json.Valid(b) {
-		var v json.RawMessage
-		return fmt.Errorf("not valid JSON: %w", json.Unmarshal(b, &v))
+	var o object
+	if err := readObject(WithoutBOM(b), &o); err != nil {
+		return err
 	}
-	b = bytes.Trim(b, space)
-	if string(b) == "null" {
-		return nil
-	}
-	if b[0] != '{' {
-		return fmt.Errorf("expected a JSON object, got %s", JSONKind(b))
-	}
-	var keys []string
-	return walk(b, func(quoted, value []byte) error {
-		key := unquote(quoted)
-		switch {
-		case len(keys) == MaxKeys:
-			return fmt.Errorf("the object has more than %d keys", MaxKeys)
-		case slices.Contains(keys, key):
-			return fmt.Errorf("%.80q is given twice", key)
-		}
-		keys = append(keys, key)
-		return visit(key, value)
-	})
+	return o.visit(func(key string, m member) error { return visit(key, m.value) })
 }
 
-// CheckSpelling reports a key among those given that differs from a known one in capitals only, if that one is not given:
-// its value would be lost without a word.
+// Find returns the values of keys of a JSON object, in one pass; nil for one that it does not have. Keys are exact, and
+// of one that is given twice the last value counts. What is no valid object has none. The values share b's memory.
+func Find(b []byte, keys ...string) []json.RawMessage {
+	found := make([]json.RawMessage, len(keys))
+	s := scan{b: bytes.Trim(b, space)}
+	if s.at(0) != '{' {
+		return found
+	}
+	end := s.each(0, func(m member) {
+		if i := slices.Index(keys, unquote(m.quoted)); i >= 0 {
+			found[i] = m.value
+		}
+	})
+	if end < len(s.b) {
+		clear(found)
+	}
+	return found
+}
+
+// CheckSpelling reports a key among those given that differs from a known one in capitals only, if that one is not
+// given: its value would be lost without a word.
 func CheckSpelling(given []string, known ...string) error {
 	for _, want := range known {
 		if slices.Contains(given, want) {
@@ -67,19 +67,19 @@ func CheckSpelling(given []string, known ...string) error {
 	return nil
 }
 
-// Unmarshal is [json.Unmarshal] but for two things: keys match the fields of structs by their exact names ("Data" is not
-// "data"), and b may begin with a byte order mark. Of a key that is given twice the last one counts.
+// Unmarshal is [json.Unmarshal] but for two things: keys match the fields of structs by their exact names ("Data" is
+// not "data"), and b may begin with a byte order mark. Of a key that is given twice the last one counts.
 func Unmarshal(b []byte, v any) error {
 	b = WithoutBOM(b)
-	if t := reflect.TypeOf(v); t != nil && json.Valid(b) && blank(b, t, false) {
+	if t := reflect.TypeOf(v); t != nil && valid(b) && blank(b, t, false) {
 		b = bytes.Clone(b)
 		blank(b, t, true)
 	}
 	return json.Unmarshal(b, v)
 }
 
-// blank finds the keys of valid JSON that encoding/json would take for a field of t although they are written otherwise. It
-// reports whether there are any, and if asked to, overwrites them with spaces, which are no field's name.
+// blank finds the keys of valid JSON that encoding/json would take for a field of t although they are written
+// otherwise. It reports whether there are any, and if asked to, overwrites them with spaces, which are no field's name.
 func blank(b []byte, t reflect.Type, overwrite bool) (found bool) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -94,11 +94,12 @@ func blank(b []byte, t reflect.Type, overwrite bool) (found bool) {
 			return false
 		}
 		fields := fieldsOf(t)
-		_ = walk(b, func(quoted, value []byte) error {
-			key := unquote(quoted)
+		s := scan{b: b}
+		s.each(0, func(m member) {
+			key := unquote(m.quoted)
 			if of, ok := fields[key]; ok {
-				found = blank(value, of, overwrite) || found
-				return nil
+				found = blank(m.value, of, overwrite) || found
+				return
 			}
 			for name := range fields {
 				if !strings.EqualFold(name, key) {
@@ -106,20 +107,17 @@ func blank(b []byte, t reflect.Type, overwrite bool) (found bool) {
 				}
 				found = true
 				if overwrite {
-					copy(quoted[1:], bytes.Repeat([]byte{' '}, len(quoted)-2))
+					copy(m.quoted[1:], bytes.Repeat([]byte{' '}, len(m.quoted)-2))
 				}
 				break
 			}
-			return nil
 		})
 	case reflect.Map, reflect.Slice, reflect.Array:
 		if !composite(t.Elem()) || b[0] != '{' && b[0] != '[' {
 			return false
 		}
-		_ = walk(b, func(_, value []byte) error {
-			found = blank(value, t.Elem(), overwrite) || found
-			return nil
-		})
+		s := scan{b: b}
+		s.each(0, func(m member) { found = blank(m.value, t.Elem(), overwrite) || found })
 	}
 	return found
 }
@@ -158,105 +156,31 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	return fields
 }
 
-// walk calls visit for each value of the object or array that b is, with its key as it is written, nil in an array. b must
-// be valid JSON without white space around it. It returns visit's first error.
-func walk(b []byte, visit func(quoted, value []byte) error) error {
-	object := b[0] == '{'
-	for rest := trim(b[1:]); rest[0] != '}' && rest[0] != ']'; {
-		var quoted []byte
-		if object {
-			n := valueLen(rest)
-			quoted = rest[:n]
-			rest = trim(trim(rest[n:])[1:]) // behind the colon
-		}
-		n := valueLen(rest)
-		value := rest[:n:n]
-		if rest = trim(rest[n:]); rest[0] == ',' {
-			rest = trim(rest[1:])
-		}
-		if err := visit(quoted, value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // space is JSON's white space.
 const space = " \t\r\n"
 
-func trim(b []byte) []byte { return bytes.TrimLeft(b, space) }
-
-// IsJSONValue reports whether b is one JSON value with nothing but white space around it, judging by brackets and quotes only.
-func IsJSONValue(b []byte) bool {
-	b = trim(b)
-	n := valueLen(b)
-	return n > 0 && len(trim(b[n:])) == 0
-}
-
-// valueLen returns the length of the JSON value that b begins with, 0 if it has no end. It looks at brackets and quotes only,
-// and so is much faster than a decoder.
-func valueLen(b []byte) int {
-	depth := 0
-	for i := 0; i < len(b); i++ {
-		switch b[i] {
-		case '"':
-			n := stringLen(b[i:])
-			if n == 0 {
-				return 0
-			}
-			if i += n - 1; depth == 0 {
-				return i + 1
-			}
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth--; depth == 0 {
-				return i + 1
-			}
-			if depth < 0 {
-				return i // behind a number or a word
-			}
-		case ',', ':', ' ', '\t', '\r', '\n':
-			if depth == 0 {
-				return i
-			}
+// keyOf returns the text of a key as it is written. The keys of envelopes take no memory.
+func keyOf(quoted []byte) string {
+	for _, key := range envelopeKeys {
+		if string(quoted[1:len(quoted)-1]) == key {
+			return key
 		}
 	}
-	if depth > 0 {
-		return 0
-	}
-	return len(b)
+	return unquote(quoted)
 }
 
-// stringLen returns the length of the JSON string that b begins with, 0 if it has no end.
-func stringLen(b []byte) int {
-	for i := 1; ; {
-		n := bytes.IndexByte(b[i:], '"')
-		if n < 0 {
-			return 0
-		}
-		end := i + n
-		slashes := 0
-		for b[end-1-slashes] == '\\' {
-			slashes++
-		}
-		if i = end + 1; slashes%2 == 0 {
-			return i
-		}
-	}
-}
-
-func unquote(quoted []byte) (s string) {
+func unquote(quoted []byte) string {
 	if bytes.IndexByte(quoted, '\\') < 0 && utf8.Valid(quoted) {
 		return string(quoted[1 : len(quoted)-1])
 	}
+	var s string
 	_ = json.Unmarshal(quoted, &s) // a valid string
 	return s
 }
 
 // JSONKind names what a JSON value is: "object", "array", "string", "number", "bool" or "null".
 func JSONKind(value json.RawMessage) string {
-	switch value = trim(value); {
+	switch value = bytes.TrimLeft(value, space); {
 	case len(value) == 0:
 		return "nothing"
 	case value[0] == '{':
@@ -284,8 +208,9 @@ func JSONText(value json.RawMessage) (s string, ok bool) {
 	return "", false
 }
 
-// AppendJSON appends valid JSON as it is, but for halves of UTF-16 surrogate pairs that stand alone in an escape (\ud800):
-// these are no character, many languages refuse them, and they become \ufffd. Nothing, which is null, is appended as null.
+// AppendJSON appends valid JSON as it is, but for halves of UTF-16 surrogate pairs that stand alone in an escape
+// (\ud800): these are no character, many languages refuse them, and they become \ufffd. Nothing, which is null, is
+// appended as null.
 func AppendJSON(dst []byte, raw json.RawMessage) []byte {
 	if len(raw) == 0 {
 		return append(dst, "null"...)
@@ -318,8 +243,8 @@ func pairSurrogates(b []byte) {
 	}
 }
 
-// surrogate returns the lower-case digit behind the d of an escape \udXxx that b begins with if that is a surrogate: '8' to
-// 'b' of the first of a pair, 'c' to 'f' of the second; 0 if b begins otherwise.
+// surrogate returns the lower-case digit behind the d of an escape \udXxx that b begins with if that is a surrogate:
+// '8' to 'b' of the first of a pair, 'c' to 'f' of the second; 0 if b begins otherwise.
 func surrogate(b []byte) byte {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' || b[2]|0x20 != 'd' {
 		return 0

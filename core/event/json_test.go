@@ -3,6 +3,9 @@ package event_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"reflect"
 	"strings"
 	"testing"
@@ -90,6 +93,25 @@ func TestHalvesOfSurrogatePairsBecomeAReplacementAndNothingElseChanges(t *testin
 	}
 }
 
+func TestFindTakesExactKeysOfOneObjectAndTheLastOfTwo(t *testing.T) {
+	for in, want := range map[string][]string{
+		`{"a":1,"b":{"a":2},"A":3}`:           {"1", `{"a":2}`},
+		" { \"b\" : [1, {}] , \"a\":\"}\" } ": {`"}"`, "[1, {}]"},
+		`{"a":1,"\u0061":2}`:                  {"2", ""},
+		`{}`:                                  {"", ""},
+		`null`:                                {"", ""},
+		`[1]`:                                 {"", ""},
+		`{"a":1,"b":}`:                        {"", ""},
+		`{"a":1} x`:                           {"", ""},
+		``:                                    {"", ""},
+	} {
+		got := event.Find([]byte(in), "a", "b")
+		if string(got[0]) != want[0] || string(got[1]) != want[1] || (got[0] == nil) != (want[0] == "") {
+			t.Errorf("%s: got %s, want %s", in, got, want)
+		}
+	}
+}
+
 func FuzzUnmarshal(f *testing.F) {
 	for _, seed := range []string{
 		`{"name":"x","Name":"y"}`, `{"deep":{"A":1},"list":[{"A":2}],"map":{"x":{"A":3}}}`, "\ufeff{}", `{"\u017f":1}`, `[`, `null`, ` { } `,
@@ -142,6 +164,68 @@ func FuzzMembers(f *testing.F) {
 			t.Fatalf("%q: %v", b, err)
 		}
 	})
+}
+
+// What is valid JSON and what is UTF-8 is decided in one pass here: it must be what the standard library says.
+func FuzzDecoder(f *testing.F) {
+	for _, seed := range []string{
+		`{"a":1,"b":[{"c":"}"}],"d":"\\"}`, `[{"event":"x"}, {"event":"y"} ]`, `{}{}` + "\n{}", `[]`, `[1,]`, `[,1]`, `[1 2]`, `[1][2]`, `{"a":1,}`, `{"a" 1}`,
+		`{"a":tru}`, `{"a":nul`, `{"a":-0.5e+1,"b":0}`, `{"a":01}`, `{"a":1.}`, `{"a":.5}`, `{"a":1e}`, `{"a":-}`, `{"a":+1}`, "{\"a\":\"\x00\"}", "{\"12345678\t\":1}",
+		`{"a":"\u00fF\n"}`, `{"a":"\u00fg"}`, `{"a":"\x"}`, `{"a":"12345678\"12345678\\"}`, "{\"a\":\"\xff\",\"b\":\"\xc3\xbc\"}", "{\"\xed\xa0\x80\":1}", "\ufeff {} ",
+		"{\"a\":\"1234567\x1f12345678\"}", "{\"a\":\"12345678\x7f \xc2\x80\"}",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(checkDecoder)
+}
+
+func TestValuesMayBeNestedAsDeepAsForEncodingJSON(t *testing.T) {
+	for _, open := range []string{`[`, `{"a":`} {
+		for n := 9_998; n <= 10_002; n++ {
+			deep := strings.Repeat(open, n) + "1" + strings.Repeat(string(open[0]+2), n)
+			checkDecoder(t, []byte(deep))
+			checkDecoder(t, []byte(`[{},`+deep+`]`))
+			checkDecoder(t, []byte(`{"event":"call","data":`+deep+`}`))
+		}
+	}
+}
+
+// checkDecoder compares what a Decoder makes of b with what the standard library does.
+func checkDecoder(t *testing.T, b []byte) {
+	var got []json.RawMessage
+	d := event.NewDecoder(b)
+	for d.Next() {
+		got = append(got, d.Bytes())
+		e, err := d.Event()
+		if want, wrong := event.Decode(d.Bytes()); !reflect.DeepEqual(e, want) || fmt.Sprint(err) != fmt.Sprint(wrong) {
+			t.Fatalf("%q: got %+v, %v, want %+v, %v", d.Bytes(), e, err, want, wrong)
+		}
+	}
+	if d.Err() == nil && d.UTF8() != utf8.Valid(b) {
+		t.Fatalf("%q: UTF-8 %v", b, d.UTF8())
+	}
+	text := bytes.Trim(event.WithoutBOM(b), " \t\r\n")
+	var want []json.RawMessage
+	var err error
+	if d.List() {
+		err = json.Unmarshal(text, &want)
+	} else {
+		for one := json.NewDecoder(bytes.NewReader(text)); err == nil; {
+			var v json.RawMessage
+			if err = one.Decode(&v); err == nil {
+				want = append(want, v)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+	}
+	if (d.Err() == nil) != (err == nil) {
+		t.Fatalf("%q: got %v, want %v", b, d.Err(), err)
+	}
+	if err == nil && len(got)+len(want) > 0 && !reflect.DeepEqual(got, want) {
+		t.Fatalf("%q: got %q, want %q", b, got, want)
+	}
 }
 
 func FuzzAppendJSON(f *testing.F) {

@@ -6,7 +6,7 @@ import (
 )
 
 // Settable returns, in Evolution API's order, the config names that its settings routes
-// accept and store when a list of events is empty (evolution.md 1.2). The slice is the caller's.
+// accept and store when a list of events is empty. The slice is the caller's.
 func Settable() []string { return slices.Clone(settable) }
 
 var settable = []string{
@@ -17,7 +17,7 @@ var settable = []string{
 	"TYPEBOT_CHANGE_STATUS", "REMOVE_INSTANCE", "LOGOUT_INSTANCE", "INSTANCE_CREATE", "INSTANCE_DELETE", "STATUS_INSTANCE",
 }
 
-// wireNames are the names of the catalogue as they travel (evolution.md 1.2).
+// wireNames are the names of the catalogue as they travel.
 var wireNames = []string{
 	"application.startup", "qrcode.updated", "connection.update", "status.instance", "messages.set", "messages.upsert",
 	"messages.edited", "messages.update", "messages.delete", "send.message", "send.message.update", "contacts.set",
@@ -27,38 +27,47 @@ var wireNames = []string{
 	"new.jwt", "error", "creds.update", "messaging-history.set",
 }
 
-// goNames are the names of Evolution Go; they are their own wire names (evolution.md 6.1).
+// goNames are the names of Evolution Go; they are their own wire names.
 var goNames = []string{
 	"Message", "SendMessage", "Receipt", "Presence", "HistorySync", "ChatPresence", "Archive", "CallOffer", "CallAccept",
 	"CallTerminate", "CallOfferNotice", "CallRelayLatency", "Connected", "PairSuccess", "TemporaryBan", "LoggedOut",
-	"ConnectFailure", "Disconnected", "LabelEdit", "LabelAssociationChat", "LabelAssociationMessage", "Contact", "PushName",
-	"GroupInfo", "JoinedGroup", "NewsletterJoin", "NewsletterLeave", "QRCode", "QRTimeout", "QRSuccess", "OfflineSyncCompleted",
+	"ConnectFailure", "Disconnected", "LabelEdit", "LabelAssociationChat", "LabelAssociationMessage", "Contact",
+	"PushName", "GroupInfo", "JoinedGroup", "NewsletterJoin", "NewsletterLeave", "QRCode", "QRTimeout", "QRSuccess",
+	"OfflineSyncCompleted",
 }
 
 // Names returns the wire names of the whole catalogue, Evolution Go's among them. The slice is the caller's.
 func Names() []string { return slices.Concat(wireNames, goNames) }
 
-// byConfig maps each config spelling to its wire name.
-var byConfig = func() map[string]string {
+// spellings maps each name of the catalogue, and each config spelling, to its wire name.
+var spellings = func() map[string]string {
 	m := map[string]string{
-		"GROUP_UPDATE":  "groups.update", // the enum's spelling of GROUPS_UPDATE (evolution.md 1.5.1)
+		"GROUP_UPDATE":  "groups.update", // the enum's spelling of GROUPS_UPDATE
 		"NEW_JWT_TOKEN": "new.jwt",
 		"ERRORS":        "error",
 	}
 	for _, wire := range wireNames {
-		m[ConfigName(wire)] = wire
+		m[ConfigName(wire)], m[wire] = wire, wire
+	}
+	for _, wire := range goNames {
+		m[wire] = wire
 	}
 	return m
 }()
+
+// find returns the wire name of a name of the catalogue in any spelling.
+func find(name string) (wire string, ok bool) {
+	if wire, ok = spellings[name]; !ok {
+		wire, ok = spellings[ConfigName(name)]
+	}
+	return wire, ok
+}
 
 // Canonical returns the wire name of an event given in any spelling: "MESSAGES_UPSERT",
 // "messages-upsert", "messages.upsert". Names outside the catalogue, Evolution Go's
 // among them, come back unchanged.
 func Canonical(name string) string {
-	if slices.Contains(goNames, name) {
-		return name
-	}
-	if wire, ok := byConfig[ConfigName(name)]; ok {
+	if wire, ok := find(name); ok {
 		return wire
 	}
 	return name
@@ -66,33 +75,30 @@ func Canonical(name string) string {
 
 // Known reports whether name is, in some spelling, in the catalogue.
 func Known(name string) bool {
-	if slices.Contains(goNames, name) {
-		return true
-	}
-	_, ok := byConfig[ConfigName(name)]
+	_, ok := find(name)
 	return ok
 }
 
 // system are the names by which the API itself tells of its instances' lives and keys, and of its own errors.
 var system = []string{
-	"application.startup", "instance.create", "instance.delete", "remove.instance", "logout.instance", "status.instance", "new.jwt",
-	"creds.update", "error",
+	"application.startup", "instance.create", "instance.delete", "remove.instance", "logout.instance", "status.instance",
+	"new.jwt", "creds.update", "error",
 }
 
-// System reports whether name, in any spelling, is one that only the API itself may use: consumers act on what it says about
-// instances and their keys.
+// System reports whether name, in any spelling, is one that only the API itself may use: consumers act on what it says
+// about instances and their keys.
 func System(name string) bool { return slices.Contains(system, Canonical(name)) }
 
 var toConfig = strings.NewReplacer(".", "_", "-", "_")
 
 // ConfigName returns the spelling of settings and variables: "GROUP_PARTICIPANTS_UPDATE"
-// for "group-participants.update" (evolution.md 1.1).
+// for "group-participants.update".
 func ConfigName(wire string) string {
 	return strings.ToUpper(toConfig.Replace(wire))
 }
 
 // PathSuffix returns the spelling of webhook paths: "group-participants-update"
-// for "group-participants.update" (evolution.md 1.1).
+// for "group-participants.update".
 func PathSuffix(wire string) string {
 	return strings.ToLower(strings.ReplaceAll(ConfigName(wire), "_", "-"))
 }

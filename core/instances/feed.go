@@ -27,7 +27,7 @@ type Feed struct {
 	ended   bool
 }
 
-// NewFeed returns the feed of a store whose newest change has that revision.
+// NewFeed returns the feed of a store of which the newest change has that revision.
 func NewFeed(revision int64) *Feed {
 	return &Feed{newest: revision, moved: make(chan struct{}), closed: make(chan struct{})}
 }

@@ -17,7 +17,7 @@ type Instance struct {
 	ID          string              `json:"id"`   // UUID
 	Integration string              `json:"integration,omitempty"`
 	Token       Digest              `json:"token"`             // "" if it has no token of its own
-	ByEvent     bool                `json:"byEvent,omitempty"` // an event made it and nothing has claimed it yet; see [Registry.Adopt]
+	ByEvent     bool                `json:"byEvent,omitempty"` // made by an event, and free for [Registry.Adopt]
 	CreatedAt   time.Time           `json:"createdAt"`
 	UpdatedAt   time.Time           `json:"updatedAt"`
 	Settings    map[string]Settings `json:"settings,omitempty"` // by sink
@@ -56,7 +56,8 @@ func (d Digest) Fingerprint() string { return string(d[:min(len(d), 8)]) }
 type Store interface {
 	// Instances returns all of them, in any order, as they were at a revision.
 	Instances(ctx context.Context) (all []Instance, revision int64, err error)
-	// InstanceRevision returns the revision of the newest change that has ended before the call, or of a later one.
+	// InstanceRevision returns the revision of the newest change that has ended before the call or that InstanceUpdates
+	// had returned by then, on any node, or of a later one.
 	InstanceRevision(ctx context.Context) (int64, error)
 	// InstanceUpdates returns the changes behind a revision, oldest first and without a gap, also those that this node
 	// made. It waits until there is one; it may return some of many. What the store does not remember any more is

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/evosink/evosink/core/event"
@@ -37,8 +38,12 @@ type Registry struct {
 	// mu guards the fields below.
 	byName  map[string]*Instance // what they point at is never changed
 	byToken map[Digest]string
-	seen    int64         // revision of the newest update that was applied and told
 	moved   chan struct{} // closed when seen grows
+
+	shown atomic.Int64 // revision of the newest update of which readers may have seen something
+	seen  atomic.Int64 // revision of the newest update that was applied and told; grows with mu held
+
+	misses misses
 }
 
 // maxConflicts bounds how often a write is tried again because other nodes were quicker.
@@ -53,9 +58,11 @@ func Open(ctx context.Context, store Store, global ...Digest) (*Registry, error)
 	}
 	r := &Registry{
 		store: store, now: time.Now, seed: maphash.MakeSeed(), reading: make(chan struct{}, 1),
-		watchers: map[int]func(Change){}, seen: revision, moved: make(chan struct{}),
+		watchers: map[int]func(Change){}, moved: make(chan struct{}), misses: misses{recent: map[uint64]*miss{}},
 		byName: make(map[string]*Instance, len(all)), byToken: make(map[Digest]string, len(all)),
 	}
+	r.shown.Store(revision)
+	r.seen.Store(revision)
 	for _, d := range global {
 		if d != "" {
 			r.global = append(r.global, d)
@@ -109,7 +116,7 @@ func (r *Registry) All() []Instance {
 	return all
 }
 
-// Authenticate tells whose key it is: global, or the name of the instance whose token it is.
+// Authenticate tells what a key opens: everything if it is a global one, or the instance that has it as its token.
 // Digests are compared, the global ones in constant time, so timing tells nothing about a key.
 func (r *Registry) Authenticate(key string) (global bool, instance string, ok bool) {
 	if key == "" {
@@ -180,9 +187,9 @@ func (r *Registry) Ensure(ctx context.Context, in Instance) (Instance, error) {
 	}
 }
 
-// Adopt is [Registry.Create], but takes over an instance of that name that an event made and that has no token yet: it gets the
-// token, the integration and, sink by sink, the settings of in, and keeps its id and what else it has. Of several calls at
-// once, on whichever nodes, one wins; the others return [ErrExists].
+// Adopt is [Registry.Create], but takes over an instance of that name that an event made and that has no token yet: it
+// gets the token, the integration and, sink by sink, the settings of in, and keeps its id and what else it has. Of
+// several calls at once, on whichever nodes, one wins; the others return [ErrExists].
 func (r *Registry) Adopt(ctx context.Context, in Instance, token string) (Instance, error) {
 	return r.write(ctx, in.Name, func(old Instance, exists bool) (Instance, error) {
 		switch {

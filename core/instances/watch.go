@@ -76,6 +76,20 @@ func (r *Registry) Refresh(ctx context.Context) error {
 	return r.reach(ctx, revision)
 }
 
+// Revision returns the revision of the newest change of which this registry has shown something so far. Another node
+// that calls [Registry.CatchUp] with it shows that change, too, and all before it.
+func (r *Registry) Revision() int64 { return r.shown.Load() }
+
+// CatchUp returns when the registry shows every change up to a revision that is another node's [Registry.Revision]. It
+// costs a comparison when that is so already, else a look at the store. A revision that the store does not have,
+// because it was restored from a backup, is as good as the newest one.
+func (r *Registry) CatchUp(ctx context.Context, revision int64) error {
+	if revision <= r.seen.Load() {
+		return nil
+	}
+	return r.Refresh(ctx) // and not reach(revision), which the store may never come to
+}
+
 // readBackTimeout bounds how long a write that is stored waits until it can be read.
 const readBackTimeout = 10 * time.Second
 
@@ -117,7 +131,7 @@ func (r *Registry) reach(ctx context.Context, revision int64) error {
 func (r *Registry) progress() (seen int64, moved <-chan struct{}) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.seen, r.moved
+	return r.seen.Load(), r.moved
 }
 
 // read waits for the next updates and applies them. Held: reading.
@@ -133,6 +147,7 @@ func (r *Registry) read(ctx context.Context) error {
 	r.order.Lock()
 	defer r.order.Unlock()
 	for _, u := range updates {
+		r.shown.Store(u.Revision)
 		r.apply(u.Name, u.Instance)
 		r.advance(u.Revision)
 	}
@@ -152,6 +167,7 @@ func (r *Registry) reload(ctx context.Context) error {
 	}
 	r.order.Lock()
 	defer r.order.Unlock()
+	r.shown.Store(revision)
 	for _, in := range r.All() {
 		if !there[in.Name] {
 			r.apply(in.Name, nil)
@@ -205,7 +221,7 @@ func (r *Registry) tell(c Change) {
 func (r *Registry) advance(revision int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.seen = revision
+	r.seen.Store(revision)
 	close(r.moved)
 	r.moved = make(chan struct{})
 }

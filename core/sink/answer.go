@@ -11,7 +11,7 @@ import (
 // MaxAnswerHead is how many bytes of a target's answer are kept.
 const MaxAnswerHead = 1 << 10
 
-// An Answer is what a target said to an attempt, kept beside it for whoever looks the delivery up later.
+// An Answer is what a target said to an attempt, kept beside it for later look-ups of the delivery.
 type Answer struct {
 	Status string // "200 OK", "nack", ...
 	Head   []byte // how the answer began, at most [MaxAnswerHead] bytes
@@ -24,8 +24,8 @@ type answerBox struct {
 	answer *Answer
 }
 
-// Report keeps the answer to the attempt that ctx belongs to; the last one counts. A sink calls it while Deliver runs, whether
-// that succeeds or not. Without anybody who wants to know it does nothing. It copies what it keeps of a.Head.
+// Report keeps the answer to the attempt that ctx belongs to; the last one counts. A sink calls it while Deliver runs,
+// whether that succeeds or not. In a context without [WithReports] it does nothing. It copies what it keeps of a.Head.
 func Report(ctx context.Context, a Answer) {
 	box, ok := ctx.Value(answerKey{}).(*answerBox)
 	if !ok {
@@ -37,7 +37,8 @@ func Report(ctx context.Context, a Answer) {
 	box.answer = &a
 }
 
-// WithReports returns a context for one attempt, and a function that tells what [Report] was given in it, nil if nothing.
+// WithReports returns a context for one attempt, and a function that tells what [Report] was given in it, nil if
+// nothing.
 func WithReports(ctx context.Context) (_ context.Context, answer func() *Answer) {
 	box := &answerBox{}
 	return context.WithValue(ctx, answerKey{}, box), func() *Answer {

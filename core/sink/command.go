@@ -19,7 +19,7 @@ type Command struct {
 
 // Codes of a [CommandError], in the words that clients see.
 const (
-	CodeUnknown      = "unknown_command" // nobody handles a command of that name
+	CodeUnknown      = "unknown_command" // there is no handler of a command of that name
 	CodeUnauthorized = "unauthorized"    // a command needs a key, also where listening needs none
 	CodeForbidden    = "forbidden"       // the key does not open the instance, or there is none of that name
 	CodeInvalid      = "invalid"         // the command's data are not what they should be
@@ -46,7 +46,8 @@ func CommandErrorf(code, format string, args ...any) *CommandError {
 	return &CommandError{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-// AsCommandError returns what a client sees of an error: itself if it is a [CommandError], else one that tells no more than its kind.
+// AsCommandError returns what a client sees of an error: itself if it is a [CommandError], else one that tells no more
+// than its kind.
 func AsCommandError(err error) *CommandError {
 	var e *CommandError
 	switch {
@@ -62,7 +63,7 @@ func AsCommandError(err error) *CommandError {
 type Commander interface {
 	// Handles reports whether any command is handled: otherwise a sink answers every one with [CodeUnavailable].
 	Handles() bool
-	// Do has a command done and returns its answer, JSON. The caller has been authenticated and may act on the instance. Errors: see
-	// [AsCommandError].
+	// Do has a command done and returns its answer, JSON. The caller has been authenticated and may act on the instance.
+	// Errors: see [AsCommandError].
 	Do(ctx context.Context, c Command) (json.RawMessage, error)
 }

@@ -51,7 +51,7 @@ func mark(err error, o outcome) error {
 	return &marked{err, o}
 }
 
-// find returns the outermost mark: whoever wrapped last knew most.
+// find returns the outermost mark: the last one that was set knew most.
 func find(err error) outcome {
 	var m *marked
 	if errors.As(err, &m) {

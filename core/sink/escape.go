@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Escape returns a name as a broker's names can hold it that take ASCII letters, digits and the characters of punctuation: every other
-// byte becomes _xHH, HH being its hexadecimal digits in capitals. The instance "Loja 1" is Loja_x201; to Evolution API such instances
-// are out of reach. An underscore stays as it is unless what follows would make it read like an escape, so no two names
-// give the same.
+// Escape returns a name as a broker's names can hold it that take ASCII letters, digits and the characters of
+// punctuation: every other byte becomes _xHH, HH being its hexadecimal digits in capitals. The instance "Loja 1" is
+// Loja_x201; to Evolution API such instances are out of reach. An underscore stays as it is unless what follows would
+// make it read like an escape, so no two names give the same.
 func Escape(name, punctuation string) string {
 	return escape(name, punctuation, false)
 }

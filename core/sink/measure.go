@@ -4,14 +4,14 @@ import "time"
 
 // Abilities by which operators see what a sink does, found by assertion.
 type (
-	// A Measurer has figures of its own for metrics, beside those that the core counts for every sink. It is asked often, by any
-	// number of goroutines at once, and must answer promptly. An engine may be one too.
+	// A Measurer has figures of its own for metrics, beside those that the core counts for every sink. It is asked often,
+	// by any number of goroutines at once, and must answer promptly. An engine may be one too.
 	Measurer interface {
 		Measures() []Measure
 	}
 
-	// A Connector holds a connection, and tells since when; zero means that there is none now. last is the last failure of the
-	// connection, nil if there never was one; it stays when all is well again.
+	// A Connector holds a connection, and tells since when; zero means that there is none now. last is the last failure
+	// of the connection, nil if there never was one; it stays when all is well again.
 	Connector interface {
 		Connection() (since time.Time, last error)
 	}
@@ -19,7 +19,7 @@ type (
 
 // A Measure is one figure of this moment. Several of the same Name differ in LabelValue only.
 type Measure struct {
-	Name  string // in snake_case, with its unit, a counter ending in _total; the owner's name is put before it: "sessions", "sent_packets_total"
+	Name  string // in snake_case, with its unit, a counter ending in _total ("sent_packets_total"); the owner's name precedes it
 	Help  string // what it counts, in half a line
 	Kind  MeasureKind
 	Value float64 // of a histogram: the sum of all that was observed

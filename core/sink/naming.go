@@ -11,15 +11,18 @@ import (
 // Custom is the part of a name that events outside the catalogue share, unless they have names of their own.
 const Custom = "custom"
 
-// A Naming forms the names of what a sink makes on a broker, queues, topics and subjects: an owner, a separator and the event's
-// part. The owner is an instance, or what the global ones begin with. For events of the catalogue names are those of Evolution API
-// ("sales.messages.upsert"), as long as no two owners would have the same; and no two owners ever have the same:
+// A Naming forms the names of what a sink makes on a broker, queues, topics and subjects: an owner, a separator and
+// the event's part. The owner is an instance, or what the global ones begin with. For events of the catalogue names
+// are those of Evolution API ("sales.messages.upsert"), as long as no two owners would have the same; and no two
+// owners ever have the same:
 //
-//   - An event outside the catalogue is "custom", or with its own name "custom", the separator and [Naming.Token] of it, which has
-//     no separator. So instance shop cannot name an event "eu.messages.upsert" and mean a queue of instance shop.eu.
-//   - A name belongs to the owner that stands before the longest ending which is an event's part. Where that is another, the
-//     instance's name is disguised: instance "shop.send" and Evolution Go's "Message" would give "shop.send.message", which
-//     is where send.message of instance shop goes; and an instance that is called like the global owner would share its names.
+//   - An event outside the catalogue is "custom", or with its own name "custom", the separator and [Naming.Token] of
+//     it, which has no separator. So instance shop cannot name an event "eu.messages.upsert" and mean a queue of
+//     instance shop.eu.
+//   - A name belongs to the owner that stands before the longest ending which is an event's part. Where that is
+//     another, the name of the instance is disguised: instance "shop.send" and the event "Message" of Evolution Go
+//     would give "shop.send.message", where send.message of instance shop goes; and an instance that is called like
+//     the global owner would share its names.
 //
 // The fields are set before use and not changed; methods may be called by any number of goroutines at once.
 type Naming struct {
@@ -177,7 +180,8 @@ func ValidateCustom(own string, each, total int) error {
 	return nil
 }
 
-// Told remembers whom the log was told of, so that it is not told again, for some thousands at once. The zero value is ready.
+// Told remembers what the log was told of, so that it is not told again, for some thousands at once. The zero value is
+// ready.
 type Told struct {
 	mu sync.Mutex
 	// mu guards the field below.

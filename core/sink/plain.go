@@ -24,14 +24,15 @@ func (s Switches) On() []string {
 	return names
 }
 
-// Rule returns the rule of a sink whose global target, if there is one at all, gets the events that are switched on and
+// Rule returns the rule of a sink with a global target, if there is one at all, for the events that are switched on and
 // those named in more. Without any it is no global sink: to a [event.Filter], no name means all of them.
 func (s Switches) Rule(global bool, more ...string) Rule {
 	names := append(s.On(), more...)
 	return Rule{Global: global && len(names) > 0, Events: event.NewFilter(names...)}
 }
 
-// Check reports every name that is switched on and can never match an event: a typing error. key is where the switches stand.
+// Check reports every name that is switched on and can never match an event: a typing error. key is where the switches
+// stand.
 func (s Switches) Check(key string) error {
 	var errs []error
 	for _, name := range s.On() {

@@ -18,8 +18,9 @@ type Policy struct {
 	Factor float64
 	// Jitter is the share by which a wait varies, as much up as down: 0.2 is 80 % to 120 %. Default 0.2.
 	Jitter float64
-	// MaxAge is how long an event may have waited, counted from when it was queued, and still be tried again after a failure. It
-	// is what ends a target that is unavailable for good; 0 sets no limit. Every event is tried at least once. Default 72 h.
+	// MaxAge is how long an event may have waited, counted from when it was queued, and still be tried again after a
+	// failure. It is what ends a target that is unavailable for good; 0 sets no limit. Every event is tried at least
+	// once. Default 72 h.
 	MaxAge time.Duration
 	// Timeout bounds one attempt. Default 30 s.
 	Timeout time.Duration
@@ -33,7 +34,7 @@ type Exhausted uint8
 // What becomes of an exhausted delivery.
 const (
 	Bury  Exhausted = iota // it becomes a dead letter, and the next one of its lane is tried
-	Pause                  // its target is paused with everything that waits, until somebody resumes it
+	Pause                  // its target is paused with everything that waits, until it is resumed
 )
 
 // String returns the word of configurations, "dead" or "pause".

@@ -73,7 +73,7 @@ type Mode uint8
 
 const (
 	// Live sinks get every event of their node as it happens, at most once, and never
-	// block: whoever is not connected misses it, unless the sink recovers it from the log.
+	// block: a client that is not connected misses it, unless the sink recovers it from the log.
 	Live Mode = iota + 1
 	// Queued sinks get every event at least once, in order per target and instance,
 	// retried for as long as it takes.
@@ -111,8 +111,8 @@ type (
 		Targets(e *event.Event, scopes []Scope, settings json.RawMessage) []Destination
 	}
 
-	// A Retrier has its own retry policy for a delivery; others have [DefaultPolicy]. It is asked after each failure and before
-	// each attempt, so it must not take long.
+	// A Retrier has its own retry policy for a delivery; others have [DefaultPolicy]. It is asked after each failure and
+	// before each attempt, so it must not take long.
 	Retrier interface {
 		Retry(d *Delivery) Policy
 	}
@@ -126,17 +126,17 @@ type (
 		DeliverBatch(ctx context.Context, d []*Delivery) []error
 	}
 
-	// An Addresser names what stands behind a target, a host or a broker: lanes with the same address share a circuit breaker
-	// and a limit of concurrency. Without this ability a global target is one address for all instances, and a target of
-	// scope [Instance] is an address of its own for each.
+	// An Addresser names what stands behind a target, a host or a broker: lanes with the same address share a circuit
+	// breaker and a limit of concurrency. Without this ability a global target is one address for all instances, and a
+	// target of scope [Instance] is an address of its own for each.
 	Addresser interface {
 		Address(s Scope, t Target, instance string) string
 	}
 
-	// A Hoster names the host that a delivery goes to, such as scheme, name and port of its URL; "" if it does not know. When a
-	// host is [Unavailable], its circuit breaker keeps all targets behind it, whosever they are, and one attempt in all
-	// probes it. What a host has answered with, as told by [Report], concerns the one target only. It is asked before each attempt
-	// and must return promptly. Without this ability each address is a host of its own.
+	// A Hoster names the host that a delivery goes to, such as scheme, name and port of its URL; "" if it does not know.
+	// When a host is [Unavailable], its circuit breaker keeps all targets behind it, whosever they are, and one attempt
+	// in all probes it. What a host has answered with, as told by [Report], concerns the one target only. It is asked
+	// before each attempt and must return promptly. Without this ability each address is a host of its own.
 	Hoster interface {
 		Host(d *Delivery) string
 	}

@@ -76,7 +76,7 @@ func ParseSubscription(settings json.RawMessage) (Subscription, error) {
 type Host struct {
 	Logger    zerolog.Logger // has the sink's name as a field
 	Directory Directory
-	Envelope  event.Codec // how envelopes show the instance's token and the time; a sink with other keys sets Keys in its copy
+	Envelope  event.Codec // how envelopes show token and time; a sink with other keys sets Keys in its copy
 	Commander Commander   // has clients' commands done; nil if there can be none
 	Log       Log         // nil when the engine keeps no log of events
 	// Reached returns when every event of the log up to a position has been handed to the sink, or was not for it, or when
@@ -97,8 +97,13 @@ type Directory interface {
 	// Owns reports whether the event is one of the instance that has its name now. An event that was accepted for a former
 	// instance of that name is not, however late it comes, and must not reach a target of the instance's own.
 	Owns(e *event.Event) bool
-	// Authenticate tells whose key it is. It compares in constant time.
+	// Authenticate tells what a key opens. It compares in constant time.
 	Authenticate(key string) (Principal, bool)
+	// Recheck is for a key or an instance, sought, that is unknown and was asked for by the client with that address: it
+	// may have been made on another node a moment ago. It returns when the directory has what was made there until now,
+	// 2 s later at most; ask again then. It costs little, however often it is called: the directory catches up once in a
+	// second for one client and for one thing sought.
+	Recheck(ctx context.Context, client, sought string)
 	// Watch calls f for every change from now on, one at a time and in order, until stop is called.
 	// f must return promptly. stop waits for a running f.
 	Watch(f func(Change)) (stop func())

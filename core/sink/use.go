@@ -13,7 +13,7 @@ type Factory struct {
 	Name     string
 	Mode     Mode
 	Settings *Settings
-	// Config points to the configuration, for whoever fills it before [Factory.New].
+	// Config points to the configuration, to be filled before [Factory.New].
 	Config  any
 	enabled func() bool
 	rule    func() Rule

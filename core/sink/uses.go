@@ -11,7 +11,8 @@ import (
 var errClosed = errors.New("the sink is closed")
 
 // Uses are the deliveries that are under way in a sink without a connection to keep: Close waits for them. (A sink
-// that has one stands on package link, which counts for itself.) Its methods may be called by any number of goroutines at once.
+// that has one stands on package link, which counts for itself.) Its methods may be called by any number of goroutines
+// at once.
 type Uses struct {
 	life    context.Context // ends with the sink
 	end     context.CancelFunc

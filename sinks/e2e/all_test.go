@@ -115,14 +115,15 @@ func lengths(m map[string][]time.Duration) map[string]int {
 	return out
 }
 
-// consumeRabbit consumes the instance's queue, which is there after a first event, and removes it at the end. It looks
-// over a connection of its own each time: a broker that is asked for a queue while it is being declared may answer 541
-// and end the connection.
+// consumeRabbit consumes the instance's queue, which is there after a first event, and removes it at the end. Each try
+// has a connection of its own: a broker knows a quorum queue before the queue's process runs, and answers a look or a
+// consumer that comes between by 541, which ends the connection.
 func consumeRabbit(t *testing.T, p *process, instance string, arrivals chan<- arrival) {
 	t.Helper()
 	p.must(201, "POST", "/events/"+instance, `{"event":"call"}`)
 	queue := instance + ".call"
 	var ch *amqp.Channel
+	var messages <-chan amqp.Delivery
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		conn, err := amqp.Dial("amqp://guest:guest@127.0.0.1:5672")
 		if err != nil {
@@ -133,6 +134,9 @@ func consumeRabbit(t *testing.T, p *process, instance string, arrivals chan<- ar
 			t.Fatal(err)
 		}
 		if _, err = ch.QueueDeclarePassive(queue, true, false, false, false, nil); err == nil {
+			messages, err = ch.Consume(queue, "", true, false, false, false, nil)
+		}
+		if err == nil {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -143,10 +147,6 @@ func consumeRabbit(t *testing.T, p *process, instance string, arrivals chan<- ar
 		ch.QueueDelete(queue, false, false, false)
 		ch.ExchangeDelete(instance, false, false)
 	})
-	messages, err := ch.Consume(queue, "", true, false, false, false, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	go func() {
 		for m := range messages {
 			arrivals <- arrival{"rabbitmq", idOf(m.Body), time.Now()}

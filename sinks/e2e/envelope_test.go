@@ -17,7 +17,7 @@ func TestDateTimeCanBeEvolutionsLocalClock(t *testing.T) {
 		l := p.listen("")
 		p.must(201, "POST", "/events/sales", `{"event":"call","data":{},"date_time":"2025-10-21T14:00:39.512Z"}`)
 		for {
-			e, ok := l.next(10 * time.Second)
+			e, ok := l.next(30 * time.Second)
 			if !ok || e.Event == "call" && e.DateTime != want {
 				t.Fatalf("%s: the consumer reads %q, want %q", zone, e.DateTime, want)
 			}

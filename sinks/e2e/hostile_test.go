@@ -34,7 +34,7 @@ func onLinux(t *testing.T) {
 // ends.
 func (p *process) connect(from, send string) net.Conn {
 	p.t.Helper()
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 10 * time.Second}
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 30 * time.Second}
 	conn, err := dialer.Dial("tcp4", strings.TrimPrefix(p.url, "http://"))
 	if err != nil {
 		p.t.Fatal(err)
@@ -49,7 +49,7 @@ func (p *process) ask(from, request string) int {
 	p.t.Helper()
 	conn := p.connect(from, request)
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		p.t.Errorf("%.20s: %v", request, err)

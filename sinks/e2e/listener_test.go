@@ -38,7 +38,7 @@ func (p *process) listen(auth string) *listener {
 	l := &listener{p.t, conn}
 	l.conn.WriteMessage(websocket.TextMessage, []byte("40"+auth))
 	for {
-		switch frame := l.frame(10 * time.Second); {
+		switch frame := l.frame(30 * time.Second); {
 		case strings.HasPrefix(frame, "40"):
 			return l
 		case !strings.HasPrefix(frame, "0"):

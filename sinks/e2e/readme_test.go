@@ -195,7 +195,7 @@ func TestTheReadmesConfigurationEventsAndPluginsAreAsPrinted(t *testing.T) {
 	p.must(201, "POST", "/events/sales", events[0].text)
 	var got []any // name, envelope, and the offset for a recovery
 	var want any
-	frame := client.frame(10 * time.Second)
+	frame := client.frame(30 * time.Second)
 	if err := errors.Join(json.Unmarshal([]byte(strings.TrimPrefix(frame, "42")), &got), json.Unmarshal([]byte(events[1].text), &want)); err != nil {
 		t.Fatal(err)
 	}

@@ -241,7 +241,7 @@ func TestACommandUnderWayDoesNotHoldTheEndUp(t *testing.T) {
 	defer conn.Close()
 	l := &listener{t, conn}
 	conn.WriteMessage(websocket.TextMessage, []byte("40/sales,"))
-	for !strings.HasPrefix(l.frame(10*time.Second), "40/sales,") {
+	for !strings.HasPrefix(l.frame(30*time.Second), "40/sales,") {
 	}
 	conn.WriteMessage(websocket.TextMessage, []byte(`42/sales,0["send.message",{"number":"5511","text":"hello"}]`))
 	select {

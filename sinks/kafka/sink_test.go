@@ -247,7 +247,9 @@ func TestTheBrokersAnswersDecideWhatBecomesOfAnEvent(t *testing.T) {
 				return refuse(r.(*kmsg.ProduceRequest), want.code), nil, true
 			})
 			conf := config(c)
-			conf.RequestTimeout = time.Second
+			if want.unavailable {
+				conf.RequestTimeout = 2 * time.Second
+			}
 			err := start(t, conf).Deliver(t.Context(), delivery(sink.Instance, "sales", "call"))
 			if err == nil || !strings.Contains(err.Error(), want.says) || sink.IsPermanent(err) != want.permanent || sink.IsUnavailable(err) != want.unavailable {
 				t.Errorf("got %v", err)

@@ -198,7 +198,7 @@ func TestReceiversThatCannotBeReachedAreUnavailable(t *testing.T) {
 
 func TestAReceiverThatNeverAnswers(t *testing.T) {
 	r := newReceiver(t, func(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() })
-	s := open(t, func(c *webhook.Config) { c.RequestTimeout = time.Second }) // ample to connect in
+	s := open(t, func(c *webhook.Config) { c.RequestTimeout = 3 * time.Second }) // ample to connect in
 	err := s.Deliver(t.Context(), delivery("instance", settingsFor(r.URL, "")))
 	wantText(t, err, "post to "+r.Listener.Addr().String()+": no answer in time")
 	if outcome(err) != "retry" {

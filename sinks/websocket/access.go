@@ -101,10 +101,21 @@ func (a *access) handshake(r *http.Request, client remote.Client) error {
 	if key == "" {
 		return nil
 	}
-	if _, ok := a.directory.Authenticate(key); !ok {
+	if _, ok := a.authenticate(r.Context(), client, key); !ok {
 		return a.door.wrongKey(r.Context(), client)
 	}
 	return nil
+}
+
+// authenticate tells what a client's key opens. For one that is unknown it waits once until the directory has caught up
+// with other nodes, where it may have been made a moment ago.
+func (a *access) authenticate(ctx context.Context, client remote.Client, key string) (sink.Principal, bool) {
+	p, ok := a.directory.Authenticate(key)
+	if !ok {
+		a.directory.Recheck(ctx, client.Bucket().String(), key)
+		p, ok = a.directory.Authenticate(key)
+	}
+	return p, ok
 }
 
 // foreignOrigin returns the origin of a page that may not connect. It is "" if the request comes from no page, from one
@@ -150,7 +161,7 @@ func (a *access) principal(ctx context.Context, v *visitor, given auth) (holder,
 	}
 	switch {
 	case key != "":
-		p, err := a.lookUp(v, key)
+		p, err := a.lookUp(ctx, v, key)
 		if errors.Is(err, errKeyInvalid) {
 			err = a.door.wrongKey(ctx, v.client)
 		}
@@ -162,13 +173,13 @@ func (a *access) principal(ctx context.Context, v *visitor, given auth) (holder,
 }
 
 // lookUp authenticates a key of a connection, unless that has presented too many wrong ones.
-func (a *access) lookUp(v *visitor, key string) (sink.Principal, error) {
+func (a *access) lookUp(ctx context.Context, v *visitor, key string) (sink.Principal, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.wrong >= maxWrong {
 		return sink.Principal{}, errTooManyWrong
 	}
-	p, ok := a.directory.Authenticate(key)
+	p, ok := a.authenticate(ctx, v.client, key)
 	if !ok {
 		v.wrong++
 		return sink.Principal{}, errKeyInvalid

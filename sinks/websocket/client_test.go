@@ -115,7 +115,7 @@ func (c *client) frame() string {
 	select {
 	case f := <-c.frames:
 		return f
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		c.t.Fatal("the server sends nothing")
 		return ""
 	}

@@ -62,9 +62,9 @@ func TestACommandThatIsNotDoneIsAnsweredWithACode(t *testing.T) {
 		{"handler too slow", "&apikey=token-of-a", "/a", `["slow",{}]`, "timeout"},
 	} {
 		h, c := commanding(t, k.query, k.namespace, func(c *evosocket.Config) {
-			c.CommandTimeout, c.LocalKeyless = 50*time.Millisecond, true
-			if k.query != "" {
-				c.LocalKeyless = false
+			c.LocalKeyless = k.query == ""
+			if k.code == "timeout" {
+				c.CommandTimeout = 50 * time.Millisecond
 			}
 		})
 		h.hub.Handle("send.message", echo)

@@ -61,9 +61,13 @@ func (s *Sink) admit(ctx context.Context, r *socketio.ConnectRequest) error {
 	if err != nil {
 		return err
 	}
-	p, err := s.access.principal(ctx, r.Client.Value.(*visitor), given)
+	v := r.Client.Value.(*visitor)
+	p, err := s.access.principal(ctx, v, given)
 	if err != nil {
 		return err
+	}
+	if s.access.enter(p.Principal, r.Namespace) != nil { // its instance may have been made, or enabled, on another node
+		s.access.directory.Recheck(ctx, v.client.Bucket().String(), "namespace "+r.Namespace)
 	}
 	if err := s.access.enter(p.Principal, r.Namespace); err != nil {
 		return err

@@ -27,26 +27,31 @@ var pad = `"` + strings.Repeat("x", 64<<10) + `"`
 
 func TestWhoIsCutOffDuringAReplayGetsTheRest(t *testing.T) {
 	h := build(t, global)
-	c := h.dial("&apikey=" + key)
-	c.join("/", "")
+	c := h.slow(`40`)
+	c.until("40")
 	first := h.emit("sales", "call", `0`)
-	c.await(1) // and its offset, which clients keep from one session to the next
-	c.emit("41")
-	c.join("/sales", "") // behind that: nothing that is emitted from now on is for the socket that has left
+	var args []json.RawMessage
+	if err := json.Unmarshal(c.until(`42["call"`)[2:], &args); err != nil {
+		t.Fatal(err)
+	}
+	offset := args[len(args)-1] // which clients keep from one session to the next
+	c.send("41")
+	c.send("40/sales,")
+	c.until("44/sales,") // behind that: nothing that is emitted from now on is for the socket that has left
 	var want []string
 	for range 200 {
 		want = append(want, h.emit("sales", "call", pad))
 	}
-	answer := c.join("/", `{"since":"`+first+`"}`)
-	c.await(11)
-	c.conn.Close()
-	<-c.frames // closed
-	got := c.ids()[1:]
-	if len(got) == len(want) {
-		t.Fatal("the replay was over before the connection")
+	c.send(`40{"since":"` + first + `"}`)
+	var given struct{ PID string }
+	if err := json.Unmarshal(c.until("40")[2:], &given); err != nil || given.PID == "" {
+		t.Fatalf("no private id: %v", err)
 	}
+	c.read(11)
+	c.conn.Close()
+	got := c.got[1:]
 	again := h.dial("&apikey=" + key)
-	again.join("/", c.ticket(answer, `"since":"`+got[len(got)-1]+`"`))
+	again.join("/", fmt.Sprintf(`{"pid":%q,"offset":%s,"since":%q}`, given.PID, offset, got[len(got)-1]))
 	again.await(len(want) - len(got))
 	if got = append(got, again.ids()...); !slices.Equal(got, want) {
 		t.Errorf("%d events arrived, %d were emitted, and they are not the same in the same order", len(got), len(want))
@@ -121,8 +126,8 @@ type slowClient struct {
 	got  []string // ids of the calls read so far
 }
 
-// slow returns a slow client that joins "/" for what came after an event.
-func (h *house) slow(since string) *slowClient {
+// slow returns a slow client that joins "/" by a CONNECT packet.
+func (h *house) slow(connect string) *slowClient {
 	h.t.Helper()
 	dialer := gorilla.Dialer{NetDial: func(network, address string) (net.Conn, error) {
 		conn, err := net.Dial(network, address)
@@ -137,8 +142,14 @@ func (h *house) slow(since string) *slowClient {
 	}
 	h.t.Cleanup(func() { conn.Close() })
 	c := &slowClient{t: h.t, conn: conn}
-	c.send(`40{"since":"` + since + `"}`)
+	c.send(connect)
 	return c
+}
+
+// slowSince returns a slow client that joins "/" for what came after an event.
+func (h *house) slowSince(since string) *slowClient {
+	h.t.Helper()
+	return h.slow(`40{"since":"` + since + `"}`)
 }
 
 // read reads until it has got n calls.
@@ -149,16 +160,19 @@ func (c *slowClient) read(n int) {
 	}
 }
 
-// until reads until a frame that begins so.
-func (c *slowClient) until(head string) {
+// until reads until a frame that begins so, and returns it.
+func (c *slowClient) until(head string) []byte {
 	c.t.Helper()
-	for !bytes.HasPrefix(c.frame(), []byte(head)) {
+	for {
+		if frame := c.frame(); bytes.HasPrefix(frame, []byte(head)) {
+			return frame
+		}
 	}
 }
 
 func (c *slowClient) frame() []byte {
 	c.t.Helper()
-	c.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	c.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 	_, frame, err := c.conn.ReadMessage()
 	if err != nil {
 		c.t.Fatalf("after %d events: %v", len(c.got), err)
@@ -180,7 +194,7 @@ func TestASlowClientGetsAWholeReplayAtItsOwnSpeed(t *testing.T) {
 	for range 400 { // six times what may wait for a client
 		want = append(want, h.emit("sales", "call", pad))
 	}
-	c := h.slow(first)
+	c := h.slowSince(first)
 	c.read(1)
 	time.Sleep(time.Second) // long enough for a server that does not wait to write all of it
 	if c.read(len(want)); !slices.Equal(c.got, want) {
@@ -198,7 +212,7 @@ func TestASlowClientGetsWhatCouldNotBeKeptAsideFromTheLog(t *testing.T) {
 		}
 	}
 	emit()
-	c := h.slow(first)
+	c := h.slowSince(first)
 	c.read(1)
 	emit() // three times what is kept aside
 	if c.read(len(want)); !slices.Equal(c.got, want) {
@@ -229,7 +243,7 @@ func TestAReplayHoldsUpNothingElseThatItsClientWants(t *testing.T) {
 	for range all {
 		h.emit("sales", "call", pad)
 	}
-	c := h.slow(first)
+	c := h.slowSince(first)
 	c.read(1)
 	c.send("40/sales,")
 	c.until("40/sales,")
@@ -336,6 +350,7 @@ func TestReplaysAtOnceAreBoundedAndTheOthersWaitForTheirTurn(t *testing.T) {
 	defer s.Close(context.Background())
 	const each = 10
 	var all []*client
+	reading := map[string]int{}
 	for instance := range settings {
 		for range each {
 			k, err := dial(t, server, "&apikey="+key, nil)
@@ -345,11 +360,12 @@ func TestReplaysAtOnceAreBoundedAndTheOthersWaitForTheirTurn(t *testing.T) {
 			if answer := k.join("/"+instance, `{"since":"x"}`); !strings.HasPrefix(answer, "40") {
 				t.Fatal(answer)
 			}
-			all = append(all, k)
+			if all = append(all, k); len(all) == 1 { // reads before the others come
+				reading[<-g.arrived]++
+			}
 		}
 	}
-	reading := map[string]int{}
-	for range c.Replays {
+	for range c.Replays - 1 {
 		reading[<-g.arrived]++
 	}
 	for range 200 { // those that wait would have come meanwhile
@@ -384,7 +400,7 @@ func TestClientsThatDoNotReadKeepNoTurn(t *testing.T) {
 	}
 	var stuck []*slowClient
 	for range 8 {
-		stuck = append(stuck, h.slow(first))
+		stuck = append(stuck, h.slowSince(first))
 	}
 	for _, c := range stuck {
 		c.read(1)

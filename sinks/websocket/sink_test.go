@@ -108,7 +108,7 @@ func buildOn(t *testing.T, engine engine, of bus.Bus, configure func(*websocket.
 	go func() { ran <- hub.Run(context.Background()) }()
 	<-hub.Started()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := hub.Close(ctx); err != nil {
 			t.Error(err)

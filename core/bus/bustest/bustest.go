@@ -1,9 +1,9 @@
 // Package bustest holds every engine to the contract of [bus.Bus], one rule at a time.
 //
-// An engine's test calls [Run] with what makes an empty log and opens buses on it. Each rule runs on a log of its own, over the
-// engine's real transport, and says in its failure text what the contract wants and why somebody relies on it. A rule about
-// one of [bus.Features] runs where the engine declares it, and is skipped by the feature's name elsewhere, so that a missing
-// one is seen in the output. What a bus declares when it is open must be what its test declares.
+// An engine's test calls [Run] with what makes an empty log and opens buses on it. Each rule runs on a log of its own,
+// over the engine's real transport, and says in its failure text what the contract wants and why it matters. A rule
+// about one of [bus.Features] runs where the engine declares it, and is skipped by the feature's name elsewhere, so
+// that a missing one is seen in the output. What a bus declares when it is open must be what its test declares.
 package bustest
 
 import (
@@ -61,7 +61,7 @@ func Run(t *testing.T, e Engine) {
 // A rule is one sentence of the contract.
 type rule struct {
 	name string
-	why  string // for the failure text: what the contract says, and who relies on it
+	why  string // for the failure text: what the contract says, and what relies on it
 	run  func(*trial)
 }
 

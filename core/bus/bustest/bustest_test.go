@@ -23,7 +23,7 @@ type fault struct {
 	bus  func(bus.Bus) bus.Bus
 }
 
-// faults are mistakes that engines were seen to make (engineering.md, sections 1 and 3).
+// faults are mistakes that engines were seen to make.
 var faults = map[string]fault{
 	"loses one of ten":              {"a_group_gets_every_event_once", subscribing(lossy)},
 	"delivers some twice":           {"a_group_gets_every_event_once", subscribing(twice)},

@@ -103,8 +103,8 @@ var closeRules = []rule{
 	},
 }
 
-// pour publishes to so many instances at once, calls stop in the midst of it, and goes on until Publish fails. It returns
-// how many events of each instance were acknowledged.
+// pour publishes to so many instances at once, calls stop in the midst of it, and goes on until Publish fails. It
+// returns how many events of each instance were acknowledged.
 func (t *trial) pour(b bus.Bus, instances int, stop func()) map[string]int {
 	var running sync.WaitGroup
 	taken := make([]int, instances)

@@ -43,19 +43,25 @@ var handoverRules = []rule{
 		func(t *trial) {
 			b := t.open("n1")
 			kinds := t.kinds(b, "a")
-			t.publish(b, "a", 0, 2)
+			const events = 8
+			t.publish(b, "a", 0, events)
 			for kind, c := range kinds {
-				begin := time.Now()
-				for range 3 {
+				shortest := time.Hour // of several: a loaded machine makes pauses of its own
+				for n := range events {
 					m := t.next(c)
-					t.want(m, "a", 0)
-					m.Nack()
+					for range max(1, 3-2*n) { // the first one three times
+						t.want(m, "a", n)
+						nacked := time.Now()
+						m.Nack()
+						m = t.next(c)
+						shortest = min(shortest, time.Since(nacked))
+					}
+					t.want(m, "a", n)
+					m.Ack()
 				}
-				if took := time.Since(begin); took < 2*time.Millisecond {
-					t.failf("%s: three nacks took %v, there is no pause between them", kind, took)
+				if shortest < 500*time.Microsecond {
+					t.failf("%s: an event came again %v after its nack, which is no pause", kind, shortest)
 				}
-				t.take(c, "a", 0)
-				t.take(c, "a", 1)
 			}
 		},
 	},

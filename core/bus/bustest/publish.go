@@ -209,7 +209,8 @@ func (t *trial) once(b bus.Bus, instance string, ids ...string) []bus.Position {
 	return positions
 }
 
-// crowd publishes n events of each of the instances at once, each instance from one goroutine, and returns the instances' number times n.
+// crowd publishes n events of each of the instances at once, each instance from one goroutine, and returns the
+// instances' number times n.
 func (t *trial) crowd(n int, instances []string, buses ...bus.Bus) int {
 	t.Helper()
 	var running sync.WaitGroup

@@ -20,11 +20,12 @@ type Log struct {
 	// there is none. After an error it is called again, after a pause. nil if storage is the tail itself.
 	Read func(ctx context.Context, shard int, after int64) ([]Entry, error)
 
-	// Missed is called when a broadcast reader has fallen so far behind that storage has removed n entries that it had not read; positions must
-	// be without gaps then. It must not block. May be nil.
+	// Missed is called when a broadcast reader has fallen so far behind that storage has removed n entries that it had
+	// not read; positions must be without gaps then. It must not block. May be nil.
 	Missed func(n int64)
 
-	// Moved is called after an ack has moved a reader, and after a broadcast reader has left. It must not block. May be nil.
+	// Moved is called after an ack has moved a reader, and after a broadcast reader has left. It must not block. May be
+	// nil.
 	Moved func(*Reader)
 }
 
@@ -38,7 +39,7 @@ type Node struct {
 	closed bool
 }
 
-// NewNode returns a node of the log. It runs nothing until somebody subscribes.
+// NewNode returns a node of the log. It runs nothing until the first subscription.
 func NewNode(log *Log) *Node { return &Node{log: log, open: map[*subscription]struct{}{}} }
 
 // Broadcast implements the method of [bus.Bus].

@@ -34,7 +34,7 @@ func NewReaders(cursors ...bus.Cursor) *Readers {
 	return r
 }
 
-// A Reader is one who reads the log in order.
+// A Reader reads the log in order.
 type Reader struct {
 	Group string // "" for a broadcast subscription
 	Shard int    // or All
@@ -74,8 +74,8 @@ func (r *Reader) move(to int64) bool {
 	}
 }
 
-// Move moves a group's cursor forward without an ack, for an engine that has stored it together with what the group made of the
-// message. The ack of that message then moves nothing, and [Log.Moved] is not called for it.
+// Move moves a group's cursor forward without an ack, for an engine that has stored it together with what the group
+// made of the message. The ack of that message then moves nothing, and [Log.Moved] is not called for it.
 func (r *Readers) Move(c bus.Cursor) { r.group(c.Group, c.Shard).move(int64(c.Position)) }
 
 // pass notes that a subscription has everything up to a position acked.

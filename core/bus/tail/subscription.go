@@ -84,8 +84,8 @@ func (s *subscription) next(ctx context.Context) (entries []Entry, ok bool) {
 	}
 }
 
-// ready returns the entries behind those taken. If there is none, wake is closed as soon as there is one. ok is false when ctx
-// ended before storage had answered.
+// ready returns the entries behind those taken. If there is none, wake is closed as soon as there is one. ok is false
+// when ctx ended before storage had answered.
 func (s *subscription) ready(ctx context.Context) (entries []Entry, wake <-chan struct{}, ok bool) {
 	for {
 		entries, wake, floor := s.log.After(s.reader.Shard, s.taken)
@@ -105,7 +105,8 @@ func (s *subscription) ready(ctx context.Context) (entries []Entry, wake <-chan 
 	}
 }
 
-// miss tells of entries up to a position that storage had removed before they could be taken. Positions of one shard have gaps anyway.
+// miss tells of entries up to a position that storage had removed before they could be taken. Positions of one shard
+// have gaps anyway.
 func (s *subscription) miss(to int64) {
 	if s.reader.Shard == All && s.log.Missed != nil && to > s.taken {
 		s.log.Missed(to - s.taken)

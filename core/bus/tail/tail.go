@@ -33,7 +33,7 @@ type Tail struct {
 	bytes   int
 }
 
-// New returns the empty tail of a log whose newest entry so far has that position, 0 if it has none.
+// New returns the empty tail of a log with its newest entry so far at that position, 0 if it has none.
 func New(shards int, newest int64) *Tail {
 	t := &Tail{strands: make([]strand, shards+1), newest: newest}
 	for i := range t.strands {
@@ -45,7 +45,7 @@ func New(shards int, newest int64) *Tail {
 // Shards returns the number of shards.
 func (t *Tail) Shards() int { return len(t.strands) - 1 }
 
-// Append adds entries behind all others and wakes who waits for them.
+// Append adds entries behind all others and wakes the readers that wait for them.
 func (t *Tail) Append(entries ...Entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -89,8 +89,9 @@ func (t *Tail) Floor() int64 {
 	return t.strand(All).floor
 }
 
-// After returns the next entries of a shard, or of all, behind a position, oldest first. If there is none, wake is closed
-// as soon as there is one. If floor is above position, entries up to floor may be missing: they have left the tail.
+// After returns the next entries of a shard, or of all, behind a position, oldest first. If there is none, wake is
+// closed as soon as there is one. If floor is above position, entries up to floor may be missing: they have left the
+// tail.
 func (t *Tail) After(shard int, position int64) (entries []Entry, wake <-chan struct{}, floor int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -112,7 +113,7 @@ func (t *Tail) strand(shard int) *strand {
 type strand struct {
 	entries []Entry
 	floor   int64         // every entry behind this position is in entries
-	wake    chan struct{} // closed by the next push; nil while nobody waits
+	wake    chan struct{} // closed by the next push; nil while no reader waits
 }
 
 func (s *strand) push(e Entry) {

@@ -14,9 +14,10 @@ const (
 	windowBytes  = 1 << 20
 )
 
-// A window is what a group's subscription has taken of its shard and the reader has not passed. Instances do not wait for each other: each has its
-// line, whose first entries are under way while the others wait; so a group that commits what it makes of messages can do so for
-// many at once. The reader passes an entry when all before it are acked too. The subscription's goroutine owns the window.
+// A window is what a group's subscription has taken of its shard and the reader has not passed. Instances do not wait
+// for each other: each has its line, the first entries of which are under way while the others wait; so a group that
+// commits what it makes of messages can do so for many at once. The reader passes an entry when all before it are
+// acked too. The subscription's goroutine owns the window.
 type window struct {
 	*subscription
 	ahead []Entry // read, but not taken yet
@@ -66,7 +67,8 @@ func (s *subscription) spread(ctx context.Context) {
 	}
 }
 
-// fill takes entries while there are some, and room. If wake is not nil it is closed when there are more. ok is false when ctx has ended.
+// fill takes entries while there are some, and room. If wake is not nil it is closed when there are more. ok is false
+// when ctx has ended.
 func (w *window) fill(ctx context.Context) (wake <-chan struct{}, ok bool) {
 	defer w.start(ctx)
 	for w.room() {
@@ -127,8 +129,8 @@ func (w *window) begin(ctx context.Context, l *line) {
 	go func() { w.ended <- end{l, w.out.Hand(ctx, messages, at)} }()
 }
 
-// reach returns the last of the entries that the reader passes with the ack of a run. ok is false if others before the run are not acked: the
-// reader stays there.
+// reach returns the last of the entries that the reader passes with the ack of a run. ok is false if others before the
+// run are not acked: the reader stays there.
 func (w *window) reach(run []*slot) (last Entry, ok bool) {
 	for _, s := range w.held {
 		switch {

@@ -169,6 +169,7 @@ var nodeRules = []rule{
 						in, ok := n.Get("a")
 						if ok && (in.ID == "" || in.Token != instances.Sum("key") || in.Version == 0) {
 							t.Errorf("a reader has met %+v", in)
+							return
 						}
 						if _, name, ok := n.Authenticate("key"); ok && name != "a" {
 							t.Errorf("the key opens %q", name)
@@ -191,6 +192,9 @@ var nodeRules = []rule{
 			}
 			close(stop)
 			running.Wait()
+			if t.Failed() {
+				t.failf("an instance was there, and not as it had been made")
+			}
 			if got := t.all(); len(got) != 0 {
 				t.failf("after everything was deleted the store holds %+v", got)
 			}

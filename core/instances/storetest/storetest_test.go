@@ -85,6 +85,10 @@ var faults = map[string]fault{
 			"a_node_that_has_missed_more_than_is_remembered_has_everything_afterwards",
 		},
 	},
+	"deletes under a reader in two steps": {
+		func(s instances.Store, _ int) instances.Store { return &piecemeal{Store: s} },
+		[]string{"an_instance_that_is_deleted_under_a_reader_is_whole_or_gone"},
+	},
 	"reads the revision later than the instances": {
 		func(s instances.Store, _ int) instances.Store { return &torn{Store: s} },
 		[]string{"what_is_read_at_a_revision_and_what_the_feed_gives_behind_it_are_everything"},
@@ -262,6 +266,28 @@ func (s forgetful) InstanceUpdates(ctx context.Context, after int64) ([]instance
 		return s.Store.InstanceUpdates(ctx, newest-1)
 	}
 	return page, err
+}
+
+// piecemeal empties a record that is deleted, and tells that it is gone only with the next change.
+type piecemeal struct {
+	instances.Store
+	mu      sync.Mutex
+	deleted []instances.Update // not told yet; guarded by mu
+}
+
+func (s *piecemeal) InstanceUpdates(ctx context.Context, after int64) ([]instances.Update, error) {
+	page, err := s.Store.InstanceUpdates(ctx, after)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	page, s.deleted = slices.Concat(s.deleted, page), nil
+	if last := &page[len(page)-1]; last.Instance == nil {
+		s.deleted = []instances.Update{*last}
+		last.Instance = &instances.Instance{Name: last.Name, ID: "emptied", Version: last.Revision}
+	}
+	return page, nil
 }
 
 type torn struct {

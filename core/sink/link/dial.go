@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// A Dialer makes TCP connections for client libraries that know no context, neither when they connect nor when they write.
+// A Dialer makes TCP connections for client libraries that know no context, neither when they connect nor when they
+// write.
 type Dialer struct {
 	Timeout time.Duration // of connecting
-	Write   time.Duration // of one write: who stops reading for longer loses the connection
+	Write   time.Duration // of one write: a peer that stops reading for longer loses the connection
 }
 
 // Dial connects. Until [Conn.Established], the end of ctx closes the connection.

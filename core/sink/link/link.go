@@ -1,6 +1,7 @@
-// Package link keeps the connection of a sink to its broker. Client libraries that reconnect by themselves give up, hide what was lost, or
-// confirm over the new connection what went down with the old one; so a sink lets them have one connection each, a [Session],
-// and a [Link] makes the next one: for ever, with growing pauses, in one goroutine that it owns.
+// Package link keeps the connection of a sink to its broker. Client libraries that reconnect by themselves give up,
+// hide what was lost, or confirm over the new connection what went down with the old one; so a sink lets them have one
+// connection each, a [Session], and a [Link] makes the next one: for ever, with growing pauses, in one goroutine that
+// it owns.
 package link
 
 import (
@@ -29,15 +30,16 @@ type Session interface{ Close() }
 
 // Options describe a link. All but Available are required.
 type Options[S Session] struct {
-	Broker string // who is at the other end, for logs and errors; without credentials
+	Broker string // the peer, for logs and errors; without credentials
 	// Dial makes a session. It gives up when ctx ends and after a time of its own.
 	Dial func(ctx context.Context) (S, error)
-	// Attend does what a session needs besides being used. It returns when the session has ended, with the reason, or ctx has.
+	// Attend does what a session needs besides being used. It returns when the session has ended, with the reason, or ctx
+	// has.
 	Attend func(ctx context.Context, s S) error
 	Limit  int           // most uses at once
 	Pause  time.Duration // longest pause between attempts to connect
 	Logger zerolog.Logger
-	// Available is called when there is a session, see [sink.Host]. nil: nobody wants to know.
+	// Available is called when there is a session, see [sink.Host]. May be nil.
 	Available func()
 }
 
@@ -90,7 +92,7 @@ func (l *Link[S]) run(ctx context.Context) {
 			s.Close()
 			if time.Since(began) >= steady {
 				failures = 0
-				l.set(nil, nil) // a first attempt again: who comes now waits for it
+				l.set(nil, nil) // a first attempt again: uses that begin now wait for it
 				continue
 			}
 		}
@@ -101,9 +103,9 @@ func (l *Link[S]) run(ctx context.Context) {
 	l.set(nil, errClosed)
 }
 
-// Borrow returns the session for one use, and a function to call at its end. It waits while there are as many as allowed, and
-// while a first attempt to connect is under way; never while the broker is known to be away: then
-// it returns an error marked [sink.Unavailable] at once.
+// Borrow returns the session for one use, and a function to call at its end. It waits while there are as many as
+// allowed, and while a first attempt to connect is under way; never while the broker is known to be away: then it
+// returns an error marked [sink.Unavailable] at once.
 func (l *Link[S]) Borrow(ctx context.Context) (s S, end func(), err error) {
 	select {
 	case l.slots <- struct{}{}:
@@ -164,7 +166,7 @@ func (l *Link[S]) Close(ctx context.Context) error {
 	}
 	taken := l.takeSlots(ctx)
 	l.stop()
-	for range taken { // whoever comes too late learns that the sink is closed
+	for range taken { // uses that begin too late fail because the sink is closed
 		<-l.slots
 	}
 	return nil

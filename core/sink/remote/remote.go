@@ -1,5 +1,5 @@
-// Package remote tells the address of an HTTP request's client, also behind reverse proxies, and limits what one address
-// may do. Listeners and sinks that serve HTTP share it, so that one client is one client everywhere.
+// Package remote tells the address of an HTTP request's client, also behind reverse proxies, and limits what one
+// address may do. Listeners and sinks that serve HTTP share it, so that one client is one client everywhere.
 package remote
 
 import (
@@ -100,9 +100,9 @@ func tellsOfProxy(name string) bool {
 		slices.ContainsFunc(forwardingPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
-// Resolve tells the client of r. Only X-Forwarded-For of peers in proxies is believed: its last address that is not itself
-// a trusted proxy's is the client's. Entries may carry a port ("10.1.2.3:4711", "[2001:db8::1]:4711"). A loopback address
-// in it names no client: it is the proxy's own view of itself, or forged.
+// Resolve tells the client of r. Only X-Forwarded-For of peers in proxies is believed: its last address that is not
+// itself a trusted proxy's is the client's. Entries may carry a port ("10.1.2.3:4711", "[2001:db8::1]:4711"). A
+// loopback address in it names no client: it is the proxy's own view of itself, or forged.
 func Resolve(r *http.Request, proxies Networks) Client {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {

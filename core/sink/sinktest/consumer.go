@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// NodeConsumer runs consumer.js of a folder, a consumer made with the official client as users of Evolution API write theirs, and
-// returns the lines it prints after the first, which is "ready". The test is skipped when the client, an npm package, is not installed
-// there, unless EVOSINK_REQUIRE_CLIENTS=1.
+// NodeConsumer runs consumer.js of a folder, a consumer made with the official client as users of Evolution API write
+// theirs, and returns the lines it prints after the first, which is "ready". The test is skipped when the client, an
+// npm package, is not installed there, unless EVOSINK_REQUIRE_CLIENTS=1.
 func NodeConsumer(t testing.TB, folder, client string, args ...string) *bufio.Scanner {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join(folder, "node_modules", client)); err != nil {

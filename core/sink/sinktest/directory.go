@@ -1,6 +1,7 @@
 package sinktest
 
 import (
+	"context"
 	"encoding/json"
 
 	"github.com/evosink/evosink/core/event"
@@ -31,6 +32,9 @@ func (d Directory) Authenticate(key string) (sink.Principal, bool) {
 	instance, ok := d.Tokens[key]
 	return sink.Principal{Instance: instance}, ok
 }
+
+// Recheck does nothing: there are no other nodes.
+func (d Directory) Recheck(context.Context, string, string) {}
 
 // Watch never calls f: nothing changes.
 func (d Directory) Watch(func(sink.Change)) (stop func()) { return func() {} }

@@ -10,8 +10,8 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// An Outage takes a sink's service away while events go on being made, and brings it back. Lanes deliver as the queue does: each one
-// event at a time, in order, again and again until it is delivered.
+// An Outage takes a sink's service away while events go on being made, and brings it back. Lanes deliver as the queue
+// does: each one event at a time, in order, again and again until it is delivered.
 type Outage struct {
 	Sink     sink.Sink
 	Delivery func(lane, n int) *sink.Delivery // the n-th event of a lane, from 0
@@ -85,8 +85,8 @@ func (o Outage) attempt(ctx context.Context, d *sink.Delivery) error {
 	return o.Sink.Deliver(ctx, d)
 }
 
-// InOrder reports how many events of a lane arrived more than once, or fails: next gives, in order of arrival, the ids of a lane's
-// events, and want the id of the n-th of each.
+// InOrder reports how many events of a lane arrived more than once, or fails: next gives, in order of arrival, the ids
+// of a lane's events, and want the id of the n-th of each.
 func InOrder(t testing.TB, each int, want func(n int) string, next func() string) (doubles int) {
 	t.Helper()
 	for n := range each {

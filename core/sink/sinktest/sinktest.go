@@ -25,8 +25,8 @@ const patience = 20 * time.Second
 type Subject struct {
 	// New makes a fresh, not yet started sink with its target up and reachable.
 	New func(t *testing.T, h sink.Host) sink.Sink
-	// Listen begins to record what arrives at the target and returns a function that gives, in order of arrival, the ids of the
-	// events arrived so far. It is called after Start.
+	// Listen begins to record what arrives at the target and returns a function that gives, in order of arrival, the ids
+	// of the events arrived so far. It is called after Start.
 	Listen func(t *testing.T, s sink.Sink) (arrived func() []string)
 	// Scope and Target of the deliveries, and the Instance's settings if they need any.
 	Scope    sink.Scope

@@ -39,8 +39,8 @@ func Start[C any, S sink.Sink](t testing.TB, newSink func(C, sink.Host) (S, erro
 	return s
 }
 
-// NewDelivery is an event on its way to the target of an instance, or with scope Global to the global one. It happened on
-// 2025-10-21 at 14:00:39.512 UTC, and has a new id.
+// NewDelivery is an event on its way to the target of an instance, or with scope Global to the global one. It happened
+// on 2025-10-21 at 14:00:39.512 UTC, and has a new id.
 func NewDelivery(scope sink.Scope, instance, name string) *sink.Delivery {
 	e := &event.Event{
 		ID: event.NewID(), Name: name, Instance: instance, Time: time.Date(2025, 10, 21, 14, 0, 39, 512e6, time.UTC),

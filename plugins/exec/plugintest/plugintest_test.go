@@ -107,7 +107,7 @@ func run(t *testing.T, mode string, accept bool) (results []plugintest.Result, e
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := plugintest.Subject{Path: self, Args: []string{asPlugin, mode}, Env: []string{"GORACE"}, Accept: accept, Timeout: 2 * time.Second}
+	s := plugintest.Subject{Path: self, Args: []string{asPlugin, mode}, Env: []string{"GORACE"}, Accept: accept, Timeout: 5 * time.Second}
 	if mode == "good" {
 		s.Timeout = 0
 	}
@@ -132,7 +132,7 @@ func TestEachViolationIsFoundAndExplained(t *testing.T) {
 		"exits":         {"init with ready", "it exited with code 4\nits standard error ends with: config.url is missing"},
 		"prints":        {"init with ready", `it printed "hello, I am a plugin"`},
 		"twice":         {"each event once", "not in flight"},
-		"no-ping":       {"answers ping", "says nothing for 2s"},
+		"no-ping":       {"answers ping", "says nothing for 5s"},
 		"one":           {"at once", "are not answered"},
 		"strict":        {"types that it does not know", "panic: unknown type"},
 		"needs-text":    {"any shape", "data is no object"},

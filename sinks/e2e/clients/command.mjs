@@ -14,11 +14,11 @@ async function talk(io, address, key) {
     socket.on("connect", resolve);
     socket.on("connect_error", reject);
   });
-  out.done = await socket.timeout(10000).emitWithAck("send.message", { number: "5511", text: "Hello, World!" });
-  out.invalid = await socket.timeout(10000).emitWithAck("send.message", { message: "Hello, World!" });
-  out.unknown = await socket.timeout(10000).emitWithAck("no.such", {});
+  out.done = await socket.timeout(30000).emitWithAck("send.message", { number: "5511", text: "Hello, World!" });
+  out.invalid = await socket.timeout(30000).emitWithAck("send.message", { message: "Hello, World!" });
+  out.unknown = await socket.timeout(30000).emitWithAck("no.such", {});
   const failed = new Promise((resolve) => {
-    const late = setTimeout(() => resolve({ ok: false, error: { code: "no command.error within 10 s" } }), 10000);
+    const late = setTimeout(() => resolve({ ok: false, error: { code: "no command.error within 30 s" } }), 30000);
     socket.once("command.error", (answer) => {
       clearTimeout(late);
       resolve(answer);
@@ -26,10 +26,10 @@ async function talk(io, address, key) {
   });
   socket.emit("no.such", {});
   out.unacknowledged = await failed;
-  const flood = Array.from({ length: 60 }, () => socket.timeout(10000).emitWithAck("no.such", {}));
+  const flood = Array.from({ length: 60 }, () => socket.timeout(30000).emitWithAck("no.such", {}));
   out.fast = (await Promise.all(flood)).at(-1);
   await new Promise((resolve) => setTimeout(resolve, 1100)); // the rate recovers
-  out.large = await socket.timeout(10000).emitWithAck("send.message", { text: "x".repeat(300000) });
+  out.large = await socket.timeout(30000).emitWithAck("send.message", { text: "x".repeat(300000) });
   socket.disconnect();
   return out;
 }

@@ -136,17 +136,23 @@ func TestAnythingButAProbeFirstClosesTheWebSocketOnly(t *testing.T) {
 
 func TestAnUpgradeThatDoesNotCompleteIsEnded(t *testing.T) {
 	readers(t, func(t *testing.T, change func(*engineio.Config)) {
-		s := open(t, join(change, func(c *engineio.Config) { c.UpgradeTimeout = 100 * time.Millisecond }))
+		s := open(t, join(change, func(c *engineio.Config) { c.UpgradeTimeout = 2 * time.Second }))
 		p, app := s.poll(t)
-		s.dial(t, "EIO=4&transport=websocket&sid="+p.sid).wantClosed(t) // never a word
-		p.probe(t).wantClosed(t)                                        // probed, but no more
-		app.Send(text("still polling"))
-		p.get(t).want(t, 200, "4still polling")
-		ws := p.probe(t)
-		ws.text(t, "5")
-		time.Sleep(200 * time.Millisecond) // the time is up for an upgrade, not for who has made it
-		ws.text(t, "4moved")
+		upgraded := p.probe(t)
+		upgraded.text(t, "5")
+		silent, _ := s.poll(t)
+		slow, slowApp := s.poll(t)
+		word := s.dial(t, "EIO=4&transport=websocket&sid="+silent.sid) // never a word
+		probe := slow.probe(t)                                         // probed, but no more
+		word.wantClosed(t)
+		probe.wantClosed(t)
+		upgraded.text(t, "4moved") // the time is up for an upgrade, not for what has made it before these
 		app.wantText(t, "moved")
+		slowApp.Send(text("still polling"))
+		slow.get(t).want(t, 200, "4still polling")
+		again := slow.probe(t)
+		again.text(t, "5", "4moved too")
+		slowApp.wantText(t, "moved too")
 	})
 }
 

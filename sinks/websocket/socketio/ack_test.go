@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/evosink/evosink/sinks/websocket/socketio"
 )
@@ -85,18 +84,40 @@ func TestTheServerAsksForAcknowledgements(t *testing.T) {
 	})
 }
 
+// A deadline is a context whose time is up when the test says so.
+type deadline struct {
+	context.Context
+	up chan struct{}
+}
+
+func newDeadline() deadline { return deadline{ctx, make(chan struct{})} }
+
+func (d deadline) pass() { close(d.up) }
+
+func (d deadline) Done() <-chan struct{} { return d.up }
+
+func (d deadline) Err() error {
+	select {
+	case <-d.up:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
 func TestAnAcknowledgementThatComesTooLateDoesNoHarm(t *testing.T) {
 	srv, url := serve(t, nil)
 	n := srv.Handle("/", socketio.Hooks{Event: echo(nil)})
 	p := dial(t, url)
 	s := n.Socket(p.join("/"))
-	limited, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
-	defer cancel()
-	_, err := s.Call(limited, "never")
-	if !errors.Is(err, socketio.ErrAckTimeout) || !errors.Is(err, context.DeadlineExceeded) {
+	limited := newDeadline()
+	failed := make(chan error, 1)
+	go func() { _, err := s.Call(limited, "never"); failed <- err }()
+	p.expect(`20["never"]`)
+	limited.pass()
+	if err := within(t, failed); !errors.Is(err, socketio.ErrAckTimeout) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
-	p.expect(`20["never"]`)
 	p.send(`30[]`)
 	p.expectNothing()
 }
@@ -151,11 +172,9 @@ func TestABroadcastCollectsAcknowledgements(t *testing.T) {
 		answers []socketio.Answer
 		err     error
 	}
-	ask := func(sel socketio.Selection, d time.Duration) chan result {
+	ask := func(limited context.Context, sel socketio.Selection) chan result {
 		done := make(chan result, 1)
 		go func() {
-			limited, cancel := context.WithTimeout(ctx, d)
-			defer cancel()
 			answers, err := sel.Call(limited, "ask")
 			done <- result{answers, err}
 		}()
@@ -170,7 +189,7 @@ func TestABroadcastCollectsAcknowledgements(t *testing.T) {
 		p.send(`3` + id + `["` + name + `"]`)
 	}
 
-	done := ask(n.To(n.Sockets()[0].ID(), n.Sockets()[1].ID(), n.Sockets()[2].ID()), patience)
+	done := ask(ctx, n.To(n.Sockets()[0].ID(), n.Sockets()[1].ID(), n.Sockets()[2].ID()))
 	for name, p := range map[string]*peer{"a": a, "b": b, "silent": silent} {
 		answer(p, name)
 	}
@@ -184,15 +203,19 @@ func TestABroadcastCollectsAcknowledgements(t *testing.T) {
 		}
 	}
 
-	done = ask(n.To(), 300*time.Millisecond)
+	limited := newDeadline()
+	done = ask(limited, n.To())
 	answer(a, "a")
 	answer(b, "b")
+	a.expectNothing() // the server has the answers
+	b.expectNothing()
+	limited.pass()
 	if r := within(t, done); !errors.Is(r.err, socketio.ErrAckTimeout) || len(r.answers) != 2 {
 		t.Error(r)
 	}
 	silent.next()
 
-	done = ask(n.To(), patience)
+	done = ask(ctx, n.To())
 	answer(a, "a")
 	answer(b, "b")
 	silent.next()

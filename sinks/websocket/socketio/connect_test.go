@@ -128,8 +128,9 @@ func TestWhoJoinsNothingInTimeIsClosed(t *testing.T) {
 	srv.Handle("/", socketio.Hooks{Event: echo(nil)})
 	srv.Handle("/closed", socketio.Hooks{Authorize: func(context.Context, *socketio.ConnectRequest) error { return errors.New("no") }})
 	transports(t, func(t *testing.T, connect func(testing.TB, string) *peer) {
-		silent, refused, joined := connect(t, url), connect(t, url), connect(t, url)
+		joined := connect(t, url)
 		joined.join("/")
+		silent, refused := connect(t, url), connect(t, url)
 		refused.send(`0/closed`)
 		refused.expect(`4/closed,{"message":"no"}`)
 		silent.expectClosed()

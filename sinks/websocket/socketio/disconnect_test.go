@@ -21,9 +21,7 @@ func reasonsOf(event socketio.Handler) (socketio.Hooks, chan socketio.Reason) {
 }
 
 func TestEachEndHasItsReason(t *testing.T) {
-	srv, url := serve(t, func(c *socketio.Config) {
-		c.Engine.PingInterval, c.Engine.PingTimeout, c.Engine.MaxPayload = 300*time.Millisecond, 300*time.Millisecond, 1000
-	})
+	srv, url := serve(t, func(c *socketio.Config) { c.Engine.MaxPayload = 1000 })
 	hooks, left := reasonsOf(echo(socketio.Mux{
 		"bye": func(_ context.Context, s *socketio.Socket, e *socketio.Event) error {
 			switch how, _ := e.Arg(0).Text(); how {
@@ -99,7 +97,14 @@ func TestEachEndHasItsReason(t *testing.T) {
 			t.Errorf("left for %q", why)
 		}
 	})
+	if got := srv.Stats().Disconnects[socketio.ReasonServerDisconnect]; got != 4 {
+		t.Errorf("%d server disconnects counted", got)
+	}
 	t.Run("silence", func(t *testing.T) {
+		srv, url := serve(t, func(c *socketio.Config) {
+			c.Engine.PingInterval, c.Engine.PingTimeout = 300*time.Millisecond, 300*time.Millisecond
+		})
+		srv.Handle("/", hooks)
 		w := dialWire(t, url, "EIO=4")
 		defer w.close()
 		w.send("40")
@@ -107,9 +112,6 @@ func TestEachEndHasItsReason(t *testing.T) {
 			t.Errorf("left for %q", why)
 		}
 	})
-	if got := srv.Stats().Disconnects[socketio.ReasonServerDisconnect]; got != 4 {
-		t.Errorf("%d server disconnects counted", got)
-	}
 }
 
 func TestWhatIsOnItsWayWhenASocketIsDisconnectedIsLeftAlone(t *testing.T) {

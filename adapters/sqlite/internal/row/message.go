@@ -1,0 +1,55 @@
+package row
+
+import (
+	"encoding/binary"
+	"maps"
+	"slices"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+// MaxMetadata is how many entries of metadata a message may have.
+const MaxMetadata = 256
+
+// FromMessage returns a message as it is stored. The metadata is the number of entries, then each key and value, sorted
+// by key. It shares the payload.
+func FromMessage(m *message.Message) Row {
+	b := binary.AppendUvarint(nil, uint64(len(m.Metadata)))
+	for _, k := range slices.Sorted(maps.Keys(m.Metadata)) {
+		b = appendString(appendString(b, k), m.Metadata[k])
+	}
+	return Row{m.UUID, b, payload(m.Payload)}
+}
+
+// Message returns the message that FromMessage has stored; with metadata that cannot be decoded one without any. It
+// shares the payload.
+func (r Row) Message() *message.Message {
+	m := message.NewMessage(r.ID, r.Payload)
+	if metadata, err := decodeMetadata(r.Metadata); err == nil {
+		m.Metadata = metadata
+	}
+	return m
+}
+
+// decodeMetadata reads what FromMessage wrote, and refuses everything else. It allocates no more than len(b) justifies.
+func decodeMetadata(b []byte) (message.Metadata, error) {
+	n, b, err := number(b)
+	if err != nil || n > MaxMetadata || n > uint64(len(b))/2 {
+		return nil, errMetadata
+	}
+	m := make(message.Metadata, n)
+	for range n {
+		var k, v string
+		if k, b, err = text(b); err != nil {
+			return nil, err
+		}
+		if v, b, err = text(b); err != nil {
+			return nil, err
+		}
+		m[k] = v
+	}
+	if len(b) > 0 || uint64(len(m)) != n {
+		return nil, errMetadata
+	}
+	return m, nil
+}
