@@ -90,12 +90,10 @@ func (s *Session) enter() bool {
 	return true
 }
 
-// start begins to read, or to wait for something to read.
+// start begins to read, or to wait for something to read. The server may have
+// closed since it knows the session: then the session has been ended, and the
+// reader waits for the client to hang up.
 func (c *conn) start() {
-	if !c.server.track(c) {
-		c.Close()
-		return
-	}
 	if c.early || !c.park() {
 		c.server.tasks.Go(c.read)
 	}
