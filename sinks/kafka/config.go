@@ -22,12 +22,10 @@ type Config struct {
 	ClientID    string   `koanf:"client_id" env:"KAFKA_CLIENT_ID" help:"what brokers call this client in their logs and quotas"`
 	TopicPrefix string   `koanf:"topic_prefix" env:"KAFKA_TOPIC_PREFIX" help:"begins the names of topics: prefix.instance.messages.upsert"`
 
-	AutoCreateTopics  bool  `koanf:"auto_create_topics" env:"KAFKA_AUTO_CREATE_TOPICS" help:"create topics; off: they are yours or the brokers' (auto.create.topics.enable) to create"`
-	CustomTopics      bool  `koanf:"custom_topics" env:"KAFKA_CUSTOM_TOPICS" help:"give events outside the catalogue topics of their own, prefix.instance.custom.name; off: they share prefix.instance.custom"`
-	CustomTopicsEach  int   `koanf:"custom_topics_each" env:"KAFKA_CUSTOM_TOPICS_EACH" help:"how many of these one instance may have; further events share prefix.instance.custom"`
-	CustomTopicsTotal int   `koanf:"custom_topics_total" env:"KAFKA_CUSTOM_TOPICS_TOTAL" help:"how many of these all instances may have together"`
-	NumPartitions     int32 `koanf:"num_partitions" env:"KAFKA_NUM_PARTITIONS" help:"partitions of topics that are created"`
-	ReplicationFactor int16 `koanf:"replication_factor" env:"KAFKA_REPLICATION_FACTOR" help:"replicas of topics that are created"`
+	AutoCreateTopics  bool     `koanf:"auto_create_topics" env:"KAFKA_AUTO_CREATE_TOPICS" help:"create topics; off: they are yours or the brokers' (auto.create.topics.enable) to create"`
+	CustomTopics      []string `koanf:"custom_topics" env:"KAFKA_CUSTOM_TOPICS" help:"events outside the catalogue that have topics of their own, prefix.instance.custom.name; all others share prefix.instance.custom"`
+	NumPartitions     int32    `koanf:"num_partitions" env:"KAFKA_NUM_PARTITIONS" help:"partitions of topics that are created"`
+	ReplicationFactor int16    `koanf:"replication_factor" env:"KAFKA_REPLICATION_FACTOR" help:"replicas of topics that are created"`
 
 	Compression     string        `koanf:"compression" env:"KAFKA_COMPRESSION" help:"none, gzip, snappy, lz4 or zstd; kafkajs reads none and gzip without help"`
 	MaxMessageBytes int32         `koanf:"max_message_bytes" env:"KAFKA_MAX_MESSAGE_BYTES" help:"largest event, as it is before compression, and largest batch; not above the topics' max.message.bytes"`
@@ -50,8 +48,7 @@ type SASL struct {
 // Defaults returns the configuration of an installation that sets nothing.
 func Defaults() Config {
 	return Config{
-		Brokers: []string{"localhost:9092"}, ClientID: "evolution-api", TopicPrefix: "evolution",
-		CustomTopicsEach: 20, CustomTopicsTotal: 1000, NumPartitions: 1, ReplicationFactor: 1, Compression: "none", MaxMessageBytes: 1_000_012,
+		Brokers: []string{"localhost:9092"}, ClientID: "evolution-api", TopicPrefix: "evolution", NumPartitions: 1, ReplicationFactor: 1, Compression: "none", MaxMessageBytes: 1_000_012,
 		ConnectTimeout: 3 * time.Second, RequestTimeout: 30 * time.Second, ReconnectMax: 30 * time.Second,
 		SASL: SASL{Mechanism: "plain"}, TLS: TLS{RejectUnauthorized: true},
 	}
@@ -81,7 +78,7 @@ func (c *Config) Validate() error {
 	}{{"connect_timeout", c.ConnectTimeout}, {"request_timeout", c.RequestTimeout}, {"reconnect_max", c.ReconnectMax}} {
 		check(d.value > 0, "%s must be above 0", d.key)
 	}
-	errs = append(errs, sink.ValidateCustom("custom_topics", c.CustomTopicsEach, c.CustomTopicsTotal), c.SASL.validate(), c.TLS.validate(), c.Events.Check("events"))
+	errs = append(errs, sink.ValidateCustom("custom_topics", c.CustomTopics), c.SASL.validate(), c.TLS.validate(), c.Events.Check("events"))
 	return errors.Join(errs...)
 }
 

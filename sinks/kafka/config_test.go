@@ -33,6 +33,7 @@ func TestValidateSaysWhatToDoByTheUsersKey(t *testing.T) {
 		"sasl.username and sasl.password":      func(c *kafka.Config) { c.SASL.Enabled = true },
 		"tls.cert and tls.key belong together": func(c *kafka.Config) { c.TLS.Cert = "x" },
 		"events.MESSAGE_UPSERT: there is no":   func(c *kafka.Config) { c.Events = sink.Switches{"MESSAGE_UPSERT": true} },
+		"custom_topics lists":                  func(c *kafka.Config) { c.CustomTopics = []string{"true"} },
 	} {
 		c := kafka.Defaults()
 		change(&c)

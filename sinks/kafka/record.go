@@ -21,7 +21,7 @@ const maxTopic = 249
 
 // topicOf returns the topic of an event as Evolution API forms it at emit time (evolution.md 1.1, 3.7).
 func (s *Sink) topicOf(e *event.Event, scope sink.Scope) (string, error) {
-	part := s.naming.Part(e.Instance, e.Name)
+	part := s.naming.Part(e.Name)
 	name := s.naming.Global(part)
 	if scope == sink.Instance {
 		name = s.naming.Name(e.Instance, part)
@@ -44,7 +44,7 @@ func (c *Config) naming() *sink.Naming {
 			}
 			return sink.Escape(name, "_-")
 		},
-		Own: c.CustomTopics, Each: c.CustomTopicsEach, Total: c.CustomTopicsTotal,
+		Own: c.CustomTopics,
 	}
 }
 

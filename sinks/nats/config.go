@@ -30,9 +30,7 @@ type Config struct {
 	ExchangeName string `koanf:"exchange_name" env:"NATS_EXCHANGE_NAME" help:"not used, as in Evolution API"`
 	KeepDots     bool   `koanf:"keep_dots" env:"NATS_KEEP_DOTS" help:"leave dots in names of instances as they are: shop.eu is then two tokens of a subject, as in Evolution API"`
 
-	CustomSubjects      bool `koanf:"custom_subjects" env:"NATS_CUSTOM_SUBJECTS" help:"give events outside the catalogue subjects of their own, instance.custom.name; off: they share instance.custom"`
-	CustomSubjectsEach  int  `koanf:"custom_subjects_each" env:"NATS_CUSTOM_SUBJECTS_EACH" help:"how many of these one instance may have; further events share instance.custom"`
-	CustomSubjectsTotal int  `koanf:"custom_subjects_total" env:"NATS_CUSTOM_SUBJECTS_TOTAL" help:"how many of these all instances may have together"`
+	CustomSubjects []string `koanf:"custom_subjects" env:"NATS_CUSTOM_SUBJECTS" help:"events outside the catalogue that have subjects of their own, instance.custom.name; all others share instance.custom"`
 
 	Timeout        time.Duration `koanf:"timeout" env:"NATS_TIMEOUT" help:"how long the server may take to confirm an event"`
 	ConnectTimeout time.Duration `koanf:"connect_timeout" env:"NATS_CONNECT_TIMEOUT" help:"how long connecting may take, handshakes included"`
@@ -57,7 +55,6 @@ type JetStream struct {
 // Defaults returns the configuration of an installation that sets nothing.
 func Defaults() Config {
 	return Config{
-		CustomSubjectsEach: 20, CustomSubjectsTotal: 1000,
 		Timeout: 10 * time.Second, ConnectTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second,
 		PingInterval: 20 * time.Second, ReconnectMax: 30 * time.Second, JetStream: JetStream{Replicas: 1},
 	}
@@ -94,7 +91,7 @@ func (c *Config) Validate() error {
 	} {
 		check(d.value > 0, "%s must be above 0", d.key)
 	}
-	errs = append(errs, sink.ValidateCustom("custom_subjects", c.CustomSubjectsEach, c.CustomSubjectsTotal), c.JetStream.validate(), c.TLS.validate(), c.Events.Check("events"))
+	errs = append(errs, sink.ValidateCustom("custom_subjects", c.CustomSubjects), c.JetStream.validate(), c.TLS.validate(), c.Events.Check("events"))
 	return errors.Join(errs...)
 }
 

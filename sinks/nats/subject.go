@@ -18,13 +18,13 @@ func newSubjects(c *Config) *subjects {
 	return &subjects{c, &sink.Naming{
 		Separator: ".", Shared: c.PrefixKey, InUse: c.rule().Global, Spell: strings.ToLower, Escape: c.tokens,
 		Disguise: func(name string) string { return escape(name, true) }, Token: escape,
-		Own: c.CustomSubjects, Each: c.CustomSubjectsEach, Total: c.CustomSubjectsTotal,
+		Own: c.CustomSubjects,
 	}}
 }
 
 // of returns where an event goes, as Evolution API forms it at emit time (evolution.md 1.1, 3.4), names made safe.
 func (s *subjects) of(e *event.Event, scope sink.Scope) string {
-	part := s.naming.Part(e.Instance, e.Name)
+	part := s.naming.Part(e.Name)
 	if scope == sink.Global {
 		return s.naming.Global(part)
 	}
@@ -34,7 +34,7 @@ func (s *subjects) of(e *event.Event, scope sink.Scope) string {
 // pattern returns the subjects that a stream has to take in for an event: all of its instance, all global ones with the prefix, or
 // its own.
 func (s *subjects) pattern(e *event.Event, scope sink.Scope) string {
-	part := s.naming.Part(e.Instance, e.Name)
+	part := s.naming.Part(e.Name)
 	switch {
 	case scope == sink.Instance:
 		return s.naming.Owner(e.Instance, part) + ".>"

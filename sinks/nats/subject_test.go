@@ -25,7 +25,8 @@ func TestSubjectsAreEvolutionsUnlessANameBreaksThem(t *testing.T) {
 		{"sales", "a.*", "sales.custom.a%2E%2A"},
 		{"sales", "message", "sales.custom.%6Dessage"}, // Message is Evolution Go's
 	} {
-		got := newSubjects(&Config{CustomSubjects: true, CustomSubjectsEach: 1, CustomSubjectsTotal: 9}).of(&event.Event{Instance: c.instance, Name: c.name}, sink.Instance)
+		subjects := newSubjects(&Config{CustomSubjects: []string{"a..b", "a.*", "message"}})
+		got := subjects.of(&event.Event{Instance: c.instance, Name: c.name}, sink.Instance)
 		if got != c.want {
 			t.Errorf("%s of %s: %s, want %s", c.name, c.instance, got, c.want)
 		}

@@ -27,7 +27,7 @@ func newAddresses(c *Config) *addresses {
 	return &addresses{config: c, naming: &sink.Naming{
 		Separator: ".", Shared: c.PrefixKey, InUse: c.rule().Global, Spell: suffix,
 		Escape: func(name string) string { return name }, Disguise: disguise, Token: token,
-		Own: c.CustomQueues, Each: c.CustomQueuesEach, Total: c.CustomQueuesTotal,
+		Own: c.CustomQueues,
 	}}
 }
 
@@ -47,7 +47,7 @@ func token(name string, changed bool) string {
 
 // of returns the address of an event as Evolution API forms it at emit time (evolution.md 1.1, 3.3).
 func (s *addresses) of(e *event.Event, scope sink.Scope) (address, error) {
-	part := s.naming.Part(e.Instance, e.Name)
+	part := s.naming.Part(e.Name)
 	key := e.Name
 	switch {
 	case part == sink.Custom:

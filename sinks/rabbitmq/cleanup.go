@@ -60,18 +60,16 @@ func (l *leftovers) done(it leftover) {
 	l.list = slices.DeleteFunc(l.list, func(other leftover) bool { return other == it })
 }
 
-// clean deletes what belonged to deleted instances of a name, "" for all: their exchange, the queues of all events of the catalogue, and
-// those that were declared since the connection began. It does so before anything is made for a later instance of that name, which gets
-// fresh ones.
+// clean deletes what belonged to deleted instances of a name, "" for all: their exchange, and the queues of all events
+// that have one. It does so before anything is made for a later instance of that name, which gets fresh ones.
 func (s *Sink) clean(ctx context.Context, session *session, instance string) error {
 	for _, it := range s.leftovers.of(instance) {
 		exchange := s.addresses.exchange(it.instance)
-		queues := session.queuesOf(exchange)
+		var queues []string
 		for _, part := range s.addresses.naming.Parts() {
 			queues = append(queues, s.addresses.naming.Name(it.instance, part))
 		}
-		slices.Sort(queues)
-		err := session.remove(ctx, it.id, exchange, slices.Compact(queues))
+		err := session.remove(ctx, it.id, exchange, queues)
 		if sink.IsUnavailable(err) || ctx.Err() != nil {
 			return err // again with the next session
 		}

@@ -26,13 +26,11 @@ type Config struct {
 	ExchangeName string `koanf:"exchange_name" env:"RABBITMQ_EXCHANGE_NAME" help:"the global exchange"`
 	PrefixKey    string `koanf:"prefix_key" env:"RABBITMQ_PREFIX_KEY" help:"stands before the names of the global queues: prefix.messages.upsert"`
 
-	Declare            bool   `koanf:"declare" env:"RABBITMQ_DECLARE" help:"create exchanges, queues and bindings; off: they are yours to create"`
-	Mandatory          bool   `koanf:"mandatory" env:"RABBITMQ_MANDATORY" help:"with declare off: an event that no queue takes is a failure, not dropped"`
-	DeleteWithInstance bool   `koanf:"delete_with_instance" env:"RABBITMQ_DELETE_WITH_INSTANCE" help:"delete the exchange and queues that were made for an instance, with what they hold, when it is deleted; each is marked by an exchange that begins with evosink/"`
-	CustomQueues       bool   `koanf:"custom_queues" env:"RABBITMQ_CUSTOM_QUEUES" help:"give events outside the catalogue queues of their own, instance.custom.name; off: they share instance.custom"`
-	CustomQueuesEach   int    `koanf:"custom_queues_each" env:"RABBITMQ_CUSTOM_QUEUES_EACH" help:"how many of these one instance may have; further events share instance.custom"`
-	CustomQueuesTotal  int    `koanf:"custom_queues_total" env:"RABBITMQ_CUSTOM_QUEUES_TOTAL" help:"how many of these all instances may have together"`
-	Queues             Queues `koanf:"queues"`
+	Declare            bool     `koanf:"declare" env:"RABBITMQ_DECLARE" help:"create exchanges, queues and bindings; off: they are yours to create"`
+	Mandatory          bool     `koanf:"mandatory" env:"RABBITMQ_MANDATORY" help:"with declare off: an event that no queue takes is a failure, not dropped"`
+	DeleteWithInstance bool     `koanf:"delete_with_instance" env:"RABBITMQ_DELETE_WITH_INSTANCE" help:"delete the exchange and queues that were made for an instance, with what they hold, when it is deleted; each is marked by an exchange that begins with evosink/"`
+	CustomQueues       []string `koanf:"custom_queues" env:"RABBITMQ_CUSTOM_QUEUES" help:"events outside the catalogue that have queues of their own, instance.custom.name; all others share instance.custom"`
+	Queues             Queues   `koanf:"queues"`
 
 	FrameMax       int           `koanf:"frame_max" env:"RABBITMQ_FRAME_MAX" help:"largest frame in bytes; 0 leaves it to the broker"`
 	Channels       int           `koanf:"channels" env:"RABBITMQ_CHANNELS" help:"most channels open at once, each with the confirms of one delivery or batch"`
@@ -57,7 +55,7 @@ type Queues struct {
 // Defaults returns the configuration of an installation that sets nothing.
 func Defaults() Config {
 	return Config{
-		ExchangeName: "evolution_exchange", Declare: true, CustomQueuesEach: 20, CustomQueuesTotal: 1000, Queues: Queues{Type: "quorum"},
+		ExchangeName: "evolution_exchange", Declare: true, Queues: Queues{Type: "quorum"},
 		Channels: 32, Heartbeat: 10 * time.Second,
 		ConnectTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, ReconnectMax: 30 * time.Second,
 	}
@@ -89,7 +87,7 @@ func (c *Config) Validate() error {
 		check(d.value > 0, "%s must be above 0", d.key)
 	}
 	check(c.Heartbeat >= time.Second, "heartbeat must be at least 1s")
-	errs = append(errs, sink.ValidateCustom("custom_queues", c.CustomQueuesEach, c.CustomQueuesTotal), c.Queues.validate(), c.TLS.validate(), c.Events.Check("events"))
+	errs = append(errs, sink.ValidateCustom("custom_queues", c.CustomQueues), c.Queues.validate(), c.TLS.validate(), c.Events.Check("events"))
 	return errors.Join(errs...)
 }
 

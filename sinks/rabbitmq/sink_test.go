@@ -270,13 +270,13 @@ func TestWhatExpiresGoesToTheDeadLetterExchange(t *testing.T) {
 func TestNamesThatRabbitMQCannotCarryArePermanentFailures(t *testing.T) {
 	b := newBroker(t)
 	c := b.config()
-	c.CustomQueues = true
+	c.CustomQueues = []string{"own.#", "own.*.all"}
 	s := start(t, c)
 	for _, d := range []*sink.Delivery{
 		sinktest.NewDelivery(sink.Instance, "amq.topic", "call"),
 		sinktest.NewDelivery(sink.Instance, strings.Repeat("x", 250), "messages.upsert"),
 		sinktest.NewDelivery(sink.Instance, b.name, "own.#"),
-		sinktest.NewDelivery(sink.Global, b.name, "*"),
+		sinktest.NewDelivery(sink.Global, b.name, "own.*.all"),
 	} {
 		if err := s.Deliver(t.Context(), d); !sink.IsPermanent(err) {
 			t.Errorf("instance %.20s, event %s: %v", d.Event.Instance, d.Event.Name, err)

@@ -203,18 +203,6 @@ func (s *session) drop(owner, name string, remove func(*amqp.Channel) error) err
 	return s.ask(func(ch *amqp.Channel) error { return ch.ExchangeDelete(markOf(owner, name), false, false) })
 }
 
-// queuesOf returns the queues that this session knows of in an exchange.
-func (s *session) queuesOf(exchange string) (queues []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for a := range s.declared {
-		if a.exchange == exchange {
-			queues = append(queues, a.queue)
-		}
-	}
-	return queues
-}
-
 func (s *session) forgetExchange(exchange string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -22,6 +22,7 @@ func TestValidateSaysWhatToDoByTheUsersKey(t *testing.T) {
 		"s3.port must be":                     func(c *sqs.Config) { c.S3 = sqs.S3{Enabled: true, Bucket: "b", Port: 70000} },
 		"s3.endpoint must be":                 func(c *sqs.Config) { c.S3 = sqs.S3{Enabled: true, Bucket: "b", Endpoint: "ftp://x"} },
 		"events.MESSAGE_UPSERT: there is no":  func(c *sqs.Config) { c.Events = sink.Switches{"MESSAGE_UPSERT": true} },
+		"custom_queues lists":                 func(c *sqs.Config) { c.CustomQueues = []string{"true"} },
 	} {
 		c := sqs.Defaults()
 		change(&c)
