@@ -94,7 +94,8 @@ func TestNamesAreEvolutionsWhereNobodyElseHasThem(t *testing.T) {
 func TestCustomNamesAreThoseThatAreListed(t *testing.T) {
 	n := namings("own.1", "own.2", "message", "messages.upsert")["dots"]
 	want := map[string]string{
-		"own.1": "custom.own_x2E1", "own.2": "custom.own_x2E2", "message": "custom._x6Dessage", "messages.upsert": "messages.upsert",
+		"own.1": "custom.own_x2E1", "own.2": "custom.own_x2E2", "message": "custom._x6Dessage",
+		"messages.upsert": "messages.upsert",
 	}
 	for i := range 100 {
 		want[fmt.Sprint("other.", i)] = sink.Custom
@@ -117,7 +118,9 @@ func TestTheListOfCustomNamesIsChecked(t *testing.T) {
 	if err := sink.ValidateCustom("custom_queues", []string{"order.paid", "own-1", "Order"}); err != nil {
 		t.Error(err)
 	}
-	for _, bad := range []string{"true", "false", "", "a b", "ALL", "MESSAGE_UPSERT", "messages.upsert", "MESSAGES_UPSERT"} {
+	for _, bad := range []string{
+		"true", "false", "", "a b", "ALL", "MESSAGE_UPSERT", "messages.upsert", "MESSAGES_UPSERT",
+	} {
 		err := sink.ValidateCustom("custom_queues", []string{"order.paid", bad})
 		if err == nil || !strings.Contains(err.Error(), "custom_queues") || !strings.Contains(err.Error(), bad) {
 			t.Errorf("%q: %v", bad, err)

@@ -5,22 +5,22 @@
 //	global      <prefix>.global.<event>        <instance>-<event>
 //
 // Events outside the catalogue share <prefix>.<instance>.custom. Those that KAFKA_CUSTOM_TOPICS lists have
-// <prefix>.<instance>.custom.<event>. So the topics that an instance can have are known before its first event, whatever
-// it calls its events, on all nodes and after restarts: one for each event of the catalogue and of the list, and the
-// shared one. A topic is never deleted.
+// <prefix>.<instance>.custom.<event>. So the topics that an instance can have are known before its first event,
+// whatever it calls its events, on all nodes and after restarts: one for each event of the catalogue and of the list,
+// and the shared one. A topic is never deleted.
 //
 // No two instances have one topic: where Evolution API's name would be another's (instance shop.send and Evolution Go's
 // Message, instance global), the instance's dots and its first byte are escaped too.
 //
 // Events have their wire names, in topics in lower case and with dots for underscores:
-// evolution.sales.group-participants.update. Bytes of an instance's name that topics cannot hold are escaped as _xHH. The
-// value is the envelope with "timestamp", epoch milliseconds, before the id; the headers are event, instance, origin (if
-// the producer of the event names one), timestamp (the envelope's date_time), id (the event's), and key, which is the
-// same in every attempt: a consumer that has seen a key has seen the delivery.
+// evolution.sales.group-participants.update. Bytes of an instance's name that topics cannot hold are escaped as _xHH.
+// The value is the envelope with "timestamp", epoch milliseconds, before the id; the headers are event, instance,
+// origin (if the producer of the event names one), timestamp (the envelope's date_time), id (the event's), and key,
+// which is the same in every attempt: a consumer that has seen a key has seen the delivery.
 //
-// With KAFKA_AUTO_CREATE_TOPICS topics are created with their first event, and those of the global switches as soon as a
-// broker answers. Without, the brokers are asked to, as kafkajs does, which they do if their auto.create.topics.enable is
-// on.
+// With KAFKA_AUTO_CREATE_TOPICS topics are created with their first event, and those of the global switches as soon as
+// a broker answers. Without, the brokers are asked to, as kafkajs does, which they do if their
+// auto.create.topics.enable is on.
 //
 // # Delivery
 //
@@ -38,9 +38,9 @@
 //
 // # Connection
 //
-// The client makes its connections itself, one to each broker that it needs. One goroutine, from Start to Close, watches
-// over them (see package link): when one is lost it asks whether any broker answers, and as long as none does it asks
-// again, for ever, with pauses up to KAFKA_RECONNECT_MAX.
+// The client makes its connections itself, one to each broker that it needs. One goroutine, from Start to Close,
+// watches over them (see package link): when one is lost it asks whether any broker answers, and as long as none does
+// it asks again, for ever, with pauses up to KAFKA_RECONNECT_MAX.
 package kafka
 
 import (
@@ -83,7 +83,7 @@ type Sink struct {
 	watch  watch
 	topics *topics
 	naming *sink.Naming
-	told   sink.Told // instances whose names are escaped
+	told   sink.Told // instances with names that are escaped
 
 	client *kgo.Client // nil before Start
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// Config is the configuration of the sink. Names, types and defaults of the variables are those of Evolution API (evolution.md
-// 3.4) where it has them; NATS_URL and NATS_GLOBAL_EVENTS are Evolution Go's (6.7). Begin with [Defaults].
+// Config is the configuration of the sink. Names, types and defaults of the variables are those of Evolution API where
+// it has them; NATS_URL and NATS_GLOBAL_EVENTS are Evolution Go's. Begin with [Defaults].
 type Config struct {
 	Enabled       bool          `koanf:"enabled" env:"NATS_ENABLED" help:"publish events to NATS"`
 	GlobalEnabled bool          `koanf:"global_enabled" env:"NATS_GLOBAL_ENABLED" help:"publish the events of all instances to subjects without the instance's name"`
@@ -60,7 +60,8 @@ func Defaults() Config {
 	}
 }
 
-// Validate reports everything that is wrong with c, in keys of the section. What a sink that is off would not use is not looked at.
+// Validate reports everything that is wrong with c, in keys of the section. What a sink that is off would not use is
+// not looked at.
 func (c *Config) Validate() error {
 	if !c.Enabled {
 		return nil
@@ -81,7 +82,8 @@ func (c *Config) Validate() error {
 		}
 	}
 	check(ways <= 1, "username, token, creds_file and nkey_file exclude each other: give one")
-	check(c.PrefixKey == "" || literal(c.PrefixKey), "prefix_key must be words joined by dots, without white space, * and >")
+	check(c.PrefixKey == "" || literal(c.PrefixKey),
+		"prefix_key must be words joined by dots, without white space, * and >")
 	for _, d := range []struct {
 		key   string
 		value time.Duration
@@ -91,7 +93,8 @@ func (c *Config) Validate() error {
 	} {
 		check(d.value > 0, "%s must be above 0", d.key)
 	}
-	errs = append(errs, sink.ValidateCustom("custom_subjects", c.CustomSubjects), c.JetStream.validate(), c.TLS.validate(), c.Events.Check("events"))
+	errs = append(errs, sink.ValidateCustom("custom_subjects", c.CustomSubjects), c.JetStream.validate(), c.TLS.validate(),
+		c.Events.Check("events"))
 	return errors.Join(errs...)
 }
 
@@ -122,7 +125,8 @@ func (c *Config) servers() ([]*url.URL, error) {
 		}
 		u, err := url.Parse(part)
 		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
-			return nil, errors.New("uri cannot be read: write nats://user:password@host:4222, or tls://, ws:// or wss://, several with commas, and percent-encode what is reserved in user and password (@ is %40, a comma is %2C)")
+			return nil, errors.New("uri cannot be read: write nats://user:password@host:4222, or tls://, ws:// or wss://, " +
+				"several with commas, and percent-encode what is reserved in user and password (@ is %40, a comma is %2C)")
 		}
 		out = append(out, u)
 	}

@@ -6,22 +6,22 @@
 //
 // Events have their wire names in lower case. Those outside the catalogue share <instance>.custom. Those that
 // NATS_CUSTOM_SUBJECTS lists have <instance>.custom.<event>, a token in which dots are %2E. So the subjects that an
-// instance can have are known before its first event, whatever it calls its events, on all nodes and after restarts: one
-// for each event of the catalogue and of the list, and the shared one.
+// instance can have are known before its first event, whatever it calls its events, on all nodes and after restarts:
+// one for each event of the catalogue and of the list, and the shared one.
 //
-// The message is the envelope; its header Nats-Msg-Id is the delivery's key, the same in every attempt: a subscriber that
-// has seen a key has seen the delivery, and JetStream drops doubles by it. (For what happens when a stream is full see
-// Order.)
+// The message is the envelope; its header Nats-Msg-Id is the delivery's key, the same in every attempt: a subscriber
+// that has seen a key has seen the delivery, and JetStream drops doubles by it. (For what happens when a stream is
+// full see Order.)
 //
 // # Names that would break subjects
 //
-// White space ends a subject on the wire; dots separate its tokens, * and > are wildcards, and what begins with $ is the
-// server's own. In an instance's name each such character becomes % and two hexadecimal digits, as in a URL: the instance
-// "Loja 1" is at Loja%201.messages.upsert. Percent-decoding gives the name back, which is also in the envelope. A line in
-// the log says so once for each such instance. With NATS_KEEP_DOTS dots stay what they are for Evolution API, separators.
-// No two instances have one subject: where Evolution API's would be another's or a global one (instance send and
-// Evolution Go's Message, an instance called like the prefix), the first byte of the instance's name and its dots are
-// escaped too.
+// White space ends a subject on the wire; dots separate its tokens, * and > are wildcards, and what begins with $ is
+// the server's own. In an instance's name each such character becomes % and two hexadecimal digits, as in a URL: the
+// instance "Loja 1" is at Loja%201.messages.upsert. Percent-decoding gives the name back, which is also in the
+// envelope. A line in the log says so once for each such instance. With NATS_KEEP_DOTS dots stay what they are for
+// Evolution API, separators. No two instances have one subject: where Evolution API's would be another's or a global
+// one (instance send and Evolution Go's Message, an instance called like the prefix), the first byte of the instance's
+// name and its dots are escaped too.
 //
 // # Delivery
 //
@@ -88,7 +88,7 @@ type Sink struct {
 	codec  event.Codec
 	log    zerolog.Logger
 	link   *link.Link[*session]
-	said   sink.Told // instances whose names are escaped
+	said   sink.Told // instances with names that are escaped
 
 	subjects *subjects
 
@@ -203,8 +203,8 @@ func (s *Sink) Check(context.Context) error {
 	return err
 }
 
-// Connection tells operators since when the sink is connected, zero if it is not, and the last failure, nil if there was
-// none.
+// Connection tells operators since when the sink is connected, zero if it is not, and the last failure, nil if there
+// was none.
 func (s *Sink) Connection() (since time.Time, last error) { return s.link.History() }
 
 // Close waits for deliveries under way until ctx ends, then disconnects.

@@ -35,7 +35,10 @@ func TestSubjectsAreEvolutionsUnlessANameBreaksThem(t *testing.T) {
 
 func TestDotsStayIfConfiguredUnlessATokenWouldBeEmpty(t *testing.T) {
 	c := &Config{KeepDots: true}
-	for name, want := range map[string]string{"shop.eu": "shop.eu", "shop..eu": "shop%2E%2Eeu", ".eu": "%2Eeu", "a b.c": "a%20b%2Ec", "a%20b.c": "a%2520b%2Ec", "_INBOX.x": "%5FINBOX%2Ex"} {
+	for name, want := range map[string]string{
+		"shop.eu": "shop.eu", "shop..eu": "shop%2E%2Eeu", ".eu": "%2Eeu", "a b.c": "a%20b%2Ec", "a%20b.c": "a%2520b%2Ec",
+		"_INBOX.x": "%5FINBOX%2Ex",
+	} {
 		if got := c.tokens(name); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
@@ -53,7 +56,9 @@ func TestGlobalSubjectsHaveThePrefix(t *testing.T) {
 }
 
 func FuzzEscape(f *testing.F) {
-	for _, s := range []string{"sales", "Loja 1", "a.b", "%", "%%20", "50%2E", "%2", "$SYS", "_INBOX", "_INBOX.a", "ção*", ">", "..", "%25"} {
+	for _, s := range []string{
+		"sales", "Loja 1", "a.b", "%", "%%20", "50%2E", "%2", "$SYS", "_INBOX", "_INBOX.a", "ção*", ">", "..", "%25",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, name string) {

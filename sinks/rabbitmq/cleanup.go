@@ -8,10 +8,11 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// maxLeftovers bounds how many deleted instances are remembered while the broker is away; the first of them keep their queues.
+// maxLeftovers bounds how many deleted instances are remembered while the broker is away; the first of them keep their
+// queues.
 const maxLeftovers = 1 << 14
 
-// A leftover is a deleted instance whose exchange and queues are still to be deleted.
+// A leftover is a deleted instance with an exchange and queues that are still to be deleted.
 type leftover struct{ instance, id string }
 
 // leftovers are forgotten by a restart.
@@ -78,7 +79,8 @@ func (s *Sink) clean(ctx context.Context, session *session, instance string) err
 			s.log.Warn().Err(err).Str("instance", it.instance).Msg("the queues of a deleted instance could not be deleted")
 			continue
 		}
-		s.log.Info().Str("instance", it.instance).Msg("the exchange and queues that were made for a deleted instance are deleted")
+		s.log.Info().Str("instance", it.instance).
+			Msg("the exchange and queues that were made for a deleted instance are deleted")
 	}
 	return nil
 }

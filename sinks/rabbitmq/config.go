@@ -11,8 +11,8 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// Config is the configuration of the sink. Names, types and defaults of the variables are those of Evolution API (evolution.md
-// 3.3) where it has them; AMQP_* are Evolution Go's (6.7). Begin with [Defaults].
+// Config is the configuration of the sink. Names, types and defaults of the variables are those of Evolution API where
+// it has them; AMQP_* are Evolution Go's. Begin with [Defaults].
 type Config struct {
 	Enabled       bool          `koanf:"enabled" env:"RABBITMQ_ENABLED" help:"publish events to RabbitMQ"`
 	GlobalEnabled bool          `koanf:"global_enabled" env:"RABBITMQ_GLOBAL_ENABLED,AMQP_GLOBAL_ENABLED" help:"publish the events of all instances to one exchange"`
@@ -61,7 +61,8 @@ func Defaults() Config {
 	}
 }
 
-// Validate reports everything that is wrong with c, in keys of the section. What a sink that is off would not use is not looked at.
+// Validate reports everything that is wrong with c, in keys of the section. What a sink that is off would not use is
+// not looked at.
 func (c *Config) Validate() error {
 	if !c.Enabled {
 		return nil
@@ -77,7 +78,8 @@ func (c *Config) Validate() error {
 	check((c.Username == "") == (c.Password == ""), "username and password belong together: give both or none")
 	check(!c.GlobalEnabled || c.ExchangeName != "", "exchange_name must not be empty while global_enabled is on")
 	check(len(c.ExchangeName) <= maxName, "exchange_name has %d bytes, RabbitMQ allows %d", len(c.ExchangeName), maxName)
-	check(!strings.HasPrefix(c.ExchangeName, reserved), "exchange_name must not begin with %s, which RabbitMQ reserves", reserved)
+	check(!strings.HasPrefix(c.ExchangeName, reserved),
+		"exchange_name must not begin with %s, which RabbitMQ reserves", reserved)
 	check(c.FrameMax == 0 || c.FrameMax >= 4096, "frame_max must be 0 or at least 4096 (RabbitMQ 4.1 wants 8192)")
 	check(c.Channels >= 1 && c.Channels <= 2000, "channels must be from 1 to 2000")
 	for _, d := range []struct {
@@ -87,7 +89,8 @@ func (c *Config) Validate() error {
 		check(d.value > 0, "%s must be above 0", d.key)
 	}
 	check(c.Heartbeat >= time.Second, "heartbeat must be at least 1s")
-	errs = append(errs, sink.ValidateCustom("custom_queues", c.CustomQueues), c.Queues.validate(), c.TLS.validate(), c.Events.Check("events"))
+	errs = append(errs, sink.ValidateCustom("custom_queues", c.CustomQueues), c.Queues.validate(), c.TLS.validate(),
+		c.Events.Check("events"))
 	return errors.Join(errs...)
 }
 
@@ -97,7 +100,8 @@ func (q *Queues) validate() error {
 		errs = append(errs, fmt.Errorf("queues.type must be quorum or classic, not %q", q.Type))
 	}
 	if q.MessageTTL < 0 || q.MaxLength < 0 || q.MaxLengthBytes < 0 {
-		errs = append(errs, errors.New("queues.message_ttl, queues.max_length and queues.max_length_bytes must not be below 0; 0 sets no limit"))
+		errs = append(errs, errors.New("queues.message_ttl, queues.max_length and "+
+			" queues.max_length_bytes must not be below 0; 0 sets no limit"))
 	}
 	switch q.Overflow {
 	case "", "drop-head", "reject-publish":
@@ -117,12 +121,13 @@ func (c *Config) uri() (amqp.URI, error) {
 	}
 	uri, err := amqp.ParseURI(c.URI)
 	if err != nil {
-		return uri, errors.New("uri cannot be read: write amqp://user:password@host:5672/vhost, or amqps://, and percent-encode what is reserved in user, password and vhost (@ is %40, / is %2F)")
+		return uri, errors.New("uri cannot be read: write amqp://user:password@host:5672/vhost, or amqps://, and " +
+			"percent-encode what is reserved in user, password and vhost (@ is %40, / is %2F)")
 	}
 	return uri, nil
 }
 
-// rule makes the sink a global one when any event is switched on (evolution.md 3.3).
+// rule makes the sink a global one when any event is switched on.
 func (c *Config) rule() sink.Rule { return c.Events.Rule(c.GlobalEnabled, c.GlobalEvents...) }
 
 // arguments are the queue arguments that q stands for.
@@ -132,14 +137,16 @@ func (q *Queues) arguments() amqp.Table {
 		args[amqp.QueueTypeArg] = amqp.QueueTypeQuorum
 	}
 	for key, value := range map[string]int64{
-		amqp.QueueMessageTTLArg: q.MessageTTL.Milliseconds(), amqp.QueueMaxLenArg: q.MaxLength, amqp.QueueMaxLenBytesArg: q.MaxLengthBytes,
+		amqp.QueueMessageTTLArg: q.MessageTTL.Milliseconds(),
+		amqp.QueueMaxLenArg:     q.MaxLength, amqp.QueueMaxLenBytesArg: q.MaxLengthBytes,
 	} {
 		if value > 0 {
 			args[key] = value
 		}
 	}
 	for key, value := range map[string]string{
-		amqp.QueueOverflowArg: q.Overflow, "x-dead-letter-exchange": q.DeadLetterExchange, "x-dead-letter-routing-key": q.DeadLetterRoutingKey,
+		amqp.QueueOverflowArg:    q.Overflow,
+		"x-dead-letter-exchange": q.DeadLetterExchange, "x-dead-letter-routing-key": q.DeadLetterRoutingKey,
 	} {
 		if value != "" {
 			args[key] = value

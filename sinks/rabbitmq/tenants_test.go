@@ -90,7 +90,8 @@ func TestNoTenantReachesAnothersQueueByAName(t *testing.T) {
 	}
 }
 
-// Only what was made for the instance goes with it: not what others made, nor what an earlier instance of the name has left.
+// Only what was made for the instance goes with it: not what others made, nor what an earlier instance of the name has
+// left.
 func TestOnlyWhatHasItsInstancesMarkIsDeleted(t *testing.T) {
 	b := newBroker(t)
 	foreign, made := b.name+".messages.upsert", b.name+".call"
@@ -225,4 +226,10 @@ func TestCustomQueuesOfADeletedInstanceGoWithItAfterARestart(t *testing.T) {
 	start(t, c, sink.Host{Logger: zerolog.Nop(), Directory: gone})
 	(<-gone.changes)(sink.Change{Kind: sink.Deleted, Instance: b.name, ID: d.Event.InstanceID})
 	sinktest.Eventually(t, "the queue is gone", func() bool { return !b.exists(queue) })
+	mark := fmt.Sprintf("evosink/%s/%x", d.Event.InstanceID, sha256.Sum256([]byte(b.name)))
+	sinktest.Eventually(t, "and last the exchange's mark", func() bool {
+		return b.do(func(ch *amqp.Channel) error {
+			return ch.ExchangeDeclarePassive(mark, "fanout", true, false, true, false, nil)
+		}) != nil
+	})
 }

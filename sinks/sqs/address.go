@@ -44,8 +44,8 @@ type queue struct {
 	global bool
 }
 
-// queueOf returns the queue of an event by the name that Evolution API creates it with (evolution.md 1.1, 3.5). Where it
-// sends to another name (group-participants.update, typebot.change-status, send.message.update), that one does not exist.
+// queueOf returns the queue of an event by the name that Evolution API creates it with. Where it sends to another name
+// (group-participants.update, typebot.change-status, send.message.update), that one does not exist.
 func (a *addresses) queueOf(instance, name string, scope sink.Scope) (queue, error) {
 	q := queue{fifo: a.config.FIFO, global: scope == sink.Global}
 	part := a.part(name, scope)
@@ -58,7 +58,8 @@ func (a *addresses) queueOf(instance, name string, scope sink.Scope) (queue, err
 		q.name += ".fifo"
 	}
 	if len(q.name) > maxName {
-		return q, sink.Permanent(fmt.Errorf("the name of the queue, %s, has %d bytes, SQS allows %d", q.name, len(q.name), maxName))
+		return q, sink.Permanent(fmt.Errorf("the name of the queue, %s, has %d bytes, SQS allows %d",
+			q.name, len(q.name), maxName))
 	}
 	return q, nil
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// Config is the configuration of the sink. Names, types and defaults of the variables are those of Evolution API (evolution.md
-// 3.5) where it has them. Begin with [Defaults].
+// Config is the configuration of the sink. Names, types and defaults of the variables are those of Evolution API where
+// it has them. Begin with [Defaults].
 type Config struct {
 	Enabled          bool          `koanf:"enabled" env:"SQS_ENABLED" help:"send events to Amazon SQS"`
 	GlobalEnabled    bool          `koanf:"global_enabled" env:"SQS_GLOBAL_ENABLED" help:"send the events of all instances to queues that they share, and none to instances' own"`
@@ -52,12 +52,14 @@ type S3 struct {
 // Defaults returns the configuration of an installation that sets nothing.
 func Defaults() Config {
 	return Config{
-		PrefixName: "global", FIFO: true, CreateQueues: true, MaxPayloadSize: 1 << 20, ServerName: "evolution", Timeout: 20 * time.Second,
+		PrefixName: "global", FIFO: true, CreateQueues: true, MaxPayloadSize: 1 << 20,
+		ServerName: "evolution", Timeout: 20 * time.Second,
 		S3: S3{Port: 9000},
 	}
 }
 
-// Validate reports everything that is wrong with c, in keys of the section. What a sink that is off would not use is not looked at.
+// Validate reports everything that is wrong with c, in keys of the section. What a sink that is off would not use is
+// not looked at.
 func (c *Config) Validate() error {
 	if !c.Enabled {
 		return nil
@@ -68,9 +70,11 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	check((c.AccessKeyID == "") == (c.SecretAccessKey == ""), "access_key_id and secret_access_key belong together: give both or none")
+	check((c.AccessKeyID == "") == (c.SecretAccessKey == ""),
+		"access_key_id and secret_access_key belong together: give both or none")
 	check(c.SessionToken == "" || c.AccessKeyID != "", "session_token belongs to access_key_id, which is missing")
-	check(c.PrefixName != "" && escape(c.PrefixName) == c.PrefixName, "global_prefix_name %q: SQS allows letters, digits, - and _", c.PrefixName)
+	check(c.PrefixName != "" && escape(c.PrefixName) == c.PrefixName,
+		"global_prefix_name %q: SQS allows letters, digits, - and _", c.PrefixName)
 	check(c.Endpoint == "" || isURL(c.Endpoint), "endpoint must be a URL like https://sqs.internal:9324")
 	check(c.MaxPayloadSize >= 4<<10, "max_payload_size must be at least 4096")
 	check(c.Timeout > 0, "timeout must be above 0")
@@ -118,7 +122,7 @@ func isURL(s string) bool {
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
-// rule makes global queues exclude instances' own, also while no event is switched on (evolution.md 3.0).
+// rule makes global queues exclude instances' own, also while no event is switched on.
 func (c *Config) rule() sink.Rule {
 	r := c.Events.Rule(c.GlobalEnabled)
 	if c.GlobalEnabled && !r.Global {

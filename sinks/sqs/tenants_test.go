@@ -46,7 +46,8 @@ func TestNoTenantReachesAnothersQueueByAName(t *testing.T) {
 		h.Create(a.name, "pusher")
 		h.Create(a.name+"_eu", "pusher")
 		for _, name := range []string{a.name, a.name + "_eu"} {
-			if _, err := h.Registry.Set(t.Context(), name, "sqs", []byte(`{"enabled":true,"events":["CALL","eu.call"]}`)); err != nil {
+			settings := []byte(`{"enabled":true,"events":["CALL","eu.call"]}`)
+			if _, err := h.Registry.Set(t.Context(), name, "sqs", settings); err != nil {
 				t.Fatal(err)
 			}
 		}
