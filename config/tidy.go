@@ -114,7 +114,7 @@ func (t *tidying) sound(v any, path []string, depth int) bool {
 	return ok
 }
 
-// unknown reports a key that nobody knows, with the nearest one among its neighbours, then anywhere.
+// unknown reports a key that no section has, with the nearest one among its neighbours, then anywhere.
 func (t *tidying) unknown(n *node, path []string) {
 	key := strings.Join(path, ".")
 	if found, _ := t.table.find(key); found != nil {

@@ -25,7 +25,8 @@ type schema struct {
 	compiled *jsonschema.Schema
 }
 
-// newSchema compiles a plugin's schema; nothing gives nil. A schema may come from anybody: it is bounded, and never read from elsewhere.
+// newSchema compiles a plugin's schema; nothing gives nil. A schema comes from outside:
+// it is bounded, and never read from elsewhere.
 func newSchema(raw json.RawMessage) (*schema, error) {
 	if len(raw) == 0 {
 		return nil, nil

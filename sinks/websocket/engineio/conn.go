@@ -54,7 +54,7 @@ type conn struct {
 }
 
 // writeAnswer sends gorilla's answer to the handshake, and frames in the same
-// write. It is the first thing sent, before anybody else knows c. If it fails,
+// write. It is the first thing sent, before c is known to any other goroutine. If it fails,
 // the reader will notice.
 func (c *conn) writeAnswer(frames []byte) {
 	answer := append(c.answer, frames...)

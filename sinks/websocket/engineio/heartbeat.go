@@ -23,7 +23,7 @@ const (
 func (b beat) isClients() bool { return b == pongExpected || b == pingExpected }
 
 // farewellTimeout is how long a polling session that the server has closed
-// waits for the poll that fetches the rest (protocol section A5).
+// waits for the poll that fetches the rest.
 const farewellTimeout = 30 * time.Second
 
 // A pulse is a session's place in the heart: its next deadline, in one of the
@@ -239,7 +239,7 @@ func (s *Session) due(kind beat, due time.Duration) {
 		s.server.heart.expectFrom(s, pongExpected, due)
 		s.sendHeartbeat(packet.Packet{Type: packet.Ping})
 	case kind == pongExpected && !s.awaiting: // it has just come
-	case s.server.heart.stoodStill(kind, due): // it may have come, and nobody has read it
+	case s.server.heart.stoodStill(kind, due): // it may have come and not been read yet
 		s.server.heart.expect(s, kind)
 	default:
 		s.end(ReasonPingTimeout, nil)

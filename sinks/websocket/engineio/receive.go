@@ -63,7 +63,7 @@ func (s *Session) heartbeat(p packet.Packet) {
 		s.server.heart.expect(s, pingExpected)
 		s.sendHeartbeat(packet.Packet{Type: packet.Pong})
 	case s.dialect.Revision == packet.V4 && p.Type == packet.Pong:
-		if s.awaiting { // one that nobody asked for changes nothing
+		if s.awaiting { // a pong without a ping changes nothing
 			s.awaiting = false
 			s.server.heart.expect(s, pingDue)
 		}

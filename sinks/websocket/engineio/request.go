@@ -47,8 +47,7 @@ func unescape(s string) string {
 }
 
 // verify goes by a request's query in the order of the reference server, so that
-// a request with several faults is refused for the same one (protocol section
-// A1).
+// a request with several faults is refused for the same one.
 func (s *Server) verify(r *http.Request) (ask, *refusal) {
 	q := parseQuery(r.URL.RawQuery)
 	ask := ask{dialect: packet.Dialect{Revision: packet.V3, Base64: q.b64 != ""}}

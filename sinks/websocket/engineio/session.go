@@ -79,8 +79,8 @@ type Session struct {
 	probed   bool     // it has sent its probe
 }
 
-// ID returns the session id. It is a secret between client and server: who
-// knows it can speak for the session.
+// ID returns the session id. It is a secret between client and server: it is
+// all that a request needs to speak for the session.
 func (s *Session) ID() string { return s.id }
 
 // Protocol returns the Engine.IO revision, 3 or 4.
@@ -191,8 +191,8 @@ func (s *Session) writable() bool {
 }
 
 // Await returns when little waits for the client: 64 KiB, or a quarter of
-// Config.MaxQueueBytes if that is less. Between calls of Send it paces who has
-// much for one client that may be slow. It returns ErrClosed if the session has
+// Config.MaxQueueBytes if that is less. Between calls of Send it paces a caller that
+// has much for one client that may be slow. It returns ErrClosed if the session has
 // ended, or ctx's error.
 func (s *Session) Await(ctx context.Context) error {
 	return s.await(ctx, min(64<<10, s.server.config.MaxQueueBytes/4))
@@ -260,8 +260,8 @@ func (s *Session) Close(reason Reason) {
 // a client that polls and may still come to fetch the rest.
 func (s *Session) Abandon(reason Reason) { s.fail(reason, nil) }
 
-// end closes the session because of its client: what is queued is of no use
-// to anybody. Held: mu, as by all that follows.
+// end closes the session because of its client: what is queued is
+// dropped. Held: mu, as by all that follows.
 func (s *Session) end(reason Reason, err error) {
 	if s.state != open {
 		return

@@ -121,8 +121,7 @@ func (c *Client) expects(name string, t parser.Type) bool {
 	return expected
 }
 
-// handle does what p says. A packet out of place ends the connection (section
-// B2); one that was in place when it came was on its way when this side
+// handle does what p says. A packet out of place ends the connection; one that was in place when it came was on its way when this side
 // disconnected the socket.
 func (c *Client) handle(p parser.Packet, name string, auth json.RawMessage, expected bool) {
 	s := c.socket(name)
@@ -158,7 +157,7 @@ func splitQuery(p parser.Packet) (name string, auth json.RawMessage) {
 	return name, append(object, '}')
 }
 
-// acknowledge gives p to whoever asked for it.
+// acknowledge gives p to the call that waits for it.
 func (c *Client) acknowledge(p parser.Packet) {
 	c.server.stats.received.Add(1)
 	c.mu.Lock()

@@ -14,10 +14,10 @@ type knock struct {
 	request *ConnectRequest
 	hooks   *Hooks
 	size    int     // of the payload, while it is being authorised
-	ticket  *ticket // not nil: it joins as who it was, or not at all
+	ticket  *ticket // not nil: it joins as the socket that it was, or not at all
 }
 
-// knock answers a CONNECT to the namespace called name (section B2).
+// knock answers a CONNECT to the namespace called name.
 func (c *Client) knock(name string, auth json.RawMessage) {
 	if most := c.server.config.MaxConnect; len(auth) > most {
 		c.turnAway(name, fmt.Errorf("auth has %d bytes, at most %d are allowed", len(auth), most))
@@ -70,7 +70,7 @@ func (c *Client) ask(k *knock) {
 	}
 }
 
-// askAnew is for who was about to be recovered and cannot any more.
+// askAnew is for a client that was about to be recovered and cannot be any more.
 func (c *Client) askAnew(k *knock) {
 	r := k.request
 	c.ask(&knock{request: &ConnectRequest{Client: c, Namespace: r.Namespace, Auth: r.Auth}, hooks: k.hooks})
@@ -221,7 +221,7 @@ func (c *Client) refuse(name string, err error) {
 }
 
 // refusal returns the payload of a CONNECT_ERROR: an object, or for revision 3
-// the error's data, else its message (section A10). The answer for a namespace
+// the error's data, else its message. The answer for a namespace
 // that does not exist is an object in both.
 func (c *Client) refusal(err error) json.RawMessage {
 	var refused *ConnectError

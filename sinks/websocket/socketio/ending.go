@@ -19,7 +19,7 @@ func (c *Client) fail(why Reason, err error) {
 
 // misplaced ends the connection for a packet out of place. The reason is the
 // reference server's, whose own close comes to its application behind that of the
-// transport where the latter can be closed at once (section B3).
+// transport where the latter can be closed at once.
 func (c *Client) misplaced() {
 	why := ReasonForcedServerClose
 	if c.session.Writable() {
@@ -65,7 +65,7 @@ func (c *Client) abandon() {
 
 // Closed lets the end of the sockets follow what is left to handle: what the
 // client did before it left counts, also for what it comes back to unless it comes
-// before that is done. Nobody waits for the client from now on.
+// before that is done. Nothing waits for the client from now on.
 func (c handler) Closed(reason engineio.Reason, err error) {
 	if tell := c.server.config.Refused; tell != nil && !c.joined.Load() {
 		if c.early > c.server.config.MaxConnect {
@@ -119,8 +119,8 @@ func (c *Client) buried(sockets []*Socket, why Reason) {
 	}
 }
 
-// claim takes s out of the client, and reports whether it was in it: whoever
-// claims a socket runs its last hooks.
+// claim takes s out of the client, and reports whether it was in it: the
+// goroutine that claims a socket runs its last hooks.
 func (c *Client) claim(s *Socket) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -171,8 +171,7 @@ func (c *Client) forgive(s *Socket) {
 }
 
 // expelAll disconnects every socket, then ends the session. The session goes
-// last, or the client would take the end of the transport for the reason
-// (section B6).
+// last, or the client would take the end of the transport for the reason.
 func (c *Client) expelAll() {
 	sockets := c.all()
 	var remaining atomic.Int32

@@ -11,8 +11,8 @@ import (
 	"github.com/evosink/evosink/sinks/websocket/engineio"
 )
 
-// A journal is what a namespace keeps for clients that may come back (section
-// B7): the newest events, and who is absent. It is bounded in bytes, time and
+// A journal is what a namespace keeps for clients that may come back :
+// the newest events, and the absent clients. It is bounded in bytes, time and
 // absent clients. Guarded by Namespace.mu.
 //
 // An offset names an event by its number, not by looking it up, so that a
@@ -32,7 +32,7 @@ type journal struct {
 	left   []*absence // in the order of leaving; those recovered are in it still
 }
 
-// An entry is one event and whom it was for.
+// An entry is one event and the rooms that it was for.
 type entry struct {
 	at            time.Time
 	name          string
@@ -143,7 +143,7 @@ func (j *journal) trim(now time.Time) {
 	}
 }
 
-// leave remembers who left.
+// leave remembers a socket that has left.
 func (j *journal) leave(a *absence) {
 	j.absent[a.pid] = a
 	j.left = append(j.left, a)
@@ -159,7 +159,7 @@ func (j *journal) leave(a *absence) {
 // isBack reports whether a was recovered, or has left anew.
 func (j *journal) isBack(a *absence) bool { return j.absent[a.pid] != a }
 
-// expire forgets who has been away for too long.
+// expire forgets sockets that have been away for too long.
 func (j *journal) expire(now time.Time) {
 	for len(j.left) > 0 && (now.Sub(j.left[0].at) > j.recovery.Window || j.isBack(j.left[0])) {
 		j.forgetOldest()
@@ -181,7 +181,7 @@ func (j *journal) forgetAll() {
 	clear(j.absent)
 }
 
-// find returns who t is of and the events it missed; nil if t is not valid.
+// find returns the absent socket that t is of and the events it missed; nil if t is not valid.
 func (j *journal) find(t *ticket) (*absence, []entry) {
 	a := j.absent[t.pid]
 	if a == nil || time.Since(a.at) > j.recovery.Window {

@@ -24,11 +24,11 @@ type order struct {
 	pending []delivery
 	bytes   int           // of pending
 	busy    bool          // there is a worker
-	vacancy chan struct{} // closed when bytes have become fewer, if someone waits
+	vacancy chan struct{} // closed when bytes have become fewer, if a caller waits
 }
 
 // A delivery is something at its place in the order: a step to take, or an
-// event and who gets it: one socket, some, or all members.
+// event and its recipients: one socket, some, or all members.
 type delivery struct {
 	step     func() // run under mu
 	out      *outgoing

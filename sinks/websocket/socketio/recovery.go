@@ -118,7 +118,7 @@ func (n *Namespace) setFloor(s *Socket) {
 }
 
 // newIDs gives s new ids. Revision 3 clients have the Engine.IO id in theirs
-// and expect no other (section A10).
+// and expect no other.
 func (n *Namespace) newIDs(s *Socket, r *ConnectRequest) {
 	switch {
 	case s.client.Revision() > 3:
@@ -146,7 +146,7 @@ func (s *Socket) absence() *absence {
 	}
 }
 
-// record keeps out for those who miss it, and gives it its offset.
+// record keeps out for clients that miss it, and gives it its offset.
 func (n *Namespace) record(out *outgoing, rooms, except []string) {
 	n.journal.add(out, rooms, except)
 	n.sweepLater()

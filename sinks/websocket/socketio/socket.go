@@ -101,7 +101,7 @@ func (s *Socket) EmitVolatile(ctx context.Context, event string, args ...Arg) er
 
 // Await returns when what was emitted to the socket before has been written,
 // and little of it still waits for the client (see engineio.Session.Await). Between
-// calls of Emit it paces who has much for one socket. It returns ErrDisconnected
+// calls of Emit it paces a caller that has much for one socket. It returns ErrDisconnected
 // if the client has gone, or ctx's error.
 func (s *Socket) Await(ctx context.Context) error {
 	select {
@@ -200,7 +200,7 @@ func (s *Socket) context() context.Context {
 	return s.ctx
 }
 
-// retire ends what waits for the socket: its context, and those who wait for
+// retire ends what waits for the socket: its context, and calls that wait for
 // its acknowledgements.
 func (s *Socket) retire() {
 	c := s.client
