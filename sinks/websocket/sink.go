@@ -57,6 +57,12 @@
 // most 16 KiB and 256 names of events; clients that ask for the same events share one filter. WEBSOCKET_SOCKETS_EACH
 // bounds the sockets that are there by one instance's token; the refusal of one more has data
 // {"status":429,"limit":"websocket.sockets_each","retryAfter":5}.
+//
+// # Where to look
+//
+// access.go decides what a key opens (access.principal) and which namespaces (access.mayJoin); join.go is the way of a
+// socket into a namespace and out of it. replay.go gives a client what it asked for by since; recovery after a lost
+// connection is package socketio's (recovery.go, journal.go there).
 package websocket
 
 import (
