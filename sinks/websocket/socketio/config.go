@@ -53,7 +53,7 @@ type Config struct {
 	// much or broke the protocol. It must be fast.
 	Refused func(c *Client, namespace string, err error)
 
-	// MaxNamespaces is how many namespaces one client may be in, or knock at,
+	// MaxNamespaces is how many namespaces one client may be in, or ask to join,
 	// at a time. Default 1024.
 	MaxNamespaces int
 	// MaxInbound is how many bytes of events may wait for the handlers of one

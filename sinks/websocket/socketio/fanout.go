@@ -85,7 +85,7 @@ func (f *fanout) keep(s *Socket) {
 	}
 	for _, out := range f.outs {
 		if s.filter == nil || s.filter(out.name) {
-			s.keep(out)
+			s.buffer(out)
 		}
 	}
 }

@@ -31,7 +31,7 @@ type Namespace struct {
 	closed   bool               // removed from the server
 	journal  *journal           // nil without recovery
 	sweep    *time.Timer
-	order
+	broadcastQueue
 }
 
 func newNamespace(server *Server, name string, hooks *Hooks, dynamic bool) *Namespace {
@@ -94,7 +94,7 @@ func (n *Namespace) all() Selection { return Selection{namespace: n} }
 func (n *Namespace) Disconnect(pick func(*Socket) bool) int {
 	count := 0
 	for _, s := range n.Sockets() {
-		if (pick == nil || pick(s)) && s.client.expel(s, nil) {
+		if (pick == nil || pick(s)) && s.client.disconnect(s, nil) {
 			count++
 		}
 	}
@@ -106,7 +106,7 @@ type joinResult uint8
 const (
 	joinDone    joinResult = iota
 	joinLate               // the client is gone
-	joinRefused            // the ticket is not valid any more
+	joinRefused            // the recovery request is not valid any more
 	joinClosed             // the namespace has been taken away
 )
 
@@ -116,7 +116,7 @@ const (
 // the reference server: clients keep it until they have joined, so code
 // that waits for that has it all. join returns when that has been sent,
 // and undoes Server.enter.
-func (n *Namespace) join(s *Socket, k *knock) joinResult {
+func (n *Namespace) join(s *Socket, k *connectAttempt) joinResult {
 	defer n.server.leave(n)
 	n.mu.Lock()
 	if n.closed || s.gone {
@@ -151,7 +151,7 @@ func (n *Namespace) admit(s *Socket, r *ConnectRequest) {
 	s.SetData(r.Data)
 	s.filter = r.Filter
 	if r.Hold {
-		s.held = new(hold)
+		s.held = new(heldBuffer)
 	}
 	if r.Hold || !s.recovered {
 		n.setFloor(s)
@@ -203,9 +203,9 @@ func (n *Namespace) depart(s *Socket, why Reason) {
 	n.remove(s)
 }
 
-// expel removes s behind what has been emitted, tells its client, and calls
+// disconnect removes s behind what has been emitted, tells its client, and calls
 // done, which may be nil. Not held: mu.
-func (n *Namespace) expel(s *Socket, done func()) {
+func (n *Namespace) disconnect(s *Socket, done func()) {
 	n.mu.Lock()
 	defer n.server.tidy(n)
 	defer n.mu.Unlock()

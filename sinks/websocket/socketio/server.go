@@ -156,7 +156,7 @@ func (srv *Server) accept(session *engineio.Session, r *http.Request) engineio.H
 	c.impatience = time.AfterFunc(srv.config.ConnectTimeout, c.impatient)
 	c.mu.Unlock()
 	if session.Protocol() == 3 { // joins "/" unasked
-		c.inbox.post(c, func() { c.knock("/", nil) })
+		c.inbox.post(c, func() { c.attemptConnect("/", nil) })
 	}
 	return handler{c}
 }

@@ -20,9 +20,9 @@ type Socket struct {
 	// by the namespace's mu.
 	session *engineio.Session
 	filter  func(event string) bool
-	held    *hold // what is kept aside, nil unless held
-	live    bool  // the client has been told that it has joined
-	silent  bool  // takes no broadcasts; see ConnectRequest.NoEvents
+	held    *heldBuffer // what is kept aside, nil unless held
+	live    bool        // the client has been told that it has joined
+	silent  bool        // takes no broadcasts; see ConnectRequest.NoEvents
 
 	// Set by Namespace.join, not changed afterwards.
 	id, pid   string
@@ -163,11 +163,11 @@ func (s *Socket) Broadcast() Selection {
 
 // Disconnect makes the socket leave its namespace, and tells the client, after
 // everything emitted before. The client does not come back by itself.
-func (s *Socket) Disconnect() { s.client.expel(s, nil) }
+func (s *Socket) Disconnect() { s.client.disconnect(s, nil) }
 
 // Close disconnects the client from all its namespaces and ends the
 // connection, after everything emitted before.
-func (c *Client) Close() { c.expelAll() }
+func (c *Client) Close() { c.disconnectAll() }
 
 // Drop ends the connection without a word, as if it had been lost: the client
 // comes back by itself, and may be recovered.
