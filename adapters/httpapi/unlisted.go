@@ -26,8 +26,8 @@ func newUnlisted(logger *log.Logger) unlisted {
 	}
 }
 
-// notice looks at a request whose peer is no trusted proxy.
-func (u unlisted) notice(r *http.Request) {
+// check looks at a request whose peer is no trusted proxy.
+func (u unlisted) check(r *http.Request) {
 	if len(r.Header["X-Forwarded-For"]) == 0 { // which every reverse proxy can send, and the only one that is understood here
 		return
 	}

@@ -41,8 +41,8 @@ var aboutTheRequest = []int{
 	http.StatusNotImplemented, http.StatusHTTPVersionNotSupported,
 }
 
-// judge turns an answer into the result of the delivery, as the table in the package comment says.
-func (s *Sink) judge(a answer) error {
+// result turns an answer into the result of the delivery, as the table in the package comment says.
+func (s *Sink) result(a answer) error {
 	err := answered{status: a.status}
 	switch {
 	case a.status/100 == 2:
