@@ -47,7 +47,7 @@
 // runtime, so waiting costs no thread. Elsewhere, for TLS, and with
 // Config.GoroutineReaders, the reader stays.
 //
-// All deadlines of a server share one timer and one clock (see heart), and the
+// All deadlines of a server share one timer and one clock (see deadlines), and the
 // ping of all clients is due in the order they came.
 //
 // # Closing

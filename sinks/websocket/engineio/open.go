@@ -44,7 +44,7 @@ func (s *Server) openWebSocket(w http.ResponseWriter, r *http.Request, dialect p
 		return
 	}
 	session.conn = c
-	c.writeAnswer(c.form.frames(session.openPacket()))
+	c.writeAnswer(c.encoding.frames(session.openPacket()))
 	if !session.start(r) {
 		c.Close()
 	}
@@ -86,7 +86,7 @@ func (s *Session) enter() bool {
 	if s.dialect.Revision == packet.V3 {
 		first = pingExpected
 	}
-	s.server.heart.expect(s, first)
+	s.server.deadlines.expect(s, first)
 	return true
 }
 

@@ -128,7 +128,7 @@ func (c *conn) decode(data []byte, binary bool) error {
 	if !binary && !utf8.Valid(data) {
 		return errNotUTF8
 	}
-	p, err := c.form.dialect.Revision.Decode(data, binary)
+	p, err := c.encoding.dialect.Revision.Decode(data, binary)
 	if err != nil {
 		return err
 	}

@@ -56,18 +56,18 @@ const (
 // A Session is one client, over whichever transport. All methods are safe for
 // use by many goroutines, and none of them waits for the client.
 type Session struct {
-	server  *Server
-	id      string
-	remote  string
-	dialect packet.Dialect
-	pulse   pulse        // guarded by the server's heart
-	limit   atomic.Int64 // see SetMaxPayload
+	server   *Server
+	id       string
+	remote   string
+	dialect  packet.Dialect
+	deadline deadline     // guarded by the server's deadlines
+	limit    atomic.Int64 // see SetMaxPayload
 
 	// inbound is held while the handler is called.
 	inbound sync.Mutex
 	handler Handler
 
-	// mu guards the fields below. Server, heart and conn locks are taken
+	// mu guards the fields below. Server, deadlines and conn locks are taken
 	// within it, never around it.
 	mu       sync.Mutex
 	state    state
@@ -128,7 +128,7 @@ func (s *Session) send(msgs []Message) error {
 	case s.state != open:
 		return ErrClosed
 	case s.conn != nil:
-		return s.sent(s.conn.write(s.conn.form.messages(msgs)))
+		return s.sent(s.conn.write(s.conn.encoding.messages(msgs)))
 	}
 	return s.sent(s.polling.messages(msgs, s.server.config.MaxQueueBytes))
 }
@@ -141,7 +141,7 @@ func (s *Session) SendBatch(b *Batch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == open && s.conn != nil {
-		return s.sent(s.conn.write(b.frames(s.conn.form)))
+		return s.sent(s.conn.write(b.frames(s.conn.encoding)))
 	}
 	return s.send(b.msgs)
 }
@@ -158,7 +158,7 @@ func (s *Session) sent(err error) error {
 // sendHeartbeat sends a ping or pong.
 func (s *Session) sendHeartbeat(p packet.Packet) {
 	if s.conn != nil {
-		_ = s.sent(s.conn.write(s.conn.form.frames(p)))
+		_ = s.sent(s.conn.write(s.conn.encoding.frames(p)))
 		return
 	}
 	_ = s.sent(s.polling.heartbeat(p, s.server.config.MaxQueueBytes))
@@ -253,7 +253,7 @@ func (s *Session) Close(reason Reason) {
 		s.dropProbe()
 	}
 	s.polling.push(packet.Packet{Type: packet.Close})
-	s.server.heart.expect(s, farewell)
+	s.server.deadlines.expect(s, farewell)
 }
 
 // Abandon closes the session like Close, but at once: nothing of it is kept for
@@ -297,7 +297,7 @@ func (s *Session) quit(reason Reason, err error) {
 func (s *Session) vanish() {
 	s.state = closed
 	s.dropProbe()
-	s.server.heart.stop(s)
+	s.server.deadlines.stop(s)
 	s.server.remove(s)
 }
 
