@@ -37,7 +37,7 @@ func (a *API) set(s *settings) handler {
 			return err
 		}
 		if why := s.idle(); why != "" {
-			return a.silence(w, http.StatusCreated, why+"; nothing was stored")
+			return a.emptyAnswer(w, http.StatusCreated, why+"; nothing was stored")
 		}
 		stored, err := a.opts.Registry.Set(r.Context(), in.Name, s.Name, value)
 		if err != nil {
@@ -75,7 +75,7 @@ func (a *API) find(s *settings) handler {
 			return err
 		}
 		if !s.Enabled() {
-			return a.silence(w, http.StatusOK, s.idle())
+			return a.emptyAnswer(w, http.StatusOK, s.idle())
 		}
 		return writeBody(w, http.StatusOK, s.row(in.ID, in.Settings[s.Name]))
 	}
@@ -92,9 +92,9 @@ func (s *settings) idle() string {
 	return ""
 }
 
-// silence answers as Evolution API does for a sink that is switched off, with an empty body; the reason is in the
+// emptyAnswer answers as Evolution API does for a sink that is switched off, with an empty body; the reason is in the
 // log and a header.
-func (a *API) silence(w http.ResponseWriter, status int, why string) error {
+func (a *API) emptyAnswer(w http.ResponseWriter, status int, why string) error {
 	a.hint(w, why)
 	return writeBody(w, status, nil)
 }
@@ -163,7 +163,7 @@ func (s *settings) objections(err error) *problem {
 }
 
 // presumeEnabled completes the blocks of POST /instance/create: there a block's presence enables the
-// sink (evolution.md 5.5), and null is no block.
+// sink, as in Evolution API, and null is no block.
 func presumeEnabled(doc any, sinks []*settings) {
 	keys, _ := doc.(map[string]any)
 	for _, s := range sinks {
@@ -205,7 +205,7 @@ func (s *settings) shown(stored json.RawMessage) json.RawMessage {
 	return value
 }
 
-// row is settings as Evolution API shows them (evolution.md 5.4): the stored value without its secrets, between what
+// row is settings as Evolution API shows them: the stored value without its secrets, between what
 // every row has. null if nothing is set.
 func (s *settings) row(instanceID string, set instances.Settings) json.RawMessage {
 	value := bytes.TrimSpace(s.shown(set.Value))
