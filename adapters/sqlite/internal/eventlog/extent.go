@@ -231,6 +231,8 @@ func (e *extent) removed(sums map[string]*share, oldest mark) {
 	}
 	if e.oldest = oldest; oldest.position > 0 {
 		e.gone = max(e.gone, oldest.position-1)
+	} else {
+		e.gone = max(e.gone, e.head.Position)
 	}
 }
 

@@ -145,7 +145,7 @@ func (l *Log) removeOld(ctx context.Context, now time.Time) (n int, err error) {
 		if len(batch) == 0 {
 			return n, nil
 		}
-		if err := l.remove(ctx, batch, true); err != nil {
+		if err := l.remove(ctx, batch, tooOld); err != nil {
 			return n, err
 		}
 		n += len(batch)
@@ -206,7 +206,7 @@ func (l *Log) removeExcess(ctx context.Context) (n int, err error) {
 			break
 		}
 		if len(batch) > 0 {
-			if err := l.remove(ctx, batch, false); err != nil {
+			if err := l.remove(ctx, batch, tooMuch); err != nil {
 				return n, err
 			}
 			n += len(batch)
@@ -215,9 +215,19 @@ func (l *Log) removeExcess(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
+// Why entries are removed.
+type removalKind uint8
+
+const (
+	tooOld  removalKind = iota // nothing older stays
+	tooMuch                    // older ones of other instances stay
+	erased                     // the same; what was there is overwritten
+)
+
 // remove removes entries, given in order of position, and takes them off the shares of their instances in the same
-// transaction. front says that nothing older stays. Held: removing.
-func (l *Log) remove(ctx context.Context, batch []removal, front bool) error {
+// transaction. Held: removing.
+func (l *Log) remove(ctx context.Context, batch []removal, kind removalKind) error {
+	front := kind == tooOld
 	counted := l.extent.counted // changes with removing held only
 	positions := make([]int64, len(batch))
 	all, stored := map[string]*share{}, map[string]*share{} // what goes, and what of it is counted in the file
@@ -244,9 +254,25 @@ func (l *Log) remove(ctx context.Context, batch []removal, front bool) error {
 	return l.file.Write(ctx, &file.Write{
 		Frees: true,
 		Apply: func(t *file.Tx) error {
-			_, err := t.Exec("DELETE FROM log WHERE position IN (SELECT value FROM json_each(?))", file.List(positions))
+			remove := func() error {
+				_, err := t.Exec("DELETE FROM log WHERE position IN (SELECT value FROM json_each(?))", file.List(positions))
+				return err
+			}
+			var err error
+			if kind == erased {
+				err = t.Overwriting(remove)
+			} else {
+				err = remove()
+			}
 			if err != nil {
 				return err
+			}
+			if last == t.Head.Position { // positions go on from it, also after a start
+				_, err := t.Exec(`INSERT INTO meta (key, value) VALUES ('log_position', ?), ('log_end', ?)
+					ON CONFLICT DO UPDATE SET value = excluded.value`, t.Head.Position, t.Head.End)
+				if err != nil {
+					return err
+				}
 			}
 			for instance, s := range stored {
 				cut := s.first - 1
