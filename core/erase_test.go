@@ -172,7 +172,10 @@ func onBoth(t *testing.T, test func(t *testing.T, start func(p *picky) *erasing)
 				t.Error(err)
 			}
 			b, err := os.ReadFile(c.Path)
-			t.Logf("occurrences left: %d of events, %v", bytes.Count(b, []byte(secret)), err)
+			// Rows that moved to another page before may have left a copy in an unused part of the former one.
+			if n := bytes.Count(b, []byte(secret)); err != nil || n > 50 {
+				t.Errorf("the file has what was erased %d times, %v", n, err)
+			}
 		})
 		test(t, func(p *picky) *erasing { return startErasing(t, p, db, db, db, db.Queue()) })
 	})

@@ -50,6 +50,11 @@
 // retention has removed what came before. Replay and appending once know by these which events are those of the present
 // owner of a name.
 //
+// Erasure. What is erased of an instance is overwritten with zeros, in its rows and in pages that become free. Copies may
+// be left: in the write-ahead log until it is used again from its start or the file is closed; in unused parts of pages
+// from which a row had moved before; and of rows that had gone before, by delivery or retention, which are overwritten
+// only when their page is used again. The name stays until retention has passed the moment of its deletion.
+//
 // Trouble. The file belongs to one process, held by locks that die with the process: on a file beside it, found through
 // all symbolic links, and on Linux on the file itself. A file with several names (hard links) is refused. A file that
 // is damaged, empty, newer than this program or not ours is an error that says what to do, never a reason to begin a
