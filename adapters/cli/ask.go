@@ -16,7 +16,7 @@ import (
 // ServerCommands returns the commands that talk to a running server, by its routes under /admin.
 func ServerCommands(s Server) []Command {
 	var all []Command
-	for _, family := range [][]Command{queueCommands(s), deadCommands(s), {sinksCommand(s)}} {
+	for _, family := range [][]Command{queueCommands(s), deadCommands(s), {sinksCommand(s), eraseCommand(s)}} {
 		all = append(all, family...)
 	}
 	return all

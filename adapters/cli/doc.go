@@ -5,8 +5,8 @@
 // Everything a command touches of the process is in [Env], so a test runs a command with buffers. Exit codes are 0 for
 // success, 1 when the command failed, 2 when it was called wrongly.
 //
-// The commands of [ServerCommands] (queue, attempts, dead, sinks) talk to a running server over its routes under
-// /admin, with the global key. They print tables for people, and with --json what the server has answered. What changes
+// The commands of [ServerCommands] (queue, attempts, dead, sinks, instance erase) talk to a running server over its
+// routes, with the global key. They print tables for people, and with --json what the server has answered. What changes
 // something needs a selection, or --all for everything; a purge, and a replay that is not of ids, asks first, unless
 // --yes is given, and takes anything but a yes for a no. A flag with an empty value is refused, because to a shell that
 // is a variable that is not set. What came from elsewhere (names, errors, answers of receivers) reaches the terminal

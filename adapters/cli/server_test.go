@@ -98,7 +98,7 @@ func newRig(t *testing.T, replayRate int) *rig {
 	<-r.Started()
 	r.api, err = httpapi.New(httpapi.Options{
 		Config: httpapi.Default(), Emitter: r.Hub, Registry: registry, Sinks: []*sink.Factory{factory}, Logger: zerolog.Nop(),
-		Queue: r.Queue(), Stats: r.Hub.Stats, SinkHealth: r.SinkHealth,
+		Queue: r.Queue(), Stats: r.Hub.Stats, SinkHealth: r.SinkHealth, Erase: r.Erase,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -555,4 +555,29 @@ func writeCertificate(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return file
+}
+
+func TestAnInstanceIsErasedByAskingFirst(t *testing.T) {
+	r := newRig(t, 1000)
+	r.bury(t, 3)
+	erase := func(stdin string, args ...string) (code int, out, errs string) {
+		var stdout, stderr bytes.Buffer
+		env := &cli.Env{
+			Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr, Args: append([]string{"instance", "erase"}, args...),
+		}
+		code = cli.Main(t.Context(), env, cli.ServerCommands(cli.Server{URL: r.url, Key: key}))
+		return code, stdout.String(), stderr.String()
+	}
+	if code, _, errs := erase("n\n", "sales"); code != cli.ExitFail || !strings.Contains(errs, "Delete instance sales") || r.letters(t) != 3 {
+		t.Errorf("after a no: %d %s", code, errs)
+	}
+	if code, _, errs := erase("", "sales", "support", "--yes"); code != cli.ExitUsage || !strings.Contains(errs, "name of one instance") {
+		t.Errorf("two names: %d %s", code, errs)
+	}
+	if code, out, errs := erase("y\n", "sales"); code != cli.ExitOK || !strings.Contains(out, "3 dead letters") || r.letters(t) != 0 {
+		t.Errorf("after a yes: %d %s %s", code, out, errs)
+	}
+	if code, out, errs := erase("", "sales", "--yes"); code != cli.ExitOK || !strings.HasPrefix(out, "removed 0 events, 0 deliveries") {
+		t.Errorf("once more: %d %s %s", code, out, errs)
+	}
 }

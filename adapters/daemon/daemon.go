@@ -101,7 +101,7 @@ func (d *Daemon) Build(o core.Options) (*core.Hub, *httpapi.API, error) {
 	api, err := httpapi.New(httpapi.Options{
 		Config: d.HTTP, Emitter: hub, Registry: o.Instances, Sinks: d.Sinks, Version: d.Version, Logger: o.Logger, Nearest: config.Nearest,
 		Ingest: map[string]httpapi.Decoder{"evolution": d.Envelope.DecodeAPI, "evolution-go": evolution.DecodeGo},
-		Ready:  hub.Check, SinkHealth: hub.SinkHealth, Settle: hub.Settle,
+		Ready:  hub.Check, SinkHealth: hub.SinkHealth, Settle: hub.Settle, Erase: hub.Erase,
 		Queue: hub.Queue(), Stats: hub.Stats, Metrics: httpapi.NewMetrics(),
 	})
 	if err != nil {

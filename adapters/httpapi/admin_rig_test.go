@@ -106,7 +106,7 @@ func (r *rig) wire(t *testing.T, o *httpapi.Options, change []func(*core.Options
 	if r.Hub, err = core.New(c); err != nil {
 		t.Fatal(err)
 	}
-	o.Emitter, o.Queue, o.Stats, o.SinkHealth, o.Ready = r.Hub, r.Queue(), r.Hub.Stats, r.SinkHealth, r.Check
+	o.Emitter, o.Queue, o.Stats, o.SinkHealth, o.Ready, o.Erase = r.Hub, r.Queue(), r.Hub.Stats, r.SinkHealth, r.Check, r.Erase
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(context.Background()) }()
 	<-r.Started()

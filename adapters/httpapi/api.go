@@ -50,6 +50,8 @@ type Options struct {
 	// Settle returns when every sink has looked up what it needs to know of the events emitted so far for an instance and
 	// live sinks have handed them out, or ctx ends. It is called before the instance is removed. nil does not wait.
 	Settle func(ctx context.Context, instance string) error
+	// Erase removes what is stored of an instance that was deleted, until ctx ends, see [core.Hub.Erase]. nil answers 409.
+	Erase func(ctx context.Context, instance, id string) (core.Erased, error)
 
 	// Queue is what the admin routes show and steer: the hub's. nil if it has none; they then answer 409.
 	Queue *queue.Queue

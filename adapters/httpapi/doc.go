@@ -125,4 +125,8 @@
 // cannot be stored, nothing is deleted. Creating and new tokens are the other way round: what the event tells of has
 // happened, so if the event cannot be stored that is logged, and the caller gets the token, which cannot be shown
 // again.
+//
+// With erase=true, which is the operator's, what is stored of the instance is removed behind that (Options.Erase):
+// events of the log, waiting deliveries, dead letters, attempts and pauses. The request can be sent again, also when the
+// instance is gone; its answer says how much was removed and whether something is left.
 package httpapi

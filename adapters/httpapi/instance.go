@@ -12,6 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
 )
@@ -103,12 +104,25 @@ func (a *API) created(in instances.Instance, token string) any {
 	return out
 }
 
-// deleteInstance is DELETE /instance/delete/{instance}. See the package comment for the order of its steps.
+// deleteInstance is DELETE /instance/delete/{instance}.
 func (a *API) deleteInstance(w http.ResponseWriter, r *http.Request) error {
+	if r.URL.Query().Has("erase") {
+		return a.eraseInstance(w, r)
+	}
 	in, err := a.onInstance(r)
 	if err != nil {
 		return err
 	}
+	if err := a.remove(r, in); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, map[string]any{
+		"status": "SUCCESS", "error": false, "response": map[string]string{"message": "Instance deleted"},
+	})
+}
+
+// remove deletes an instance. See the package comment for the order of its steps.
+func (a *API) remove(r *http.Request, in instances.Instance) error {
 	if err := a.emitSystem(r.Context(), "instance.delete", in.Name, "", aboutOf(in)); err != nil {
 		return err
 	}
@@ -117,15 +131,82 @@ func (a *API) deleteInstance(w http.ResponseWriter, r *http.Request) error {
 	}
 	a.settle(r.Context(), in.Name)
 	line := a.audit(r, "instance.delete").Str("instance", in.Name)
-	err = a.opts.Registry.Delete(context.WithoutCancel(r.Context()), in.Name)
+	err := a.opts.Registry.Delete(context.WithoutCancel(r.Context()), in.Name)
 	if err != nil && !errors.Is(err, instances.ErrUnknown) { // not deleted by another request meanwhile
 		return err
 	}
 	if err == nil {
 		line.Msg("an instance was deleted")
 	}
+	return nil
+}
+
+// eraseTimeout bounds how long a request erases, and waits for what is being delivered.
+const eraseTimeout = 20 * time.Second
+
+// erasure is the answer to an erasure: what this request has removed, and whether it has to be asked again.
+type erasure struct {
+	InstanceID  string `json:"instanceId,omitempty"`
+	Events      int    `json:"events"`
+	Deliveries  int    `json:"deliveries"`
+	DeadLetters int    `json:"deadLetters"`
+	Attempts    int    `json:"attempts"`
+	Pauses      int    `json:"pauses"`
+	Left        bool   `json:"left"`
+}
+
+// eraseInstance is DELETE /instance/delete/{instance}?erase=true, for the operator: the instance is deleted if there is
+// one, and what is stored of it is removed. It can be asked again, also when the instance is gone; with id only what
+// belongs to the instance with that id is removed, and a later one of that name is not deleted.
+func (a *API) eraseInstance(w http.ResponseWriter, r *http.Request) error {
+	if err := a.forGlobal(r); err != nil {
+		return err
+	}
+	p := queryParams(r)
+	erase, id := p.flag("erase"), p.text("id")
+	if !erase {
+		p.refuse(`"erase" must be true, or left out; then the instance is deleted and what is stored of it stays`)
+	}
+	if err := p.check(); err != nil {
+		return err
+	}
+	if a.opts.Erase == nil {
+		return &problem{status: http.StatusConflict, message: []string{"This engine cannot erase what is stored of an instance"}}
+	}
+	name := r.PathValue("instance")
+	in, exists := a.opts.Registry.Get(name)
+	if !exists {
+		a.recheck(r, "instance "+name)
+		in, exists = a.opts.Registry.Get(name)
+	}
+	line := a.audit(r, "instance.erase").Str("instance", name)
+	if exists && (id == "" || id == in.ID) {
+		if err := a.remove(r, in); err != nil {
+			return err
+		}
+		id = in.ID
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), eraseTimeout)
+	defer cancel()
+	n, err := a.opts.Erase(ctx, name, id)
+	if errors.Is(err, bus.ErrUnsupported) {
+		return &problem{status: http.StatusConflict, message: []string{"This engine cannot erase what is stored of an instance"}}
+	}
+	if id != "" {
+		line.Str("instance_id", id)
+	}
+	line.Int("events", n.Events).Int("deliveries", n.Deliveries).Int("letters", n.DeadLetters).Int("attempts", n.Attempts).
+		Int("pauses", n.Pauses).Bool("left", n.Left).AnErr("failed", err).Msg("what was stored of an instance was erased")
+	if err != nil {
+		return err
+	}
+	message := "Instance erased"
+	if n.Left {
+		message = "Instance deleted, and erased in part; send the request again for the rest"
+	}
 	return writeJSON(w, http.StatusOK, map[string]any{
-		"status": "SUCCESS", "error": false, "response": map[string]string{"message": "Instance deleted"},
+		"status": "SUCCESS", "error": false, "response": map[string]string{"message": message},
+		"erased": erasure{id, n.Events, n.Deliveries, n.DeadLetters, n.Attempts, n.Pauses, n.Left},
 	})
 }
 

@@ -276,3 +276,52 @@ func TestWhatIsKeptOfDeletedInstancesIsBounded(t *testing.T) {
 		t.Errorf("%d deleted instances are remembered, whose events the log has dropped", n)
 	}
 }
+
+// One instance floods the log; what others hold of it stays, and replays tell of what was dropped from among that.
+func TestAFloodDropsNothingOfInstancesThatHoldLittle(t *testing.T) {
+	for _, small := range []func(*memory.Config){
+		func(c *memory.Config) { c.MaxEvents = 200 },
+		func(c *memory.Config) { c.MaxEventBytes, c.MaxBytes = 1000, 20_000 },
+	} {
+		e := newEngine(t, small)
+		b := e.Bus()
+		publish := func(instance string, from, to int) {
+			for n := from; n < to; n++ {
+				ev := &event.Event{ID: fmt.Sprint(instance, n), Name: "call", Instance: instance, Time: time.Now(), Data: []byte(`{}`)}
+				if err := b.Publisher().Publish(bus.Topic(bus.Shard(instance, b.Shards())), bus.Message(ev)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		publish("quiet", 0, 20)
+		publish("flood", 0, 1000)
+		publish("quiet", 20, 30)
+		publish("flood", 1000, 3000)
+		replayed := func(after, instance string) (n int, err error) {
+			position, err := e.Find(t.Context(), after, instance)
+			if err != nil {
+				return 0, err
+			}
+			_, err = e.Replay(t.Context(), position, instance, func(int64, *event.Event) error { n++; return nil })
+			return n, err
+		}
+		if n, err := replayed("quiet0", "quiet"); n != 29 || err != nil {
+			t.Errorf("of the quiet one %d come behind the first, %v; want 29", n, err)
+		}
+		if _, err := replayed("flood100", "flood"); !errors.Is(err, sink.ErrExpired) {
+			t.Errorf("of the flood: %v, want ErrExpired", err)
+		}
+		if n, err := replayed("flood2950", "flood"); n != 49 || err != nil {
+			t.Errorf("of the flood's newest %d come, %v; want 49", n, err)
+		}
+		if _, err := replayed("quiet0", ""); !errors.Is(err, sink.ErrExpired) {
+			t.Errorf("of all behind the first: %v, want ErrExpired", err)
+		}
+		if n, err := replayed("flood2950", ""); n != 49 || err != nil {
+			t.Errorf("of all behind what was dropped %d come, %v; want 49", n, err)
+		}
+		if err := b.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}

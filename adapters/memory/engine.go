@@ -2,9 +2,10 @@
 // tests, for embedding where a lost process may lose events, and as the smallest example of an engine.
 //
 // An [Engine] is the log; each [Bus] is one node of it, so that a test has a cluster by opening several. The log is
-// bounded. It drops its oldest events to stay within the bounds, but none that a group has not acked or an open
+// bounded. To stay within the bounds it drops the oldest events of instances that hold an equal part of it or more, so
+// that none loses events to another as long as it holds less; but no event that a group has not acked or an open
 // broadcast subscription has not been given: then Publish waits, until its context ends with [bus.ErrOverloaded]. So a
-// slow reader delays nothing until the whole log is full of what it has not read, and never loses an event.
+// slow reader delays nothing until the log is full of what it has not read, and never loses an event.
 package memory
 
 import (
@@ -31,9 +32,13 @@ type Engine struct {
 
 	mu sync.Mutex
 	// mu guards the fields below.
-	newest int64         // position of the last entry
-	ids    ids           // of the entries
-	room   chan struct{} // closed when a reader moves; nil while no publisher waits for that
+	newest int64 // position of the last entry
+	ids    ids   // of the entries
+	shares map[string]*share
+	held   share            // all of them together
+	cut    int64            // position of the newest entry that was dropped while older ones stayed
+	cuts   map[string]int64 // the same by instance, of those above the tail's floor
+	room   chan struct{}    // closed when a reader moves; nil while no publisher waits for that
 
 	store
 }
@@ -42,6 +47,7 @@ var (
 	_ sink.Log        = (*Engine)(nil)
 	_ instances.Store = (*Engine)(nil)
 	_ bus.Bus         = (*Bus)(nil)
+	_ bus.Eraser      = (*Bus)(nil)
 )
 
 // New returns an empty engine.
@@ -49,7 +55,10 @@ func New(c Config) (*Engine, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("memory engine: %w", err)
 	}
-	e := &Engine{config: c, log: &tail.Log{Tail: tail.New(c.Shards, 0), Readers: tail.NewReaders()}}
+	e := &Engine{
+		config: c, log: &tail.Log{Tail: tail.New(c.Shards, 0), Readers: tail.NewReaders()},
+		shares: map[string]*share{}, cuts: map[string]int64{},
+	}
 	e.store = newStore(e.log)
 	e.log.Moved = e.moved
 	e.queue = newQueue(e)
@@ -108,7 +117,7 @@ func (e *Engine) tryAppend(shard int, entries []bus.Entry) (positions []bus.Posi
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	positions, added, bytes := e.place(shard, entries)
-	if !e.log.Trim(e.config.MaxEvents-len(added), e.config.MaxBytes-bytes, e.log.Need) {
+	if !e.trim(e.config.MaxEvents-len(added), e.config.MaxBytes-bytes) {
 		if e.room == nil {
 			e.room = make(chan struct{})
 		}
@@ -117,6 +126,7 @@ func (e *Engine) tryAppend(shard int, entries []bus.Entry) (positions []bus.Posi
 	for _, a := range added {
 		e.newest = a.Position
 		e.ids.add(a.Message, a.Position)
+		e.grow(a, 1)
 	}
 	e.log.Append(added...)
 	e.ids.forget(e.log.Floor())
@@ -199,6 +209,16 @@ func (i *ids) forget(floor int64) {
 		i.order[0] = id{}
 		i.order = i.order[1:]
 	}
+}
+
+// remove drops entries from among others.
+func (i *ids) remove(dropped map[int64]bool) {
+	i.order = slices.DeleteFunc(i.order, func(of id) bool {
+		if dropped[of.position] && i.last[of.key] == of.position {
+			delete(i.last, of.key)
+		}
+		return dropped[of.position]
+	})
 }
 
 // moved tells waiting publishers that a reader needs less than before.

@@ -18,8 +18,8 @@ func (e *Engine) Replay(
 	}
 	position := after
 	for ctx.Err() == nil {
-		entries, _, floor := e.log.After(tail.All, position)
-		if position < floor {
+		entries, _, _ := e.log.After(tail.All, position)
+		if e.lacks(instance, position) {
 			return position, sink.ErrExpired // Publish has dropped what comes next while f was busy
 		}
 		if len(entries) == 0 {

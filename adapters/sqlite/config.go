@@ -27,12 +27,15 @@ type Config struct {
 	Retention Retention `koanf:"retention"`
 }
 
-// Retention bounds the log. Whichever bound is met first counts; what a group has not acked stays in any case.
+// Retention bounds the log. Whichever bound is met first counts; what a group has not acked stays in any case, and so
+// does the newest event.
 type Retention struct {
 	// Age is how long an event stays; 0 means for ever. Default 168 h.
 	Age time.Duration `koanf:"age" help:"how long events stay in the log; 0 for ever"`
-	// Bytes is how much the log holds; 0 means without a bound. Default 1 GiB.
-	Bytes int64 `koanf:"bytes" help:"bytes of events that the log holds; 0 without a bound"`
+	// Bytes is how much the log holds of all instances; 0 means without a bound. Beyond it the oldest events go of the
+	// instances that hold most, so one that holds less than an equal part keeps its events for as long as Age says.
+	// Default 1 GiB.
+	Bytes int64 `koanf:"bytes" help:"bytes of events that the log holds; beyond, the oldest go of the instances that hold most; 0 without a bound"`
 }
 
 // DefaultConfig returns the defaults.

@@ -26,12 +26,16 @@
 // group is given again what it acked in that time. A queue in the same file moves the cursor in the transaction that
 // stores its deliveries; the ack then costs nothing.
 //
-// Retention. Entries go when they are older than the age or beyond the size of the configuration, oldest first, in
-// small batches between other writes; never the newest entry, and never what a group has not acked. A group that had no
-// subscription for the retention age (a week, if there is none), nor in the first hour after the start, is forgotten.
-// Broadcast subscriptions hold nothing back: one that is further behind than retention misses what is gone. Order is by
-// position and nothing else, so a clock that is set back neither reorders nor removes anything; entries stay longer
-// then.
+// Retention. Entries of all go when they are older than the age of the configuration. When the log is beyond its size,
+// entries of the instances that hold most go, so that none loses events to another as long as it holds less than an
+// equal part. Either way an instance's oldest entry is the first, in small batches between other writes; never the
+// newest entry of the log, and never what a group has not acked. So a replay of one instance is complete from any event
+// on that is still there; one of all instances that begins before something that was cut is expired. What each instance
+// holds is counted in memory; the file has a table of it as of some position, and the entries behind that are counted
+// when it is opened. A group that had no subscription for the retention age (a week, if there is none), nor in the
+// first hour after the start, is forgotten. Broadcast subscriptions hold nothing back: one that is further behind than
+// retention misses what is gone. Order is by position and nothing else, so a clock that is set back neither reorders
+// nor removes anything; entries stay longer then.
 //
 // Age. What is removed for its age is old by a clock that follows the wall clock only as fast as time passes: one that
 // jumps ahead, or is ahead of the file at the start, is believed after six hours, and until then only removes less.
@@ -45,6 +49,11 @@
 // position of the log at which the instance was created; a deleted one leaves that of its deletion behind, until
 // retention has removed what came before. Replay and appending once know by these which events are those of the present
 // owner of a name.
+//
+// Erasure. What is erased of an instance is overwritten with zeros, in its rows and in pages that become free. Copies may
+// be left: in the write-ahead log until it is used again from its start or the file is closed; in unused parts of pages
+// from which a row had moved before; and of rows that had gone before, by delivery or retention, which are overwritten
+// only when their page is used again. The name stays until retention has passed the moment of its deletion.
 //
 // Trouble. The file belongs to one process, held by locks that die with the process: on a file beside it, found through
 // all symbolic links, and on Linux on the file itself. A file with several names (hard links) is refused. A file that

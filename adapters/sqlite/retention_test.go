@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -159,4 +160,111 @@ func TestSpaceIsGivenBackWhenMuchIsRemoved(t *testing.T) {
 		t.Fatalf("the file has %d bytes, %v", info.Size(), err)
 	}
 	open(t, c)
+}
+
+// One tenant's events fill the log; another's, which are older and few, stay, and every replay tells when it is not
+// complete.
+func TestAnInstanceThatHoldsLittleLosesNothingToAFlood(t *testing.T) {
+	c := newConfig(t)
+	c.Retention.Bytes = 200_000
+	db := open(t, c)
+	publishMany(t, db, "quiet", 0, 20)
+	publishMany(t, db, "flood", 0, 700)
+	publishMany(t, db, "quiet", 20, 40)
+	publishMany(t, db, "flood", 700, 1000)
+	retain(t, db, time.Now())
+	s := db.Stats()
+	if s.Bytes > c.Retention.Bytes || s.Bytes < c.Retention.Bytes*9/10 || s.Events < 100 {
+		t.Fatalf("the log is %+v", s)
+	}
+	check := func(db *sqlite.DB) {
+		t.Helper()
+		if got := replayed(t, db, "quiet#0", "quiet"); len(got) != 39 {
+			t.Errorf("behind the first event of the quiet one %d are left, want 39", len(got))
+		}
+		var first int // of those of the flood that are there
+		for first = range 1000 {
+			if _, err := db.Find(t.Context(), fmt.Sprint("flood#", first), ""); err == nil {
+				break
+			}
+		}
+		if got := replayed(t, db, fmt.Sprint("flood#", first), "flood"); first < 800 || len(got) != 999-first {
+			t.Errorf("of the flood %d is the first that is left, with %d behind it", first, len(got))
+		}
+		position, err := db.Find(t.Context(), fmt.Sprint("flood#", first), "flood")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, from := range []struct {
+			after    int64
+			instance string
+			complete bool
+		}{
+			{position, "flood", true}, {position - 1, "flood", true}, {position - 2, "flood", false}, {1, "quiet", true},
+			{position - 1, "", true}, {position - 2, "", false}, {1, "", false},
+		} {
+			_, err := db.Replay(t.Context(), from.after, from.instance, func(int64, *event.Event) error { return nil })
+			if from.complete && err != nil || !from.complete && !errors.Is(err, sink.ErrExpired) {
+				t.Errorf("replay of %q behind %d: %v, complete %v", from.instance, from.after-position, err, from.complete)
+			}
+		}
+	}
+	check(db)
+	recovered := open(t, crashed(t, c))
+	if got := recovered.Stats(); got.Events != s.Events || got.Bytes != s.Bytes || !got.Oldest.Equal(s.Oldest) {
+		t.Errorf("after a crash the log is %+v, it was %+v", got, s)
+	}
+	check(recovered)
+	closeDB(t, db)
+	again := open(t, c)
+	check(again)
+	publishMany(t, again, "flood", 1000, 1300)
+	retain(t, again, time.Now())
+	if got := replayed(t, again, "quiet#0", "quiet"); len(got) != 39 {
+		t.Errorf("after more of the flood %d are left, want 39", len(got))
+	}
+}
+
+func TestTheFloodersShareIsCutUpToWhatAGroupHasNotAckedAndNobodyElsePays(t *testing.T) {
+	c := newConfig(t)
+	c.Retention.Bytes = 200_000
+	db := open(t, c)
+	quiet := other(db, "flood")
+	publishMany(t, db, quiet, 0, 50)
+	group := subscribe(t, db.Group("g"), bus.Topic(bus.Shard("flood", db.Shards())))
+	publishMany(t, db, "flood", 0, 1000)
+	take(t, group, "flood", 0, 100)
+	retainTo(t, db, time.Now(), 50+900)
+	take(t, group, "flood", 100, 1000)
+	waitFor(t, "the acks have arrived", func() bool {
+		retain(t, db, time.Now())
+		return db.Stats().Bytes <= c.Retention.Bytes
+	})
+	if got := replayed(t, db, quiet+"#0", quiet); len(got) != 49 {
+		t.Errorf("%d are left, want 49", len(got))
+	}
+}
+
+// An instance of which everything was cut is still known to have been cut.
+func TestWhatWasCutToTheLastIsNotTakenForNothing(t *testing.T) {
+	c := newConfig(t)
+	c.Retention.Bytes = 190_000
+	db := open(t, c)
+	for i := range 50 {
+		publishMany(t, db, fmt.Sprint("few-", i), 0, 3)
+	}
+	publishMany(t, db, "large", 0, 1, bytes.Repeat([]byte(" "), 55_000)...)
+	publishMany(t, db, "few-0", 3, 6)
+	retain(t, db, time.Now())
+	for range 2 {
+		_, err := db.Replay(t.Context(), 150, "large", func(int64, *event.Event) error { return nil })
+		if !errors.Is(err, sink.ErrExpired) {
+			t.Errorf("replay behind what came before the event that was cut: %v, want ErrExpired", err)
+		}
+		closeDB(t, db)
+		db = open(t, c)
+	}
+	if s := db.Stats(); s.Events != 153 {
+		t.Errorf("the log is %+v", s)
+	}
 }

@@ -53,6 +53,7 @@ type Queue = deliveries.Store
 
 var (
 	_ bus.Bus         = (*DB)(nil)
+	_ bus.Eraser      = (*DB)(nil)
 	_ sink.Log        = (*DB)(nil)
 	_ instances.Store = (*DB)(nil)
 )
@@ -153,6 +154,12 @@ func (db *DB) Group(name string) message.Subscriber { return db.log.Group(name) 
 
 // Batches implements [bus.Bus].
 func (db *DB) Batches(group string) bus.BatchSubscriber { return db.log.Batches(group) }
+
+// EraseEvents implements [bus.Eraser]. Rows are overwritten in the file; the write-ahead log has them until it is used
+// again from its start.
+func (db *DB) EraseEvents(ctx context.Context, e bus.Erasure) (n int, left bool, err error) {
+	return db.log.EraseEvents(ctx, e)
+}
 
 // Reached implements [bus.Bus].
 func (db *DB) Reached(ctx context.Context, c bus.Cursor) error { return db.log.Reached(ctx, c) }

@@ -75,6 +75,9 @@ func Revision(m *message.Message) int64 {
 	return revision
 }
 
+// RecordOf returns the id of the record of the instance whose event a message carries; "" if it has none.
+func RecordOf(m *message.Message) string { return m.Metadata[metaRecord] }
+
 // Event returns the event that a message carries. It shares the payload. Its error wraps [ErrUndecodable].
 func Event(m *message.Message) (*event.Event, error) {
 	at, err := time.Parse(time.RFC3339Nano, m.Metadata[metaTime])

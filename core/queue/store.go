@@ -66,6 +66,11 @@ type Store interface {
 	// DeletePause removes the pause of a selector; one that does not exist is no error.
 	DeletePause(ctx context.Context, s Selector) error
 
+	// Erase removes, in small transactions, the dead letters of an instance, the attempts of its deliveries, and the
+	// events of its that wait in no lane and are remembered; those may go with the present instance's. What waits is
+	// purged before that. It tells what it removed, also after an error, and may be called again at any time.
+	Erase(ctx context.Context, e bus.Erasure) (Erased, error)
+
 	// Sweep removes what retention does not hold any more, in small transactions. When there is nothing to
 	// remove it writes nothing.
 	Sweep(ctx context.Context, r Retention) error
@@ -218,6 +223,7 @@ type PurgeRequest struct {
 	Max          int
 	Droppable    bool   // only those that were put as droppable
 	Reason       Reason // not "": they become dead letters for that reason
+	Overwrite    bool   // what is removed is overwritten where it was stored; without a Reason
 }
 
 // A Pause keeps the lanes of a selector waiting.

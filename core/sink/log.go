@@ -17,7 +17,9 @@ type Log interface {
 	Find(ctx context.Context, id, instance string) (position int64, err error)
 	// Replay calls f, in order, for every event behind a position, up to the newest at the time of the call or later.
 	// It returns the position up to which it has read, also if the last events there were not the instance's. It stops
-	// at f's first error and returns it. [ErrExpired] says that retention has removed events behind the position, or
-	// behind those that f has got, or that the position is from before the instance was created.
+	// at f's first error and returns it. [ErrExpired] says that events behind the position, or behind those that f has
+	// got, were removed (of all instances, if instance is empty), or that the position is from before the instance was
+	// created. An engine may remove events of one instance and keep older ones of others; of one instance it removes
+	// the oldest first.
 	Replay(ctx context.Context, after int64, instance string, f func(position int64, e *event.Event) error) (end int64, err error)
 }

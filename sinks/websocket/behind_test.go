@@ -366,3 +366,52 @@ func (c *client) recoverable() bool {
 	defer c.mu.Unlock()
 	return c.offset != ""
 }
+
+// One tenant floods a small log. The others' past stays, and a client of which something was cut is told so.
+func TestAFloodOfOneInstanceTakesNoOthersPast(t *testing.T) {
+	c := sqlite.DefaultConfig()
+	c.Path = filepath.Join(t.TempDir(), "log.db")
+	c.Retention.Bytes = 400_000
+	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
+	db, err := sqlite.Open(t.Context(), c, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := buildOn(t, db, db, roomy, log)
+	for _, name := range []string{"quiet", "flood"} {
+		h.create(name, "token-of-"+name)
+		h.set(name, `{"enabled":true}`)
+	}
+	first := h.emit("quiet", "call", `0`)
+	want := h.emitAll("quiet", "call", "1", "2", "3")
+	flooded := h.emit("flood", "call", `0`)
+	large := `"` + strings.Repeat("x", 10_000) + `"`
+	for range 20 {
+		h.emitAll("flood", "call", large, large, large, large, large, large, large, large, large, large)
+	}
+	h.until("the log is within its bound", func() bool { return db.Stats().Bytes <= c.Retention.Bytes+c.Retention.Bytes/32 })
+	want = append(want, h.emit("quiet", "call", `4`))
+
+	quiet := h.dial("&apikey=token-of-quiet")
+	quiet.join("/quiet", `{"since":"`+first+`"}`)
+	quiet.await(len(want))
+	if ids := quiet.ids(); !slices.Equal(ids, want) {
+		t.Errorf("the quiet one got %v, want %v", ids, want)
+	}
+	flood := h.dial("&apikey=token-of-flood")
+	flood.join("/flood", `{"since":"`+flooded+`"}`)
+	if e := flood.await(1); e[0].name != "replay.expired" {
+		t.Errorf("the flooding one got %s first", e[0].name)
+	}
+	all := h.dial("&apikey=" + key)
+	all.join("/", `{"since":"`+first+`"}`)
+	if e := all.await(1); e[0].name != "replay.expired" {
+		t.Errorf("a client of all instances got %s first", e[0].name)
+	}
+	last := h.dial("&apikey=" + key)
+	last.join("/", `{"since":"`+want[3]+`"}`)
+	h.emit("quiet", "call", `5`)
+	if e := last.await(1); e[0].name != "call" {
+		t.Errorf("a client of all instances that has everything got %s", e[0].name)
+	}
+}

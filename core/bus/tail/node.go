@@ -21,7 +21,7 @@ type Log struct {
 	Read func(ctx context.Context, shard int, after int64) ([]Entry, error)
 
 	// Missed is called when a broadcast reader has fallen so far behind that storage has removed n entries that it had
-	// not read; positions must be without gaps then. It must not block. May be nil.
+	// not read, wherever in the log; positions must be given out without gaps then. It must not block. May be nil.
 	Missed func(n int64)
 
 	// Moved is called after an ack has moved a reader, and after a broadcast reader has left. It must not block. May be

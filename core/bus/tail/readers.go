@@ -192,16 +192,18 @@ func (r *Readers) lookup(name string, shard int) *Reader {
 // join returns the reader for a subscription: a group's own, or a new one behind the newest entry of t.
 func (r *Readers) join(group string, shard int, t *Tail) *Reader {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	var reader *Reader
 	if group != "" {
 		reader = r.lookup(group, shard)
 	} else {
 		reader = &Reader{Shard: All}
 		r.broadcasts[reader] = struct{}{} // at 0, so that nothing it will need can go meanwhile
-		reader.move(t.Newest())
 	}
 	reader.users.Add(1)
+	r.mu.Unlock()
+	if group == "" {
+		reader.move(t.Newest()) // not with mu held: what is trimmed asks the readers with the tail's held
+	}
 	return reader
 }
 

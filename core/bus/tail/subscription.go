@@ -96,20 +96,20 @@ func (s *subscription) ready(ctx context.Context) (entries []Entry, wake <-chan 
 		if !ok {
 			return nil, nil, false
 		}
-		if len(entries) > 0 {
-			s.miss(entries[0].Position - 1)
+		if n := len(entries); n > 0 {
+			s.miss(entries[n-1].Position, n)
 			return entries, nil, true
 		}
-		s.miss(floor)
+		s.miss(floor, 0)
 		s.taken = floor // storage holds nothing up to there: every entry of it was stored before it left the tail
 	}
 }
 
-// miss tells of entries up to a position that storage had removed before they could be taken. Positions of one shard
-// have gaps anyway.
-func (s *subscription) miss(to int64) {
-	if s.reader.Shard == All && s.log.Missed != nil && to > s.taken {
-		s.log.Missed(to - s.taken)
+// miss tells of the entries up to a position, but for the n that were read, that storage had removed before they could
+// be taken. Positions of one shard have gaps anyway.
+func (s *subscription) miss(to int64, n int) {
+	if missed := to - s.taken - int64(n); s.reader.Shard == All && s.log.Missed != nil && missed > 0 {
+		s.log.Missed(missed)
 	}
 }
 

@@ -75,6 +75,28 @@ func (t *Tail) Trim(events, bytes int, needed func(Entry) bool) bool {
 	return events >= 0 && bytes >= 0
 }
 
+// Cull asks visit about the entries, the oldest first, for as long as it wants more, and removes those that it wants to
+// drop, wherever they are. Readers pass them over; Floor does not tell of them.
+func (t *Tail) Cull(visit func(Entry) (drop, more bool)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	dropped := make([][]int64, len(t.shards)) // positions, by shard
+	for _, e := range t.buffer(All).entries {
+		drop, more := visit(e)
+		if drop {
+			t.bytes -= bus.Size(e.Message)
+			dropped[e.Shard] = append(dropped[e.Shard], e.Position)
+			dropped[t.Shards()] = append(dropped[t.Shards()], e.Position)
+		}
+		if !more {
+			break
+		}
+	}
+	for i, positions := range dropped {
+		t.shards[i].drop(positions)
+	}
+}
+
 // Newest returns the position of the last entry appended.
 func (t *Tail) Newest() int64 {
 	t.mu.Lock()
@@ -128,6 +150,27 @@ func (s *shardBuffer) pop() {
 	s.floor = s.entries[0].Position
 	s.entries[0] = Entry{} // lets go of the message; the slot itself goes when append moves the rest
 	s.entries = s.entries[1:]
+}
+
+// drop removes the entries at positions, which are in order. Those before the last of them that stay move up to it: in a
+// long buffer they are few.
+func (s *shardBuffer) drop(positions []int64) {
+	if len(positions) == 0 {
+		return
+	}
+	free, _ := slices.BinarySearchFunc(s.entries, positions[len(positions)-1], func(e Entry, p int64) int {
+		return cmp.Compare(e.Position, p)
+	})
+	for i := free; i >= 0; i-- {
+		if n := len(positions); n > 0 && s.entries[i].Position == positions[n-1] {
+			positions = positions[:n-1]
+			continue
+		}
+		s.entries[free] = s.entries[i]
+		free--
+	}
+	clear(s.entries[:free+1])
+	s.entries = s.entries[free+1:]
 }
 
 func (s *shardBuffer) after(position int64) []Entry {

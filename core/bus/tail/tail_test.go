@@ -277,12 +277,13 @@ func TestAGroupsReaderIsForgottenOnlyWhileNobodyHasIt(t *testing.T) {
 func TestWhatABroadcastHasMissedIsTold(t *testing.T) {
 	tests := []struct {
 		name   string
-		kept   int64 // the oldest that storage has not removed
+		kept   []int64 // what storage has not removed
 		after  []string
 		missed int64
 	}{
-		{"storage has removed some", 8, []string{"8", "9", "10"}, 5},
-		{"storage has removed all that the tail does not hold", 11, []string{"10"}, 7},
+		{"storage has removed some", []int64{8, 9, 10}, []string{"8", "9", "10"}, 5},
+		{"storage has removed some in the middle", []int64{3, 4, 7, 9, 10}, []string{"3", "4", "7", "9", "10"}, 3},
+		{"storage has removed all that the tail does not hold", nil, []string{"10"}, 7},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -291,15 +292,18 @@ func TestWhatABroadcastHasMissedIsTold(t *testing.T) {
 	}
 }
 
-func tellsOfMissed(t *testing.T, kept int64, after []string, want int64) {
+func tellsOfMissed(t *testing.T, kept []int64, after []string, want int64) {
 	log, node, _ := newLog(t)
 	var missed int64
 	log.Missed = func(n int64) { missed += n }
 	log.Read = func(_ context.Context, _ int, after int64) ([]tail.Entry, error) {
-		if kept > 10 {
-			return nil, nil
+		var entries []tail.Entry
+		for _, position := range kept {
+			if position > after {
+				entries = append(entries, of("a", position))
+			}
 		}
-		return []tail.Entry{of("a", max(after+1, kept))}, nil
+		return entries, nil
 	}
 	c, _ := node.Broadcast().Subscribe(t.Context(), bus.All)
 	log.Append(of("a", 1), of("a", 2))

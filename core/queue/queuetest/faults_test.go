@@ -35,6 +35,7 @@ type store struct {
 	purge   func(ctx context.Context, l bus.Lease, r queue.PurgeRequest) (int, error)
 	requeue func(ctx context.Context, l bus.Lease, ids []int64, at time.Time) ([]queue.Requeued, error)
 	sweep   func(ctx context.Context, r queue.Retention) error
+	erase   func(ctx context.Context, e bus.Erasure) (queue.Erased, error)
 	letters func(ctx context.Context, f queue.DeadLetterFilter, p queue.Page) ([]queue.DeadLetter, error)
 	pause   func(ctx context.Context, p queue.Pause) error
 
@@ -56,7 +57,7 @@ func newStore(e *memory.Engine) *store {
 		Store: q, Steering: q, leases: e.Leases(), cursors: &cursors{at: map[string]int64{}}, lanes: func(ctx context.Context, shards []int) ([]queue.Backlog, error) {
 			return q.Lanes(ctx, shards...)
 		},
-		window: q.Window, record: q.Record, purge: q.Purge, requeue: q.Requeue, sweep: q.Sweep, letters: q.DeadLetters, pause: q.PutPause,
+		window: q.Window, record: q.Record, purge: q.Purge, requeue: q.Requeue, sweep: q.Sweep, erase: q.Erase, letters: q.DeadLetters, pause: q.PutPause,
 		revision: q.PausesRevision, jobs: q.Jobs, advance: q.AdvanceJob, delete: q.DeleteJob,
 	}
 	s.put = func(ctx context.Context, l bus.Lease, entries []queue.Entry) ([]queue.PutResult, error) {
@@ -111,6 +112,10 @@ func (s *store) Requeue(ctx context.Context, l bus.Lease, ids []int64, at time.T
 }
 
 func (s *store) Sweep(ctx context.Context, r queue.Retention) error { return s.sweep(ctx, r) }
+
+func (s *store) Erase(ctx context.Context, e bus.Erasure) (queue.Erased, error) {
+	return s.erase(ctx, e)
+}
 
 func (s *store) DeadLetters(ctx context.Context, f queue.DeadLetterFilter, p queue.Page) ([]queue.DeadLetter, error) {
 	return s.letters(ctx, f, p)
@@ -274,6 +279,17 @@ var faults = map[string]struct {
 		s.purge = func(ctx context.Context, l bus.Lease, r queue.PurgeRequest) (int, error) {
 			r.Max = 1 << 30
 			return s.Store.Purge(ctx, l, r)
+		}
+	}},
+	"erases by name only": {"what is kept of an instance is erased", func(s *store) {
+		s.erase = func(ctx context.Context, e bus.Erasure) (queue.Erased, error) {
+			return s.Store.Erase(ctx, bus.Erasure{Instance: e.Instance})
+		}
+	}},
+	"erases the present instance": {"what is kept of an instance is erased", func(s *store) {
+		s.erase = func(ctx context.Context, e bus.Erasure) (queue.Erased, error) {
+			e.Present = ""
+			return s.Store.Erase(ctx, e)
 		}
 	}},
 	"overlooks part of a filter": {"dead letters are listed, counted, shown and erased", func(s *store) {

@@ -64,6 +64,7 @@ func Run(t *testing.T, s Subject) {
 		{"a dead letter is revived at the end of its lane, once", (*trial).revives},
 		{"attempts are found by event", (*trial).logs},
 		{"pauses are kept by selector", (*trial).pauses},
+		{"what is kept of an instance is erased, and nothing of another's", (*trial).erasesInstance},
 		{"retention removes the oldest, never what waits", (*trial).sweeps},
 		{"dead letters of one instance push out no other's", (*trial).sharesLetters},
 		{"a call whose context has ended writes nothing", (*trial).heeds},

@@ -125,14 +125,20 @@ func (s *Store) Purge(ctx context.Context, l bus.Lease, c queue.PurgeRequest) (i
 					return err
 				}
 			}
-			_, err := t.Exec("DELETE FROM queue_deliveries WHERE seq IN (SELECT value FROM json_each(?)) AND lane = ?",
-				list, lane.id)
-			if err != nil {
+			remove := func() error {
+				_, err := t.Exec("DELETE FROM queue_deliveries WHERE seq IN (SELECT value FROM json_each(?)) AND lane = ?",
+					list, lane.id)
+				if err != nil {
+					return err
+				}
+				_, err = t.Exec(`DELETE FROM queue_events WHERE seq IN (SELECT value FROM json_each(?)) AND seq <= ?
+					AND NOT EXISTS (SELECT 1 FROM queue_deliveries d WHERE d.seq = queue_events.seq)`, list, s.swept)
 				return err
 			}
-			_, err = t.Exec(`DELETE FROM queue_events WHERE seq IN (SELECT value FROM json_each(?)) AND seq <= ?
-				AND NOT EXISTS (SELECT 1 FROM queue_deliveries d WHERE d.seq = queue_events.seq)`, list, s.swept)
-			return err
+			if c.Overwrite {
+				return t.Overwriting(remove)
+			}
+			return remove()
 		},
 		After: func() {
 			for _, seq := range seqs {

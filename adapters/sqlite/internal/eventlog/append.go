@@ -24,6 +24,7 @@ type addition struct {
 	entry    tail.Entry
 	instance string
 	once     bool // see [bus.Entry]
+	stored   bool // by the transaction
 }
 
 // Append implements [bus.Bus]: it stores the entries in one write, but for those that the log holds already.
@@ -51,7 +52,6 @@ func (l *Log) Append(ctx context.Context, shard int, entries ...bus.Entry) ([]bu
 	positions := make([]bus.Position, len(all))
 	inserted := make([]tail.Entry, 0, len(all))
 	var first mark // of those inserted
-	var bytes int64
 	w.Apply = func(t *file.Tx) error {
 		inserted = inserted[:0]
 		first = mark{position: t.Head.Position + 1, time: time.Now().UnixMilli(), start: t.Head.End}
@@ -60,11 +60,11 @@ func (l *Log) Append(ctx context.Context, shard int, entries ...bus.Entry) ([]bu
 			if err != nil {
 				return err
 			}
+			all[i].stored = ok
 			if positions[i] = bus.Position(all[i].entry.Position); ok {
 				inserted = append(inserted, all[i].entry)
 			}
 		}
-		bytes = t.Head.End - first.start
 		return nil
 	}
 	w.After = func() { // shows what was committed to subscriptions
@@ -73,8 +73,8 @@ func (l *Log) Append(ctx context.Context, shard int, entries ...bus.Entry) ([]bu
 		}
 		l.tail.Append(inserted...)
 		l.tail.Trim(tailEvents, tailBytes, nil)
-		held, most := l.extent.grow(first, len(inserted), bytes), l.options.RetentionBytes
-		if most > 0 && held > most+most/32 { // a little beyond the bound, so that retention has a batch to do
+		l.extent.grow(first, all)
+		if l.extent.beyond(l.options.RetentionBytes) {
 			select {
 			case l.retention.kicked <- struct{}{}:
 			default:

@@ -4,13 +4,13 @@
 //	Append        append.go     also: an event that the log holds is left out (bus.Once)
 //	Replay, Find  read.go       turns.go: replays share the database page by page
 //	groups        cursors.go    how acks get to the file
-//	retention     retention.go  where the log is cut, and which groups are forgotten
+//	retention     retention.go  which entries go, and which groups are forgotten
+//	shares        extent.go     what the log holds of each instance
 package eventlog
 
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -41,10 +41,11 @@ type Log struct {
 
 	tail      *tail.Log // what is in memory, and where the groups are
 	node      *tail.Node
-	extent    extent
+	extent    *extent
 	cursors   *cursors
 	retention *retention
 	turns     *turns
+	removing  sync.Mutex // held while entries are removed, or the table of shares is brought up to date
 }
 
 var _ sink.Log = (*Log)(nil)
@@ -54,14 +55,8 @@ func Open(
 	ctx context.Context, o Options, f *file.File, conn *sql.Conn, logger zerolog.Logger,
 ) (*Log, file.Head, error) {
 	l := &Log{options: o, file: f, logger: logger, turns: &turns{room: semaphore.NewWeighted(ReplayTurns)}}
-	err := conn.QueryRowContext(ctx, "SELECT position, time, start FROM log ORDER BY position LIMIT 1").
-		Scan(&l.extent.oldest.position, &l.extent.oldest.time, &l.extent.oldest.start)
-	if err == nil { // else nothing was ever stored: retention never takes the newest entry
-		err = conn.QueryRowContext(ctx, `SELECT position,
-			start + octet_length(id) + octet_length(metadata) + octet_length(payload)
-			FROM log ORDER BY position DESC LIMIT 1`).Scan(&l.extent.head.Position, &l.extent.head.End)
-	}
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	var err error
+	if l.extent, err = openExtent(ctx, conn); err != nil {
 		return nil, file.Head{}, fmt.Errorf("read the extent of the log: %w", err)
 	}
 	cursors, stored, seen, err := openCursors(ctx, f, conn)
@@ -73,8 +68,8 @@ func Open(
 		Tail: tail.New(o.Shards, l.extent.head.Position), Readers: tail.NewReaders(stored...),
 		Read: l.readEntries, Moved: l.cursors.moved,
 		Missed: func(n int64) {
-			logger.Error().Int64("events", n).Msg("a live sink was so far behind that retention has removed events before " +
-				"it had read them; sqlite.retention must hold more")
+			logger.Error().Int64("events", n).Msg("a live sink was so far behind that events were removed before it had read " +
+				"them, by retention or with their instance; sqlite.retention must hold more")
 		},
 	}
 	l.node = tail.NewNode(l.tail)
@@ -94,6 +89,11 @@ func (l *Log) Start() {
 func (l *Log) Close() {
 	l.node.Close()
 	l.cursors.close(l.retention.close())
+	l.removing.Lock()
+	defer l.removing.Unlock()
+	if _, at := l.extent.read(); at.Position != l.extent.counted {
+		_ = l.saveShares(context.Background()) // the writer logs errors; the next start counts what this does not store
+	}
 }
 
 // Features implements [bus.Bus].
@@ -118,68 +118,3 @@ func (l *Log) Batches(group string) bus.BatchSubscriber { return l.node.Batches(
 
 // Reached implements [bus.Bus].
 func (l *Log) Reached(ctx context.Context, c bus.Cursor) error { return l.node.Reached(ctx, c) }
-
-// Stats is what the log counted since Open, and what it holds now.
-type Stats struct {
-	Published uint64    // events
-	Events    int64     // entries in the log
-	Bytes     int64     // of those entries
-	Oldest    time.Time // when the oldest of them was stored; zero if there is none
-	Position  int64     // of the newest entry ever
-}
-
-// Stats returns the counters. It is cheap and may be called at any time.
-func (l *Log) Stats() Stats {
-	e := &l.extent
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	s := Stats{Published: e.published, Position: e.head.Position}
-	if e.oldest.position > 0 {
-		s.Events = e.head.Position - e.oldest.position + 1
-		s.Bytes = e.head.End - e.oldest.start
-		s.Oldest = time.UnixMilli(e.oldest.time)
-	}
-	return s
-}
-
-// An extent is what the log holds.
-type extent struct {
-	mu sync.Mutex
-	// mu guards the fields below.
-	oldest    mark // zero if the log is empty
-	head      file.Head
-	published uint64
-}
-
-// A mark is where an entry is: its position, when it was stored in Unix milliseconds, and the bytes of all entries ever
-// stored before it.
-type mark struct {
-	position, time, start int64
-}
-
-// grow adds committed entries, and returns how many bytes the log holds now.
-func (e *extent) grow(first mark, events int, bytes int64) (held int64) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.oldest.position == 0 {
-		e.oldest = first
-	}
-	e.head = file.Head{Position: first.position + int64(events) - 1, End: first.start + bytes}
-	e.published += uint64(events)
-	return e.head.End - e.oldest.start
-}
-
-// shrink says that everything before an entry was removed.
-func (e *extent) shrink(oldest mark) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if oldest.position > e.oldest.position {
-		e.oldest = oldest
-	}
-}
-
-func (e *extent) read() (oldest mark, at file.Head) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.oldest, e.head
-}

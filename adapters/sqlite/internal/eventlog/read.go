@@ -92,8 +92,8 @@ func (l *Log) Replay(
 			return err
 		}
 		use := func() error {
-			if oldest, _ := l.extent.read(); end < oldest.position-1 {
-				return sink.ErrExpired // retention was faster
+			if l.extent.lacks(instance, end) {
+				return sink.ErrExpired // retention was faster, or is about to be
 			}
 			for _, entry := range entries {
 				e, err := bus.Event(entry.Message)

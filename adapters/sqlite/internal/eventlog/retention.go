@@ -75,85 +75,233 @@ func (r *retention) close() (seen map[string]time.Time) {
 	return r.seen
 }
 
-// Retain removes, from the oldest entry on and batch by batch, what is too old at a time or too much, up to the first
-// entry that a group has not acked; then it gives free pages back. The log does so by itself.
+// Retain removes, batch by batch, what is too old at a time and then what is too much, but nothing that a group has not
+// acked; then it gives free pages back. The log does so by itself.
 func (l *Log) Retain(ctx context.Context, now time.Time) error {
 	if err := l.retention.expireGroups(ctx, now); err != nil {
 		return err
 	}
-	oldest, at := l.extent.read()
-	if !l.due(oldest, at, now) {
+	l.removing.Lock()
+	defer l.removing.Unlock()
+	old, err := l.removeOld(ctx, now)
+	if err != nil {
+		return err
+	}
+	excess, err := l.removeExcess(ctx)
+	if err != nil {
+		return err
+	}
+	if _, at := l.extent.read(); old+excess > 0 || at.Position-l.extent.counted >= uncounted {
+		if err := l.saveShares(ctx); err != nil {
+			return err
+		}
+	}
+	if old+excess == 0 {
 		return nil
 	}
-	limit := at.Position // the first entry that some group has not acked, or the newest
+	l.logger.Debug().Int("old", old).Int("excess", excess).Msg("events removed from the log")
+	return l.file.Vacuum(ctx)
+}
+
+// removeOld removes the oldest entries of all while they are older than the age, up to the first that some group has
+// not acked, and never the newest.
+func (l *Log) removeOld(ctx context.Context, now time.Time) (n int, err error) {
+	age := l.options.RetentionAge
+	before := now.Add(-age).UnixMilli()
+	oldest, at := l.extent.read()
+	if age == 0 || oldest.position == 0 || oldest.position >= at.Position || oldest.time >= before {
+		return 0, nil // nothing is read for that, so an idle log stays untouched
+	}
+	limit := at.Position
 	for _, reader := range l.tail.Groups() {
 		var first sql.NullInt64
 		_, err := l.file.One(ctx, "SELECT min(position) FROM log WHERE shard = ? AND position > ?",
 			[]any{reader.Shard, reader.Position()}, &first)
 		if err != nil {
-			return fmt.Errorf("read what group %s has not acked: %w", reader.Group, err)
+			return 0, fmt.Errorf("read what group %s has not acked: %w", reader.Group, err)
 		}
 		if first.Valid {
 			limit = min(limit, first.Int64)
 		}
 	}
-	begin := oldest.position
 	for {
-		next, err := l.firstKept(ctx, at, limit, now)
+		var batch []removal
+		err := l.file.Each(ctx, func(rows *sql.Rows) error {
+			var r removal
+			var stored int64
+			if err := rows.Scan(&r.position, &stored, &r.instance, &r.bytes); err != nil {
+				return err
+			}
+			if stored >= before {
+				return file.ErrEnough
+			}
+			batch = append(batch, r)
+			return nil
+		}, "SELECT position, time, instance, "+size+" FROM log WHERE position < ? ORDER BY position LIMIT ?",
+			limit, retentionBatch)
 		if err != nil {
-			return err
+			return n, fmt.Errorf("read the oldest entries: %w", err)
 		}
-		if next.position <= oldest.position {
+		if len(batch) == 0 {
+			return n, nil
+		}
+		if err := l.remove(ctx, batch, tooOld); err != nil {
+			return n, err
+		}
+		n += len(batch)
+	}
+}
+
+// excessPage is how many entries are passed over at once in search of those beyond the bound.
+const excessPage = 4096
+
+// removeExcess removes entries of the instances that hold most, each one's oldest first, until the log is within its
+// bound. An instance keeps what a group has not acked, and what is behind that; the newest entry of all stays.
+func (l *Log) removeExcess(ctx context.Context) (n int, err error) {
+	excess, first := l.extent.excess(l.options.RetentionBytes)
+	if excess == nil {
+		return 0, nil
+	}
+	_, at := l.extent.read()
+	acked := make([]int64, l.options.Shards) // by all groups
+	for shard := range acked {
+		acked[shard] = at.Position - 1
+	}
+	for _, reader := range l.tail.Groups() {
+		acked[reader.Shard] = min(acked[reader.Shard], reader.Position())
+	}
+	for after := first - 1; len(excess) > 0; {
+		var batch []removal
+		passed := 0
+		err := l.file.Each(ctx, func(rows *sql.Rows) error {
+			var r removal
+			var shard int
+			if err := rows.Scan(&r.position, &shard, &r.instance, &r.bytes); err != nil {
+				return err
+			}
+			after = r.position
+			passed++
+			over, ok := excess[r.instance]
+			switch {
+			case !ok:
+				return nil
+			case r.position > acked[shard] || over <= r.bytes:
+				delete(excess, r.instance)
+			default:
+				excess[r.instance] = over - r.bytes
+			}
+			if r.position <= acked[shard] {
+				batch = append(batch, r)
+			}
+			if len(batch) == retentionBatch || len(excess) == 0 {
+				return file.ErrEnough
+			}
+			return nil
+		}, "SELECT position, shard, instance, "+size+" FROM log WHERE position > ? AND position < ? ORDER BY position LIMIT ?",
+			after, at.Position, excessPage)
+		if err != nil {
+			return n, fmt.Errorf("read the entries of instances that hold most: %w", err)
+		}
+		if passed == 0 {
 			break
 		}
-		err = l.file.Write(ctx, &file.Write{
-			Frees: true,
-			Apply: func(t *file.Tx) error {
-				if _, err := t.Exec("DELETE FROM log WHERE position < ?", next.position); err != nil {
+		if len(batch) > 0 {
+			if err := l.remove(ctx, batch, tooMuch); err != nil {
+				return n, err
+			}
+			n += len(batch)
+		}
+	}
+	return n, nil
+}
+
+// Why entries are removed.
+type removalKind uint8
+
+const (
+	tooOld  removalKind = iota // nothing older stays
+	tooMuch                    // older ones of other instances stay
+	erased                     // the same; what was there is overwritten
+)
+
+// remove removes entries, given in order of position, and takes them off the shares of their instances in the same
+// transaction. Held: removing.
+func (l *Log) remove(ctx context.Context, batch []removal, kind removalKind) error {
+	front := kind == tooOld
+	counted := l.extent.counted // changes with removing held only
+	positions := make([]int64, len(batch))
+	all, stored := map[string]*share{}, map[string]*share{} // what goes, and what of it is counted in the file
+	for i, r := range batch {
+		positions[i] = r.position
+		for _, sums := range []map[string]*share{all, stored} {
+			s := sums[r.instance]
+			if s == nil {
+				s = &share{}
+				sums[r.instance] = s
+			}
+			s.first = r.position + 1
+		}
+		all[r.instance].events++
+		all[r.instance].bytes += r.bytes
+		if r.position <= counted {
+			stored[r.instance].events++
+			stored[r.instance].bytes += r.bytes
+		}
+	}
+	last := positions[len(positions)-1]
+	l.extent.removing(batch, front)
+	var oldest mark
+	return l.file.Write(ctx, &file.Write{
+		Frees: true,
+		Apply: func(t *file.Tx) error {
+			remove := func() error {
+				_, err := t.Exec("DELETE FROM log WHERE position IN (SELECT value FROM json_each(?))", file.List(positions))
+				return err
+			}
+			var err error
+			if kind == erased {
+				err = t.Overwriting(remove)
+			} else {
+				err = remove()
+			}
+			if err != nil {
+				return err
+			}
+			if last == t.Head.Position { // positions go on from it, also after a start
+				_, err := t.Exec(`INSERT INTO meta (key, value) VALUES ('log_position', ?), ('log_end', ?)
+					ON CONFLICT DO UPDATE SET value = excluded.value`, t.Head.Position, t.Head.End)
+				if err != nil {
 					return err
 				}
-				return registry.Forget(t, next.position)
-			},
-			After: func() { l.extent.shrink(next) },
-		})
-		if err != nil {
-			return err
-		}
-		oldest = next
-	}
-	if oldest.position == begin {
-		return nil
-	}
-	l.logger.Debug().Int64("events", oldest.position-begin).Msg("old events removed")
-	return l.file.Vacuum(ctx)
-}
-
-// due reports whether an entry may go because of its age or the log's size. Nothing is read for that, so an idle log
-// stays untouched.
-func (l *Log) due(m mark, at file.Head, now time.Time) bool {
-	if m.position == 0 || m.position >= at.Position {
-		return false // empty, or the newest entry, which stays: positions go on from it
-	}
-	o := l.options
-	return o.RetentionAge > 0 && m.time < now.Add(-o.RetentionAge).UnixMilli() ||
-		o.RetentionBytes > 0 && at.End-m.start > o.RetentionBytes
-}
-
-// firstKept returns the mark of the first entry that stays, after a batch at most. It is before or at limit.
-func (l *Log) firstKept(ctx context.Context, at file.Head, limit int64, now time.Time) (next mark, err error) {
-	err = l.file.Each(ctx, func(rows *sql.Rows) error {
-		if err := rows.Scan(&next.position, &next.time, &next.start); err != nil {
-			return err
-		}
-		if next.position == limit || !l.due(next, at, now) {
-			return file.ErrEnough
-		}
-		return nil
-	}, "SELECT position, time, start FROM log WHERE position <= ? ORDER BY position LIMIT ?", limit, retentionBatch+1)
-	if err != nil {
-		return next, fmt.Errorf("read the oldest entries: %w", err)
-	}
-	return next, nil
+			}
+			for instance, s := range stored {
+				cut := s.first - 1
+				if front {
+					if cut = 0; s.events == 0 {
+						continue
+					}
+				}
+				_, err := t.Exec(`INSERT INTO log_usage (instance, events, bytes, first, cut) VALUES (?, ?, ?, ?, ?)
+					ON CONFLICT DO UPDATE SET events = events + excluded.events, bytes = bytes + excluded.bytes,
+						first = max(first, excluded.first), cut = max(cut, excluded.cut)`,
+					instance, -s.events, -s.bytes, s.first, cut)
+				if err != nil {
+					return err
+				}
+			}
+			if !front {
+				if _, err := t.Exec("UPDATE meta SET value = max(value, ?) WHERE key = 'log_cut'", last); err != nil {
+					return err
+				}
+			}
+			oldest = mark{}
+			if _, err := t.Row(selectOldest, nil, &oldest.position, &oldest.time, &oldest.start); err != nil {
+				return err
+			}
+			return registry.Forget(t, oldest.position)
+		},
+		After: func() { l.extent.removed(all, oldest) },
+	})
 }
 
 // expireGroups forgets groups that hold the log though they had no subscription for long.

@@ -186,6 +186,19 @@ var migrations = []string{
 	ALTER TABLE queue_letters ADD COLUMN instance_id TEXT NOT NULL DEFAULT '';
 	ALTER TABLE queue_attempts ADD COLUMN instance_id TEXT NOT NULL DEFAULT '';
 	`,
+	`
+	-- What the log holds of each instance, up to the position that meta has as log_counted; what is behind it is counted when
+	-- the file is opened. What is removed is taken off in the transaction that removes it. Positions of the log have gaps from
+	-- now on; log_cut in meta is the newest position that was removed while older ones stayed.
+	CREATE TABLE log_usage (
+		instance TEXT    NOT NULL PRIMARY KEY,
+		events   INTEGER NOT NULL,
+		bytes    INTEGER NOT NULL,
+		first    INTEGER NOT NULL, -- nothing of the instance is before this position
+		cut      INTEGER NOT NULL  -- the newest of its own that was removed while older ones of others stayed, 0 for none
+	) STRICT, WITHOUT ROWID;
+	INSERT INTO meta (key, value) VALUES ('log_counted', 0), ('log_cut', 0);
+	`,
 }
 
 // sameToken is a window of the instances that have one token, the oldest first.

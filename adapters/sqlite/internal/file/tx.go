@@ -44,6 +44,17 @@ func (t *Tx) Exec(query string, args ...any) (sql.Result, error) {
 	return r, err
 }
 
+// Overwriting has what f deletes overwritten with zeros, in the pages and in those that become free.
+func (t *Tx) Overwriting(f func() error) error {
+	// Not prepared: these take effect when they are compiled.
+	if _, err := t.writer.conn.ExecContext(context.Background(), "PRAGMA secure_delete = ON"); err != nil {
+		t.err = err
+		return err
+	}
+	defer func() { _, _ = t.writer.conn.ExecContext(context.Background(), "PRAGMA secure_delete = OFF") }()
+	return f()
+}
+
 // Row runs a query that gives one row at most. found is false when it gives none.
 func (t *Tx) Row(query string, args []any, into ...any) (found bool, err error) {
 	if t.err != nil {
