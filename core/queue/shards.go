@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -228,19 +227,6 @@ func (q *Queue) restore(h *holding, b Backlog) {
 	l := s.lane(h, b.LaneKey, b.Scope)
 	s.lanes.restore(l, b)
 	s.arrange(l)
-}
-
-// heldShards returns the shards that are held, in order.
-func (q *Queue) heldShards() (out []int) {
-	q.holdings.mu.RLock()
-	defer q.holdings.mu.RUnlock()
-	for shard, h := range q.holdings.by {
-		if h.state.Load() == held {
-			out = append(out, shard)
-		}
-	}
-	slices.Sort(out)
-	return out
 }
 
 // halt keeps the lanes of a shard from being attempted.
