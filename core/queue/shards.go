@@ -160,8 +160,10 @@ func (q *Queue) Release(ctx context.Context, shard int) error {
 		return nil
 	}
 	defer q.drop(h)
-	if q.running() != nil {
-		return nil // Close has done the rest
+	select {
+	case <-q.results.done:
+		return nil // Close has done the rest; while it is under way it waits for the same
+	default:
 	}
 	for _, s := range q.schedulers() {
 		s.halt(h) // an attempt that has begun is counted in work from here on
@@ -278,6 +280,7 @@ func (s *scheduler) drop(h *holding) {
 		s.lanes.drop(l)
 		if l.endpoint != nil && l.state != attempting {
 			s.endpoints.leave(l.endpoint)
+			l.endpoint = nil
 		}
 	}
 }
