@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/queue"
 )
 
@@ -18,14 +19,15 @@ import (
 // subscription runs while it is held, see [ownership.subscriber]: first the lease is acquired, then the queue takes over the
 // lanes, then the subscription begins; and they end the other way round.
 type ownership struct {
-	leases bus.Leases
-	queue  *queue.Queue
-	group  string
-	node   string
-	shards int
-	log    zerolog.Logger
-	first  chan error    // why the queue could not take over the first shards, once that was tried
-	ended  chan struct{} // a shard has turned out to be another node's
+	leases   bus.Leases
+	queue    *queue.Queue
+	registry *instances.Registry
+	group    string
+	node     string
+	shards   int
+	log      zerolog.Logger
+	first    chan error    // why the queue could not take over the first shards, once that was tried
+	ended    chan struct{} // a shard has turned out to be another node's
 
 	mu sync.Mutex
 	// mu guards the fields below.
@@ -88,7 +90,7 @@ func (l *life) finish() {
 
 func newOwnership(o Options, q *queue.Queue) *ownership {
 	return &ownership{
-		leases: o.Leases, queue: q, group: dispatchGroup, node: o.Node, shards: o.Bus.Shards(),
+		leases: o.Leases, queue: q, registry: o.Instances, group: dispatchGroup, node: o.Node, shards: o.Bus.Shards(),
 		log:   o.Logger.With().Str("component", "ownership").Str("node", o.Node).Logger(),
 		first: make(chan error, 1), ended: make(chan struct{}, 1),
 		held: map[int]*holding{}, changed: make(chan struct{}),
@@ -193,7 +195,8 @@ func (o *ownership) margin(l bus.Lease) time.Time {
 	return l.Until.Add(-o.leases.TTL() / 5)
 }
 
-// acquire takes at most n free shards: their leases, then their lanes, all at once.
+// acquire takes at most n free shards: their leases, then what other nodes have changed of the instances until now, then
+// their lanes, all at once.
 func (o *ownership) acquire(ctx context.Context, n int) error {
 	var acquired []*holding
 	var owned []queue.Owned
@@ -219,9 +222,16 @@ func (o *ownership) acquire(ctx context.Context, n int) error {
 	if err != nil && ctx.Err() == nil {
 		o.log.Warn().Err(err).Msg("free shards could not be acquired")
 	}
+	if len(acquired) == 0 {
+		return nil
+	}
 	reading, cancel := o.patience(ctx, 2)
 	defer cancel()
-	if err := o.queue.Acquire(reading, owned...); err != nil {
+	// What waits is delivered by the instances as they are now: one that the registry does not show yet was not deleted.
+	if err = o.registry.Refresh(reading); err == nil {
+		err = o.queue.Acquire(reading, owned...)
+	}
+	if err != nil {
 		if ctx.Err() == nil {
 			o.log.Warn().Err(err).Msg("the queue could not take over shards")
 		}
