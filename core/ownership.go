@@ -296,8 +296,11 @@ func (o *ownership) handOver(ctx context.Context, h *holding) {
 	o.giveBack(ctx, h)
 }
 
+// giveBack releases the lease of a shard, also when ctx has ended; the engine may take a moment for that.
 func (o *ownership) giveBack(ctx context.Context, h *holding) {
-	if err := o.leases.Release(context.WithoutCancel(ctx), h.lease); err != nil {
+	ctx, cancel := o.patience(context.WithoutCancel(ctx), 8)
+	defer cancel()
+	if err := o.leases.Release(ctx, h.lease); err != nil {
 		o.log.Warn().Err(err).Int("shard", h.lease.Shard).Msg("a shard could not be given back; its lease ends by itself")
 	}
 }
@@ -327,7 +330,11 @@ func (o *ownership) leave(ctx context.Context) {
 		defer cancel()
 	}
 	for _, h := range o.list() {
-		o.handOver(ctx, h)
+		if ctx.Err() == nil {
+			o.handOver(ctx, h)
+		} else {
+			o.remove(ctx, h) // the engine does not answer: the lease ends by itself
+		}
 	}
 	if err := o.leases.Leave(ctx, o.node); err != nil {
 		o.log.Warn().Err(err).Msg("the node could not leave; it is taken for dead when its time is over")
