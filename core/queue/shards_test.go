@@ -218,3 +218,52 @@ func TestAPurgeForAnotherNodeIsDoneOnce(t *testing.T) {
 		want(t, "left in the store", left(t, store), map[string]int{"a": 1})
 	})
 }
+
+// uncounted is a store that takes its time to count what was done of a job.
+type uncounted struct {
+	*memory.Queue
+	goOn chan struct{}
+}
+
+func (s *uncounted) AdvanceJob(ctx context.Context, l bus.Lease, id int64, count int, done bool) error {
+	if count > 0 {
+		<-s.goOn
+	}
+	return s.Queue.AdvanceJob(ctx, l, id, count, done)
+}
+
+// A shard is not given back between a piece of a job and its count, which would be refused then.
+func TestAReleaseWaitsUntilWhatWasDoneOfAJobIsCounted(t *testing.T) {
+	for _, kind := range []queue.JobKind{queue.PurgeJob, queue.RequeueJob} {
+		bubble(t, func(t *testing.T) {
+			store := &uncounted{newStore(t), make(chan struct{})}
+			s := &target{deliver: func(context.Context, *sink.Delivery) error { return sink.Permanent(errors.New("400")) }}
+			r := start(t, store, queue.DefaultConfig(), outlet("hook", s))
+			if kind == queue.RequeueJob {
+				r.fill(to("a"), 3)
+				after(time.Second)
+			}
+			if err := r.Pause(t.Context(), queue.Selector{}, "maintenance"); err != nil {
+				t.Fatal(err)
+			}
+			if kind == queue.PurgeJob {
+				r.fill(to("a"), 3)
+				after(time.Second)
+			}
+			shard := bus.Shard("a", store.Shards())
+			job := queue.Job{Kind: kind, Last: 1000, Rate: 50, At: time.Now(), Parts: []queue.Part{{Shard: shard}}}
+			if _, err := store.AddJob(t.Context(), job); err != nil {
+				t.Fatal(err)
+			}
+			after(time.Second)
+			released := make(chan error, 1)
+			go func() { released <- r.Release(t.Context(), shard) }()
+			after(time.Second)
+			want(t, "releases before it is counted", len(released), 0)
+			close(store.goOn)
+			want(t, "release", <-released, nil)
+			jobs, err := store.Jobs(t.Context())
+			want(t, "job", []any{jobs[0].Parts[0].Count, err}, []any{3, nil})
+		})
+	}
+}
