@@ -36,9 +36,9 @@ func (j *jobs) look() {
 	}
 }
 
-// run does this node's parts of jobs until ctx ends.
+// run does this node's parts of jobs until ctx ends. While the queue closes none begins.
 func (j *jobs) run(ctx context.Context) {
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && j.queue.running() == nil {
 		changed := j.store.Changed()
 		all, err := j.store.Jobs(ctx)
 		if err != nil {
@@ -56,6 +56,7 @@ func (j *jobs) run(ctx context.Context) {
 		select {
 		case <-changed:
 		case <-j.found:
+		case <-j.queue.stopping:
 		case <-ctx.Done():
 		}
 	}
@@ -86,7 +87,7 @@ func (j *jobs) claim(id int64) bool {
 func (j *jobs) do(ctx context.Context, id int64) {
 	err := j.doParts(ctx, id)
 	failed := err != nil && !errors.Is(err, ErrNoJob) && !errors.Is(err, bus.ErrFenced)
-	if failed && ctx.Err() == nil {
+	if failed && ctx.Err() == nil && j.queue.running() == nil {
 		j.queue.log.Error().Err(err).Msg("a purge or requeue for another node failed; trying again")
 		j.queue.waitRunning(ctx, time.Second)
 	}
@@ -107,7 +108,7 @@ func (j *jobs) doParts(ctx context.Context, id int64) error {
 		var errs []error
 		for h, n := range done {
 			leases[h.lease.Shard] = h.lease
-			errs = append(errs, j.store.AdvanceJob(ctx, h.lease, id, n, false))
+			errs = append(errs, j.store.AdvanceJob(context.WithoutCancel(ctx), h.lease, id, n, false))
 		}
 		return errors.Join(errs...)
 	})

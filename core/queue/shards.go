@@ -160,10 +160,11 @@ func (q *Queue) Release(ctx context.Context, shard int) error {
 		return nil
 	}
 	defer q.drop(h)
-	select {
-	case <-q.results.done:
-		return nil // Close has done the rest; while it is under way it waits for the same
-	default:
+	q.mu.RLock()
+	over := q.stage == ended
+	q.mu.RUnlock()
+	if over {
+		return nil // Close has done the rest
 	}
 	for _, s := range q.schedulers() {
 		s.halt(h) // an attempt that has begun is counted in work from here on

@@ -267,3 +267,30 @@ func TestAReleaseWaitsUntilWhatWasDoneOfAJobIsCounted(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatWasDoneOfAJobIsCountedAlsoWhileTheQueueCloses(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := &uncounted{newStore(t), make(chan struct{})}
+		r := start(t, store, queue.DefaultConfig(), outlet("hook", &target{}))
+		if err := r.Pause(t.Context(), queue.Selector{}, "maintenance"); err != nil {
+			t.Fatal(err)
+		}
+		r.fill(to("a"), 3)
+		shard := bus.Shard("a", store.Shards())
+		job := queue.Job{Kind: queue.PurgeJob, At: time.Now(), Parts: []queue.Part{{Shard: shard}}}
+		if _, err := store.AddJob(t.Context(), job); err != nil {
+			t.Fatal(err)
+		}
+		after(time.Second)
+		closed, released := make(chan error, 1), make(chan error, 1)
+		go func() { closed <- r.Close(t.Context()) }()
+		after(time.Second)
+		go func() { released <- r.Release(t.Context(), shard) }()
+		after(time.Second)
+		want(t, "releases before it is counted", len(released), 0)
+		close(store.goOn)
+		want(t, "errors", []error{<-closed, <-released}, []error{nil, nil})
+		jobs, err := store.Jobs(t.Context())
+		want(t, "job", []any{jobs[0].Parts[0].Count, err}, []any{3, nil})
+	})
+}
