@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/queue"
 )
 
@@ -18,14 +19,15 @@ import (
 // subscription runs while it is held, see [ownership.subscriber]: first the lease is acquired, then the queue takes over the
 // lanes, then the subscription begins; and they end the other way round.
 type ownership struct {
-	leases bus.Leases
-	queue  *queue.Queue
-	group  string
-	node   string
-	shards int
-	log    zerolog.Logger
-	first  chan error    // why the queue could not take over the first shards, once that was tried
-	ended  chan struct{} // a shard has turned out to be another node's
+	leases   bus.Leases
+	queue    *queue.Queue
+	registry *instances.Registry
+	group    string
+	node     string
+	shards   int
+	log      zerolog.Logger
+	first    chan error    // why the queue could not take over the first shards, once that was tried
+	ended    chan struct{} // a shard has turned out to be another node's
 
 	mu sync.Mutex
 	// mu guards the fields below.
@@ -88,7 +90,7 @@ func (l *life) finish() {
 
 func newOwnership(o Options, q *queue.Queue) *ownership {
 	return &ownership{
-		leases: o.Leases, queue: q, group: dispatchGroup, node: o.Node, shards: o.Bus.Shards(),
+		leases: o.Leases, queue: q, registry: o.Instances, group: dispatchGroup, node: o.Node, shards: o.Bus.Shards(),
 		log:   o.Logger.With().Str("component", "ownership").Str("node", o.Node).Logger(),
 		first: make(chan error, 1), ended: make(chan struct{}, 1),
 		held: map[int]*holding{}, changed: make(chan struct{}),
@@ -193,7 +195,8 @@ func (o *ownership) margin(l bus.Lease) time.Time {
 	return l.Until.Add(-o.leases.TTL() / 5)
 }
 
-// acquire takes at most n free shards: their leases, then their lanes, all at once.
+// acquire takes at most n free shards: their leases, then what other nodes have changed of the instances until now, then
+// their lanes, all at once.
 func (o *ownership) acquire(ctx context.Context, n int) error {
 	var acquired []*holding
 	var owned []queue.Owned
@@ -219,9 +222,16 @@ func (o *ownership) acquire(ctx context.Context, n int) error {
 	if err != nil && ctx.Err() == nil {
 		o.log.Warn().Err(err).Msg("free shards could not be acquired")
 	}
+	if len(acquired) == 0 {
+		return nil
+	}
 	reading, cancel := o.patience(ctx, 2)
 	defer cancel()
-	if err := o.queue.Acquire(reading, owned...); err != nil {
+	// What waits is delivered by the instances as they are now: one that the registry does not show yet was not deleted.
+	if err = o.registry.Refresh(reading); err == nil {
+		err = o.queue.Acquire(reading, owned...)
+	}
+	if err != nil {
 		if ctx.Err() == nil {
 			o.log.Warn().Err(err).Msg("the queue could not take over shards")
 		}
@@ -286,8 +296,11 @@ func (o *ownership) handOver(ctx context.Context, h *holding) {
 	o.giveBack(ctx, h)
 }
 
+// giveBack releases the lease of a shard, also when ctx has ended; the engine may take a moment for that.
 func (o *ownership) giveBack(ctx context.Context, h *holding) {
-	if err := o.leases.Release(context.WithoutCancel(ctx), h.lease); err != nil {
+	ctx, cancel := o.patience(context.WithoutCancel(ctx), 8)
+	defer cancel()
+	if err := o.leases.Release(ctx, h.lease); err != nil {
 		o.log.Warn().Err(err).Int("shard", h.lease.Shard).Msg("a shard could not be given back; its lease ends by itself")
 	}
 }
@@ -317,7 +330,11 @@ func (o *ownership) leave(ctx context.Context) {
 		defer cancel()
 	}
 	for _, h := range o.list() {
-		o.handOver(ctx, h)
+		if ctx.Err() == nil {
+			o.handOver(ctx, h)
+		} else {
+			o.remove(ctx, h) // the engine does not answer: the lease ends by itself
+		}
 	}
 	if err := o.leases.Leave(ctx, o.node); err != nil {
 		o.log.Warn().Err(err).Msg("the node could not leave; it is taken for dead when its time is over")

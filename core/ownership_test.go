@@ -18,6 +18,7 @@ import (
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/instances/storetest"
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
 )
@@ -27,6 +28,7 @@ type pair struct {
 	engine *memory.Engine
 	choose func(*event.Event) // called when the sinks are asked for targets; nil if they have one each
 	down   atomic.Bool        // the target of the sinks
+	late   *storetest.Lagging // through which a hub that is started sees the instances; nil shows them as they are
 	mu     sync.Mutex
 	// mu guards the fields below.
 	got   map[string][]string // event id -> nodes that delivered it
@@ -67,7 +69,11 @@ func (c chooser) Targets(e *event.Event, _ []sink.Scope, _ json.RawMessage) []si
 // start runs a hub until close is called, or the test ends.
 func (p *pair) start(t *testing.T, node string, leases bus.Leases) (hub *core.Hub, end func()) {
 	t.Helper()
-	registry, err := instances.Open(t.Context(), p.engine, instances.Sum("key"))
+	store := instances.Store(p.engine)
+	if p.late != nil {
+		store = p.late
+	}
+	registry, err := instances.Open(t.Context(), store, instances.Sum("key"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,5 +287,50 @@ func TestAShardThatDoesNotComeToRestKeepsNoOtherFromBeingRenewed(t *testing.T) {
 		if l.Node == "one" && l.Epoch != 1 {
 			t.Errorf("shard %d changed hands meanwhile: epoch %d", l.Shard, l.Epoch)
 		}
+	}
+}
+
+// What waits in a shard is judged by the instances as they are when the shard is taken over, however late the next owner
+// hears of what other nodes have changed: an instance that it has not heard of is not one that was deleted.
+func TestAShardIsTakenOverWithWhatOtherNodesHaveChanged(t *testing.T) {
+	p := newPair(t, time.Hour) // what moves here moves without the end of a lease
+	p.down.Store(true)
+	one, end := p.start(t, "one", p.engine.Leases())
+	p.late = storetest.NewLagging(p.engine)
+	two, _ := p.start(t, "two", p.engine.Leases())
+	eventually(t, "both to have their share", func() bool { return p.holds(t, "one") == 2 && p.holds(t, "two") == 2 })
+	held, err := p.engine.Leases().Held(t.Context(), "dispatch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := ""
+	for i := 0; name == "" || held[bus.Shard(name, 4)].Node != "one"; i++ {
+		name = fmt.Sprint("new-", i)
+	}
+
+	p.late.Lag()
+	registry, err := instances.Open(t.Context(), p.engine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	on := map[string]instances.Settings{"hook": {Value: json.RawMessage(`{"enabled":true,"events":["ALL"]}`)}}
+	if _, err := registry.Create(t.Context(), instances.Instance{Name: name, Settings: on}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := one.Emit(t.Context(), upsert(name, 0)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it to wait for both targets", func() bool { return waiting(one) == 2 })
+	end()
+	p.down.Store(false)
+	eventually(t, "it to wait no more", func() bool {
+		lanes, err := p.engine.Queue().Lanes(t.Context())
+		return err == nil && len(lanes) == 0
+	})
+	if n, err := two.Queue().CountDeadLetters(t.Context(), queue.DeadLetterFilter{}); n != 0 || err != nil {
+		t.Errorf("%d dead letters, %v", n, err)
+	}
+	if n := p.delivered(); n != 2 {
+		t.Errorf("%d deliveries, want 2", n)
 	}
 }

@@ -61,7 +61,11 @@ func (h *Hub) run(ctx context.Context) error {
 		defer h.queue.watch(h.opts.Instances)()
 		// The shards are given back when nothing is delivered here any more.
 		defer background(context.WithoutCancel(ctx), h.owner.run)()
-		if err := <-h.owner.first; err != nil { // the queue could not take the first shards over
+		select {
+		case err = <-h.owner.first:
+		case <-ctx.Done(): // while the engine does not answer
+		}
+		if err != nil || ctx.Err() != nil { // with an error the queue could not take the first shards over
 			return errors.Join(err, unfinished(h.closeSinks(life)))
 		}
 	}

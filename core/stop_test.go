@@ -3,7 +3,9 @@ package core_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 
 	"github.com/evosink/evosink/adapters/memory"
 	"github.com/evosink/evosink/core"
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/sink"
@@ -140,5 +143,93 @@ func TestRunReturnsAndTellsWhateverASinkDoes(t *testing.T) {
 		}
 	case <-time.After(20 * time.Second):
 		t.Fatal("Run does not return")
+	}
+}
+
+// hung are the leases of an engine that does not answer while it is told so.
+type hung struct {
+	bus.Leases
+	silent atomic.Bool
+	asked  chan struct{} // a call waits for an answer
+}
+
+func (h *hung) wait(ctx context.Context) error {
+	if !h.silent.Load() {
+		return nil
+	}
+	select {
+	case h.asked <- struct{}{}:
+	default:
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (h *hung) Join(ctx context.Context, node string) ([]string, error) {
+	if err := h.wait(ctx); err != nil {
+		return nil, err
+	}
+	return h.Leases.Join(ctx, node)
+}
+
+func (h *hung) Release(ctx context.Context, l bus.Lease) error {
+	if err := h.wait(ctx); err != nil {
+		return err
+	}
+	return h.Leases.Release(ctx, l)
+}
+
+func (h *hung) Leave(ctx context.Context, node string) error {
+	if err := h.wait(ctx); err != nil {
+		return err
+	}
+	return h.Leases.Leave(ctx, node)
+}
+
+// A hub can be stopped while its engine does not answer: before the first shards, and with shards to be given back.
+func TestRunReturnsThoughTheLeasesDoNotAnswer(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		t.Run(fmt.Sprint("at the start: ", first), func(t *testing.T) {
+			c := memory.DefaultConfig()
+			c.LeaseTime = 2 * time.Second
+			engine, err := memory.New(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			registry, err := instances.Open(t.Context(), engine)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := engine.Bus()
+			defer b.Close(context.Background())
+			leases := &hung{Leases: engine.Leases(), asked: make(chan struct{}, 1)}
+			leases.silent.Store(first)
+			var r recorder
+			hub, err := core.New(core.Options{
+				Bus: b, Instances: registry, Queue: engine.Queue(), Leases: leases, Logger: zerolog.Nop(),
+				Sinks: []*sink.Factory{queued("hook", &r, sink.Rule{Global: true})},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- hub.Run(context.Background()) }()
+			if first {
+				signalled(t, "the node joins", leases.asked)
+			} else {
+				signalled(t, "the hub runs", hub.Started())
+				leases.silent.Store(true)
+			}
+			hub.Stop()
+			select {
+			case err := <-ended:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(30 * time.Second):
+				t.Fatal("Run does not return")
+			}
+			signalled(t, "the sink closes", r.closed)
+		})
 	}
 }

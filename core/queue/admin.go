@@ -68,13 +68,16 @@ func (q *Queue) purgeIn(ctx context.Context, f Selector, of map[int]*holding, st
 		}
 	})
 	for _, l := range lanes {
-		s := q.scheduler(l.Sink)
 		for removed := purgeAtOnce; removed == purgeAtOnce; {
-			var err error
-			removed, err = s.purge(ctx, l, PurgeRequest{Max: purgeAtOnce})
+			h, err := q.holdings.use(l.holding.lease.Shard) // until what was removed is counted
+			if err != nil {
+				break // its next owner goes on
+			}
+			removed, err = q.scheduler(l.Sink).purge(ctx, l, PurgeRequest{Max: purgeAtOnce})
 			if err == nil && removed > 0 {
 				err = step(map[*holding]int{l.holding: removed})
 			}
+			h.work.Done()
 			if err != nil && !errors.Is(err, bus.ErrFenced) {
 				return err
 			}

@@ -115,7 +115,7 @@ func (b *resultBuffer) take(written batch) (taken batch) {
 // false when ctx ended first.
 func (b *resultBuffer) write(ctx context.Context, all batch) bool {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
-		results := all.results[:0:len(all.results)]
+		results := make([]Result, 0, len(all.results)) // all stays as it is, for the next time
 		of := make(map[int]*holding, 16)
 		for i, p := range all.pins {
 			if h := p.lane.holding; !h.gone() {

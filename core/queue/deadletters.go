@@ -117,7 +117,11 @@ func (q *Queue) requeueIn(ctx context.Context, job Job, of map[int]*holding, ste
 			ids[l.Instance] = append(ids[l.Instance], l.ID)
 		}
 		moved, by := 0, map[*holding]int{}
+		var using []*holding // until what was moved is counted
 		for _, instance := range instances {
+			if h, err := q.holdings.use(q.shardOf(instance)); err == nil {
+				using = append(using, h)
+			}
 			var n int
 			n, err = q.requeueFor(ctx, instance, ids[instance])
 			if n > 0 {
@@ -134,6 +138,9 @@ func (q *Queue) requeueIn(ctx context.Context, job Job, of map[int]*holding, ste
 		}
 		if moved > 0 {
 			err = errors.Join(err, step(by))
+		}
+		for _, h := range using {
+			h.work.Done()
 		}
 		if err != nil {
 			return err

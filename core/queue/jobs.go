@@ -36,9 +36,9 @@ func (j *jobs) look() {
 	}
 }
 
-// run does this node's parts of jobs until ctx ends.
+// run does this node's parts of jobs until ctx ends. While the queue closes none begins.
 func (j *jobs) run(ctx context.Context) {
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && j.queue.running() == nil {
 		changed := j.store.Changed()
 		all, err := j.store.Jobs(ctx)
 		if err != nil {
@@ -49,13 +49,14 @@ func (j *jobs) run(ctx context.Context) {
 			continue
 		}
 		for _, job := range all {
-			if shards := j.pending(job); len(shards) > 0 && j.claim(job.ID) {
-				j.queue.keepers.Go(func() { j.do(ctx, job, shards) })
+			if len(j.pending(job)) > 0 && j.claim(job.ID) {
+				j.queue.keepers.Go(func() { j.do(ctx, job.ID) })
 			}
 		}
 		select {
 		case <-changed:
 		case <-j.found:
+		case <-j.queue.stopping:
 		case <-ctx.Done():
 		}
 	}
@@ -81,33 +82,44 @@ func (j *jobs) claim(id int64) bool {
 	return true
 }
 
-// do does a job's parts in some shards. What fails is tried again after a pause, if the shard is still held then.
-func (j *jobs) do(ctx context.Context, job Job, shards []int) {
-	leases := map[int]bus.Lease{}
+// do does what is left of a job in the shards held here. What fails is tried again after a pause, if the shard is still
+// held then.
+func (j *jobs) do(ctx context.Context, id int64) {
+	err := j.doParts(ctx, id)
+	failed := err != nil && !errors.Is(err, ErrNoJob) && !errors.Is(err, bus.ErrFenced)
+	if failed && ctx.Err() == nil && j.queue.running() == nil {
+		j.queue.log.Error().Err(err).Msg("a purge or requeue for another node failed; trying again")
+		j.queue.waitRunning(ctx, time.Second)
+	}
+	j.mu.Lock()
+	delete(j.doing, id)
+	j.mu.Unlock()
+	j.look()
+}
+
+// doParts reads the job, which is claimed by now: what was read before may be from a time when a part was not done yet.
+func (j *jobs) doParts(ctx context.Context, id int64) error {
+	job, err := j.get(ctx, id)
+	if err != nil {
+		return err
+	}
+	shards, leases := j.pending(job), map[int]bus.Lease{}
 	lost, err := j.in(ctx, job, shards, func(done map[*holding]int) error {
 		var errs []error
 		for h, n := range done {
 			leases[h.lease.Shard] = h.lease
-			errs = append(errs, j.store.AdvanceJob(ctx, h.lease, job.ID, n, false))
+			errs = append(errs, j.store.AdvanceJob(context.WithoutCancel(ctx), h.lease, id, n, false))
 		}
 		return errors.Join(errs...)
 	})
 	for _, shard := range shards {
 		if h := j.queue.holdings.get(shard); err == nil && h != nil && !slices.Contains(lost, shard) {
 			if of, counted := leases[shard]; !counted || of.Epoch == h.lease.Epoch {
-				err = j.store.AdvanceJob(ctx, h.lease, job.ID, 0, true)
+				err = j.store.AdvanceJob(ctx, h.lease, id, 0, true)
 			}
 		}
 	}
-	failed := err != nil && !errors.Is(err, ErrNoJob) && !errors.Is(err, bus.ErrFenced)
-	if failed && ctx.Err() == nil {
-		j.queue.log.Error().Err(err).Msg("a purge or requeue for another node failed; trying again")
-		j.queue.waitRunning(ctx, time.Second)
-	}
-	j.mu.Lock()
-	delete(j.doing, job.ID)
-	j.mu.Unlock()
-	j.look()
+	return err
 }
 
 // in does a job in shards that are held here, and calls step after each piece of work with how many deliveries or dead
@@ -223,18 +235,26 @@ func (j *jobs) await(ctx context.Context, id int64, failed error, progress func(
 
 // count returns how much of a job is done, and whether all is.
 func (j *jobs) count(ctx context.Context, id int64) (n int, done bool, err error) {
-	all, err := j.store.Jobs(ctx)
+	job, err := j.get(ctx, id)
 	if err != nil {
 		return 0, false, err
 	}
-	at := slices.IndexFunc(all, func(job Job) bool { return job.ID == id })
-	if at < 0 {
-		return 0, false, ErrNoJob
-	}
 	done = true
-	for _, p := range all[at].Parts {
+	for _, p := range job.Parts {
 		n += p.Count
 		done = done && p.Done
 	}
 	return n, done, nil
+}
+
+func (j *jobs) get(ctx context.Context, id int64) (Job, error) {
+	all, err := j.store.Jobs(ctx)
+	if err != nil {
+		return Job{}, err
+	}
+	at := slices.IndexFunc(all, func(job Job) bool { return job.ID == id })
+	if at < 0 {
+		return Job{}, ErrNoJob
+	}
+	return all[at], nil
 }

@@ -229,6 +229,12 @@ func (q *Queue) enter(ctx context.Context, h *holding, d Destination, p *plan, p
 	}
 	for {
 		changed := q.capacity.changed()
+		if err := q.running(); err != nil {
+			return 0, err
+		}
+		if !h.works() {
+			return 0, fmt.Errorf("%w %d any more", ErrNotHeld, h.lease.Shard)
+		}
 		switch {
 		case q.fits(d, p) || q.dropOldest(ctx, d):
 			return entered, nil
@@ -244,12 +250,6 @@ func (q *Queue) enter(ctx context.Context, h *holding, d Destination, p *plan, p
 		case <-changed:
 		case <-ctx.Done():
 			return 0, fmt.Errorf("%w: %w", ErrFull, ctx.Err())
-		}
-		if err := q.running(); err != nil {
-			return 0, err
-		}
-		if !h.works() {
-			return 0, fmt.Errorf("%w %d any more", ErrNotHeld, h.lease.Shard)
 		}
 	}
 }

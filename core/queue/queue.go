@@ -327,7 +327,10 @@ func (q *Queue) CutOff() CutOff {
 func (q *Queue) Close(ctx context.Context) error {
 	q.mu.Lock()
 	was := q.stage
-	if q.stage = ended; was == runs {
+	switch was {
+	case made:
+		q.stage = ended
+	case runs:
 		q.stage = stops
 		close(q.stopping)
 	}
@@ -348,9 +351,6 @@ func (q *Queue) Close(ctx context.Context) error {
 		})
 	}
 	err := q.waitForAttempts(ctx, &sinks)
-	q.mu.Lock()
-	q.stage = ended
-	q.mu.Unlock()
 	q.results.end()
 	if !closedInTime(ctx, graceResults, q.results.done) {
 		q.retire()
@@ -359,6 +359,9 @@ func (q *Queue) Close(ctx context.Context) error {
 	}
 	q.retire()
 	q.keepers.Wait()
+	q.mu.Lock()
+	q.stage = ended
+	q.mu.Unlock()
 	return err
 }
 

@@ -23,8 +23,9 @@ func (s *scheduler) finish(a *attempt) (next *attempt) {
 	}
 	s.endpoints.end(a)
 	for _, l := range a.lanes {
-		if l.dropped {
+		if l.dropped && l.endpoint != nil { // it was dropped while it was being attempted
 			s.endpoints.leave(l.endpoint)
+			l.endpoint = nil
 		}
 		l.holding.work.Done()
 	}

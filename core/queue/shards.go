@@ -159,7 +159,10 @@ func (q *Queue) Release(ctx context.Context, shard int) error {
 		return nil
 	}
 	defer q.drop(h)
-	if q.running() != nil {
+	q.mu.RLock()
+	over := q.stage == ended
+	q.mu.RUnlock()
+	if over {
 		return nil // Close has done the rest
 	}
 	for _, s := range q.schedulers() {
@@ -264,6 +267,7 @@ func (s *scheduler) drop(h *holding) {
 		s.lanes.drop(l)
 		if l.endpoint != nil && l.state != attempting {
 			s.endpoints.leave(l.endpoint)
+			l.endpoint = nil
 		}
 	}
 }
