@@ -16,7 +16,7 @@ import (
 	"github.com/evosink/evosink/core/instances"
 )
 
-// about is the data of events about an instance (evolution.md 1.3).
+// about is the data of events about an instance, in Evolution API's keys.
 type about struct {
 	InstanceName string `json:"instanceName"`
 	InstanceID   string `json:"instanceId"`
@@ -25,7 +25,7 @@ type about struct {
 
 func aboutOf(in instances.Instance) about { return about{InstanceName: in.Name, InstanceID: in.ID} }
 
-// createInstance is POST /instance/create (evolution.md 5.5).
+// createInstance is POST /instance/create.
 func (a *API) createInstance(w http.ResponseWriter, r *http.Request) error {
 	if err := a.forGlobal(r); err != nil {
 		return err

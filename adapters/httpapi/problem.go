@@ -29,7 +29,7 @@ func (p *problem) Error() string {
 	return fmt.Sprint(p.message)
 }
 
-// body has the shape of evolution.md 5.4.
+// body has the shape of Evolution API's errors.
 func (p *problem) body() any {
 	type response struct {
 		Message any `json:"message"`

@@ -162,8 +162,8 @@ func (s *settings) objections(err error) *problem {
 	return violations(atMost(maxViolations, texts))
 }
 
-// presumeEnabled completes the blocks of POST /instance/create: there a block's presence enables the
-// sink (evolution.md 5.5), and null is no block.
+// presumeEnabled completes the blocks of POST /instance/create: there, as in Evolution API, a block's presence
+// enables the sink, and null is no block.
 func presumeEnabled(doc any, sinks []*settings) {
 	keys, _ := doc.(map[string]any)
 	for _, s := range sinks {
@@ -205,7 +205,7 @@ func (s *settings) shown(stored json.RawMessage) json.RawMessage {
 	return value
 }
 
-// row is settings as Evolution API shows them (evolution.md 5.4): the stored value without its secrets, between what
+// row is settings as Evolution API shows them: the stored value without its secrets, between what
 // every row has. null if nothing is set.
 func (s *settings) row(instanceID string, set instances.Settings) json.RawMessage {
 	value := bytes.TrimSpace(s.shown(set.Value))

@@ -43,7 +43,7 @@ func (s Switches) Check(key string) error {
 	return errors.Join(errs...)
 }
 
-// PlainSettings describes settings that hold nothing but a [Subscription]: "enabled" and "events" (evolution.md 5.2).
+// PlainSettings describes settings that hold nothing but a [Subscription]: "enabled" and "events".
 func PlainSettings() *Settings {
 	return &Settings{Schema: json.RawMessage(`{
 	"type": "object",

@@ -58,7 +58,7 @@ func (e *Exhausted) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// DefaultPolicy returns Evolution API's arithmetic of webhooks (evolution.md 3.2), with a maximum age.
+// DefaultPolicy returns Evolution API's arithmetic of webhooks, with a maximum age.
 func DefaultPolicy() Policy {
 	return Policy{
 		Attempts: 10, Base: 5 * time.Second, Max: 300 * time.Second, Factor: 2, Jitter: 0.2,

@@ -51,8 +51,8 @@ type Settings struct {
 	// now, nil if there is none. Each line of an error is shown to the client, behind the sink's name. nil means
 	// [Subscribe].
 	Normalize func(block, previous json.RawMessage) (json.RawMessage, error)
-	// Created turns the stored form, without its secrets, into what POST /instance/create answers about the sink
-	// (evolution.md 5.5). nil means {"enabled": ...}.
+	// Created turns the stored form, without its secrets, into what POST /instance/create answers about the sink.
+	// nil means {"enabled": ...}.
 	Created func(stored json.RawMessage) json.RawMessage
 }
 
