@@ -1,5 +1,5 @@
 // Package config reads evosink's configuration and can say where each value comes from. It is the only room that
-// knows koanf, and it knows no key: sections are structs that others hand in (DESIGN.md; engineering.md, section 6).
+// knows koanf, and it knows no key: sections are structs that others hand in.
 //
 // # Layers
 //

@@ -104,15 +104,15 @@ func (t *table) fileLayer(name string, content []byte) (*layer, error) {
 		return nil, fmt.Errorf("%s: a second document begins at a --- line: only one is read, join them", name)
 	}
 	l := &layer{source: name, values: koanf.New(".")}
-	tidy := &tidying{table: t, source: name}
+	normal := &normalizer{table: t, source: name}
 	err = l.values.Load(rawbytes.Provider(content), parser, koanf.WithMergeFunc(func(src, dest map[string]any) error {
-		tidy.group(t.root, src, dest, nil)
+		normal.group(t.root, src, dest, nil)
 		return nil
 	}))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %s", name, parseReason(err))
 	}
-	return l, errors.Join(tidy.errs...)
+	return l, errors.Join(normal.errs...)
 }
 
 // marker is a line that begins or ends a YAML document.

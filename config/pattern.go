@@ -8,7 +8,7 @@ import (
 )
 
 // pattern is a variable name with room for names of the user's: WEBHOOK_EVENTS_* fills a map, and
-// PLUGIN_*__* fills the free-form map of an entry (engineering.md, section 6).
+// PLUGIN_*__* fills the free-form map of an entry.
 type pattern struct {
 	node    *node  // shapeMap, shapeOpaque or shapeEntries
 	before  string // "WEBHOOK_EVENTS_", "PLUGIN_"

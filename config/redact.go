@@ -8,8 +8,7 @@ import (
 )
 
 var (
-	// secretName tells by its name that an entry of a free-form map is a secret (engineering.md,
-	// section 6). Typed keys say so by their type instead.
+	// secretName tells by its name that an entry of a free-form map is a secret. Typed keys say so by their type instead.
 	secretName = regexp.MustCompile(`(?i)key|token|secret|passw|pwd|dsn|credential|authorization|cookie`)
 	// headersName is the name of a map or a list of HTTP headers: any of them may carry a key, whatever it is called.
 	headersName = regexp.MustCompile(`(?i)headers?$`)

@@ -56,7 +56,7 @@ func setText(v reflect.Value, raw any) error {
 	return fmt.Errorf("%s is not accepted: %s", shown(raw), redactText(err.Error()))
 }
 
-// parseBool accepts what env files hold (engineering.md, section 6).
+// parseBool accepts what env files hold: true, yes, on and 1, and their opposites, in any case.
 func parseBool(raw any) (bool, error) {
 	switch strings.ToLower(strings.TrimSpace(fmt.Sprint(raw))) {
 	case "true", "1", "yes", "on":

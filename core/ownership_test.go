@@ -232,7 +232,7 @@ func (p *parted) Release(ctx context.Context, l bus.Lease) error {
 }
 
 func TestTheShardsOfAHubThatIsLostGoOnElsewhere(t *testing.T) {
-	p := newPair(t, 2*time.Second)
+	p := newPair(t, 5*time.Second)
 	lost := &parted{Leases: p.engine.Leases()}
 	p.start(t, "one", lost)
 	eventually(t, "the first to have all", func() bool { return p.holds(t, "one") == 4 })

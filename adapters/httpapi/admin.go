@@ -56,14 +56,14 @@ func (a *API) queued(h queueHandler) handler {
 	})
 }
 
-// moment is a time as the API shows it; one that never was is left out (omitzero).
-type moment time.Time
+// timestamp is a time as the API shows it; one that never was is left out (omitzero).
+type timestamp time.Time
 
 // IsZero is for encoding/json.
-func (m moment) IsZero() bool { return time.Time(m).IsZero() }
+func (t timestamp) IsZero() bool { return time.Time(t).IsZero() }
 
 // MarshalText writes RFC 3339.
-func (m moment) MarshalText() ([]byte, error) { return []byte(stamp(time.Time(m))), nil }
+func (t timestamp) MarshalText() ([]byte, error) { return []byte(stamp(time.Time(t))), nil }
 
 // inSeconds is a duration as the API shows it, to the millisecond. What is negative because a clock was set is 0.
 func inSeconds(d time.Duration) float64 {
@@ -81,15 +81,15 @@ func laneOf(l queue.LaneKey) lane { return lane{l.Sink, string(l.Target), l.Inst
 
 // pauseRow is a pause; a field that is missing stands for all.
 type pauseRow struct {
-	Sink     string `json:"sink,omitempty"`
-	Target   string `json:"target,omitempty"`
-	Instance string `json:"instance,omitempty"`
-	Reason   string `json:"reason,omitempty"`
-	At       moment `json:"at"`
+	Sink     string    `json:"sink,omitempty"`
+	Target   string    `json:"target,omitempty"`
+	Instance string    `json:"instance,omitempty"`
+	Reason   string    `json:"reason,omitempty"`
+	At       timestamp `json:"at"`
 }
 
 func pauseRowOf(p queue.Pause) pauseRow {
-	return pauseRow{p.Sink, string(p.Target), p.Instance, p.Reason, moment(p.At)}
+	return pauseRow{p.Sink, string(p.Target), p.Instance, p.Reason, timestamp(p.At)}
 }
 
 // purged is the answer to a purge.

@@ -11,12 +11,12 @@ import (
 // attemptRow is an entry of the log of attempts.
 type attemptRow struct {
 	lane
-	Number int     `json:"number"`
-	At     moment  `json:"at"`
-	Took   float64 `json:"took"` // seconds
-	Status string  `json:"status,omitempty"`
-	Error  string  `json:"error,omitempty"`
-	Head   string  `json:"head,omitempty"` // how the answer began
+	Number int       `json:"number"`
+	At     timestamp `json:"at"`
+	Took   float64   `json:"took"` // seconds
+	Status string    `json:"status,omitempty"`
+	Error  string    `json:"error,omitempty"`
+	Head   string    `json:"head,omitempty"` // how the answer began
 }
 
 // listAttempts is GET /admin/queue/attempts/{event}. The log grows at its end only, so the place in it is a number.
@@ -42,7 +42,7 @@ func (a *API) listAttempts(w http.ResponseWriter, r *http.Request, q *queue.Queu
 	}
 	for _, t := range all[start:end] {
 		answer.Attempts = append(answer.Attempts, attemptRow{
-			lane: laneOf(t.LaneKey), Number: t.Number, At: moment(t.At), Took: inSeconds(t.Took),
+			lane: laneOf(t.LaneKey), Number: t.Number, At: timestamp(t.At), Took: inSeconds(t.Took),
 			Status: t.Status, Error: t.Error, Head: strings.ToValidUTF8(string(t.Head), "\ufffd"),
 		})
 	}

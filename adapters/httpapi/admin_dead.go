@@ -19,17 +19,17 @@ type letterRow struct {
 	EventName string          `json:"eventName"`
 	Reason    string          `json:"reason"`
 	Attempts  int             `json:"attempts"`
-	First     moment          `json:"first,omitzero"` // attempt
-	Last      moment          `json:"last,omitzero"`
+	First     timestamp       `json:"first,omitzero"` // attempt
+	Last      timestamp       `json:"last,omitzero"`
 	Error     string          `json:"error,omitempty"`
-	Died      moment          `json:"died"`
+	Died      timestamp       `json:"died"`
 	Event     json.RawMessage `json:"event,omitempty"` // its envelope, without the instance's token
 }
 
 func letterRowOf(l queue.DeadLetter) letterRow {
 	row := letterRow{
 		ID: l.ID, lane: laneOf(l.LaneKey), Scope: l.Scope.String(), EventID: l.EventID, EventName: l.EventName, Reason: string(l.Reason),
-		Attempts: l.Progress.Attempts, First: moment(l.First), Last: moment(l.Last), Error: l.Progress.Error, Died: moment(l.Died),
+		Attempts: l.Progress.Attempts, First: timestamp(l.First), Last: timestamp(l.Last), Error: l.Progress.Error, Died: timestamp(l.Died),
 	}
 	if l.Event != nil {
 		row.Event = event.Codec{}.Append(nil, l.Event)

@@ -19,12 +19,12 @@ type laneRow struct {
 	Scope       string    `json:"scope"`
 	State       string    `json:"state"`         // "running", "waiting", "asleep", "parked", "paused"
 	Why         string    `json:"why,omitempty"` // it is asleep, parked or paused, or does not get its turn
-	Until       moment    `json:"until,omitzero"`
+	Until       timestamp `json:"until,omitzero"`
 	Waiting     int       `json:"waiting"`
-	Oldest      moment    `json:"oldest,omitzero"`
+	Oldest      timestamp `json:"oldest,omitzero"`
 	Age         float64   `json:"age"` // of the oldest, in seconds
 	Attempts    int       `json:"attempts"`
-	LastAttempt moment    `json:"lastAttempt,omitzero"`
+	LastAttempt timestamp `json:"lastAttempt,omitzero"`
 	LastError   string    `json:"lastError,omitempty"`
 	Breaker     string    `json:"breaker,omitempty"`
 	Pause       *pauseRow `json:"pause,omitempty"`
@@ -33,8 +33,8 @@ type laneRow struct {
 func laneRowOf(l queue.LaneStatus, now time.Time) laneRow {
 	row := laneRow{
 		lane: laneOf(l.LaneKey), Scope: l.Scope.String(), State: l.State, Waiting: l.Waiting,
-		Oldest: moment(l.Oldest), Age: inSeconds(now.Sub(l.Oldest)),
-		Attempts: l.Head.Attempts, LastAttempt: moment(l.Head.Last), LastError: l.Head.Error, Breaker: l.Breaker,
+		Oldest: timestamp(l.Oldest), Age: inSeconds(now.Sub(l.Oldest)),
+		Attempts: l.Head.Attempts, LastAttempt: timestamp(l.Head.Last), LastError: l.Head.Error, Breaker: l.Breaker,
 	}
 	row.explain(l)
 	return row
@@ -52,7 +52,7 @@ func (row *laneRow) explain(l queue.LaneStatus) {
 	case l.Paused != nil:
 		row.State, row.Why = "paused", l.Paused.Reason
 	case l.State == "waiting":
-		row.State, row.Until, row.Why = "asleep", moment(l.Head.Next), "until its next attempt"
+		row.State, row.Until, row.Why = "asleep", timestamp(l.Head.Next), "until its next attempt"
 	case l.State == "parked" && l.Breaker == "":
 		row.Why = "no sink of that name is enabled"
 	case l.State == "parked":

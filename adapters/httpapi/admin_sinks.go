@@ -11,20 +11,20 @@ import (
 
 // sinkRow is a sink of the build.
 type sinkRow struct {
-	Name           string  `json:"name"`
-	Mode           string  `json:"mode"` // "live" or "queued"
-	Enabled        bool    `json:"enabled"`
-	Healthy        bool    `json:"healthy"`
-	ConnectedSince moment  `json:"connectedSince,omitzero"` // only of sinks that hold a connection
-	Waiting        int     `json:"waiting"`
-	Lanes          int     `json:"lanes"`
-	Oldest         moment  `json:"oldest,omitzero"`
-	Age            float64 `json:"age"` // of the oldest, in seconds
-	Unavailable    int     `json:"unavailable"`
-	Paused         bool    `json:"paused"` // as a whole
-	Pauses         int     `json:"pauses"` // that hold it or a part of it
-	LastError      string  `json:"lastError,omitempty"`
-	LastErrorAt    moment  `json:"lastErrorAt,omitzero"`
+	Name           string    `json:"name"`
+	Mode           string    `json:"mode"` // "live" or "queued"
+	Enabled        bool      `json:"enabled"`
+	Healthy        bool      `json:"healthy"`
+	ConnectedSince timestamp `json:"connectedSince,omitzero"` // only of sinks that hold a connection
+	Waiting        int       `json:"waiting"`
+	Lanes          int       `json:"lanes"`
+	Oldest         timestamp `json:"oldest,omitzero"`
+	Age            float64   `json:"age"` // of the oldest, in seconds
+	Unavailable    int       `json:"unavailable"`
+	Paused         bool      `json:"paused"` // as a whole
+	Pauses         int       `json:"pauses"` // that hold it or a part of it
+	LastError      string    `json:"lastError,omitempty"`
+	LastErrorAt    timestamp `json:"lastErrorAt,omitzero"`
 }
 
 // listSinks is GET /admin/sinks.
@@ -69,16 +69,16 @@ func (s snapshot) row(f *sink.Factory) sinkRow {
 	row := sinkRow{Name: f.Name, Mode: f.Mode.String(), Enabled: f.Enabled()}
 	for _, h := range s.hub.Sinks {
 		if h.Name == f.Name {
-			row.ConnectedSince = moment(h.Connected)
+			row.ConnectedSince = timestamp(h.Connected)
 			row.fail(h.LastError)
 		}
 	}
 	for _, q := range s.queues {
 		if q.Sink == f.Name {
 			row.Waiting, row.Lanes, row.Unavailable = q.Waiting, q.Lanes, q.Open
-			row.Oldest, row.Age = moment(q.Oldest), inSeconds(q.Lag)
+			row.Oldest, row.Age = timestamp(q.Oldest), inSeconds(q.Lag)
 			if q.LastError != "" {
-				row.LastError, row.LastErrorAt = q.LastError, moment(q.FailedAt)
+				row.LastError, row.LastErrorAt = q.LastError, timestamp(q.FailedAt)
 			}
 		}
 	}
@@ -96,6 +96,6 @@ func (s snapshot) row(f *sink.Factory) sinkRow {
 // fail shows an error in place of what was shown before.
 func (row *sinkRow) fail(err error) {
 	if err != nil {
-		row.LastError, row.LastErrorAt = err.Error(), moment{}
+		row.LastError, row.LastErrorAt = err.Error(), timestamp{}
 	}
 }

@@ -52,7 +52,7 @@ func TestEveryChangeIsALineThatSaysWhatByWhichKeyAndFromWhere(t *testing.T) {
 	sales := "token token:" + instances.Sum(salesKey).Fingerprint()
 	const token = "A-NEW-TOKEN-0123456789"
 	for _, c := range []struct{ request, body, key, want string }{
-		{"POST /instance/create", `{"instanceName":"new","token":"` + token + `","hook":{"enabled":true}}`, globalKey, "action:instance.create from:203.0.113.7 instance:new key:global sinks:[hook]"},
+		{"POST /instance/create", `{"instanceName":"new","token":"` + token + `","hook":{"enabled":true,"events":["CALL"]}}`, globalKey, "action:instance.create from:203.0.113.7 instance:new key:global sinks:[hook]"},
 		{"POST /hook/set/sales", `{"enabled":true,"events":["CALL"]}`, salesKey, "action:settings.set from:203.0.113.7 instance:sales key:" + sales[:5] + " sink:hook" + sales[5:]},
 		{"POST /hook/set/sales", `{"enabled":true,"events":["CALL"]}`, previousKey, "action:settings.set from:203.0.113.7 instance:sales key:previous sink:hook"},
 		{"POST /hook/set/sales", `{"enabled":7}`, previousKey, ""},

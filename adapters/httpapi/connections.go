@@ -279,7 +279,7 @@ func (c *connections) handler(next http.Handler) http.Handler {
 		case conn.proxy:
 			c.serveProxied(conn, next, w, r)
 		default:
-			c.unlisted.notice(r)
+			c.unlisted.check(r)
 			next.ServeHTTP(w, r)
 		}
 	})

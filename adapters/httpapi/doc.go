@@ -1,6 +1,5 @@
 // Package httpapi is evosink's HTTP side: events in, settings of sinks per instance, instances and their tokens,
-// health. What clients of Evolution API see of these stays as it is: routes, status codes, bodies,
-// the shape of errors.
+// health. What clients of Evolution API see of these stays as it is: routes, status codes, bodies, the shape of errors.
 //
 //	POST   /events/{instance}             one event, an array, or NDJSON
 //	POST   /ingest/{product}[/...]        webhooks of an unmodified Evolution API or Evolution Go (Options.Ingest)

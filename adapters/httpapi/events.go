@@ -136,9 +136,9 @@ func (a *API) complete(e *event.Event, who caller) {
 	}
 }
 
-// notice emits an event of evosink's own about an instance. ctx only lends its values: what the event tells of has
+// emitSystem emits an event of evosink's own about an instance. ctx only lends its values: what the event tells of has
 // happened.
-func (a *API) notice(ctx context.Context, name, instance, token string, data any) error {
+func (a *API) emitSystem(ctx context.Context, name, instance, token string, data any) error {
 	raw, err := marshal(data)
 	if err != nil {
 		return err

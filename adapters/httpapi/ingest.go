@@ -78,7 +78,8 @@ type ignored struct {
 }
 
 // ingestKeys returns the keys in a request's header and in its query. Evolution API appends the by-events suffix to the
-// whole URL, query included ("?apikey=KEY/messages-upsert"), so a key there may end at its last slash.
+// whole URL, query included ("?apikey=KEY/messages-upsert"), so a key there may end at its last
+// slash.
 func ingestKeys(r *http.Request) []string {
 	key := r.URL.Query().Get("apikey")
 	keys := append(headerKeys(r), key)

@@ -16,7 +16,7 @@ import (
 	"github.com/evosink/evosink/core/instances"
 )
 
-// about is the data of events about an instance, in Evolution API's keys.
+// about is the data of events about an instance, as Evolution API has them.
 type about struct {
 	InstanceName string `json:"instanceName"`
 	InstanceID   string `json:"instanceId"`
@@ -25,7 +25,7 @@ type about struct {
 
 func aboutOf(in instances.Instance) about { return about{InstanceName: in.Name, InstanceID: in.ID} }
 
-// createInstance is POST /instance/create.
+// createInstance is POST /instance/create, with Evolution API's answer.
 func (a *API) createInstance(w http.ResponseWriter, r *http.Request) error {
 	if err := a.forGlobal(r); err != nil {
 		return err
@@ -47,7 +47,7 @@ func (a *API) createInstance(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	line.Str("instance", in.Name).Strs("sinks", slices.Sorted(maps.Keys(in.Settings))).Msg("an instance was created")
-	a.tell(r.Context(), "instance.create", in.Name, token, aboutOf(in))
+	a.emitSystemOrLog(r.Context(), "instance.create", in.Name, token, aboutOf(in))
 	return writeJSON(w, http.StatusCreated, a.created(in, token))
 }
 
@@ -109,10 +109,10 @@ func (a *API) deleteInstance(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := a.notice(r.Context(), "instance.delete", in.Name, "", aboutOf(in)); err != nil {
+	if err := a.emitSystem(r.Context(), "instance.delete", in.Name, "", aboutOf(in)); err != nil {
 		return err
 	}
-	if err := a.notice(r.Context(), "remove.instance", in.Name, "", nil); err != nil {
+	if err := a.emitSystem(r.Context(), "remove.instance", in.Name, "", nil); err != nil {
 		return err
 	}
 	a.settle(r.Context(), in.Name)
@@ -163,7 +163,7 @@ func (a *API) newToken(w http.ResponseWriter, r *http.Request) error {
 	if a.opts.Config.Auth.ExposeInFetchInstances {
 		data.Token = token
 	}
-	a.tell(r.Context(), "new.jwt", in.Name, token, data)
+	a.emitSystemOrLog(r.Context(), "new.jwt", in.Name, token, data)
 	return writeJSON(w, http.StatusCreated, map[string]any{"instance": aboutOf(in), "hash": token})
 }
 
@@ -183,9 +183,9 @@ func (a *API) readToken(w http.ResponseWriter, r *http.Request, in instances.Ins
 	return a.tokenOr(req.Token)
 }
 
-// tell emits an event about what has happened already, so that it cannot fail the request.
-func (a *API) tell(ctx context.Context, name, instance, token string, data any) {
-	if err := a.notice(ctx, name, instance, token, data); err != nil {
+// emitSystemOrLog emits an event about what has happened already, so that it cannot fail the request.
+func (a *API) emitSystemOrLog(ctx context.Context, name, instance, token string, data any) {
+	if err := a.emitSystem(ctx, name, instance, token, data); err != nil {
 		a.opts.Logger.Error().Err(err).Str("event", name).Str("instance", instance).Msg("event was not emitted")
 	}
 }

@@ -70,7 +70,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 // figures is where metrics go.
 type figures chan<- prometheus.Metric
 
-// hub tells of a sink what the hub knows: how deliveries went if nobody else counts them, and what the sink says itself.
+// hub tells of a sink what the hub knows: how deliveries went if the queue does not count them, and what the sink says itself.
 func (f figures) hub(s core.SinkStats, live bool) {
 	if live {
 		f.counter(delivered, float64(s.Delivered), s.Name)

@@ -29,7 +29,7 @@ func (p *problem) Error() string {
 	return fmt.Sprint(p.message)
 }
 
-// body has the shape of Evolution API's errors.
+// body has the shape of Evolution API's errors: status, error, and response with a message.
 func (p *problem) body() any {
 	type response struct {
 		Message any `json:"message"`

@@ -206,23 +206,23 @@ type replayRow struct {
 	ID    string `json:"id"`
 	State string `json:"state"` // "running", "finished", "cancelled" or "failed"
 	replayed
-	Rate     int    `json:"rate,omitempty"` // letters per second, if it is not the configured rate
-	Started  moment `json:"started"`
-	Ended    moment `json:"ended,omitzero"`
-	IDs      int    `json:"ids,omitempty"` // how many ids were asked for
-	Sink     string `json:"sink,omitempty"`
-	Target   string `json:"target,omitempty"`
-	Instance string `json:"instance,omitempty"`
-	Event    string `json:"event,omitempty"`
-	Reason   string `json:"reason,omitempty"`
-	Match    string `json:"match,omitempty"` // part of the last error that was asked for
+	Rate     int       `json:"rate,omitempty"` // letters per second, if it is not the configured rate
+	Started  timestamp `json:"started"`
+	Ended    timestamp `json:"ended,omitzero"`
+	IDs      int       `json:"ids,omitempty"` // how many ids were asked for
+	Sink     string    `json:"sink,omitempty"`
+	Target   string    `json:"target,omitempty"`
+	Instance string    `json:"instance,omitempty"`
+	Event    string    `json:"event,omitempty"`
+	Reason   string    `json:"reason,omitempty"`
+	Match    string    `json:"match,omitempty"` // part of the last error that was asked for
 }
 
 func (j *replay) row() replayRow {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	row := replayRow{
-		ID: j.id, State: "running", replayed: j.progress, Rate: j.rate, Started: moment(j.started), Ended: moment(j.ended), IDs: len(j.ids),
+		ID: j.id, State: "running", replayed: j.progress, Rate: j.rate, Started: timestamp(j.started), Ended: timestamp(j.ended), IDs: len(j.ids),
 		Sink: j.filter.Sink, Target: string(j.filter.Target), Instance: j.filter.Instance,
 		Event: j.filter.EventID, Reason: string(j.filter.Reason), Match: j.filter.Error,
 	}

@@ -195,7 +195,7 @@ func leaves(e *jsonschema.ValidationError) (found []violation) {
 			return found
 		}
 	}
-	return append(found, violation{e.InstanceLocation, func() []string { return words(e) }})
+	return append(found, violation{e.InstanceLocation, func() []string { return schemaMessages(e) }})
 }
 
 // stack puts the path before a text: "websocket.events[0] is not ...". The body as a whole is "instance".

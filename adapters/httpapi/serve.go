@@ -47,8 +47,7 @@ func (p *problem) write(w http.ResponseWriter) error {
 	return writeJSON(w, p.status, p.body())
 }
 
-// notFound answers what no route matches, preflight requests of browsers among it, with Evolution API's text for an
-// unknown route.
+// notFound answers what no route matches, preflight requests of browsers among it, in Evolution API's words.
 func (a *API) notFound(w http.ResponseWriter, r *http.Request) error {
 	if a.opts.Config.CORS.preflight(w, r) {
 		return nil

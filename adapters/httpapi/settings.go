@@ -37,7 +37,7 @@ func (a *API) set(s *settings) handler {
 			return err
 		}
 		if why := s.idle(); why != "" {
-			return a.silence(w, http.StatusCreated, why+"; nothing was stored")
+			return a.emptyAnswer(w, http.StatusCreated, why+"; nothing was stored")
 		}
 		stored, err := a.opts.Registry.Set(r.Context(), in.Name, s.Name, value)
 		if err != nil {
@@ -75,7 +75,7 @@ func (a *API) find(s *settings) handler {
 			return err
 		}
 		if !s.Enabled() {
-			return a.silence(w, http.StatusOK, s.idle())
+			return a.emptyAnswer(w, http.StatusOK, s.idle())
 		}
 		return writeBody(w, http.StatusOK, s.row(in.ID, in.Settings[s.Name]))
 	}
@@ -92,9 +92,9 @@ func (s *settings) idle() string {
 	return ""
 }
 
-// silence answers as Evolution API does for a sink that is switched off, with an empty body; the reason is in the
+// emptyAnswer answers as Evolution API does for a sink that is switched off, with an empty body; the reason is in the
 // log and a header.
-func (a *API) silence(w http.ResponseWriter, status int, why string) error {
+func (a *API) emptyAnswer(w http.ResponseWriter, status int, why string) error {
 	a.hint(w, why)
 	return writeBody(w, status, nil)
 }
@@ -162,8 +162,8 @@ func (s *settings) objections(err error) *problem {
 	return violations(atMost(maxViolations, texts))
 }
 
-// presumeEnabled completes the blocks of POST /instance/create: there, as in Evolution API, a block's presence
-// enables the sink, and null is no block.
+// presumeEnabled completes the blocks of POST /instance/create: there a block's presence enables the
+// sink, as in Evolution API, and null is no block.
 func presumeEnabled(doc any, sinks []*settings) {
 	keys, _ := doc.(map[string]any)
 	for _, s := range sinks {

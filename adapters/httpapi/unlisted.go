@@ -10,7 +10,7 @@ import (
 	"github.com/evosink/evosink/core/sink/remote"
 )
 
-// unlisted tells the operator of reverse proxies that server.trusted_proxies does not list: everybody behind one shares
+// unlisted tells the operator of reverse proxies that server.trusted_proxies does not list: all clients behind one share
 // what a single address may do, and the first to meet a limit of it shuts out the others. A stranger can pretend to be
 // one, so lines are rare. Any number of goroutines may use it at once.
 type unlisted struct {
@@ -26,8 +26,8 @@ func newUnlisted(logger *log.Logger) unlisted {
 	}
 }
 
-// notice looks at a request whose peer is no trusted proxy.
-func (u unlisted) notice(r *http.Request) {
+// check looks at a request whose peer is no trusted proxy.
+func (u unlisted) check(r *http.Request) {
 	if len(r.Header["X-Forwarded-For"]) == 0 { // which every reverse proxy can send, and the only one that is understood here
 		return
 	}

@@ -27,8 +27,8 @@ type Queue struct {
 	events   map[identity]*stored // those that are absorbed
 	seen     []*stored            // the same in order of Put
 	bytes    int                  // of seen
-	letter   int64                // the last id given out
-	letters  []queue.DeadLetter   // in order of id
+	letter   int64                // the last id of a dead letter
+	letters  []queue.DeadLetter   // dead letters in order of id
 	attempts []queue.Attempt      // in order of time
 	pauses   map[queue.Selector]queue.Pause
 	job      int64       // the last id given out
@@ -120,7 +120,7 @@ func (q *Queue) Lanes(_ context.Context, shards ...int) ([]queue.Backlog, error)
 }
 
 // Put implements [queue.Store].
-func (q *Queue) Put(ctx context.Context, l bus.Lease, entries ...queue.Entry) (places []queue.PutResult, err error) {
+func (q *Queue) Put(ctx context.Context, l bus.Lease, entries ...queue.Entry) (results []queue.PutResult, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -133,14 +133,14 @@ func (q *Queue) Put(ctx context.Context, l bus.Lease, entries ...queue.Entry) (p
 		q.newest++
 		s := q.remember(e)
 		for _, d := range e.To {
-			places = append(places, q.place(s, e.At, d))
+			results = append(results, q.putInLane(s, e.At, d))
 		}
 		if e.Cursor != nil {
 			q.engine.log.Move(*e.Cursor)
 			q.engine.moved(nil)
 		}
 	}
-	return places, nil
+	return results, nil
 }
 
 // remember returns the event as it was stored before, or stores it.
@@ -156,7 +156,8 @@ func (q *Queue) remember(e queue.Entry) *stored {
 	return s
 }
 
-func (q *Queue) place(s *stored, at time.Time, d queue.Destination) queue.PutResult {
+// putInLane puts an event into a lane, unless the lane has taken it before. Held: mu.
+func (q *Queue) putInLane(s *stored, at time.Time, d queue.Destination) queue.PutResult {
 	if seq, ok := s.lanes[d.Lane]; ok {
 		if l := q.lanes[d.Lane]; l == nil || !l.has(seq) {
 			seq = 0
@@ -166,7 +167,7 @@ func (q *Queue) place(s *stored, at time.Time, d queue.Destination) queue.PutRes
 	s.lanes[d.Lane] = q.newest
 	if d.Refused != "" {
 		s.lanes[d.Lane] = 0
-		q.bury(d.Lane, item{scope: d.Scope, event: s}, d.Refused, queue.Progress{}, at)
+		q.addDeadLetter(d.Lane, item{scope: d.Scope, event: s}, d.Refused, queue.Progress{}, at)
 		return queue.PutResult{New: true}
 	}
 	q.add(d.Lane, item{seq: q.newest, scope: d.Scope, at: at, droppable: d.Droppable, event: s})
@@ -229,7 +230,7 @@ func (q *Queue) Window(_ context.Context, key queue.LaneKey, after, until int64,
 }
 
 // Record implements [queue.Store].
-func (q *Queue) Record(ctx context.Context, leases []bus.Lease, outcomes []queue.Result) error {
+func (q *Queue) Record(ctx context.Context, leases []bus.Lease, results []queue.Result) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -238,8 +239,8 @@ func (q *Queue) Record(ctx context.Context, leases []bus.Lease, outcomes []queue
 	if err := q.fence(leases...); err != nil {
 		return err
 	}
-	for _, o := range outcomes {
-		q.settle(o)
+	for _, o := range results {
+		q.recordResult(o)
 		if o.Attempt != nil {
 			q.attempts = append(q.attempts, *o.Attempt)
 		}
@@ -247,7 +248,9 @@ func (q *Queue) Record(ctx context.Context, leases []bus.Lease, outcomes []queue
 	return nil
 }
 
-func (q *Queue) settle(o queue.Result) {
+// recordResult does what a result says with the delivery that it is about: it is removed, stays with its progress, or becomes
+// a dead letter. Held: mu.
+func (q *Queue) recordResult(o queue.Result) {
 	l := q.lanes[o.Lane]
 	if l == nil {
 		return
@@ -261,7 +264,7 @@ func (q *Queue) settle(o queue.Result) {
 		l.head, l.tried = o.Progress, o.Seq
 		return
 	case queue.DeadLettered:
-		q.bury(o.Lane, l.items[i], o.Reason, o.Progress, time.Now())
+		q.addDeadLetter(o.Lane, l.items[i], o.Reason, o.Progress, time.Now())
 	}
 	q.remove(o.Lane, i)
 }
@@ -287,7 +290,7 @@ func (q *Queue) Purge(ctx context.Context, lease bus.Lease, c queue.PurgeRequest
 			continue
 		}
 		if c.Reason != "" {
-			q.bury(c.Lane, l.items[i], c.Reason, l.progress(l.items[i].seq), time.Now())
+			q.addDeadLetter(c.Lane, l.items[i], c.Reason, l.progress(l.items[i].seq), time.Now())
 		}
 		q.remove(c.Lane, i)
 		n++

@@ -1,6 +1,7 @@
 // Package signals says what the system's signals do to the process. For the server:
 //
-//	SIGINT, SIGTERM    the end begins (server.shutdown_timeout); the second one ends the process at once, code 130 or 143
+//	SIGINT, SIGTERM    the end begins (server.shutdown_timeout; httpapi.Process has its order); the second one ends the
+//	                   process at once, code 130 or 143
 //	SIGHUP             the configuration is read again; what can change while evosink runs does, the rest is told
 //	SIGPIPE            nothing: a log that nothing reads any more is no reason to end
 //	SIGUSR1, SIGUSR2   nothing

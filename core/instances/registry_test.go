@@ -54,7 +54,7 @@ func wantError(t *testing.T, what string, got, want error) {
 	}
 }
 
-// wantKey checks whose key a key is: "" nobody's, "*" the global one.
+// wantKey checks what a key opens: the instance of that name, "" nothing, "*" everything.
 func wantKey(t *testing.T, r *instances.Registry, key, want string) {
 	t.Helper()
 	global, name, ok := r.Authenticate(key)

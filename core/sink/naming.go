@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -8,7 +9,7 @@ import (
 	"github.com/evosink/evosink/core/event"
 )
 
-// Custom is the part of a name that events outside the catalogue share, unless they have names of their own.
+// Custom is the part of a name that events outside the catalogue share, unless [Naming.Own] lists them.
 const Custom = "custom"
 
 // A Naming forms the names of what a sink makes on a broker, queues, topics and subjects: an owner, a separator and
@@ -16,7 +17,7 @@ const Custom = "custom"
 // are those of Evolution API ("sales.messages.upsert"), as long as no two owners would have the same; and no two
 // owners ever have the same:
 //
-//   - An event outside the catalogue is "custom", or with its own name "custom", the separator and [Naming.Token] of
+//   - An event outside the catalogue is "custom", or where Own lists it "custom", the separator and [Naming.Token] of
 //     it, which has no separator. So instance shop cannot name an event "eu.messages.upsert" and mean a queue of
 //     instance shop.eu.
 //   - A name belongs to the owner that stands before the longest ending which is an event's part. Where that is
@@ -24,11 +25,14 @@ const Custom = "custom"
 //     would give "shop.send.message", where send.message of instance shop goes; and an instance that is called like
 //     the global owner would share its names.
 //
+// Names follow from the fields alone, and the parts are those of [Naming.Parts], whatever events come: an owner has no
+// more names than that on any node, before and after a restart.
+//
 // The fields are set before use and not changed; methods may be called by any number of goroutines at once.
 type Naming struct {
 	Separator string
-	// Shared is what global names begin with; "" if they are the event's part alone. InUse says that instances' names must
-	// keep clear of them.
+	// Shared is what global names begin with; "" if they are the event's part alone. InUse says that instances' names
+	// must keep clear of them.
 	Shared string
 	InUse  bool
 	// Spell returns the part of an event of the catalogue, by its wire name.
@@ -40,34 +44,21 @@ type Naming struct {
 	// Token returns what stands for a custom event in its part: different for each, without a separator. With changed it
 	// differs from the name.
 	Token func(name string, changed bool) string
-	// Own gives custom events names of their own, at most Each per instance and Total in all; what is more is "custom".
-	Own         bool
-	Each, Total int
+	// Own lists the events outside the catalogue that have names of their own; all others share Custom.
+	Own []string
 
 	once  sync.Once
 	known map[string]string // wire name -> part
 	parts map[string]bool
-
-	mu sync.Mutex
-	// mu guards the fields below.
-	own   map[string]map[string]bool // instance -> its custom events that have names of their own
-	total int
 }
 
-// Part returns the event's part of its names. The instance pays for a name of its own.
-func (n *Naming) Part(instance, wire string) string {
+// Part returns the event's part of its names.
+func (n *Naming) Part(wire string) string {
 	n.once.Do(n.init)
 	if part, ok := n.known[wire]; ok {
 		return part
 	}
-	if !n.Own || !n.affords(instance, wire) {
-		return Custom
-	}
-	token := n.Token(wire, false)
-	if n.parts[token] {
-		token = n.Token(wire, true)
-	}
-	return Custom + n.Separator + token
+	return Custom
 }
 
 // Name returns the name for a part of an instance.
@@ -92,7 +83,7 @@ func (n *Naming) Owner(instance, part string) string {
 	if shared && n.Shared != "" {
 		rest, shared = strings.CutPrefix(name, n.Shared+n.Separator)
 	}
-	if shared && n.isPart(rest) {
+	if shared && n.parts[rest] {
 		return n.Disguise(instance)
 	}
 	for at := 0; at < len(owner); {
@@ -101,14 +92,15 @@ func (n *Naming) Owner(instance, part string) string {
 			break
 		}
 		at += i + len(n.Separator)
-		if n.isPart(name[at:]) {
+		if n.parts[name[at:]] {
 			return n.Disguise(instance)
 		}
 	}
 	return owner
 }
 
-// Parts returns the parts of all events of the catalogue, and of custom ones. The slice is the caller's.
+// Parts returns the parts of all events: those of the catalogue, of the events in Own, and Custom. The slice is the
+// caller's.
 func (n *Naming) Parts() []string {
 	n.once.Do(n.init)
 	out := make([]string, 0, len(n.parts))
@@ -119,65 +111,36 @@ func (n *Naming) Parts() []string {
 }
 
 func (n *Naming) init() {
-	n.known, n.parts, n.own = map[string]string{}, map[string]bool{Custom: true}, map[string]map[string]bool{}
+	n.known, n.parts = map[string]string{}, map[string]bool{Custom: true}
 	for _, wire := range event.Names() {
 		part := n.Spell(wire)
 		n.known[wire], n.parts[part] = part, true
 	}
-}
-
-// isPart reports whether s is the part of an event. It may say so of some that no event has.
-func (n *Naming) isPart(s string) bool {
-	if n.parts[s] {
-		return true
-	}
-	token, custom := strings.CutPrefix(s, Custom+n.Separator)
-	if !custom || n.parts[token] || token == "" {
-		return false
-	}
-	if n.Separator == "_" { // which also begins the escape _xHH
-		token = unescape(token)
-	}
-	return !strings.Contains(token, n.Separator)
-}
-
-// unescape takes the escapes of [Escape] out of a name, and what they stand for with them.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if escapes(s[i:]) {
-			i += 3
+	for _, wire := range n.Own {
+		if _, ok := n.known[wire]; ok {
 			continue
 		}
-		b.WriteByte(s[i])
+		token := n.Token(wire, false)
+		if n.parts[token] {
+			token = n.Token(wire, true)
+		}
+		part := Custom + n.Separator + token
+		n.known[wire], n.parts[part] = part, true
 	}
-	return b.String()
 }
 
-// affords reports whether a custom event of an instance may have names of its own, and remembers that it has.
-func (n *Naming) affords(instance, wire string) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.own[instance][wire] {
-		return true
+// ValidateCustom checks the list of events outside the catalogue that have names of their own; key is where it stands.
+func ValidateCustom(key string, names []string) error {
+	var errs []error
+	for _, name := range names {
+		switch {
+		case event.Known(name):
+			errs = append(errs, fmt.Errorf("%s: %s is in the catalogue, whose events have names of their own anyway", key, name))
+		case name == "true" || name == "false" || name == strings.ToUpper(name) || event.ValidateName(name) != nil:
+			errs = append(errs, fmt.Errorf("%s lists names of events of your own, such as order.paid; %q is none", key, name))
+		}
 	}
-	if n.total >= n.Total || len(n.own[instance]) >= n.Each {
-		return false
-	}
-	if n.own[instance] == nil {
-		n.own[instance] = map[string]bool{}
-	}
-	n.own[instance][wire] = true
-	n.total++
-	return true
-}
-
-// ValidateCustom checks what a configuration says about custom names; own is the key of its switch.
-func ValidateCustom(own string, each, total int) error {
-	if each < 1 || total < each {
-		return fmt.Errorf("%s_each must be at least 1, and %s_total not below it", own, own)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Told remembers what the log was told of, so that it is not told again, for some thousands at once. The zero value is

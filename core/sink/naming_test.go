@@ -2,6 +2,7 @@ package sink_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,10 +11,10 @@ import (
 )
 
 // namings are one with dots, as for Kafka, and one with underscores, as for SQS.
-func namings(own bool) map[string]*sink.Naming {
+func namings(own ...string) map[string]*sink.Naming {
 	make := func(separator, legal, token string, spell func(string) string) *sink.Naming {
 		return &sink.Naming{
-			Separator: separator, Shared: "global", InUse: true, Spell: spell, Own: own, Each: 1000, Total: 10000,
+			Separator: separator, Shared: "global", InUse: true, Spell: spell, Own: own,
 			Escape:   func(s string) string { return sink.Escape(s, legal) },
 			Disguise: func(s string) string { return sink.EscapeFirst(s, token) },
 			Token: func(s string, changed bool) string {
@@ -46,8 +47,8 @@ func TestNoTwoInstancesHaveOneName(t *testing.T) {
 		}
 	}
 	events := append(event.Names(), names...)
-	for _, own := range []bool{false, true} {
-		for kind, n := range namings(own) {
+	for _, own := range [][]string{nil, names} {
+		for kind, n := range namings(own...) {
 			holder := map[string]string{}
 			for _, part := range n.Parts() {
 				holder[n.Global(part)] = "the global ones"
@@ -57,9 +58,9 @@ func TestNoTwoInstancesHaveOneName(t *testing.T) {
 					if j >= len(event.Names()) && (i+j)%9 != 0 {
 						continue // a sample of the custom ones
 					}
-					name := n.Name(instance, n.Part(instance, wire))
+					name := n.Name(instance, n.Part(wire))
 					if other, taken := holder[name]; taken && other != instance {
-						t.Fatalf("%s, own %v: %q has %s, and so has %q with %q", kind, own, other, name, instance, wire)
+						t.Fatalf("%s, %d own: %q has %s, and so has %q with %q", kind, len(own), other, name, instance, wire)
 					}
 					holder[name] = instance
 				}
@@ -69,11 +70,11 @@ func TestNoTwoInstancesHaveOneName(t *testing.T) {
 }
 
 func TestNamesAreEvolutionsWhereNobodyElseHasThem(t *testing.T) {
-	n := namings(false)["dots"]
+	n := namings()["dots"]
 	for _, instance := range []string{"sales", "shop.eu", "loja.custom", "a.b.c", "messages"} {
 		for _, wire := range event.Names() {
 			want := instance + "." + strings.ToLower(wire)
-			if got := n.Name(instance, n.Part(instance, wire)); got != want {
+			if got := n.Name(instance, n.Part(wire)); got != want {
 				t.Errorf("%s of %s is %s", wire, instance, got)
 			}
 		}
@@ -84,31 +85,46 @@ func TestNamesAreEvolutionsWhereNobodyElseHasThem(t *testing.T) {
 		{"global", "call", "_x67lobal.call"},
 		{"shop", "eu.messages.upsert", "shop.custom"},
 	} {
-		if got := n.Name(c.instance, n.Part(c.instance, c.wire)); got != c.want {
+		if got := n.Name(c.instance, n.Part(c.wire)); got != c.want {
 			t.Errorf("%s of %s is %s, want %s", c.wire, c.instance, got, c.want)
 		}
 	}
 }
 
-func TestCustomNamesAreBoundedByInstanceAndInAll(t *testing.T) {
-	n := namings(true)["dots"]
-	n.Each, n.Total = 3, 7
-	parts := map[string]bool{}
-	for _, instance := range []string{"a", "b", "c", "d"} {
-		own := 0
-		for i := range 10 {
-			part := n.Part(instance, fmt.Sprint("own.", i))
-			if part != sink.Custom {
-				own++
-				parts[n.Name(instance, part)] = true
-			}
+func TestCustomNamesAreThoseThatAreListed(t *testing.T) {
+	n := namings("own.1", "own.2", "message", "messages.upsert")["dots"]
+	want := map[string]string{
+		"own.1": "custom.own_x2E1", "own.2": "custom.own_x2E2", "message": "custom._x6Dessage",
+		"messages.upsert": "messages.upsert",
+	}
+	for i := range 100 {
+		want[fmt.Sprint("other.", i)] = sink.Custom
+	}
+	before := len(n.Parts())
+	for wire, part := range want {
+		if got := n.Part(wire); got != part {
+			t.Errorf("%s is %s, want %s", wire, got, part)
 		}
-		if own > 3 {
-			t.Errorf("%s has %d", instance, own)
+		if !slices.Contains(n.Parts(), part) {
+			t.Errorf("%s is not among the parts", part)
 		}
 	}
-	if len(parts) != 7 || n.Part("a", "own.0") != "custom.own_x2E0" || n.Part("a", "own.9") != sink.Custom {
-		t.Errorf("%d in all: %v", len(parts), parts)
+	if after := len(n.Parts()); after != before {
+		t.Errorf("the parts are %d, and were %d", after, before)
+	}
+}
+
+func TestTheListOfCustomNamesIsChecked(t *testing.T) {
+	if err := sink.ValidateCustom("custom_queues", []string{"order.paid", "own-1", "Order"}); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{
+		"true", "false", "", "a b", "ALL", "MESSAGE_UPSERT", "messages.upsert", "MESSAGES_UPSERT",
+	} {
+		err := sink.ValidateCustom("custom_queues", []string{"order.paid", bad})
+		if err == nil || !strings.Contains(err.Error(), "custom_queues") || !strings.Contains(err.Error(), bad) {
+			t.Errorf("%q: %v", bad, err)
+		}
 	}
 }
 

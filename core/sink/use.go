@@ -79,9 +79,8 @@ func (f *Factory) Normalize(block, previous json.RawMessage) (json.RawMessage, e
 }
 
 // Subscribe is the plain form of [Settings].Normalize, for sinks without settings beyond enabled and events. An
-// enabled subscription without events, or with an empty list, gets all names of
-// [event.Settable], as Evolution API stores it. A disabled one keeps its events for when it is enabled again, unless it
-// names others.
+// enabled subscription without events, or with an empty list, gets all names of [event.Settable], as Evolution API
+// stores it. A disabled one keeps its events for when it is enabled again, unless it names others.
 func Subscribe(block, previous json.RawMessage) (json.RawMessage, error) {
 	s, err := ParseSubscription(block)
 	if err != nil {

@@ -25,7 +25,8 @@ type schema struct {
 	compiled *jsonschema.Schema
 }
 
-// newSchema compiles a plugin's schema; nothing gives nil. A schema may come from anybody: it is bounded, and never read from elsewhere.
+// newSchema compiles a plugin's schema; nothing gives nil. A schema comes from outside:
+// it is bounded, and never read from elsewhere.
 func newSchema(raw json.RawMessage) (*schema, error) {
 	if len(raw) == 0 {
 		return nil, nil
@@ -41,7 +42,7 @@ func newSchema(raw json.RawMessage) (*schema, error) {
 	if !ok {
 		return nil, errors.New("the schema must be a JSON object")
 	}
-	if err := tame(tree, 0); err != nil {
+	if err := checkBounds(tree, 0); err != nil {
 		return nil, err
 	}
 	return compile(tree)
@@ -74,8 +75,8 @@ func firstLine(err error) string {
 // references are the keywords that make a schema more than a tree.
 var references = []string{"$ref", "$dynamicRef", "$recursiveRef", "$id", "id", "$anchor", "$dynamicAnchor", "$recursiveAnchor"}
 
-// tame refuses what makes the cost of a check unbounded.
-func tame(v any, depth int) error {
+// checkBounds refuses what makes the cost of a check unbounded.
+func checkBounds(v any, depth int) error {
 	if depth > maxSchemaDepth {
 		return fmt.Errorf("the schema is nested deeper than %d levels", maxSchemaDepth)
 	}
@@ -85,13 +86,13 @@ func tame(v any, depth int) error {
 			if _, text := below.(string); text && slices.Contains(references, key) {
 				return fmt.Errorf("the schema uses %s; write out what it stands for", key)
 			}
-			if err := tame(below, depth+1); err != nil {
+			if err := checkBounds(below, depth+1); err != nil {
 				return err
 			}
 		}
 	case []any:
 		for _, below := range v {
-			if err := tame(below, depth+1); err != nil {
+			if err := checkBounds(below, depth+1); err != nil {
 				return err
 			}
 		}

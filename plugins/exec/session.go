@@ -16,9 +16,9 @@ import (
 // A session is the conversation with one process, from its start to its end. Three goroutines serve it: one writes, one
 // reads, one logs standard error. Its opener calls [session.run], and nothing is left of it when that returns.
 type session struct {
-	plugin *Plugin
-	proc   *child.Process
-	voice  *voice
+	plugin    *Plugin
+	proc      *child.Process
+	pluginLog *logLimiter
 
 	events   chan []byte // lines of deliveries, each with a place in the window
 	others   chan []byte // other lines; nil closes the plugin's standard input
@@ -43,7 +43,7 @@ type session struct {
 const othersLength = 16
 
 // open starts a process and its session. The process has been sent nothing yet.
-func open(p *Plugin, v *voice) (*session, error) {
+func open(p *Plugin, v *logLimiter) (*session, error) {
 	proc, err := child.Start(p.program())
 	if err != nil {
 		return nil, err
@@ -52,13 +52,13 @@ func open(p *Plugin, v *voice) (*session, error) {
 		v.log.Warn().Err(proc.Unguarded).Msg("what the plugin starts may outlive evosink if that is killed")
 	}
 	s := &session{
-		plugin: p, proc: proc, voice: v,
+		plugin: p, proc: proc, pluginLog: v,
 		events: make(chan []byte, wire.MaxInFlight), others: make(chan []byte, othersLength),
 		ready: make(chan wire.Reply, 1), drained: make(chan struct{}), over: make(chan struct{}),
 	}
 	s.servants.Go(s.write)
 	s.servants.Go(s.read)
-	s.servants.Go(func() { v.speak(wire.NewLines(proc.Err, wire.MaxText), "stderr") })
+	s.servants.Go(func() { v.copy(wire.NewLines(proc.Err, wire.MaxText), "stderr") })
 	return s, nil
 }
 
@@ -103,7 +103,7 @@ func (s *session) run(stop, cut <-chan struct{}) error {
 			return s.why()
 		case <-cut:
 			cut = nil
-			s.voice.log.Warn().Msg("the plugin has not answered in time and is killed")
+			s.pluginLog.log.Warn().Msg("the plugin has not answered in time and is killed")
 			s.kill(errClosed)
 		case <-stop:
 			s.drain(cut)
@@ -157,7 +157,7 @@ func (s *session) drain(cut <-chan struct{}) {
 		break
 	}
 	if !isClosed(s.proc.Done()) {
-		s.voice.log.Warn().Msg("the plugin has not ended in time and is killed")
+		s.pluginLog.log.Warn().Msg("the plugin has not ended in time and is killed")
 	}
 	s.kill(errClosed)
 }
@@ -268,7 +268,7 @@ const goodbye = time.Second
 func (s *session) handle(r wire.Reply) error {
 	switch {
 	case r.Type == wire.Log:
-		s.voice.say(r.Level, r.Text, "log")
+		s.pluginLog.write(r.Level, r.Text, "log")
 		return nil
 	case r.Type == wire.Ready && !s.greeted:
 		s.greeted = true
@@ -319,7 +319,7 @@ func (s *session) fault(err error, line []byte) bool {
 		s.kill(fmt.Errorf("it has sent more than %d lines within a minute that mean nothing; the last one: %w", faultLimit, err))
 		return false
 	}
-	s.voice.say("warn", fmt.Sprintf("%v: %s", err, wire.Quote(line)), "stdout")
+	s.pluginLog.write("warn", fmt.Sprintf("%v: %s", err, wire.Quote(line)), "stdout")
 	s.tell(wire.Error(err.Error()))
 	return true
 }

@@ -26,13 +26,13 @@ var errClosed = errors.New("the sink is closed")
 
 // A Sink delivers to one plugin, whose process it keeps running. Make it with [Factory].
 type Sink struct {
-	name     string
-	plugin   Plugin
-	contract *contract
-	policy   sink.Policy
-	log      zerolog.Logger
-	voice    *voice
-	lanes    *lanes // nil unless of mode live
+	name      string
+	plugin    Plugin
+	contract  *contract
+	policy    sink.Policy
+	log       zerolog.Logger
+	pluginLog *logLimiter
+	lanes     *lanes // nil unless of mode live
 
 	stop chan struct{} // closed by Close: the plugin drains
 	cut  chan struct{} // closed when it is not to drain any longer
@@ -42,7 +42,7 @@ type Sink struct {
 	cutting sync.Once
 	running uses.Counter // deliveries
 
-	suspects suspects
+	quarantine quarantine
 
 	mu sync.Mutex
 	// mu guards the fields below.
@@ -54,7 +54,7 @@ type Sink struct {
 
 func newSink(name string, p Plugin, c *contract, log zerolog.Logger) *Sink {
 	s := &Sink{
-		name: name, plugin: p, contract: c, policy: p.policy(), log: log, voice: newVoice(log),
+		name: name, plugin: p, contract: c, policy: p.policy(), log: log, pluginLog: newLogLimiter(log),
 		stop: make(chan struct{}), cut: make(chan struct{}), done: make(chan struct{}), down: errors.New("the plugin is starting"),
 	}
 	if p.mode() == sink.Live {
@@ -97,13 +97,13 @@ func (s *Sink) deliver(ctx context.Context, d *sink.Delivery) error {
 	if session == nil {
 		return sink.Unavailable(down)
 	}
-	alone := s.suspects.has(d.Key)
+	alone := s.quarantine.has(d.Key)
 	answer, err := session.deliver(ctx, d, alone)
 	switch {
 	case errors.Is(err, errGone) && isClosed(s.stop):
 		return sink.Unavailable(err)
 	case errors.Is(err, errGone):
-		s.suspects.add(d.Key)
+		s.quarantine.add(d.Key)
 		if alone {
 			return fmt.Errorf("%w alone: %w", err, session.why()) // it is the event's fault, so it uses up an attempt
 		}
@@ -111,7 +111,7 @@ func (s *Sink) deliver(ctx context.Context, d *sink.Delivery) error {
 	case err != nil:
 		return err
 	}
-	s.suspects.clear(d.Key)
+	s.quarantine.clear(d.Key)
 	return verdict(ctx, answer)
 }
 

@@ -57,7 +57,7 @@ func (s *Sink) begun() (*session, error) {
 		if err != nil {
 			return nil, err
 		}
-		session, err := open(&s.plugin, s.voice)
+		session, err := open(&s.plugin, s.pluginLog)
 		if err != nil {
 			return nil, err
 		}

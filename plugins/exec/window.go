@@ -19,10 +19,10 @@ var errLate = errors.New("the plugin has not answered in time")
 var errEnded = errors.New("the plugin has ended")
 
 // A window holds the deliveries that a plugin works on. Each has one of a fixed number of places, from before it is sent until it is
-// answered or the process ends: a delivery that nobody waits for any more keeps its place, because the plugin still works on it.
+// answered or the process ends: a delivery whose call has returned keeps its place, because the plugin still works on it.
 type window struct {
 	places chan struct{}
-	single chan struct{} // held by who wants all places
+	single chan struct{} // held by the call that wants all places
 
 	guard sync.Mutex
 	// guard guards the fields below.
@@ -34,7 +34,7 @@ type window struct {
 type pending struct {
 	answer chan wire.Reply // has room for the one answer
 	sent   time.Time
-	left   bool // nobody waits
+	left   bool // its call has returned
 }
 
 func (w *window) open(size int) {
@@ -121,7 +121,7 @@ func (s *session) enter(ctx context.Context, alone bool) (release func(), err er
 }
 
 func (s *session) tryPlace() bool {
-	if isClosed(s.proc.Done()) { // nobody would take it
+	if isClosed(s.proc.Done()) { // the process has ended
 		return false
 	}
 	select {
@@ -174,7 +174,7 @@ func (w *window) leave(p *pending) {
 	p.left = true
 }
 
-// answer hands an answer to who waits for it.
+// answer hands an answer to the call that waits for it.
 func (w *window) answer(r wire.Reply) error {
 	p := w.take(r.Delivery)
 	if p == nil {
@@ -184,7 +184,7 @@ func (w *window) answer(r wire.Reply) error {
 	return nil
 }
 
-// stuck reports whether every place is held by a delivery that was sent before then and that nobody waits for any more.
+// stuck reports whether every place is held by a delivery that was sent before then and whose call has returned.
 func (w *window) stuck(then time.Time) bool {
 	w.guard.Lock()
 	defer w.guard.Unlock()

@@ -146,10 +146,8 @@ func TestWebhooksSurviveKill9WithDeadAndSlowReceivers(t *testing.T) {
 	}
 	t.Logf("%d kills, %d events accepted, all delivered in order, %d delivered twice (%.2f %%), %d posts cut off",
 		*chaos, accepted, double, 100*float64(double)/float64(accepted), cut)
-	// What a kill finds on its way to the disk is repeated, and posts are on the same way: where the disk is slow there are
-	// many of both. A producer has one post under way, a lane may have more results.
-	if 200*double > accepted && double > 2*cut {
-		t.Errorf("%d of %d events were delivered twice, more than 0.5 %%, and %d posts cut off", double, accepted, cut)
+	if 200*double > accepted {
+		t.Errorf("%d of %d events were delivered twice, more than 0.5 %%", double, accepted)
 	}
 }
 

@@ -148,7 +148,7 @@ func TestClientsCommandTheLibraryExample(t *testing.T) {
 	}
 }
 
-// freeAddress returns an address that nobody listens on, and whose port the system gives to nobody who asks for any.
+// freeAddress returns an address without a listener, whose port the system gives to no process that asks for any port.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 100 {

@@ -11,8 +11,8 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// Config is the configuration of the sink. Names, types and defaults of the variables are those of Evolution API (evolution.md
-// 3.7) where it has them. Begin with [Defaults].
+// Config is the configuration of the sink. Names, types and defaults of the variables are those of Evolution API where
+// it has them. Begin with [Defaults].
 type Config struct {
 	Enabled       bool          `koanf:"enabled" env:"KAFKA_ENABLED" help:"produce events to Kafka"`
 	GlobalEnabled bool          `koanf:"global_enabled" env:"KAFKA_GLOBAL_ENABLED" help:"produce the events of all instances to topics that they share"`
@@ -22,12 +22,10 @@ type Config struct {
 	ClientID    string   `koanf:"client_id" env:"KAFKA_CLIENT_ID" help:"what brokers call this client in their logs and quotas"`
 	TopicPrefix string   `koanf:"topic_prefix" env:"KAFKA_TOPIC_PREFIX" help:"begins the names of topics: prefix.instance.messages.upsert"`
 
-	AutoCreateTopics  bool  `koanf:"auto_create_topics" env:"KAFKA_AUTO_CREATE_TOPICS" help:"create topics; off: they are yours or the brokers' (auto.create.topics.enable) to create"`
-	CustomTopics      bool  `koanf:"custom_topics" env:"KAFKA_CUSTOM_TOPICS" help:"give events outside the catalogue topics of their own, prefix.instance.custom.name; off: they share prefix.instance.custom"`
-	CustomTopicsEach  int   `koanf:"custom_topics_each" env:"KAFKA_CUSTOM_TOPICS_EACH" help:"how many of these one instance may have; further events share prefix.instance.custom"`
-	CustomTopicsTotal int   `koanf:"custom_topics_total" env:"KAFKA_CUSTOM_TOPICS_TOTAL" help:"how many of these all instances may have together"`
-	NumPartitions     int32 `koanf:"num_partitions" env:"KAFKA_NUM_PARTITIONS" help:"partitions of topics that are created"`
-	ReplicationFactor int16 `koanf:"replication_factor" env:"KAFKA_REPLICATION_FACTOR" help:"replicas of topics that are created"`
+	AutoCreateTopics  bool     `koanf:"auto_create_topics" env:"KAFKA_AUTO_CREATE_TOPICS" help:"create topics; off: they are yours or the brokers' (auto.create.topics.enable) to create"`
+	CustomTopics      []string `koanf:"custom_topics" env:"KAFKA_CUSTOM_TOPICS" help:"events outside the catalogue that have topics of their own, prefix.instance.custom.name; all others share prefix.instance.custom"`
+	NumPartitions     int32    `koanf:"num_partitions" env:"KAFKA_NUM_PARTITIONS" help:"partitions of topics that are created"`
+	ReplicationFactor int16    `koanf:"replication_factor" env:"KAFKA_REPLICATION_FACTOR" help:"replicas of topics that are created"`
 
 	Compression     string        `koanf:"compression" env:"KAFKA_COMPRESSION" help:"none, gzip, snappy, lz4 or zstd; kafkajs reads none and gzip without help"`
 	MaxMessageBytes int32         `koanf:"max_message_bytes" env:"KAFKA_MAX_MESSAGE_BYTES" help:"largest event, as it is before compression, and largest batch; not above the topics' max.message.bytes"`
@@ -39,7 +37,7 @@ type Config struct {
 	TLS  TLS  `koanf:"tls"`
 }
 
-// SASL says who the sink is to the brokers.
+// SASL holds the credentials of the sink.
 type SASL struct {
 	Enabled   bool   `koanf:"enabled" env:"KAFKA_SASL_ENABLED" help:"authenticate"`
 	Mechanism string `koanf:"mechanism" env:"KAFKA_SASL_MECHANISM" help:"plain, scram-sha-256 or scram-sha-512"`
@@ -51,13 +49,14 @@ type SASL struct {
 func Defaults() Config {
 	return Config{
 		Brokers: []string{"localhost:9092"}, ClientID: "evolution-api", TopicPrefix: "evolution",
-		CustomTopicsEach: 20, CustomTopicsTotal: 1000, NumPartitions: 1, ReplicationFactor: 1, Compression: "none", MaxMessageBytes: 1_000_012,
+		NumPartitions: 1, ReplicationFactor: 1, Compression: "none", MaxMessageBytes: 1_000_012,
 		ConnectTimeout: 3 * time.Second, RequestTimeout: 30 * time.Second, ReconnectMax: 30 * time.Second,
 		SASL: SASL{Mechanism: "plain"}, TLS: TLS{RejectUnauthorized: true},
 	}
 }
 
-// Validate reports everything that is wrong with c, in keys of the section. What a sink that is off would not use is not looked at.
+// Validate reports everything that is wrong with c, in keys of the section. What a sink that is off would not use is
+// not looked at.
 func (c *Config) Validate() error {
 	if !c.Enabled {
 		return nil
@@ -69,7 +68,8 @@ func (c *Config) Validate() error {
 		}
 	}
 	check(len(c.Brokers) > 0, "brokers must name at least one broker: host:9092 (KAFKA_BROKERS)")
-	check(escape(c.TopicPrefix) == c.TopicPrefix, "topic_prefix %q: Kafka allows letters, digits, dots, - and _", c.TopicPrefix)
+	check(escape(c.TopicPrefix) == c.TopicPrefix,
+		"topic_prefix %q: Kafka allows letters, digits, dots, - and _", c.TopicPrefix)
 	check(c.NumPartitions >= 1, "num_partitions must be at least 1")
 	check(c.ReplicationFactor >= 1, "replication_factor must be at least 1")
 	check(c.MaxMessageBytes >= 16<<10, "max_message_bytes must be at least 16384")
@@ -81,7 +81,8 @@ func (c *Config) Validate() error {
 	}{{"connect_timeout", c.ConnectTimeout}, {"request_timeout", c.RequestTimeout}, {"reconnect_max", c.ReconnectMax}} {
 		check(d.value > 0, "%s must be above 0", d.key)
 	}
-	errs = append(errs, sink.ValidateCustom("custom_topics", c.CustomTopicsEach, c.CustomTopicsTotal), c.SASL.validate(), c.TLS.validate(), c.Events.Check("events"))
+	errs = append(errs, sink.ValidateCustom("custom_topics", c.CustomTopics), c.SASL.validate(), c.TLS.validate(),
+		c.Events.Check("events"))
 	return errors.Join(errs...)
 }
 
@@ -99,7 +100,7 @@ func (s *SASL) validate() error {
 	return errors.Join(errs...)
 }
 
-// rule makes the sink a global one when any event is switched on (evolution.md 3.7).
+// rule makes the sink a global one when any event is switched on.
 func (c *Config) rule() sink.Rule { return c.Events.Rule(c.GlobalEnabled) }
 
 var codecs = map[string]kgo.CompressionCodec{

@@ -33,6 +33,7 @@ func TestValidateSaysWhatToDoByTheUsersKey(t *testing.T) {
 		"sasl.username and sasl.password":      func(c *kafka.Config) { c.SASL.Enabled = true },
 		"tls.cert and tls.key belong together": func(c *kafka.Config) { c.TLS.Cert = "x" },
 		"events.MESSAGE_UPSERT: there is no":   func(c *kafka.Config) { c.Events = sink.Switches{"MESSAGE_UPSERT": true} },
+		"custom_topics lists":                  func(c *kafka.Config) { c.CustomTopics = []string{"true"} },
 	} {
 		c := kafka.Defaults()
 		change(&c)
@@ -56,14 +57,18 @@ func TestTheRuleIsGlobalOnlyWithAnEvent(t *testing.T) {
 	if f.Enabled() || f.Rule().Global {
 		t.Error("enabled, or global without any event")
 	}
-	f = sink.Use(kafka.Spec, func(c *kafka.Config) { c.GlobalEnabled, c.Events = true, sink.Switches{"GROUP_UPDATE": true} })
+	f = sink.Use(kafka.Spec, func(c *kafka.Config) {
+		c.GlobalEnabled, c.Events = true, sink.Switches{"GROUP_UPDATE": true}
+	})
 	if r := f.Rule(); !r.Global || !r.Events.Has("groups.update") || r.Events.Has("call") || r.Exclusive {
 		t.Errorf("got %+v", r)
 	}
 }
 
 func TestTheSinkAuthenticates(t *testing.T) {
-	for mechanism, method := range map[string]string{"plain": "PLAIN", "SCRAM-SHA-256": "SCRAM-SHA-256", "scram-sha-512": "SCRAM-SHA-512"} {
+	for mechanism, method := range map[string]string{
+		"plain": "PLAIN", "SCRAM-SHA-256": "SCRAM-SHA-256", "scram-sha-512": "SCRAM-SHA-512",
+	} {
 		t.Run(mechanism, func(t *testing.T) {
 			c := cluster(t, kfake.EnableSASL(), kfake.Superuser(method, "evo", "pä ss"))
 			conf := config(c)
@@ -113,7 +118,8 @@ func TestTheSinkTalksTLS(t *testing.T) {
 func TestACertificateThatCannotBeReadIsAnErrorThatHidesIt(t *testing.T) {
 	for _, tls := range []kafka.TLS{
 		{Enabled: true, CA: "MIIsecret"}, {Enabled: true, CA: "-----BEGIN MIIsecret"},
-		{Enabled: true, Cert: "MIIsecret", Key: "MIIsecret"}, {Enabled: true, Cert: "-----BEGIN MIIsecret", Key: "-----BEGIN MIIsecret"},
+		{Enabled: true, Cert: "MIIsecret", Key: "MIIsecret"},
+		{Enabled: true, Cert: "-----BEGIN MIIsecret", Key: "-----BEGIN MIIsecret"},
 	} {
 		c := kafka.Defaults()
 		c.TLS = tls

@@ -13,22 +13,23 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// keys are those of the envelope in Evolution API's order (evolution.md 2.2), with the id behind them.
+// keys are those of the envelope in Evolution API's order, with the id behind them.
 var keys = []string{"event", "instance", "data", "server_url", "date_time", "sender", "apikey", "timestamp", "id"}
 
 // maxTopic is how many bytes the name of a topic may have.
 const maxTopic = 249
 
-// topicOf returns the topic of an event as Evolution API forms it at emit time (evolution.md 1.1, 3.7).
+// topicOf returns the topic of an event as Evolution API forms it at emit time.
 func (s *Sink) topicOf(e *event.Event, scope sink.Scope) (string, error) {
-	part := s.naming.Part(e.Instance, e.Name)
+	part := s.naming.Part(e.Name)
 	name := s.naming.Global(part)
 	if scope == sink.Instance {
 		name = s.naming.Name(e.Instance, part)
 	}
 	name = s.config.prefixed(name)
 	if len(name) > maxTopic {
-		return "", sink.Permanent(fmt.Errorf("the name of the topic for %s has %d bytes, Kafka allows %d", e.Name, len(name), maxTopic))
+		return "", sink.Permanent(fmt.Errorf("the name of the topic for %s has %d bytes, Kafka allows %d",
+			e.Name, len(name), maxTopic))
 	}
 	return name, nil
 }
@@ -44,7 +45,7 @@ func (c *Config) naming() *sink.Naming {
 			}
 			return sink.Escape(name, "_-")
 		},
-		Own: c.CustomTopics, Each: c.CustomTopicsEach, Total: c.CustomTopicsTotal,
+		Own: c.CustomTopics,
 	}
 }
 
@@ -60,7 +61,7 @@ func suffix(wire string) string { return strings.ToLower(strings.ReplaceAll(wire
 // escape makes what the names of topics can hold of a name.
 func escape(name string) string { return sink.Escape(name, "._-") }
 
-// record makes the record of a delivery (evolution.md 3.7).
+// record makes the record of a delivery.
 func (s *Sink) record(d *sink.Delivery) (*kgo.Record, error) {
 	e := d.Event
 	topic, err := s.topicOf(e, d.Scope)
@@ -79,7 +80,8 @@ func (s *Sink) record(d *sink.Delivery) (*kgo.Record, error) {
 		Value: s.codec.Append(make([]byte, 0, len(e.Data)+512), e, event.Extra{Key: "timestamp", Value: json.RawMessage(ms)}),
 	}
 	if n := size(r); n > int(s.config.MaxMessageBytes) {
-		return nil, sink.Permanent(fmt.Errorf("the event has %d bytes, max_message_bytes is %d (KAFKA_MAX_MESSAGE_BYTES; the topic's max.message.bytes has to allow it)", n, s.config.MaxMessageBytes))
+		return nil, sink.Permanent(fmt.Errorf("the event has %d bytes, max_message_bytes is %d (KAFKA_MAX_MESSAGE_BYTES; "+
+			"the topic's max.message.bytes has to allow it)", n, s.config.MaxMessageBytes))
 	}
 	return r, nil
 }
@@ -90,7 +92,8 @@ func (s *Sink) tell(instance, topic string) {
 		return
 	}
 	if s.told.First(instance) {
-		s.log.Warn().Str("instance", instance).Str("topic", topic).Msg("the instance's name has bytes that topics cannot hold and is escaped in them")
+		s.log.Warn().Str("instance", instance).Str("topic", topic).
+			Msg("the instance's name has bytes that topics cannot hold and is escaped in them")
 	}
 }
 

@@ -1,20 +1,26 @@
-// Package kafka is the sink that produces events to Kafka, where consumers of Evolution API look for them (evolution.md, section 3.7).
+// Package kafka is the sink that produces events to Kafka, where consumers of Evolution API look for them.
 //
 //	            topic                          key
 //	instance    <prefix>.<instance>.<event>    <instance>
 //	global      <prefix>.global.<event>        <instance>-<event>
 //
-// Events outside the catalogue share <prefix>.<instance>.custom, or with KAFKA_CUSTOM_TOPICS have <prefix>.<instance>.custom.<event>, as many as its
-// bounds allow. The bounds count what a process has seen; a topic is never deleted. No two instances have one topic: where Evolution API's name
-// would be another's (instance shop.send and Evolution Go's Message, instance global), the instance's dots and its first byte are escaped too.
+// Events outside the catalogue share <prefix>.<instance>.custom. Those that KAFKA_CUSTOM_TOPICS lists have
+// <prefix>.<instance>.custom.<event>. So the topics that an instance can have are known before its first event,
+// whatever it calls its events, on all nodes and after restarts: one for each event of the catalogue and of the list,
+// and the shared one. A topic is never deleted.
 //
-// Events have their wire names, in topics in lower case and with dots for underscores: evolution.sales.group-participants.update. Bytes of an
-// instance's name that topics cannot hold are escaped as _xHH. The value is the envelope with "timestamp", epoch milliseconds, before the id; the headers are
-// event, instance, origin (if the producer of the event names one), timestamp (the envelope's date_time), id (the event's), and key, which
-// is the same in every attempt: a consumer that has seen a key has seen the delivery.
+// No two instances have one topic: where Evolution API's name would be another's (instance shop.send and Evolution Go's
+// Message, instance global), the instance's dots and its first byte are escaped too.
 //
-// With KAFKA_AUTO_CREATE_TOPICS topics are created with their first event, and those of the global switches as soon as a broker answers. Without, the
-// brokers are asked to, as kafkajs does, which they do if their auto.create.topics.enable is on.
+// Events have their wire names, in topics in lower case and with dots for underscores:
+// evolution.sales.group-participants.update. Bytes of an instance's name that topics cannot hold are escaped as _xHH.
+// The value is the envelope with "timestamp", epoch milliseconds, before the id; the headers are event, instance,
+// origin (if the producer of the event names one), timestamp (the envelope's date_time), id (the event's), and key,
+// which is the same in every attempt: a consumer that has seen a key has seen the delivery.
+//
+// With KAFKA_AUTO_CREATE_TOPICS topics are created with their first event, and those of the global switches as soon as
+// a broker answers. Without, the brokers are asked to, as kafkajs does, which they do if their
+// auto.create.topics.enable is on.
 //
 // # Delivery
 //
@@ -32,9 +38,9 @@
 //
 // # Connection
 //
-// The client makes its connections itself, one to each broker that it needs. One goroutine, from Start to Close, watches over them (see package
-// link): when one is lost it asks whether any broker answers, and as long as none does it asks again, for ever, with
-// pauses up to KAFKA_RECONNECT_MAX.
+// The client makes its connections itself, one to each broker that it needs. One goroutine, from Start to Close,
+// watches over them (see package link): when one is lost it asks whether any broker answers, and as long as none does
+// it asks again, for ever, with pauses up to KAFKA_RECONNECT_MAX.
 package kafka
 
 import (
@@ -77,7 +83,7 @@ type Sink struct {
 	watch  watch
 	topics *topics
 	naming *sink.Naming
-	told   sink.Told // instances whose names are escaped
+	told   sink.Told // instances with names that are escaped
 
 	client *kgo.Client // nil before Start
 }
@@ -90,7 +96,7 @@ var (
 
 // New makes the sink. It connects once started.
 func New(c Config, h sink.Host) (*Sink, error) {
-	c.Enabled = true // whoever makes it wants it
+	c.Enabled = true // New is called only for a sink that is wanted
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -99,8 +105,8 @@ func New(c Config, h sink.Host) (*Sink, error) {
 	s.codec.Keys = keys
 	s.topics = &topics{config: &s.config, log: h.Logger, known: map[string]bool{}}
 	s.link = link.New(link.Options[*session]{
-		Broker: "Kafka at " + strings.Join(c.Brokers, ", "), Dial: s.dial, Attend: s.attend, Limit: maxUses, Pause: c.ReconnectMax, Logger: h.Logger,
-		Available: h.Available,
+		Broker: "Kafka at " + strings.Join(c.Brokers, ", "), Dial: s.dial, Attend: s.attend,
+		Limit: maxUses, Pause: c.ReconnectMax, Logger: h.Logger, Available: h.Available,
 	})
 	_, err := s.config.options(s.watch)
 	return s, err
@@ -124,7 +130,8 @@ func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
 	return s.DeliverBatch(ctx, []*sink.Delivery{d})[0]
 }
 
-// DeliverBatch produces the events, which the client puts into as few requests as there are brokers that lead their topics, and waits for all.
+// DeliverBatch produces the events, which the client puts into as few requests as there are brokers that lead their
+// topics, and waits for all.
 func (s *Sink) DeliverBatch(ctx context.Context, deliveries []*sink.Delivery) []error {
 	ctx, stop := context.WithTimeout(ctx, s.config.RequestTimeout)
 	defer stop()

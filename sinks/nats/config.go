@@ -11,8 +11,8 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// Config is the configuration of the sink. Names, types and defaults of the variables are those of Evolution API (evolution.md
-// 3.4) where it has them; NATS_URL and NATS_GLOBAL_EVENTS are Evolution Go's (6.7). Begin with [Defaults].
+// Config is the configuration of the sink. Names, types and defaults of the variables are those of Evolution API where
+// it has them; NATS_URL and NATS_GLOBAL_EVENTS are Evolution Go's. Begin with [Defaults].
 type Config struct {
 	Enabled       bool          `koanf:"enabled" env:"NATS_ENABLED" help:"publish events to NATS"`
 	GlobalEnabled bool          `koanf:"global_enabled" env:"NATS_GLOBAL_ENABLED" help:"publish the events of all instances to subjects without the instance's name"`
@@ -30,9 +30,7 @@ type Config struct {
 	ExchangeName string `koanf:"exchange_name" env:"NATS_EXCHANGE_NAME" help:"not used, as in Evolution API"`
 	KeepDots     bool   `koanf:"keep_dots" env:"NATS_KEEP_DOTS" help:"leave dots in names of instances as they are: shop.eu is then two tokens of a subject, as in Evolution API"`
 
-	CustomSubjects      bool `koanf:"custom_subjects" env:"NATS_CUSTOM_SUBJECTS" help:"give events outside the catalogue subjects of their own, instance.custom.name; off: they share instance.custom"`
-	CustomSubjectsEach  int  `koanf:"custom_subjects_each" env:"NATS_CUSTOM_SUBJECTS_EACH" help:"how many of these one instance may have; further events share instance.custom"`
-	CustomSubjectsTotal int  `koanf:"custom_subjects_total" env:"NATS_CUSTOM_SUBJECTS_TOTAL" help:"how many of these all instances may have together"`
+	CustomSubjects []string `koanf:"custom_subjects" env:"NATS_CUSTOM_SUBJECTS" help:"events outside the catalogue that have subjects of their own, instance.custom.name; all others share instance.custom"`
 
 	Timeout        time.Duration `koanf:"timeout" env:"NATS_TIMEOUT" help:"how long the server may take to confirm an event"`
 	ConnectTimeout time.Duration `koanf:"connect_timeout" env:"NATS_CONNECT_TIMEOUT" help:"how long connecting may take, handshakes included"`
@@ -57,13 +55,13 @@ type JetStream struct {
 // Defaults returns the configuration of an installation that sets nothing.
 func Defaults() Config {
 	return Config{
-		CustomSubjectsEach: 20, CustomSubjectsTotal: 1000,
 		Timeout: 10 * time.Second, ConnectTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second,
 		PingInterval: 20 * time.Second, ReconnectMax: 30 * time.Second, JetStream: JetStream{Replicas: 1},
 	}
 }
 
-// Validate reports everything that is wrong with c, in keys of the section. What a sink that is off would not use is not looked at.
+// Validate reports everything that is wrong with c, in keys of the section. What a sink that is off would not use is
+// not looked at.
 func (c *Config) Validate() error {
 	if !c.Enabled {
 		return nil
@@ -84,7 +82,8 @@ func (c *Config) Validate() error {
 		}
 	}
 	check(ways <= 1, "username, token, creds_file and nkey_file exclude each other: give one")
-	check(c.PrefixKey == "" || literal(c.PrefixKey), "prefix_key must be words joined by dots, without white space, * and >")
+	check(c.PrefixKey == "" || literal(c.PrefixKey),
+		"prefix_key must be words joined by dots, without white space, * and >")
 	for _, d := range []struct {
 		key   string
 		value time.Duration
@@ -94,7 +93,8 @@ func (c *Config) Validate() error {
 	} {
 		check(d.value > 0, "%s must be above 0", d.key)
 	}
-	errs = append(errs, sink.ValidateCustom("custom_subjects", c.CustomSubjectsEach, c.CustomSubjectsTotal), c.JetStream.validate(), c.TLS.validate(), c.Events.Check("events"))
+	errs = append(errs, sink.ValidateCustom("custom_subjects", c.CustomSubjects), c.JetStream.validate(), c.TLS.validate(),
+		c.Events.Check("events"))
 	return errors.Join(errs...)
 }
 
@@ -125,7 +125,8 @@ func (c *Config) servers() ([]*url.URL, error) {
 		}
 		u, err := url.Parse(part)
 		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
-			return nil, errors.New("uri cannot be read: write nats://user:password@host:4222, or tls://, ws:// or wss://, several with commas, and percent-encode what is reserved in user and password (@ is %40, a comma is %2C)")
+			return nil, errors.New("uri cannot be read: write nats://user:password@host:4222, or tls://, ws:// or wss://, " +
+				"several with commas, and percent-encode what is reserved in user and password (@ is %40, a comma is %2C)")
 		}
 		out = append(out, u)
 	}

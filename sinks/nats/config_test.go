@@ -42,6 +42,7 @@ func TestValidateSaysWhichKeyIsWrong(t *testing.T) {
 		"jetstream.replicas":          func(c *nats.Config) { c.JetStream.Replicas = 0 },
 		"tls.cert_file":               func(c *nats.Config) { c.TLS.KeyFile = "x" },
 		"events.MESAGES: there is no": func(c *nats.Config) { c.Events = sink.Switches{"MESAGES": true} },
+		"custom_subjects lists":       func(c *nats.Config) { c.CustomSubjects = []string{"true"} },
 	} {
 		c := nats.Defaults()
 		c.Enabled, c.URI = true, "nats://nats.example"

@@ -1,29 +1,36 @@
-// Package nats is the sink that publishes events to NATS, where subscribers of Evolution API look for them (evolution.md, section 3.4).
+// Package nats is the sink that publishes events to NATS, where subscribers of Evolution API look for them.
 //
 //	            subject
 //	instance    <instance>.<event>                 sales.group-participants.update
 //	global      [<NATS_PREFIX_KEY>.]<event>        messages.upsert
 //
-// Events have their wire names in lower case. Those outside the catalogue share <instance>.custom, or with NATS_CUSTOM_SUBJECTS have
-// <instance>.custom.<event>, a token in which dots are %2E, as many as its bounds allow. The message is the envelope; its header Nats-Msg-Id is the delivery's
-// key, the same in every attempt: a subscriber that has seen a key has seen the delivery, and JetStream drops doubles
-// by it. (For what happens when a stream is full see Order.)
+// Events have their wire names in lower case. Those outside the catalogue share <instance>.custom. Those that
+// NATS_CUSTOM_SUBJECTS lists have <instance>.custom.<event>, a token in which dots are %2E. So the subjects that an
+// instance can have are known before its first event, whatever it calls its events, on all nodes and after restarts:
+// one for each event of the catalogue and of the list, and the shared one.
+//
+// The message is the envelope; its header Nats-Msg-Id is the delivery's key, the same in every attempt: a subscriber
+// that has seen a key has seen the delivery, and JetStream drops doubles by it. (For what happens when a stream is
+// full see Order.)
 //
 // # Names that would break subjects
 //
-// White space ends a subject on the wire; dots separate its tokens, * and > are wildcards, and what begins with $ is the server's own. In an instance's name
-// each such character becomes % and two hexadecimal digits, as in a URL: the instance "Loja 1" is at Loja%201.messages.upsert. Percent-decoding
-// gives the name back, which is also in the envelope. A line in the log says so once for each such instance. With NATS_KEEP_DOTS
-// dots stay what they are for Evolution API, separators. No two instances have one subject: where Evolution API's would be another's or a global one
-// (instance send and Evolution Go's Message, an instance called like the prefix), the first byte of the instance's name and its dots are escaped too.
+// White space ends a subject on the wire; dots separate its tokens, * and > are wildcards, and what begins with $ is
+// the server's own. In an instance's name each such character becomes % and two hexadecimal digits, as in a URL: the
+// instance "Loja 1" is at Loja%201.messages.upsert. Percent-decoding gives the name back, which is also in the
+// envelope. A line in the log says so once for each such instance. With NATS_KEEP_DOTS dots stay what they are for
+// Evolution API, separators. No two instances have one subject: where Evolution API's would be another's or a global
+// one (instance send and Evolution Go's Message, an instance called like the prefix), the first byte of the instance's
+// name and its dots are escaped too.
 //
 // # Delivery
 //
-// In core mode Deliver returns nil when the server has handled the event: a ping sent behind it was answered. Whoever subscribes at that moment gets
-// it; nobody else does. In JetStream mode it returns nil when a stream has stored it. Deliveries wait for their answers side by side.
+// In core mode Deliver returns nil when the server has handled the event: a ping sent behind it was answered. Those
+// subscribed at that moment get it, later subscribers do not. In JetStream mode it returns nil when a stream has stored
+// it. Deliveries wait for their answers side by side.
 //
-// The streams are the operator's, or the one that NATS_JETSTREAM_STREAM names is made by the sink and gets the subjects of an instance with its
-// first event, or those of NATS_JETSTREAM_SUBJECTS from the beginning.
+// The streams are the operator's, or the one that NATS_JETSTREAM_STREAM names is made by the sink and gets the subjects
+// of an instance with its first event, or those of NATS_JETSTREAM_SUBJECTS from the beginning.
 //
 //	what happened                                      outcome
 //	no connection, or lost before the answer           unavailable, at once
@@ -41,8 +48,8 @@
 //
 // # Connection
 //
-// One goroutine, from Start to Close, owns the connection (see package link). The library's own reconnecting is off: it would confirm over a
-// new connection what was lost with the old one.
+// One goroutine, from Start to Close, owns the connection (see package link). The library's own reconnecting is off: it
+// would confirm over a new connection what was lost with the old one.
 package nats
 
 import (
@@ -81,7 +88,7 @@ type Sink struct {
 	codec  event.Codec
 	log    zerolog.Logger
 	link   *link.Link[*session]
-	said   sink.Told // instances whose names are escaped
+	said   sink.Told // instances with names that are escaped
 
 	subjects *subjects
 
@@ -96,7 +103,7 @@ var (
 
 // New makes the sink. It connects once started.
 func New(c Config, h sink.Host) (*Sink, error) {
-	c.Enabled = true // whoever makes it wants it
+	c.Enabled = true // New is called only for a sink that is wanted
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -114,8 +121,8 @@ func New(c Config, h sink.Host) (*Sink, error) {
 	s := &Sink{config: c, codec: h.Envelope, log: h.Logger}
 	s.codec.Keys, s.subjects = nil, newSubjects(&s.config)
 	s.link = link.New(link.Options[*session]{
-		Broker: "NATS at " + strings.Join(hosts, ", "), Dial: s.dial, Attend: s.attend, Limit: maxUses, Pause: c.ReconnectMax, Logger: h.Logger,
-		Available: h.Available,
+		Broker: "NATS at " + strings.Join(hosts, ", "), Dial: s.dial, Attend: s.attend,
+		Limit: maxUses, Pause: c.ReconnectMax, Logger: h.Logger, Available: h.Available,
 	})
 	return s, nil
 }
@@ -185,7 +192,8 @@ func (s *Sink) tell(instance string) {
 		return
 	}
 	if s.said.First(instance) {
-		s.log.Warn().Str("instance", instance).Str("subjects", tokens+".>").Msg("the instance's name would break subjects and is escaped in them")
+		s.log.Warn().Str("instance", instance).Str("subjects", tokens+".>").
+			Msg("the instance's name would break subjects and is escaped in them")
 	}
 }
 
@@ -195,7 +203,8 @@ func (s *Sink) Check(context.Context) error {
 	return err
 }
 
-// Connection tells operators since when the sink is connected, zero if it is not, and the last failure, nil if there was none.
+// Connection tells operators since when the sink is connected, zero if it is not, and the last failure, nil if there
+// was none.
 func (s *Sink) Connection() (since time.Time, last error) { return s.link.History() }
 
 // Close waits for deliveries under way until ctx ends, then disconnects.

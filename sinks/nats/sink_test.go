@@ -209,7 +209,7 @@ func TestARefusedSubjectIsNoSuccess(t *testing.T) {
 	for _, stored := range []bool{false, true} {
 		t.Run(fmt.Sprintf("stored %t", stored), func(t *testing.T) {
 			c := config(srv.ClientURL())
-			c.Username, c.Password, c.Timeout = "u", "p", 2*time.Second
+			c.Username, c.Password, c.Timeout = "u", "p", 5*time.Second
 			c.JetStream = nats.JetStream{Enabled: stored, Replicas: 1}
 			if stored {
 				c.JetStream.Stream = "EVENTS"

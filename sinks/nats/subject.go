@@ -18,23 +18,23 @@ func newSubjects(c *Config) *subjects {
 	return &subjects{c, &sink.Naming{
 		Separator: ".", Shared: c.PrefixKey, InUse: c.rule().Global, Spell: strings.ToLower, Escape: c.tokens,
 		Disguise: func(name string) string { return escape(name, true) }, Token: escape,
-		Own: c.CustomSubjects, Each: c.CustomSubjectsEach, Total: c.CustomSubjectsTotal,
+		Own: c.CustomSubjects,
 	}}
 }
 
-// of returns where an event goes, as Evolution API forms it at emit time (evolution.md 1.1, 3.4), names made safe.
+// of returns where an event goes, as Evolution API forms it at emit time, names made safe.
 func (s *subjects) of(e *event.Event, scope sink.Scope) string {
-	part := s.naming.Part(e.Instance, e.Name)
+	part := s.naming.Part(e.Name)
 	if scope == sink.Global {
 		return s.naming.Global(part)
 	}
 	return s.naming.Name(e.Instance, part)
 }
 
-// pattern returns the subjects that a stream has to take in for an event: all of its instance, all global ones with the prefix, or
-// its own.
+// pattern returns the subjects that a stream has to take in for an event: all of its instance, all global ones with the
+// prefix, or its own.
 func (s *subjects) pattern(e *event.Event, scope sink.Scope) string {
-	part := s.naming.Part(e.Instance, e.Name)
+	part := s.naming.Part(e.Name)
 	switch {
 	case scope == sink.Instance:
 		return s.naming.Owner(e.Instance, part) + ".>"
@@ -52,8 +52,8 @@ func (c *Config) tokens(instance string) string {
 	return escape(instance, false)
 }
 
-// literal reports whether s can be part of a subject as it is: tokens that are not empty, and nothing in them that the server
-// reads as something else.
+// literal reports whether s can be part of a subject as it is: tokens that are not empty, and nothing in them that the
+// server reads as something else.
 func literal(s string) bool {
 	empty := s == "" || s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, "..")
 	return !empty && !strings.ContainsFunc(s, breaks) && !taken(s)
@@ -69,8 +69,9 @@ func taken(s string) bool {
 
 const inbox = "_INBOX"
 
-// escape makes one token of a name: the bytes of what would break it, and its dots, become %XX as in a URL. A % that reads like the
-// beginning of one does too, so unescape gives the name back. Other names stay as they are, unless changed wants the first byte escaped.
+// escape makes one token of a name: the bytes of what would break it, and its dots, become %XX as in a URL. A % that
+// reads like the beginning of one does too, so unescape gives the name back. Other names stay as they are, unless
+// changed wants the first byte escaped.
 func escape(name string, changed bool) string {
 	if !changed && !strings.ContainsAny(name, ".%") && literal(name) {
 		return name

@@ -25,7 +25,8 @@ func TestSubjectsAreEvolutionsUnlessANameBreaksThem(t *testing.T) {
 		{"sales", "a.*", "sales.custom.a%2E%2A"},
 		{"sales", "message", "sales.custom.%6Dessage"}, // Message is Evolution Go's
 	} {
-		got := newSubjects(&Config{CustomSubjects: true, CustomSubjectsEach: 1, CustomSubjectsTotal: 9}).of(&event.Event{Instance: c.instance, Name: c.name}, sink.Instance)
+		subjects := newSubjects(&Config{CustomSubjects: []string{"a..b", "a.*", "message"}})
+		got := subjects.of(&event.Event{Instance: c.instance, Name: c.name}, sink.Instance)
 		if got != c.want {
 			t.Errorf("%s of %s: %s, want %s", c.name, c.instance, got, c.want)
 		}
@@ -34,7 +35,10 @@ func TestSubjectsAreEvolutionsUnlessANameBreaksThem(t *testing.T) {
 
 func TestDotsStayIfConfiguredUnlessATokenWouldBeEmpty(t *testing.T) {
 	c := &Config{KeepDots: true}
-	for name, want := range map[string]string{"shop.eu": "shop.eu", "shop..eu": "shop%2E%2Eeu", ".eu": "%2Eeu", "a b.c": "a%20b%2Ec", "a%20b.c": "a%2520b%2Ec", "_INBOX.x": "%5FINBOX%2Ex"} {
+	for name, want := range map[string]string{
+		"shop.eu": "shop.eu", "shop..eu": "shop%2E%2Eeu", ".eu": "%2Eeu", "a b.c": "a%20b%2Ec", "a%20b.c": "a%2520b%2Ec",
+		"_INBOX.x": "%5FINBOX%2Ex",
+	} {
 		if got := c.tokens(name); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
@@ -52,7 +56,9 @@ func TestGlobalSubjectsHaveThePrefix(t *testing.T) {
 }
 
 func FuzzEscape(f *testing.F) {
-	for _, s := range []string{"sales", "Loja 1", "a.b", "%", "%%20", "50%2E", "%2", "$SYS", "_INBOX", "_INBOX.a", "ção*", ">", "..", "%25"} {
+	for _, s := range []string{
+		"sales", "Loja 1", "a.b", "%", "%%20", "50%2E", "%2", "$SYS", "_INBOX", "_INBOX.a", "ção*", ">", "..", "%25",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, name string) {

@@ -1,13 +1,18 @@
 package nats_test
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
 	natsgo "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/sinktest"
 	"github.com/evosink/evosink/sinks/e2e/hubtest"
 	"github.com/evosink/evosink/sinks/nats"
 )
@@ -49,7 +54,7 @@ func TestNoTenantReachesAnothersSubjectByAName(t *testing.T) {
 	theirs, global := subscribe(t, conn, name+".eu.>"), subscribe(t, conn, "messages."+name)
 	h := hubtest.Run(t, sink.Use(nats.Spec, func(c *nats.Config) {
 		*c = config(uri)
-		c.KeepDots, c.CustomSubjects = true, true
+		c.KeepDots, c.CustomSubjects = true, []string{"eu.messages.upsert", name}
 		c.GlobalEnabled, c.GlobalEvents = true, []string{"ALL"}
 	}))
 	h.Create(name, "nats")
@@ -69,5 +74,36 @@ func TestNoTenantReachesAnothersSubjectByAName(t *testing.T) {
 		if n, _, _ := sub.Pending(); n > 0 {
 			t.Errorf("%d more came to %s", n, sub.Subject)
 		}
+	}
+}
+
+// Three sinks are three nodes, or three lives of one: what one has made, the others do not know.
+func TestNodesAndRestartsMakeNoMoreSubjectsForAnInstance(t *testing.T) {
+	uri, conn := service(t)
+	name := "T" + event.NewID()[24:]
+	js := stream(t, conn, name)
+	c := config(uri)
+	c.CustomSubjects = []string{"own-0-0", "own-1-1"}
+	c.JetStream = nats.JetStream{Enabled: true, Stream: name, Replicas: 1}
+	for node := range 3 {
+		s := start(t, c)
+		for i := range 4 {
+			sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Instance, name, fmt.Sprintf("own-%d-%d", node, i)))
+		}
+	}
+	made, err := js.Stream(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := made.Info(t.Context(), jetstream.WithSubjectFilter(name+".>"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]uint64{name + ".custom": 10, name + ".custom.own-0-0": 1, name + ".custom.own-1-1": 1}
+	if got := info.State.Subjects; !maps.Equal(got, want) {
+		t.Errorf("the stream holds events with the subjects %v\nwant %v", got, want)
+	}
+	if got := info.Config.Subjects; !slices.Equal(got, []string{name + ".>"}) {
+		t.Errorf("the stream takes %v", got)
 	}
 }

@@ -14,7 +14,8 @@ const (
 	reserved = "amq."
 )
 
-// An address is where an event goes: it is published to exchange with routing key key, and queue is bound with that key.
+// An address is where an event goes: it is published to exchange with routing key key, and queue is bound with that
+// key.
 type address struct{ exchange, queue, key string }
 
 // addresses tells where events go.
@@ -27,7 +28,7 @@ func newAddresses(c *Config) *addresses {
 	return &addresses{config: c, naming: &sink.Naming{
 		Separator: ".", Shared: c.PrefixKey, InUse: c.rule().Global, Spell: suffix,
 		Escape: func(name string) string { return name }, Disguise: disguise, Token: token,
-		Own: c.CustomQueues, Each: c.CustomQueuesEach, Total: c.CustomQueuesTotal,
+		Own: c.CustomQueues,
 	}}
 }
 
@@ -45,9 +46,9 @@ func token(name string, changed bool) string {
 	return fmt.Sprintf("%%%02X", name[0]) + tokens.Replace(name[1:])
 }
 
-// of returns the address of an event as Evolution API forms it at emit time (evolution.md 1.1, 3.3).
+// of returns the address of an event as Evolution API forms it at emit time.
 func (s *addresses) of(e *event.Event, scope sink.Scope) (address, error) {
-	part := s.naming.Part(e.Instance, e.Name)
+	part := s.naming.Part(e.Name)
 	key := e.Name
 	switch {
 	case part == sink.Custom:

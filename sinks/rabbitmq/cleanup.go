@@ -8,10 +8,11 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// maxLeftovers bounds how many deleted instances are remembered while the broker is away; the first of them keep their queues.
+// maxLeftovers bounds how many deleted instances are remembered while the broker is away; the first of them keep their
+// queues.
 const maxLeftovers = 1 << 14
 
-// A leftover is a deleted instance whose exchange and queues are still to be deleted.
+// A leftover is a deleted instance with an exchange and queues that are still to be deleted.
 type leftover struct{ instance, id string }
 
 // leftovers are forgotten by a restart.
@@ -60,18 +61,16 @@ func (l *leftovers) done(it leftover) {
 	l.list = slices.DeleteFunc(l.list, func(other leftover) bool { return other == it })
 }
 
-// clean deletes what belonged to deleted instances of a name, "" for all: their exchange, the queues of all events of the catalogue, and
-// those that were declared since the connection began. It does so before anything is made for a later instance of that name, which gets
-// fresh ones.
+// clean deletes what belonged to deleted instances of a name, "" for all: their exchange, and the queues of all events
+// that have one. It does so before anything is made for a later instance of that name, which gets fresh ones.
 func (s *Sink) clean(ctx context.Context, session *session, instance string) error {
 	for _, it := range s.leftovers.of(instance) {
 		exchange := s.addresses.exchange(it.instance)
-		queues := session.queuesOf(exchange)
+		var queues []string
 		for _, part := range s.addresses.naming.Parts() {
 			queues = append(queues, s.addresses.naming.Name(it.instance, part))
 		}
-		slices.Sort(queues)
-		err := session.remove(ctx, it.id, exchange, slices.Compact(queues))
+		err := session.remove(ctx, it.id, exchange, queues)
 		if sink.IsUnavailable(err) || ctx.Err() != nil {
 			return err // again with the next session
 		}
@@ -80,7 +79,8 @@ func (s *Sink) clean(ctx context.Context, session *session, instance string) err
 			s.log.Warn().Err(err).Str("instance", it.instance).Msg("the queues of a deleted instance could not be deleted")
 			continue
 		}
-		s.log.Info().Str("instance", it.instance).Msg("the exchange and queues that were made for a deleted instance are deleted")
+		s.log.Info().Str("instance", it.instance).
+			Msg("the exchange and queues that were made for a deleted instance are deleted")
 	}
 	return nil
 }

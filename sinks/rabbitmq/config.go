@@ -11,8 +11,8 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// Config is the configuration of the sink. Names, types and defaults of the variables are those of Evolution API (evolution.md
-// 3.3) where it has them; AMQP_* are Evolution Go's (6.7). Begin with [Defaults].
+// Config is the configuration of the sink. Names, types and defaults of the variables are those of Evolution API where
+// it has them; AMQP_* are Evolution Go's. Begin with [Defaults].
 type Config struct {
 	Enabled       bool          `koanf:"enabled" env:"RABBITMQ_ENABLED" help:"publish events to RabbitMQ"`
 	GlobalEnabled bool          `koanf:"global_enabled" env:"RABBITMQ_GLOBAL_ENABLED,AMQP_GLOBAL_ENABLED" help:"publish the events of all instances to one exchange"`
@@ -26,13 +26,11 @@ type Config struct {
 	ExchangeName string `koanf:"exchange_name" env:"RABBITMQ_EXCHANGE_NAME" help:"the global exchange"`
 	PrefixKey    string `koanf:"prefix_key" env:"RABBITMQ_PREFIX_KEY" help:"stands before the names of the global queues: prefix.messages.upsert"`
 
-	Declare            bool   `koanf:"declare" env:"RABBITMQ_DECLARE" help:"create exchanges, queues and bindings; off: they are yours to create"`
-	Mandatory          bool   `koanf:"mandatory" env:"RABBITMQ_MANDATORY" help:"with declare off: an event that no queue takes is a failure, not dropped"`
-	DeleteWithInstance bool   `koanf:"delete_with_instance" env:"RABBITMQ_DELETE_WITH_INSTANCE" help:"delete the exchange and queues that were made for an instance, with what they hold, when it is deleted; each is marked by an exchange that begins with evosink/"`
-	CustomQueues       bool   `koanf:"custom_queues" env:"RABBITMQ_CUSTOM_QUEUES" help:"give events outside the catalogue queues of their own, instance.custom.name; off: they share instance.custom"`
-	CustomQueuesEach   int    `koanf:"custom_queues_each" env:"RABBITMQ_CUSTOM_QUEUES_EACH" help:"how many of these one instance may have; further events share instance.custom"`
-	CustomQueuesTotal  int    `koanf:"custom_queues_total" env:"RABBITMQ_CUSTOM_QUEUES_TOTAL" help:"how many of these all instances may have together"`
-	Queues             Queues `koanf:"queues"`
+	Declare            bool     `koanf:"declare" env:"RABBITMQ_DECLARE" help:"create exchanges, queues and bindings; off: they are yours to create"`
+	Mandatory          bool     `koanf:"mandatory" env:"RABBITMQ_MANDATORY" help:"with declare off: an event that no queue takes is a failure, not dropped"`
+	DeleteWithInstance bool     `koanf:"delete_with_instance" env:"RABBITMQ_DELETE_WITH_INSTANCE" help:"delete the exchange and queues that were made for an instance, with what they hold, when it is deleted; each is marked by an exchange that begins with evosink/"`
+	CustomQueues       []string `koanf:"custom_queues" env:"RABBITMQ_CUSTOM_QUEUES" help:"events outside the catalogue that have queues of their own, instance.custom.name; all others share instance.custom"`
+	Queues             Queues   `koanf:"queues"`
 
 	FrameMax       int           `koanf:"frame_max" env:"RABBITMQ_FRAME_MAX" help:"largest frame in bytes; 0 leaves it to the broker"`
 	Channels       int           `koanf:"channels" env:"RABBITMQ_CHANNELS" help:"most channels open at once, each with the confirms of one delivery or batch"`
@@ -57,13 +55,14 @@ type Queues struct {
 // Defaults returns the configuration of an installation that sets nothing.
 func Defaults() Config {
 	return Config{
-		ExchangeName: "evolution_exchange", Declare: true, CustomQueuesEach: 20, CustomQueuesTotal: 1000, Queues: Queues{Type: "quorum"},
+		ExchangeName: "evolution_exchange", Declare: true, Queues: Queues{Type: "quorum"},
 		Channels: 32, Heartbeat: 10 * time.Second,
 		ConnectTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, ReconnectMax: 30 * time.Second,
 	}
 }
 
-// Validate reports everything that is wrong with c, in keys of the section. What a sink that is off would not use is not looked at.
+// Validate reports everything that is wrong with c, in keys of the section. What a sink that is off would not use is
+// not looked at.
 func (c *Config) Validate() error {
 	if !c.Enabled {
 		return nil
@@ -79,7 +78,8 @@ func (c *Config) Validate() error {
 	check((c.Username == "") == (c.Password == ""), "username and password belong together: give both or none")
 	check(!c.GlobalEnabled || c.ExchangeName != "", "exchange_name must not be empty while global_enabled is on")
 	check(len(c.ExchangeName) <= maxName, "exchange_name has %d bytes, RabbitMQ allows %d", len(c.ExchangeName), maxName)
-	check(!strings.HasPrefix(c.ExchangeName, reserved), "exchange_name must not begin with %s, which RabbitMQ reserves", reserved)
+	check(!strings.HasPrefix(c.ExchangeName, reserved),
+		"exchange_name must not begin with %s, which RabbitMQ reserves", reserved)
 	check(c.FrameMax == 0 || c.FrameMax >= 4096, "frame_max must be 0 or at least 4096 (RabbitMQ 4.1 wants 8192)")
 	check(c.Channels >= 1 && c.Channels <= 2000, "channels must be from 1 to 2000")
 	for _, d := range []struct {
@@ -89,7 +89,8 @@ func (c *Config) Validate() error {
 		check(d.value > 0, "%s must be above 0", d.key)
 	}
 	check(c.Heartbeat >= time.Second, "heartbeat must be at least 1s")
-	errs = append(errs, sink.ValidateCustom("custom_queues", c.CustomQueuesEach, c.CustomQueuesTotal), c.Queues.validate(), c.TLS.validate(), c.Events.Check("events"))
+	errs = append(errs, sink.ValidateCustom("custom_queues", c.CustomQueues), c.Queues.validate(), c.TLS.validate(),
+		c.Events.Check("events"))
 	return errors.Join(errs...)
 }
 
@@ -99,7 +100,8 @@ func (q *Queues) validate() error {
 		errs = append(errs, fmt.Errorf("queues.type must be quorum or classic, not %q", q.Type))
 	}
 	if q.MessageTTL < 0 || q.MaxLength < 0 || q.MaxLengthBytes < 0 {
-		errs = append(errs, errors.New("queues.message_ttl, queues.max_length and queues.max_length_bytes must not be below 0; 0 sets no limit"))
+		errs = append(errs, errors.New("queues.message_ttl, queues.max_length and "+
+			" queues.max_length_bytes must not be below 0; 0 sets no limit"))
 	}
 	switch q.Overflow {
 	case "", "drop-head", "reject-publish":
@@ -119,12 +121,13 @@ func (c *Config) uri() (amqp.URI, error) {
 	}
 	uri, err := amqp.ParseURI(c.URI)
 	if err != nil {
-		return uri, errors.New("uri cannot be read: write amqp://user:password@host:5672/vhost, or amqps://, and percent-encode what is reserved in user, password and vhost (@ is %40, / is %2F)")
+		return uri, errors.New("uri cannot be read: write amqp://user:password@host:5672/vhost, or amqps://, and " +
+			"percent-encode what is reserved in user, password and vhost (@ is %40, / is %2F)")
 	}
 	return uri, nil
 }
 
-// rule makes the sink a global one when any event is switched on (evolution.md 3.3).
+// rule makes the sink a global one when any event is switched on.
 func (c *Config) rule() sink.Rule { return c.Events.Rule(c.GlobalEnabled, c.GlobalEvents...) }
 
 // arguments are the queue arguments that q stands for.
@@ -134,14 +137,16 @@ func (q *Queues) arguments() amqp.Table {
 		args[amqp.QueueTypeArg] = amqp.QueueTypeQuorum
 	}
 	for key, value := range map[string]int64{
-		amqp.QueueMessageTTLArg: q.MessageTTL.Milliseconds(), amqp.QueueMaxLenArg: q.MaxLength, amqp.QueueMaxLenBytesArg: q.MaxLengthBytes,
+		amqp.QueueMessageTTLArg: q.MessageTTL.Milliseconds(),
+		amqp.QueueMaxLenArg:     q.MaxLength, amqp.QueueMaxLenBytesArg: q.MaxLengthBytes,
 	} {
 		if value > 0 {
 			args[key] = value
 		}
 	}
 	for key, value := range map[string]string{
-		amqp.QueueOverflowArg: q.Overflow, "x-dead-letter-exchange": q.DeadLetterExchange, "x-dead-letter-routing-key": q.DeadLetterRoutingKey,
+		amqp.QueueOverflowArg:    q.Overflow,
+		"x-dead-letter-exchange": q.DeadLetterExchange, "x-dead-letter-routing-key": q.DeadLetterRoutingKey,
 	} {
 		if value != "" {
 			args[key] = value

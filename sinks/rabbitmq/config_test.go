@@ -46,6 +46,7 @@ func TestValidateSaysWhichKeyIsWrong(t *testing.T) {
 		"queues.dead_letter_routing_key":   func(c *rabbitmq.Config) { c.Queues.DeadLetterRoutingKey = "k" },
 		"tls.cert_file":                    func(c *rabbitmq.Config) { c.TLS.CertFile = "x" },
 		"events.MESAGES: there is no such": func(c *rabbitmq.Config) { c.Events = sink.Switches{"MESAGES": true} },
+		"custom_queues lists":              func(c *rabbitmq.Config) { c.CustomQueues = []string{"true"} },
 	} {
 		c := rabbitmq.Defaults()
 		c.Enabled, c.URI = true, "amqp://broker.example"

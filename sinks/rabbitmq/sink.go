@@ -1,32 +1,41 @@
-// Package rabbitmq is the sink that publishes events to RabbitMQ, where consumers of Evolution API look for them (evolution.md, section 3.3).
+// Package rabbitmq is the sink that publishes events to RabbitMQ, where consumers of Evolution API look for them.
 //
 //	            exchange (topic, durable)   queue (durable, quorum)             routing and binding key
 //	instance    its name                    <instance>.<event>                  <event>
 //	global      RABBITMQ_EXCHANGE_NAME      [<RABBITMQ_PREFIX_KEY>.]<event>     <event>
 //
-// Events outside the catalogue share the queue <instance>.custom, with the key "custom". With RABBITMQ_CUSTOM_QUEUES they have queues
-// <instance>.custom.<event>, in which dots are %2E, and keys custom.<event>, as many as its bounds allow; the bounds count what a process has seen. No
-// two instances have one queue: where Evolution API's name would be another's or a global one (instance shop.send and Evolution Go's Message, an instance
-// called like the prefix), it begins with a slash and the dots of the instance's name are slashes; and so does the exchange of an instance that is called like
-// the global exchange, while that is in use.
+// Events outside the catalogue share the queue <instance>.custom, with the key "custom". Those that
+// RABBITMQ_CUSTOM_QUEUES lists have queues <instance>.custom.<event>, in which dots are %2E, and keys custom.<event>.
+// So the queues that an instance can have are known before its first event, whatever it calls its events, on all nodes
+// and after restarts: one for each event of the catalogue and of the list, and the shared one.
 //
-// Events have their wire names, in queues in lower case and with dots for underscores: sales.group-participants.update. The body is the envelope;
-// the properties are content type, persistence, message id (the event's), timestamp, type (the event's name) and the headers event, instance
-// and key, which is the same in every attempt: a consumer that has seen a key has seen the delivery.
+// No two instances have one queue: where Evolution API's name would be another's or a global one (instance shop.send
+// and Evolution Go's Message, an instance called like the prefix), it begins with a slash and the dots of the
+// instance's name are slashes; and so does the exchange of an instance that is called like the global exchange, while
+// that is in use.
 //
-// Exchange, queue and binding are created with the first event and remembered for as long as the connection lasts; those of the global
-// exchange as soon as there is a connection. A queue that exists with other properties is used as it is, which a line in the log says. One that is
-// deleted is noticed with the next event, which is returned by the broker and tried again. With declare off nothing is created.
+// Events have their wire names, in queues in lower case and with dots for underscores:
+// sales.group-participants.update. The body is the envelope; the properties are content type, persistence, message id
+// (the event's), timestamp, type (the event's name) and the headers event, instance and key, which is the same in every
+// attempt: a consumer that has seen a key has seen the delivery.
 //
-// With RABBITMQ_DELETE_WITH_INSTANCE each exchange and queue that did not exist before is marked with the id of the instance that it was made for, by an
-// exchange evosink/<id>/<digest of the name>, which nothing is published to. When the instance is deleted, what has its mark is deleted, and the mark: never what
-// others have made, or what an earlier instance of that name has left. What was made while this was off, or by a former version of evosink, has no mark and
-// stays. What an earlier instance of a name has left goes before anything is made for a later one, so that one inherits no events.
+// Exchange, queue and binding are created with the first event and remembered for as long as the connection lasts;
+// those of the global exchange as soon as there is a connection. A queue that exists with other properties is used as
+// it is, which a line in the log says. One that is deleted is noticed with the next event, which is returned by the
+// broker and tried again. With declare off nothing is created.
+//
+// With RABBITMQ_DELETE_WITH_INSTANCE each exchange and queue that did not exist before is marked with the id of the
+// instance that it was made for, by an exchange evosink/<id>/<digest of the name>, which nothing is published to. When
+// the instance is deleted, what has its mark is deleted, and the mark: never what others have made, or what an earlier
+// instance of that name has left. What was made while this was off, or by a former version of evosink, has no mark and
+// stays, and so do queues of events that the list does not name any more. What an earlier instance of a name has left
+// goes before anything is made for a later one, so that one inherits no events.
 //
 // # Delivery
 //
-// Deliver returns nil when the broker has confirmed the event: for a quorum queue, when a majority has it on disk. Each delivery or batch
-// has a channel for itself while it waits, so confirms overlap and the broker's closing of a channel hits one alone.
+// Deliver returns nil when the broker has confirmed the event: for a quorum queue, when a majority has it on disk. Each
+// delivery or batch has a channel for itself while it waits, so confirms overlap and the broker's closing of a channel
+// hits one alone.
 //
 //	what happened                                   outcome
 //	no connection, or lost before the confirm       unavailable, at once
@@ -42,8 +51,9 @@
 //
 // # Connection
 //
-// One goroutine, from Start to Close, owns the connection: it dials, declares the global queues, follows the broker's notices, deletes what
-// belonged to deleted instances if told to, and dials again, for ever, with pauses up to RABBITMQ_RECONNECT_MAX.
+// One goroutine, from Start to Close, owns the connection: it dials, declares the global queues, follows the broker's
+// notices, deletes what belonged to deleted instances if told to, and dials again, for ever, with pauses up to
+// RABBITMQ_RECONNECT_MAX.
 package rabbitmq
 
 import (
@@ -92,7 +102,7 @@ var (
 
 // New makes the sink. It connects once started.
 func New(c Config, h sink.Host) (*Sink, error) {
-	c.Enabled = true // whoever makes it wants it
+	c.Enabled = true // New is called only for a sink that is wanted
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -158,7 +168,7 @@ func (s *Sink) follow(session *session, b amqp.Blocking) {
 	}
 }
 
-// prepare creates the global queues, for consumers that wait for them (evolution.md 3.3, "pre-creates").
+// prepare creates the global queues, for consumers that wait for them.
 func (s *Sink) prepare(ctx context.Context, session *session) {
 	rule := s.config.rule()
 	if !rule.Global || !s.config.Declare {
@@ -217,7 +227,8 @@ func (s *Sink) Check(context.Context) error {
 	return session.takes()
 }
 
-// Connection tells operators since when the sink is connected, zero if it is not, and the last failure, nil if there was none.
+// Connection tells operators since when the sink is connected, zero if it is not, and the last failure, nil if there
+// was none.
 func (s *Sink) Connection() (since time.Time, last error) { return s.link.History() }
 
 // Close waits for deliveries under way until ctx ends, then disconnects.

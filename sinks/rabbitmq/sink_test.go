@@ -89,8 +89,10 @@ func TestEventsGoWhereEvolutionPutsThem(t *testing.T) {
 			if h := got.Headers; h["event"] != c.name || h["instance"] != instance || h["key"] != d.Key {
 				t.Errorf("headers: %v", h)
 			}
-			want := fmt.Sprintf(`{"event":%q,"instance":%q,"data":{"pushName":"Ana <&> Zoë"},"server_url":"https://api.example",`+
-				`"date_time":"2025-10-21T14:00:39.512Z","sender":"5511999990000@s.whatsapp.net","apikey":null,"id":%q}`, c.name, instance, d.Event.ID)
+			want := fmt.Sprintf(`{"event":%q,"instance":%q,"data":{"pushName":"Ana <&> Zoë"},`+
+				`"server_url":"https://api.example","date_time":"2025-10-21T14:00:39.512Z",`+
+				`"sender":"5511999990000@s.whatsapp.net","apikey":null,"id":%q}`,
+				c.name, instance, d.Event.ID)
 			if string(got.Body) != want {
 				t.Errorf("body\n%s\nwant\n%s", got.Body, want)
 			}
@@ -147,7 +149,8 @@ func TestAQueueThatExistsWithOtherPropertiesIsUsedAsItIs(t *testing.T) {
 		return err
 	})
 	var log strings.Builder
-	sinktest.Deliver(t, start(t, b.config(), sink.Host{Logger: zerolog.New(zerolog.SyncWriter(&log)), Directory: sinktest.Directory{}}), sinktest.NewDelivery(sink.Global, "sales", "call"))
+	h := sink.Host{Logger: zerolog.New(zerolog.SyncWriter(&log)), Directory: sinktest.Directory{}}
+	sinktest.Deliver(t, start(t, b.config(), h), sinktest.NewDelivery(sink.Global, "sales", "call"))
 	next(t, b.consume(queue))
 	if !strings.Contains(log.String(), "used as it is") || !strings.Contains(log.String(), "x-queue-type") {
 		t.Errorf("the log does not say so: %s", log.String())
@@ -218,7 +221,7 @@ func TestWithDeclareOffNothingIsCreated(t *testing.T) {
 	b.must(func(ch *amqp.Channel) error {
 		return ch.ExchangeDeclare(b.name, "topic", true, false, false, false, nil)
 	})
-	sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Global, "sales", "call")) // as for any publisher, nobody wants it
+	sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Global, "sales", "call")) // as for any publisher, no queue takes it
 	if b.exists(b.name + ".call") {
 		t.Error("a queue was created")
 	}
@@ -259,7 +262,10 @@ func TestWhatExpiresGoesToTheDeadLetterExchange(t *testing.T) {
 		return ch.QueueBind(dead, "", dead, false, nil)
 	})
 	c := b.config()
-	c.Queues = rabbitmq.Queues{Type: "quorum", MessageTTL: 50 * time.Millisecond, MaxLength: 1000, MaxLengthBytes: 1 << 20, DeadLetterExchange: dead, DeadLetterRoutingKey: "expired"}
+	c.Queues = rabbitmq.Queues{
+		Type: "quorum", MessageTTL: 50 * time.Millisecond, MaxLength: 1000, MaxLengthBytes: 1 << 20,
+		DeadLetterExchange: dead, DeadLetterRoutingKey: "expired",
+	}
 	d := sinktest.NewDelivery(sink.Global, "sales", "call")
 	sinktest.Deliver(t, start(t, c), d)
 	if got := next(t, b.consume(dead)); got.MessageId != d.Event.ID || got.RoutingKey != "expired" {
@@ -270,13 +276,13 @@ func TestWhatExpiresGoesToTheDeadLetterExchange(t *testing.T) {
 func TestNamesThatRabbitMQCannotCarryArePermanentFailures(t *testing.T) {
 	b := newBroker(t)
 	c := b.config()
-	c.CustomQueues = true
+	c.CustomQueues = []string{"own.#", "own.*.all"}
 	s := start(t, c)
 	for _, d := range []*sink.Delivery{
 		sinktest.NewDelivery(sink.Instance, "amq.topic", "call"),
 		sinktest.NewDelivery(sink.Instance, strings.Repeat("x", 250), "messages.upsert"),
 		sinktest.NewDelivery(sink.Instance, b.name, "own.#"),
-		sinktest.NewDelivery(sink.Global, b.name, "*"),
+		sinktest.NewDelivery(sink.Global, b.name, "own.*.all"),
 	} {
 		if err := s.Deliver(t.Context(), d); !sink.IsPermanent(err) {
 			t.Errorf("instance %.20s, event %s: %v", d.Event.Instance, d.Event.Name, err)
@@ -290,7 +296,8 @@ func TestABatchStopsTheLaneThatFailsAndNoOther(t *testing.T) {
 	s := start(t, b.config())
 	bad := sinktest.NewDelivery(sink.Instance, "amq.bad", "call")
 	behind := sinktest.NewDelivery(sink.Instance, "amq.bad", "messages.upsert")
-	batch := []*sink.Delivery{sinktest.NewDelivery(sink.Instance, b.name, "call"), bad, behind, sinktest.NewDelivery(sink.Instance, b.name, "call")}
+	first, last := sinktest.NewDelivery(sink.Instance, b.name, "call"), sinktest.NewDelivery(sink.Instance, b.name, "call")
+	batch := []*sink.Delivery{first, bad, behind, last}
 	errs := s.DeliverBatch(t.Context(), batch)
 	if errs[0] != nil || errs[3] != nil {
 		t.Errorf("the healthy lane: %v, %v", errs[0], errs[3])
@@ -335,7 +342,8 @@ func TestTheQueuesOfADeletedInstanceGoWithItIfConfigured(t *testing.T) {
 	c.DeleteWithInstance = true
 	mine := sinktest.NewDelivery(sink.Instance, b.name, "call")
 	mine.Event.InstanceID = "0191-" + b.name
-	earlier := start(t, c, sink.Host{Logger: zerolog.Nop(), Directory: sinktest.Directory{Settings: map[string]json.RawMessage{b.name: nil, other: nil}}})
+	both := sinktest.Directory{Settings: map[string]json.RawMessage{b.name: nil, other: nil}}
+	earlier := start(t, c, sink.Host{Logger: zerolog.Nop(), Directory: both})
 	sinktest.Deliver(t, earlier, mine)
 	sinktest.Deliver(t, earlier, sinktest.NewDelivery(sink.Instance, other, "call"))
 
@@ -362,7 +370,7 @@ func TestTheQueuesOfADeletedInstanceGoWithItIfConfigured(t *testing.T) {
 	}
 }
 
-// watched is a directory without instances that hands out who watches it.
+// watched is a directory without instances that hands out its watcher.
 type watched struct {
 	sinktest.Directory
 	changes chan func(sink.Change)

@@ -2,11 +2,14 @@ package rabbitmq_test
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/core/sink"
 	"github.com/evosink/evosink/core/sink/sinktest"
@@ -61,7 +64,11 @@ func TestNoTenantReachesAnothersQueueByAName(t *testing.T) {
 			shop, send := b.name, b.name+".eu"
 			victim := send + ".messages.upsert"
 			b.owns(shop, send, victim, shop+".custom", shop+".custom.eu%2Emessages%2Eupsert", shop+".call")
-			h := tenants(t, b, func(c *rabbitmq.Config) { c.CustomQueues = own })
+			h := tenants(t, b, func(c *rabbitmq.Config) {
+				if own {
+					c.CustomQueues = []string{"eu.messages.upsert"}
+				}
+			})
 			h.Create(shop, "rabbitmq")
 			h.Create(send, "rabbitmq")
 			h.Emit(send, "messages.upsert", "")
@@ -83,7 +90,8 @@ func TestNoTenantReachesAnothersQueueByAName(t *testing.T) {
 	}
 }
 
-// Only what was made for the instance goes with it: not what others made, nor what an earlier instance of the name has left.
+// Only what was made for the instance goes with it: not what others made, nor what an earlier instance of the name has
+// left.
 func TestOnlyWhatHasItsInstancesMarkIsDeleted(t *testing.T) {
 	b := newBroker(t)
 	foreign, made := b.name+".messages.upsert", b.name+".call"
@@ -145,11 +153,11 @@ func TestAnInstanceCannotBeCalledLikeTheGlobalExchangeOrPrefix(t *testing.T) {
 }
 
 func TestCustomEventsMakeNoMoreQueuesThanTheyMay(t *testing.T) {
-	for each, want := range map[int]int{0: 0, 3: 3} {
+	for _, want := range []int{0, 3} {
 		b := newBroker(t)
 		h := tenants(t, b, func(c *rabbitmq.Config) {
-			if each > 0 {
-				c.CustomQueues, c.CustomQueuesEach = true, each
+			for i := range want {
+				c.CustomQueues = append(c.CustomQueues, fmt.Sprint("own.event.", i))
 			}
 		})
 		h.Create(b.name, "rabbitmq")
@@ -172,4 +180,56 @@ func TestCustomEventsMakeNoMoreQueuesThanTheyMay(t *testing.T) {
 			t.Error("what was made is still there")
 		}
 	}
+}
+
+// Three sinks are three nodes, or three lives of one: what one has made, the others do not know.
+func TestNodesAndRestartsMakeNoMoreQueuesForAnInstance(t *testing.T) {
+	b := newBroker(t)
+	custom := b.name + ".custom"
+	b.owns(b.name, custom)
+	c := b.config()
+	c.CustomQueues = []string{"own-0-0", "own-1-1"}
+	var made []string
+	for node := range 3 {
+		s := start(t, c)
+		for i := range 4 {
+			name := fmt.Sprintf("own-%d-%d", node, i)
+			b.owns(custom + "." + name)
+			sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Instance, b.name, name))
+		}
+	}
+	for node := range 3 {
+		for i := range 4 {
+			if name := fmt.Sprintf("own-%d-%d", node, i); b.exists(custom + "." + name) {
+				made = append(made, name)
+			}
+		}
+	}
+	if want := []string{"own-0-0", "own-1-1"}; !slices.Equal(made, want) {
+		t.Errorf("events %v have queues of their own, want %v", made, want)
+	}
+	sinktest.Eventually(t, "the others share one", func() bool { return b.length(custom) == 10 })
+}
+
+// The sink that deletes the queues is not the one that has made them.
+func TestCustomQueuesOfADeletedInstanceGoWithItAfterARestart(t *testing.T) {
+	b := newBroker(t)
+	queue := b.name + ".custom.own"
+	b.owns(b.name, queue)
+	c := b.config()
+	c.DeleteWithInstance, c.CustomQueues = true, []string{"own"}
+	d := sinktest.NewDelivery(sink.Instance, b.name, "own")
+	d.Event.InstanceID = "0191-" + b.name
+	directory := sinktest.Directory{Settings: map[string]json.RawMessage{b.name: nil}}
+	sinktest.Deliver(t, start(t, c, sink.Host{Logger: zerolog.Nop(), Directory: directory}), d)
+	gone := &watched{changes: make(chan func(sink.Change), 1)}
+	start(t, c, sink.Host{Logger: zerolog.Nop(), Directory: gone})
+	(<-gone.changes)(sink.Change{Kind: sink.Deleted, Instance: b.name, ID: d.Event.InstanceID})
+	sinktest.Eventually(t, "the queue is gone", func() bool { return !b.exists(queue) })
+	mark := fmt.Sprintf("evosink/%s/%x", d.Event.InstanceID, sha256.Sum256([]byte(b.name)))
+	sinktest.Eventually(t, "and last the exchange's mark", func() bool {
+		return b.do(func(ch *amqp.Channel) error {
+			return ch.ExchangeDeclarePassive(mark, "fanout", true, false, true, false, nil)
+		}) != nil
+	})
 }

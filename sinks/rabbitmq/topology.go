@@ -13,8 +13,8 @@ import (
 // maxDeclared bounds what a session remembers, that of deleted instances included; all is declared again then.
 const maxDeclared = 1 << 17
 
-// ensure makes sure that the exchange, the queue and the binding of a exist. It asks the broker once in a session, and again
-// after forget, over a channel of its own: the broker closes a channel on which it refuses something.
+// ensure makes sure that the exchange, the queue and the binding of a exist. It asks the broker once in a session, and
+// again after forget, over a channel of its own: the broker closes a channel on which it refuses something.
 // owner is the id of the instance that has it, "" if it is a global one.
 func (s *session) ensure(ctx context.Context, a address, owner string) error {
 	if s.has(a) {
@@ -37,7 +37,7 @@ func (s *session) ensure(ctx context.Context, a address, owner string) error {
 	})
 }
 
-// inTurn runs f while nobody else declares or deletes.
+// inTurn runs f while nothing else is declared or deleted.
 func (s *session) inTurn(ctx context.Context, f func() error) error {
 	select {
 	case s.turn <- struct{}{}:
@@ -65,7 +65,7 @@ func (s *session) forget(a address) {
 	delete(s.declared, a)
 }
 
-// declare is called by the one who has the turn.
+// declare creates what a names. It runs within inTurn.
 func (s *session) declare(a address, owner string) error {
 	if err := s.mark(a, owner); err != nil {
 		return err
@@ -74,7 +74,8 @@ func (s *session) declare(a address, owner string) error {
 		return ch.ExchangeDeclare(a.exchange, amqp.ExchangeTopic, true, false, false, false, nil)
 	})
 	if code(err) == amqp.PreconditionFailed {
-		return fmt.Errorf("exchange %q exists and is no durable topic exchange: delete it, or let evosink use another; RabbitMQ says %w", a.exchange, err)
+		return fmt.Errorf("exchange %q exists and is no durable topic exchange: delete it, or let evosink use another; "+
+			"RabbitMQ says %w", a.exchange, err)
 	}
 	if err != nil {
 		return undeclared("exchange", a.exchange, err)
@@ -84,7 +85,8 @@ func (s *session) declare(a address, owner string) error {
 		return err
 	})
 	if code(err) == amqp.PreconditionFailed {
-		s.log.Warn().Str("queue", a.queue).Str("reason", err.Error()).Msg("a queue exists with other properties than configured; it is used as it is")
+		s.log.Warn().Str("queue", a.queue).Str("reason", err.Error()).
+			Msg("a queue exists with other properties than configured; it is used as it is")
 	} else if err != nil {
 		return undeclared("queue", a.queue, err)
 	}
@@ -107,7 +109,8 @@ func (s *session) ask(request func(*amqp.Channel) error) (err error) {
 
 func undeclared(what, name string, err error) error {
 	if code(err) == amqp.AccessRefused {
-		return fmt.Errorf("the user may not declare %s %q: grant it the right to configure, or set declare to false and create it yourself; RabbitMQ says %w", what, name, err)
+		return fmt.Errorf("the user may not declare %s %q: grant it the right to configure, or set declare to false and "+
+			"create it yourself; RabbitMQ says %w", what, name, err)
 	}
 	return fmt.Errorf("declare %s %q: %w", what, name, err)
 }
@@ -121,8 +124,8 @@ func code(err error) int {
 	return 0
 }
 
-// mark marks the exchange and the queue of a with their owner, unless they exist: then they are somebody else's, or have their mark.
-// The mark is made first, so that a crash between leaves none without one.
+// mark marks the exchange and the queue of a with their owner, unless they exist: then they were made by something
+// else, or have their mark. The mark is made first, so that a crash between leaves none without one.
 func (s *session) mark(a address, owner string) error {
 	if owner == "" || !s.marks {
 		return nil
@@ -178,7 +181,10 @@ func (s *session) remove(ctx context.Context, owner, exchange string, queues []s
 	return s.inTurn(ctx, func() error {
 		defer s.forgetExchange(exchange)
 		for _, queue := range queues {
-			err := s.drop(owner, queue, func(ch *amqp.Channel) error { _, err := ch.QueueDelete(queue, false, false, false); return err })
+			err := s.drop(owner, queue, func(ch *amqp.Channel) error {
+				_, err := ch.QueueDelete(queue, false, false, false)
+				return err
+			})
 			if err != nil {
 				return fmt.Errorf("delete queue %q: %w", queue, err)
 			}
@@ -201,18 +207,6 @@ func (s *session) drop(owner, name string, remove func(*amqp.Channel) error) err
 		return err
 	}
 	return s.ask(func(ch *amqp.Channel) error { return ch.ExchangeDelete(markOf(owner, name), false, false) })
-}
-
-// queuesOf returns the queues that this session knows of in an exchange.
-func (s *session) queuesOf(exchange string) (queues []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for a := range s.declared {
-		if a.exchange == exchange {
-			queues = append(queues, a.queue)
-		}
-	}
-	return queues
 }
 
 func (s *session) forgetExchange(exchange string) {

@@ -33,7 +33,7 @@ func newAddresses(c *Config) *addresses {
 			}
 			return sink.Escape(name, "-")
 		},
-		Own: c.CustomQueues, Each: c.CustomQueuesEach, Total: c.CustomQueuesTotal,
+		Own: c.CustomQueues,
 	}}
 }
 
@@ -44,31 +44,32 @@ type queue struct {
 	global bool
 }
 
-// queueOf returns the queue of an event by the name that Evolution API creates it with (evolution.md 1.1, 3.5). Where it
-// sends to another name (group-participants.update, typebot.change-status, send.message.update), that one does not exist.
+// queueOf returns the queue of an event by the name that Evolution API creates it with. Where it sends to another name
+// (group-participants.update, typebot.change-status, send.message.update), that one does not exist.
 func (a *addresses) queueOf(instance, name string, scope sink.Scope) (queue, error) {
 	q := queue{fifo: a.config.FIFO, global: scope == sink.Global}
-	switch part := a.part(instance, name, scope); {
-	case q.global:
+	part := a.part(name, scope)
+	if q.global {
 		q.name = a.naming.Global(part)
-	default:
+	} else {
 		q.name = a.naming.Name(instance, part)
 	}
 	if q.fifo {
 		q.name += ".fifo"
 	}
 	if len(q.name) > maxName {
-		return q, sink.Permanent(fmt.Errorf("the name of the queue, %s, has %d bytes, SQS allows %d", q.name, len(q.name), maxName))
+		return q, sink.Permanent(fmt.Errorf("the name of the queue, %s, has %d bytes, SQS allows %d",
+			q.name, len(q.name), maxName))
 	}
 	return q, nil
 }
 
 // part returns the event's part of names.
-func (a *addresses) part(instance, name string, scope sink.Scope) string {
+func (a *addresses) part(name string, scope sink.Scope) string {
 	if scope == sink.Global && a.config.ForceSingleQueue {
 		return "singlequeue"
 	}
-	return a.naming.Part(instance, name)
+	return a.naming.Part(name)
 }
 
 func suffix(wire string) string { return strings.ToLower(event.ConfigName(wire)) }
@@ -81,7 +82,7 @@ func (a *addresses) groupOf(e *event.Event, scope sink.Scope) string {
 	if scope == sink.Instance {
 		return "evolution"
 	}
-	return id(a.config.ServerName + "-" + a.part(e.Instance, e.Name, scope) + "-" + e.Instance)
+	return id(a.config.ServerName + "-" + a.part(e.Name, scope) + "-" + e.Instance)
 }
 
 // id returns s as an id of SQS: s itself if it is one, else a digest of it.

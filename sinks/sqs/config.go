@@ -11,8 +11,8 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// Config is the configuration of the sink. Names, types and defaults of the variables are those of Evolution API (evolution.md
-// 3.5) where it has them. Begin with [Defaults].
+// Config is the configuration of the sink. Names, types and defaults of the variables are those of Evolution API where
+// it has them. Begin with [Defaults].
 type Config struct {
 	Enabled          bool          `koanf:"enabled" env:"SQS_ENABLED" help:"send events to Amazon SQS"`
 	GlobalEnabled    bool          `koanf:"global_enabled" env:"SQS_GLOBAL_ENABLED" help:"send the events of all instances to queues that they share, and none to instances' own"`
@@ -27,14 +27,12 @@ type Config struct {
 	Region          string `koanf:"region" env:"SQS_REGION" help:"region of the queues, like sa-east-1"`
 	Endpoint        string `koanf:"endpoint" env:"SQS_ENDPOINT" help:"address of a service that speaks SQS, instead of the region's: https://sqs.internal:9324"`
 
-	FIFO              bool          `koanf:"fifo" env:"SQS_FIFO" help:"FIFO queues: in order, each event once; off: standard queues, names without .fifo"`
-	CreateQueues      bool          `koanf:"create_queues" env:"SQS_CREATE_QUEUES" help:"create queues; off: they are yours to create"`
-	CustomQueues      bool          `koanf:"custom_queues" env:"SQS_CUSTOM_QUEUES" help:"give events outside the catalogue queues of their own, instance_custom_name; off: they share instance_custom"`
-	CustomQueuesEach  int           `koanf:"custom_queues_each" env:"SQS_CUSTOM_QUEUES_EACH" help:"how many of these one instance may have; further events share instance_custom"`
-	CustomQueuesTotal int           `koanf:"custom_queues_total" env:"SQS_CUSTOM_QUEUES_TOTAL" help:"how many of these all instances may have together"`
-	MaxPayloadSize    int           `koanf:"max_payload_size" env:"SQS_MAX_PAYLOAD_SIZE" help:"largest message in bytes, and largest request; a larger event goes to S3, or without s3.enabled becomes a dead letter"`
-	ServerName        string        `koanf:"server_name" env:"SERVER_NAME" help:"\"server\" in the envelope, and the first part of global message groups"`
-	Timeout           time.Duration `koanf:"timeout" env:"SQS_TIMEOUT_MS" help:"how long one request may take"`
+	FIFO           bool          `koanf:"fifo" env:"SQS_FIFO" help:"FIFO queues: in order, each event once; off: standard queues, names without .fifo"`
+	CreateQueues   bool          `koanf:"create_queues" env:"SQS_CREATE_QUEUES" help:"create queues; off: they are yours to create"`
+	CustomQueues   []string      `koanf:"custom_queues" env:"SQS_CUSTOM_QUEUES" help:"events outside the catalogue that have queues of their own, instance_custom_name; all others share instance_custom"`
+	MaxPayloadSize int           `koanf:"max_payload_size" env:"SQS_MAX_PAYLOAD_SIZE" help:"largest message in bytes, and largest request; a larger event goes to S3, or without s3.enabled becomes a dead letter"`
+	ServerName     string        `koanf:"server_name" env:"SERVER_NAME" help:"\"server\" in the envelope, and the first part of global message groups"`
+	Timeout        time.Duration `koanf:"timeout" env:"SQS_TIMEOUT_MS" help:"how long one request may take"`
 
 	S3 S3 `koanf:"s3"`
 }
@@ -54,12 +52,14 @@ type S3 struct {
 // Defaults returns the configuration of an installation that sets nothing.
 func Defaults() Config {
 	return Config{
-		PrefixName: "global", FIFO: true, CreateQueues: true, CustomQueuesEach: 20, CustomQueuesTotal: 1000, MaxPayloadSize: 1 << 20, ServerName: "evolution", Timeout: 20 * time.Second,
+		PrefixName: "global", FIFO: true, CreateQueues: true, MaxPayloadSize: 1 << 20,
+		ServerName: "evolution", Timeout: 20 * time.Second,
 		S3: S3{Port: 9000},
 	}
 }
 
-// Validate reports everything that is wrong with c, in keys of the section. What a sink that is off would not use is not looked at.
+// Validate reports everything that is wrong with c, in keys of the section. What a sink that is off would not use is
+// not looked at.
 func (c *Config) Validate() error {
 	if !c.Enabled {
 		return nil
@@ -70,13 +70,15 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	check((c.AccessKeyID == "") == (c.SecretAccessKey == ""), "access_key_id and secret_access_key belong together: give both or none")
+	check((c.AccessKeyID == "") == (c.SecretAccessKey == ""),
+		"access_key_id and secret_access_key belong together: give both or none")
 	check(c.SessionToken == "" || c.AccessKeyID != "", "session_token belongs to access_key_id, which is missing")
-	check(c.PrefixName != "" && escape(c.PrefixName) == c.PrefixName, "global_prefix_name %q: SQS allows letters, digits, - and _", c.PrefixName)
+	check(c.PrefixName != "" && escape(c.PrefixName) == c.PrefixName,
+		"global_prefix_name %q: SQS allows letters, digits, - and _", c.PrefixName)
 	check(c.Endpoint == "" || isURL(c.Endpoint), "endpoint must be a URL like https://sqs.internal:9324")
 	check(c.MaxPayloadSize >= 4<<10, "max_payload_size must be at least 4096")
 	check(c.Timeout > 0, "timeout must be above 0")
-	errs = append(errs, sink.ValidateCustom("custom_queues", c.CustomQueuesEach, c.CustomQueuesTotal), c.S3.validate(), c.Events.Check("events"))
+	errs = append(errs, sink.ValidateCustom("custom_queues", c.CustomQueues), c.S3.validate(), c.Events.Check("events"))
 	return errors.Join(errs...)
 }
 
@@ -120,7 +122,7 @@ func isURL(s string) bool {
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
-// rule makes global queues exclude instances' own, also while no event is switched on (evolution.md 3.0).
+// rule makes global queues exclude instances' own, also while no event is switched on.
 func (c *Config) rule() sink.Rule {
 	r := c.Events.Rule(c.GlobalEnabled)
 	if c.GlobalEnabled && !r.Global {

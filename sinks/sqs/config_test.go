@@ -18,10 +18,15 @@ func TestValidateSaysWhatToDoByTheUsersKey(t *testing.T) {
 		"max_payload_size must be":            func(c *sqs.Config) { c.MaxPayloadSize = 1 },
 		"timeout must be above 0":             func(c *sqs.Config) { c.Timeout = 0 },
 		"s3.bucket must be set":               func(c *sqs.Config) { c.S3.Enabled = true },
-		"s3.access_key and s3.secret_key":     func(c *sqs.Config) { c.S3 = sqs.S3{Enabled: true, Bucket: "b", SecretKey: "s"} },
-		"s3.port must be":                     func(c *sqs.Config) { c.S3 = sqs.S3{Enabled: true, Bucket: "b", Port: 70000} },
-		"s3.endpoint must be":                 func(c *sqs.Config) { c.S3 = sqs.S3{Enabled: true, Bucket: "b", Endpoint: "ftp://x"} },
-		"events.MESSAGE_UPSERT: there is no":  func(c *sqs.Config) { c.Events = sink.Switches{"MESSAGE_UPSERT": true} },
+		"s3.access_key and s3.secret_key": func(c *sqs.Config) {
+			c.S3 = sqs.S3{Enabled: true, Bucket: "b", SecretKey: "s"}
+		},
+		"s3.port must be": func(c *sqs.Config) { c.S3 = sqs.S3{Enabled: true, Bucket: "b", Port: 70000} },
+		"s3.endpoint must be": func(c *sqs.Config) {
+			c.S3 = sqs.S3{Enabled: true, Bucket: "b", Endpoint: "ftp://x"}
+		},
+		"events.MESSAGE_UPSERT: there is no": func(c *sqs.Config) { c.Events = sink.Switches{"MESSAGE_UPSERT": true} },
+		"custom_queues lists":                func(c *sqs.Config) { c.CustomQueues = []string{"true"} },
 	} {
 		c := sqs.Defaults()
 		change(&c)

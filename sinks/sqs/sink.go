@@ -1,26 +1,33 @@
-// Package sqs is the sink that sends events to Amazon SQS, or to what speaks its protocol, where consumers of Evolution API look for them
-// (evolution.md, section 3.5).
+// Package sqs is the sink that sends events to Amazon SQS, or to what speaks its protocol, where consumers of Evolution
+// API look for them.
 //
 //	            queue                                   message group
 //	instance    <instance>_<event>.fifo                 evolution
 //	global      <SQS_GLOBAL_PREFIX_NAME>_<event>.fifo   <SERVER_NAME>-<event>-<instance>
 //
-// Events are in lower case with underscores: sales_group_participants_update.fifo. These are the names that Evolution API creates queues with; where it
-// sends to others, nothing ever arrives. SQS_GLOBAL_FORCE_SINGLE_QUEUE puts "singlequeue" in the place of the event. Global queues exclude instances' own.
+// Events are in lower case with underscores: sales_group_participants_update.fifo. These are the names that Evolution
+// API creates queues with; where it sends to others, nothing ever arrives. SQS_GLOBAL_FORCE_SINGLE_QUEUE puts
+// "singlequeue" in the place of the event. Global queues exclude instances' own.
 //
-// Events outside the catalogue share <instance>_custom, or with SQS_CUSTOM_QUEUES have <instance>_custom_<event>, as many as its bounds allow. The
-// bounds count what a process has seen; a queue is never deleted. No two instances have one queue: where Evolution API's name would be another's
-// (instance shop_send and Evolution Go's Message), all underscores of the instance's name and its first byte
-// are escaped too.
+// Events outside the catalogue share <instance>_custom. Those that SQS_CUSTOM_QUEUES lists have
+// <instance>_custom_<event>. So the queues that an instance can have are known before its first event, whatever it
+// calls its events, on all nodes and after restarts: one for each event of the catalogue and of the list, and the
+// shared one. A queue is never deleted.
 //
-// Bytes of an instance's name that queues' names cannot hold are escaped as _xHH. The deduplication id is the delivery's key,
-// or its SHA-256 if SQS does not take that, so what is sent again within five minutes is there once. Standard queues (SQS_FIFO=false) have names without .fifo, no groups, and no order.
+// No two instances have one queue: where Evolution API's name would be another's (instance shop_send and Evolution Go's
+// Message), all underscores of the instance's name and its first byte are escaped too.
 //
-// The body is the envelope; the message attributes event, instance, id, key and attempt say the same to those who do not want to read it. An event
-// whose message would be larger than SQS_MAX_PAYLOAD_SIZE is put into a bucket and the message has "dataType":"s3" and "data":{"fileUrl":...},
-// an address that is good for seven days; the file is the envelope as it would have been. Without a bucket the event becomes a dead letter.
+// Bytes of an instance's name that queues' names cannot hold are escaped as _xHH. The deduplication id is the
+// delivery's key, or its SHA-256 if SQS does not take that, so what is sent again within five minutes is there once.
+// Standard queues (SQS_FIFO=false) have names without .fifo, no groups, and no order.
 //
-// Queues are created when an instance's settings ask for them, the global ones at the start, and any with its first event.
+// The body is the envelope; the message attributes event, instance, id, key and attempt say the same to consumers that
+// do not parse it. An event whose message would be larger than SQS_MAX_PAYLOAD_SIZE is put into a bucket and the
+// message has "dataType":"s3" and "data":{"fileUrl":...}, an address that is good for seven days; the file is the
+// envelope as it would have been. Without a bucket the event becomes a dead letter.
+//
+// Queues are created when an instance's settings ask for them, the global ones at the start, and any with its first
+// event.
 //
 // # Delivery
 //
@@ -30,7 +37,7 @@
 // in standard queues, there is no order.
 //
 //	what happened                                          outcome
-//	nobody answers, 5xx, throttled, key unknown, expired   unavailable
+//	no answer, 5xx, throttled, key unknown, expired        unavailable
 //	no such queue, no right to it, any other refusal       failed: tried again
 //	contents that SQS does not allow, too large            permanent
 //	a name of more than 80 bytes                           permanent
@@ -72,16 +79,16 @@ type Sink struct {
 	queues    *queues
 	settler   *settler
 	addresses *addresses
-	told      sink.Told // instances whose names are escaped
+	told      sink.Told // instances with names that are escaped
 	uses      *sink.Uses
 	stop      func() // ends the settler and waits for it; nil before Start
 }
 
 var _ sink.Sink = (*Sink)(nil)
 
-// New makes the sink of a valid configuration. It starts nothing and asks nobody.
+// New makes the sink of a valid configuration. It starts nothing and makes no request.
 func New(c Config, h sink.Host) (*Sink, error) {
-	c.Enabled = true // whoever makes it wants it
+	c.Enabled = true // New is called only for a sink that is wanted
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}

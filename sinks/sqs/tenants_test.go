@@ -1,9 +1,15 @@
 package sqs_test
 
 import (
+	"fmt"
+	"path"
+	"slices"
 	"testing"
 
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
+
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/sink/sinktest"
 	"github.com/evosink/evosink/sinks/e2e/hubtest"
 	"github.com/evosink/evosink/sinks/sqs"
 )
@@ -33,12 +39,15 @@ func TestNoTenantReachesAnothersQueueByAName(t *testing.T) {
 		a := newAccount(t)
 		h := hubtest.Run(t, sink.Use(sqs.Spec, func(c *sqs.Config) {
 			*c = a.config()
-			c.CustomQueues = own
+			if own {
+				c.CustomQueues = []string{"eu.call"}
+			}
 		}))
 		h.Create(a.name, "pusher")
 		h.Create(a.name+"_eu", "pusher")
 		for _, name := range []string{a.name, a.name + "_eu"} {
-			if _, err := h.Registry.Set(t.Context(), name, "sqs", []byte(`{"enabled":true,"events":["CALL","eu.call"]}`)); err != nil {
+			settings := []byte(`{"enabled":true,"events":["CALL","eu.call"]}`)
+			if _, err := h.Registry.Set(t.Context(), name, "sqs", settings); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -53,4 +62,33 @@ func TestNoTenantReachesAnothersQueueByAName(t *testing.T) {
 			t.Errorf("%s is in %s", attribute(m, "event"), custom)
 		}
 	}
+}
+
+// Three sinks are three nodes, or three lives of one: what one has made, the others do not know.
+func TestNodesAndRestartsMakeNoMoreQueuesForAnInstance(t *testing.T) {
+	a := newAccount(t)
+	c := a.config()
+	c.CustomQueues = []string{"own-0-0", "own-1-1"}
+	for node := range 3 {
+		s := start(t, c)
+		for i := range 4 {
+			sinktest.Deliver(t, s, sinktest.NewDelivery(sink.Instance, a.name, fmt.Sprintf("own-%d-%d", node, i)))
+		}
+	}
+	out, err := a.sqs.ListQueues(t.Context(), &awssqs.ListQueuesInput{QueueNamePrefix: &a.name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made []string
+	for _, url := range out.QueueUrls {
+		made = append(made, path.Base(url))
+		t.Cleanup(func() { a.delete(url) })
+	}
+	slices.Sort(made)
+	custom := a.name + "_custom"
+	want := []string{custom + ".fifo", custom + "_own-0-0.fifo", custom + "_own-1-1.fifo"}
+	if !slices.Equal(made, want) {
+		t.Errorf("queues %v\nwant %v", made, want)
+	}
+	a.take(want[0], 10)
 }

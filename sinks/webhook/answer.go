@@ -41,8 +41,8 @@ var aboutTheRequest = []int{
 	http.StatusNotImplemented, http.StatusHTTPVersionNotSupported,
 }
 
-// judge turns an answer into the result of the delivery, as the table in the package comment says.
-func (s *Sink) judge(a answer) error {
+// result turns an answer into the result of the delivery, as the table in the package comment says.
+func (s *Sink) result(a answer) error {
 	err := answered{status: a.status}
 	switch {
 	case a.status/100 == 2:
@@ -62,7 +62,7 @@ func (s *Sink) judge(a answer) error {
 	return err
 }
 
-// maxRetryAfter bounds the wait that a receiver may ask for.
+// maxRetryAfter bounds what is read of a Retry-After; the queue waits an hour of it at most.
 const maxRetryAfter = 24 * time.Hour
 
 // retryAfter reads the header of that name: seconds, or a date (RFC 9110, section 10.2.3).
@@ -89,8 +89,7 @@ func retryAfter(value string, now time.Time) (time.Duration, bool) {
 const maxHops = 3
 
 // redirect returns where an answer sends the request, nil if it is no redirect. 307 and 308 keep method and body, and
-// are followed within the receiver; all others would turn the POST into a GET, which loses the event (evolution.md
-// 3.2).
+// are followed within the receiver; all others would turn the POST into a GET, which loses the event.
 func (a answer) redirect(from *url.URL, hops int) (*url.URL, error) {
 	if a.status/100 != 3 {
 		return nil, nil

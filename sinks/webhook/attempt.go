@@ -30,7 +30,7 @@ func (s *Sink) attempt(ctx context.Context, t *http.Transport, r *request) error
 			return err
 		}
 		if next == nil {
-			return s.judge(a)
+			return s.result(a)
 		}
 		at = next
 	}

@@ -17,7 +17,7 @@ type Format string
 
 // The formats.
 const (
-	Evolution   Format = "evolution"   // Evolution API's envelope (evolution.md 2.2), with the event's id behind it
+	Evolution   Format = "evolution"   // Evolution API's envelope, with the event's id behind it
 	CloudEvents Format = "cloudevents" // CloudEvents 1.0, structured mode, JSON event format
 )
 
@@ -30,9 +30,9 @@ func (f Format) contentType() string {
 }
 
 var (
-	// envelopeKeys are those of webhooks, in their order (evolution.md 2.2), and the id that Evolution API lacks.
+	// envelopeKeys are those of webhooks, in their order, and the id that Evolution API lacks.
 	envelopeKeys = []string{"event", "instance", "data", "destination", "date_time", "sender", "server_url", "apikey", "id"}
-	// errorKeys are those of the error webhook (evolution.md 3.9) without the global key, which nobody needs to receive.
+	// errorKeys are those of the error webhook without the global key, which no receiver needs.
 	errorKeys = []string{"event", "instance", "data", "date_time", "server_url", "id"}
 )
 

@@ -9,8 +9,8 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// Config is the configuration of the sink. Names, types and defaults of the variables are those of Evolution API
-// (evolution.md 3.2); what has no variable there is ours.
+// Config is the configuration of the sink. Names, types and defaults of the variables are those of Evolution API; what has
+// no variable there is evosink's own.
 type Config struct {
 	Enabled bool `koanf:"enabled" env:"WEBHOOK_ENABLED" help:"call webhooks at all, those of instances among them (Evolution API has no such switch)"`
 
@@ -134,7 +134,7 @@ func (c *Config) errorHook() webhook {
 }
 
 // guarded reports whether webhooks of instances are kept from private addresses. Where the server can be reached from
-// other machines, who holds an instance's token may be a stranger.
+// other machines, the holder of an instance's token may be a stranger.
 func (c *Config) guarded() bool {
 	return c.Guard.DenyPrivate == On || c.Guard.DenyPrivate == Auto && !c.Server.local()
 }

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// jwtKey is the header that is not sent, but signs a token (evolution.md 3.2).
+// jwtKey is the header that is not sent, but signs a token, as in Evolution API.
 const jwtKey = "jwt_key"
 
 // Limits of the headers of a webhook.

@@ -93,7 +93,7 @@ func setIf(to, from *bool) {
 }
 
 // setEvents stores the events wanted for the single form, and beside them those of the list, so that the core lets both
-// pass. Who wants none in particular keeps the previous ones, which were the single form's until now, else gets all.
+// pass. A set without a list of events keeps the previous ones, which were the single form's until now, else gets all.
 func (s *stored) setEvents(wanted, previous []string) (err error) {
 	if wanted == nil && len(previous) > 0 {
 		wanted = previous

@@ -47,22 +47,3 @@ func webhookOf(t sink.Target) string {
 	name, _, _ := strings.Cut(string(t), "~")
 	return name
 }
-
-// Address implements [sink.Addresser]: a webhook is one address, whatever its order. Webhooks of two instances are two, also when
-// their URLs have the same host, which may well hang for one and answer the other.
-func (s *Sink) Address(scope sink.Scope, t sink.Target, instance string) string {
-	if scope == sink.Global {
-		return webhookOf(t)
-	}
-	return instance + "/" + webhookOf(t)
-}
-
-// Host implements [sink.Hoster]: webhooks of all instances at one host go through one circuit breaker as long as that host
-// cannot be reached.
-func (s *Sink) Host(d *sink.Delivery) string {
-	h, err := s.lookUp(d)
-	if err != nil {
-		return "" // it will not be connected to
-	}
-	return h.url.Scheme + "://" + strings.ToLower(h.url.Hostname()) + ":" + portOf(h.url)
-}

@@ -175,14 +175,14 @@ func TestConnectionsThatBreak(t *testing.T) {
 }
 
 func TestReceiversThatCannotBeReachedAreUnavailable(t *testing.T) {
-	const nobody = "127.0.0.1:1" // a port that the system gives to nobody who asks for any
+	const unused = "127.0.0.1:1" // a port that the system gives to no process that asks for any port
 	plain := newReceiver(t, nil)
 	unknown := unstarted(nil)
 	unknown.Config.ErrorLog = quiet
 	unknown.StartTLS()
 	t.Cleanup(unknown.Close)
 	for url, says := range map[string]string{
-		"http://" + nobody:                                 "refused",
+		"http://" + unused:                                 "refused",
 		"http://name.invalid/":                             "name.invalid",
 		strings.Replace(plain.URL, "http", "https", 1):     "does not look like a TLS handshake",
 		strings.Replace(unknown.URL, "http:", "https:", 1): "certificate",
@@ -211,7 +211,7 @@ func TestAReceiverThatNeverFinishesTheHandshake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() // the kernel accepts; nobody ever answers
+	defer l.Close() // the kernel accepts; no answer ever comes
 	s := open(t, func(c *webhook.Config) { c.RequestTimeout = 50 * time.Millisecond })
 	err = s.Deliver(t.Context(), delivery("instance", settingsFor("https://"+l.Addr().String(), "")))
 	wantText(t, err, "connect to ", "no answer in time")

@@ -69,7 +69,7 @@ func (s *Sink) header(h *hook, d *sink.Delivery) http.Header {
 	return header
 }
 
-// destination is what the envelope shows as such (evolution.md 2.2): the instance's URL, in the global webhook too,
+// destination is what the envelope shows as such: the instance's URL, in the global webhook too,
 // and for an instance without one the global URL with the event behind it. It is without user and password.
 func (s *Sink) destination(h *hook, d *sink.Delivery) string {
 	if h != s.global {

@@ -203,7 +203,7 @@ func TestTheSignatureIsThatOfStandardWebhooks(t *testing.T) {
 	}
 }
 
-// The vector of the specification's libraries: anybody can compute it from its four parts.
+// The vector of the specification's libraries: it can be computed from its four parts.
 func TestTheSignatureOfAKnownVector(t *testing.T) {
 	h := http.Header{"Webhook-Id": {"msg_p5jXN8AQM9LWM0D4loKWxJek"}, "Webhook-Timestamp": {"1614265330"},
 		"Webhook-Signature": {"v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="}}

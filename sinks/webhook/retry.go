@@ -8,7 +8,7 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// Retry is what Evolution API's WEBHOOK_RETRY_* variables say (evolution.md 3.2), and what it has no variable for. The delivery
+// Retry is what Evolution API's WEBHOOK_RETRY_* variables say, and what it has no variable for. The delivery
 // queue does the retrying. As there, 0 means the default, except for Jitter, which 0 switches off, and MaxAge.
 type Retry struct {
 	MaxAttempts  int           `koanf:"max_attempts" env:"WEBHOOK_RETRY_MAX_ATTEMPTS" help:"attempts in all before a delivery becomes a dead letter"`

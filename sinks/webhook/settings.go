@@ -22,7 +22,7 @@ var schema json.RawMessage
 // maxWebhooks bounds the list of an instance.
 const maxWebhooks = 32
 
-// stored is what is kept of an instance's webhooks: the row of Evolution API (evolution.md 5.4) for the single
+// stored is what is kept of an instance's webhooks: the row of Evolution API for the single
 // form, and behind it what is ours.
 type stored struct {
 	URL      string   `json:"url"`
@@ -69,7 +69,7 @@ func read(raw json.RawMessage) (*stored, error) {
 	return s, nil
 }
 
-// created is what POST /instance/create answers (evolution.md 5.5).
+// created is what POST /instance/create answers about the sink.
 func created(raw json.RawMessage) json.RawMessage {
 	s, err := read(raw)
 	if err != nil {

@@ -76,7 +76,7 @@ func sign(h http.Header, keys [][]byte, id string, at time.Time, body []byte) {
 // tokenLife is how long a token is valid. One is minted per attempt, so a late retry carries a valid one too.
 const tokenLife = 10 * time.Minute
 
-// bearer mints the token of a jwt_key (evolution.md 3.2).
+// bearer mints the token of a jwt_key: HS256, valid for ten minutes.
 func bearer(key string, at time.Time) (string, error) {
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
 		"iat": at.Unix(), "exp": at.Add(tokenLife).Unix(), "app": "evolution", "action": "webhook",

@@ -13,7 +13,7 @@
 //	any other 3xx                            permanent; the text names the host to set the URL to
 //	410, WEBHOOK_RETRY_NON_RETRYABLE_...     permanent: 400, 401, 403, 404, 422 unless configured
 //	405, 411, 413, 414, 415, 431, 501, 505   permanent: they are about this request, which would be the same again
-//	413, 429, 503 with Retry-After           retry after that time, a day at most
+//	413, 429, 503 with Retry-After           retry after that time, an hour at most (the queue's bound)
 //	503                                      unavailable
 //	any other answer: 101, 408, 429, 500     retry
 //	no connection: name unknown, refused,    unavailable: nothing was sent, so the event is not the reason
@@ -28,12 +28,13 @@
 // Any answer, its body and its trailer end with the attempt's time-out; the status counts, whatever becomes of the
 // body.
 //
-// Permanent deliveries become dead letters, which can be replayed. Unavailable ones use up no attempt and open the
-// target's breaker. "Within the receiver" means the same scheme, host and port, or from http to https on the same host.
+// Permanent deliveries become dead letters, which can be replayed. Unavailable ones use up no attempt: a 503 opens the
+// webhook's own circuit breaker, no connection that of the host ([Sink.Host]), which all webhooks at that host share and
+// which package queue keeps. "Within the receiver" means the same scheme, host and port, or from http to https on the same host.
 //
 // # What receivers get
 //
-// POST, the envelope of evolution.md 2.2 with the event's id behind it, and the owner's headers as they are, except for those that
+// POST, Evolution API's envelope with the event's id behind it, and the owner's headers as they are, except for those that
 // belong to the connection. jwt_key becomes Authorization: Bearer, valid for ten minutes from the attempt. Beside them:
 //
 //	Idempotency-Key     event id, instance's id and target, the same in every attempt
@@ -89,6 +90,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/evosink/evosink/core/event"
@@ -117,6 +119,7 @@ var (
 	_ sink.Targeter  = (*Sink)(nil)
 	_ sink.Retrier   = (*Sink)(nil)
 	_ sink.Addresser = (*Sink)(nil)
+	_ sink.Hoster    = (*Sink)(nil)
 )
 
 // A Sink posts events. Make it with [New].
@@ -236,6 +239,26 @@ func (s *Sink) lookUp(d *sink.Delivery) (*hook, error) {
 		}
 	}
 	return nil, sink.Permanent(fmt.Errorf("webhook %s is not configured any more", name))
+}
+
+// Address implements [sink.Addresser]: a webhook is one address, with a breaker and a limit of attempts of its own, whatever
+// its order. Webhooks of two instances are two, also when their URLs have the same host: it may hang for one and answer the
+// other.
+func (s *Sink) Address(scope sink.Scope, t sink.Target, instance string) string {
+	if scope == sink.Global {
+		return webhookOf(t)
+	}
+	return instance + "/" + webhookOf(t)
+}
+
+// Host implements [sink.Hoster]: webhooks of all instances at one host share the host's circuit breaker. An attempt that gets
+// no answer from the host ([sink.Unavailable]) opens it; the queue then probes the host with one attempt for all of them.
+func (s *Sink) Host(d *sink.Delivery) string {
+	h, err := s.lookUp(d)
+	if err != nil {
+		return "" // it will not be connected to
+	}
+	return h.url.Scheme + "://" + strings.ToLower(h.url.Hostname()) + ":" + portOf(h.url)
 }
 
 // switchedOn keeps what waits for a webhook that is nil, which is to say off.

@@ -62,7 +62,7 @@ func TestCloseEndsAHandshakeThatGoesOn(t *testing.T) {
 	conn := <-accepted
 	defer conn.Close()
 	cancel()
-	<-result // nobody wants the connection any more, but the transport goes on
+	<-result // the connection is of no use any more, but the transport goes on
 	if err := s.Close(context.Background()); err != nil {
 		t.Fatal(err)
 	}

@@ -22,9 +22,9 @@ var (
 	errTooManyWrong = errors.New("too many wrong keys came from this address; a right one is still taken")
 )
 
-// A visitor is what is kept of a connection's first request: enough to decide, at every CONNECT,
+// A handshake is what is kept of the first request of a connection: enough to decide, at every CONNECT,
 // which namespaces it opens.
-type visitor struct {
+type handshake struct {
 	client remote.Client
 	key    string // as presented at the handshake, "" if none
 	needs  error  // why it needs a key, nil if it needs none
@@ -47,11 +47,11 @@ type access struct {
 	origins   []string // of pages that may connect at all, unless
 	anyOrigin bool
 	eio3      bool
-	door      *door
+	refusals  *refusals
 }
 
 func newAccess(c Config, h sink.Host) access {
-	a := access{directory: h.Directory, eio3: c.EIO3, door: newDoor(h.Logger)}
+	a := access{directory: h.Directory, eio3: c.EIO3, refusals: newRefusals(h.Logger)}
 	a.keyless, _ = parseHosts(c.AllowedHosts) // checked by Validate
 	a.proxies, _ = remote.ParseNetworks(c.TrustedProxies)
 	if len(c.AllowedHosts) == 0 && c.LocalKeyless {
@@ -71,29 +71,29 @@ func newAccess(c Config, h sink.Host) access {
 	return a
 }
 
-// visit takes what [access.principal] needs from a connection's first request.
-func (a *access) visit(r *http.Request) any {
+// attach keeps what [access.principal] needs from a connection's first request.
+func (a *access) attach(r *http.Request) any {
 	client := remote.Resolve(r, a.proxies)
-	return &visitor{client: client, key: strings.Clone(requestKey(r)), needs: a.keyless.check(r, client)}
+	return &handshake{client: client, key: strings.Clone(requestKey(r)), needs: a.keyless.check(r, client)}
 }
 
 // site tells clients apart by their addresses.
 func (a *access) site(r *http.Request) any { return remote.Resolve(r, a.proxies).Bucket() }
 
-// admit refuses a handshake from a page that may not connect, and one that presents a wrong key. One without a key
+// allowRequest refuses a handshake from a page that may not connect, and one that presents a wrong key. One without a key
 // passes: the key may come with the CONNECT of a namespace.
-func (a *access) admit(r *http.Request) error {
+func (a *access) allowRequest(r *http.Request) error {
 	client := remote.Resolve(r, a.proxies)
-	err := a.handshake(r, client)
+	err := a.checkRequest(r, client)
 	if err != nil {
-		a.door.refused(client, "", err)
+		a.refusals.report(client, "", err)
 	} else if eio := r.URL.Query()["EIO"]; !a.eio3 && (len(eio) == 0 || eio[len(eio)-1] != "4") {
-		a.door.refused(client, "", errRevision) // by the server, in the protocol's words
+		a.refusals.report(client, "", errRevision) // by the server, in the protocol's words
 	}
 	return err
 }
 
-func (a *access) handshake(r *http.Request, client remote.Client) error {
+func (a *access) checkRequest(r *http.Request, client remote.Client) error {
 	if origin := a.foreignOrigin(r); origin != "" {
 		return originError(origin)
 	}
@@ -102,7 +102,7 @@ func (a *access) handshake(r *http.Request, client remote.Client) error {
 		return nil
 	}
 	if _, ok := a.authenticate(r.Context(), client, key); !ok {
-		return a.door.wrongKey(r.Context(), client)
+		return a.refusals.wrongKey(r.Context(), client)
 	}
 	return nil
 }
@@ -144,16 +144,16 @@ func requestKey(r *http.Request) string {
 	return r.URL.Query().Get("apikey")
 }
 
-// A holder is what a joining client's key opens, and the key; "" if none was needed.
-type holder struct {
+// credentials are the key of a joining client, "" if it needs none, and what that opens.
+type credentials struct {
 	sink.Principal
 	key string
 }
 
 // principal tells what a joining client may do. A key that is given decides, also for a client that would need none;
 // the key of the CONNECT comes before that of the handshake.
-func (a *access) principal(ctx context.Context, v *visitor, given auth) (holder, error) {
-	key := v.key
+func (a *access) principal(ctx context.Context, h *handshake, given auth) (credentials, error) {
+	key := h.key
 	for _, k := range []string{given.Token, given.APIKey} {
 		if k != "" {
 			key = k
@@ -161,35 +161,35 @@ func (a *access) principal(ctx context.Context, v *visitor, given auth) (holder,
 	}
 	switch {
 	case key != "":
-		p, err := a.lookUp(ctx, v, key)
+		p, err := a.lookUp(ctx, h, key)
 		if errors.Is(err, errKeyInvalid) {
-			err = a.door.wrongKey(ctx, v.client)
+			err = a.refusals.wrongKey(ctx, h.client)
 		}
-		return holder{p, key}, err
-	case v.needs == nil:
-		return holder{sink.Principal{Global: true}, ""}, nil
+		return credentials{p, key}, err
+	case h.needs == nil:
+		return credentials{sink.Principal{Global: true}, ""}, nil
 	}
-	return holder{}, &keylessError{v.needs}
+	return credentials{}, &keylessError{h.needs}
 }
 
 // lookUp authenticates a key of a connection, unless that has presented too many wrong ones.
-func (a *access) lookUp(ctx context.Context, v *visitor, key string) (sink.Principal, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.wrong >= maxWrong {
+func (a *access) lookUp(ctx context.Context, h *handshake, key string) (sink.Principal, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.wrong >= maxWrong {
 		return sink.Principal{}, errTooManyWrong
 	}
-	p, ok := a.authenticate(ctx, v.client, key)
+	p, ok := a.authenticate(ctx, h.client, key)
 	if !ok {
-		v.wrong++
+		h.wrong++
 		return sink.Principal{}, errKeyInvalid
 	}
 	return p, nil
 }
 
-// enter decides whether the principal may join the namespace. Namespaces that do not exist and those that are not
-// its own are refused alike. A token may join / too, where it gets no events: see [member.silent].
-func (a *access) enter(p sink.Principal, namespace string) error {
+// mayJoin returns nil if the principal may join the namespace, else the refusal. Namespaces that do not exist and those that are not
+// its own are refused alike. A token may join / too, where it gets no events: see [socketState.silent].
+func (a *access) mayJoin(p sink.Principal, namespace string) error {
 	instance := instanceOf(namespace)
 	if instance == "" {
 		return nil

@@ -64,7 +64,7 @@ func acknowledge(ctx context.Context, e *socketio.Event, r reply) error {
 
 // do checks a command and has it done.
 func (s *Sink) do(ctx context.Context, k *socketio.Socket, e *socketio.Event) (json.RawMessage, error) {
-	if !s.allow(k.Client().Value.(*visitor)) {
+	if !s.allow(k.Client().Value.(*handshake)) {
 		return nil, sink.CommandErrorf(sink.CodeTooFast, "more than %g commands per second", s.commands.rate)
 	}
 	if s.commander == nil || !s.commander.Handles() {
@@ -82,7 +82,7 @@ func (s *Sink) do(ctx context.Context, k *socketio.Socket, e *socketio.Event) (j
 
 // check makes a command of what a client emitted, if the client may give it.
 func (s *Sink) check(k *socketio.Socket, e *socketio.Event) (sink.Command, error) {
-	m := k.Data().(*member)
+	m := k.Data().(*socketState)
 	p, ok := s.directory.Authenticate(m.key) // once more: the key may have been replaced since
 	if !ok {
 		return sink.Command{}, sink.CommandErrorf(sink.CodeUnauthorized, "commands need a key: connect with auth {apikey: …}")
@@ -106,11 +106,11 @@ func (s *Sink) check(k *socketio.Socket, e *socketio.Event) (sink.Command, error
 }
 
 // allow counts a command against the client's rate. The hooks of one client run one at a time.
-func (s *Sink) allow(v *visitor) bool {
-	if v.commands == nil {
-		v.commands = rate.NewLimiter(rate.Limit(s.commands.rate), max(1, int(2*s.commands.rate)))
+func (s *Sink) allow(h *handshake) bool {
+	if h.commands == nil {
+		h.commands = rate.NewLimiter(rate.Limit(s.commands.rate), max(1, int(2*s.commands.rate)))
 	}
-	return v.commands.Allow()
+	return h.commands.Allow()
 }
 
 // data returns the one argument of a command.

@@ -45,7 +45,7 @@ type Config struct {
 	LocalKeyless bool `koanf:"-"`
 }
 
-// DefaultConfig returns the defaults: those of Evolution API where it has them (evolution.md 3.1, 4.1).
+// DefaultConfig returns the defaults: those of Evolution API where it has them.
 func DefaultConfig() Config {
 	return Config{
 		CheckOrigin: true, PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, ConnectTimeout: 45 * time.Second,

@@ -9,29 +9,29 @@ import (
 	"github.com/evosink/evosink/sinks/websocket/socketio"
 )
 
-// A member is what is kept of a socket.
-type member struct {
-	holder               // what the client's key opens
-	events *event.Filter // what it asked for, shared by those that asked for the same
-	since  string        // replay what came after the event with this id; "" for no replay
-	lost   bool          // it wanted what it missed, which is not kept any more
+// A socketState is what the sink keeps of a socket that has joined a namespace.
+type socketState struct {
+	credentials               // what the client's key opens
+	events      *event.Filter // what it asked for, shared by those that asked for the same
+	since       string        // replay what came after the event with this id; "" for no replay
+	lost        bool          // it wanted what it missed, which is not kept any more
 }
 
-// silent reports whether the member is in / by an instance's token. Some clients cannot but join / first (elephant.io,
+// silent reports whether the socket is in / by an instance's token. Some clients cannot but join / first (elephant.io,
 // socket.io version 2), so it is let in, but never gets an event there and cannot command.
-func (m *member) silent(namespace string) bool { return namespace == root && !m.Global }
+func (m *socketState) silent(namespace string) bool { return namespace == root && !m.Global }
 
-// lost is the event that tells a client that it was to be recovered and could not be: it has missed events. It has no
+// recoveryExpired is the event that tells a client that it was to be recovered and could not be: it has missed events. It has no
 // argument. A client that asks for a replay is not told: the replay has them.
-const lost = "recovery.expired"
+const recoveryExpired = "recovery.expired"
 
 func holdsGlobalKey(s *socketio.Socket) bool {
-	m, ok := s.Data().(*member)
+	m, ok := s.Data().(*socketState)
 	return ok && m.Global
 }
 
 func holdsTokenOf(s *socketio.Socket, instance string) bool {
-	m, ok := s.Data().(*member)
+	m, ok := s.Data().(*socketState)
 	return ok && !m.Global && m.Instance == instance
 }
 
@@ -49,10 +49,10 @@ func (s *Sink) authorize(ctx context.Context, r *socketio.ConnectRequest) error 
 	return err
 }
 
-// refused counts a CONNECT that was refused, and tells of it.
+// refused counts and logs a CONNECT that was refused.
 func (s *Sink) refused(c *socketio.Client, namespace string, err error) {
 	s.counts.refused.Add(1)
-	s.access.door.refused(c.Value.(*visitor).client, namespace, err)
+	s.access.refusals.report(c.Value.(*handshake).client, namespace, err)
 }
 
 // admit sets up the socket of a client that may join.
@@ -61,21 +61,21 @@ func (s *Sink) admit(ctx context.Context, r *socketio.ConnectRequest) error {
 	if err != nil {
 		return err
 	}
-	v := r.Client.Value.(*visitor)
+	v := r.Client.Value.(*handshake)
 	p, err := s.access.principal(ctx, v, given)
 	if err != nil {
 		return err
 	}
-	if s.access.enter(p.Principal, r.Namespace) != nil { // its instance may have been made, or enabled, on another node
+	if s.access.mayJoin(p.Principal, r.Namespace) != nil { // its instance may have been made, or enabled, on another node
 		s.access.directory.Recheck(ctx, v.client.Bucket().String(), "namespace "+r.Namespace)
 	}
-	if err := s.access.enter(p.Principal, r.Namespace); err != nil {
+	if err := s.access.mayJoin(p.Principal, r.Namespace); err != nil {
 		return err
 	}
-	if err := s.shares.full(&member{holder: p}); err != nil && !r.Recovering {
+	if err := s.shares.full(&socketState{credentials: p}); err != nil && !r.Recovering {
 		return err
 	}
-	m := &member{holder: p, events: s.filters.get(given.Events), since: given.Since, lost: r.Refused() && given.Since == ""}
+	m := &socketState{credentials: p, events: s.filters.get(given.Events), since: given.Since, lost: r.Refused() && given.Since == ""}
 	if m.silent(r.Namespace) {
 		m.since, m.lost = "", false
 		r.Data, r.NoEvents = m, true
@@ -92,9 +92,9 @@ func (s *Sink) admit(ctx context.Context, r *socketio.ConnectRequest) error {
 // connect runs when a socket has joined. What was decided about it is looked at once more: a change of its instance in
 // the moment between did not find it among the sockets to disconnect.
 func (s *Sink) connect(ctx context.Context, k *socketio.Socket) {
-	m := k.Data().(*member)
+	m := k.Data().(*socketState)
 	room := s.shares.enter(m) || k.Recovered() // which may be counted twice until its former connection is gone
-	if !room || !s.may(m, k.Namespace().Name()) {
+	if !room || !s.mayStay(m, k.Namespace().Name()) {
 		k.Disconnect()
 		return
 	}
@@ -103,7 +103,7 @@ func (s *Sink) connect(ctx context.Context, k *socketio.Socket) {
 	}
 	s.logged(k).Bool("recovered", k.Recovered()).Str("since", m.since[:min(len(m.since), 64)]).Msg("client joined")
 	if m.lost {
-		_ = k.Emit(ctx, lost) // a client that it does not reach is told again
+		_ = k.Emit(ctx, recoveryExpired) // a client that it does not reach is told again
 	}
 	if m.since != "" && !k.Recovered() {
 		s.replays.Go(func() { s.catchUp(ctx, k, m) })
@@ -111,7 +111,7 @@ func (s *Sink) connect(ctx context.Context, k *socketio.Socket) {
 }
 
 func (s *Sink) left(k *socketio.Socket, why socketio.Reason) {
-	s.shares.leave(k.Data().(*member))
+	s.shares.leave(k.Data().(*socketState))
 	s.logged(k).Str("reason", string(why)).Msg("client left")
 }
 
@@ -120,8 +120,8 @@ func (s *Sink) logged(k *socketio.Socket) *zerolog.Event {
 	return s.log.Debug().Str("remote", k.Client().RemoteAddr()).Str("namespace", k.Namespace().Name())
 }
 
-// may reports whether a member would be let in now.
-func (s *Sink) may(m *member, namespace string) bool {
+// mayStay reports whether the socket would be let in now.
+func (s *Sink) mayStay(m *socketState, namespace string) bool {
 	p := m.Principal
 	if m.key != "" {
 		var ok bool
@@ -129,5 +129,5 @@ func (s *Sink) may(m *member, namespace string) bool {
 			return false
 		}
 	}
-	return s.access.enter(p, namespace) == nil
+	return s.access.mayJoin(p, namespace) == nil
 }

@@ -13,16 +13,16 @@ import (
 	"github.com/evosink/evosink/sinks/websocket/socketio"
 )
 
-// expired is the event that tells a client that the log does not hold what it wanted to begin after. Its argument is
+// replayExpired is the event that tells a client that the log does not hold what it wanted to begin after. Its argument is
 // that id. The client is live nevertheless.
-const expired = "replay.expired"
+const replayExpired = "replay.expired"
 
 // catchUp gives a client what it asked for of the past, then lets it go live. What was emitted before the client joined
 // is in the log by now, and what is emitted meanwhile, or was and has not come to this sink yet, is kept aside (see
 // [socketio.Socket.Release]): no gap, no double. It ends with ctx, the socket's; until then the client can do anything
 // else.
-func (s *Sink) catchUp(ctx context.Context, k *socketio.Socket, m *member) {
-	err := s.present(ctx, k, m)
+func (s *Sink) catchUp(ctx context.Context, k *socketio.Socket, m *socketState) {
+	err := s.bringToPresent(ctx, k, m)
 	if err == nil || ctx.Err() != nil || errors.Is(err, socketio.ErrDisconnected) {
 		return
 	}
@@ -30,10 +30,10 @@ func (s *Sink) catchUp(ctx context.Context, k *socketio.Socket, m *member) {
 	k.Client().Drop()
 }
 
-// present brings a socket to the present. If that takes so long that not all of what is emitted meanwhile could be kept
+// bringToPresent brings a socket to the present. If that takes so long that not all of what is emitted meanwhile could be kept
 // aside, the log has it: what is missing becomes less with each round, or the client is slower than what is emitted,
 // and is given all of that from the log.
-func (s *Sink) present(ctx context.Context, k *socketio.Socket, m *member) error {
+func (s *Sink) bringToPresent(ctx context.Context, k *socketio.Socket, m *socketState) error {
 	position, err := s.find(ctx, k, m.since)
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func (s *Sink) present(ctx context.Context, k *socketio.Socket, m *member) error
 		}
 		if !complete && told != position {
 			told = position
-			if err := k.Emit(ctx, expired, socketio.String(m.since)); err != nil {
+			if err := k.Emit(ctx, replayExpired, socketio.String(m.since)); err != nil {
 				return err
 			}
 		}
@@ -89,9 +89,9 @@ var errSlow = errors.New("the client is slower than its turn")
 
 // replay sends the socket every event for it behind a position, and returns how far that was, once live events are as
 // far. It reads the log in turns (see [turns]).
-func (s *Sink) replay(ctx context.Context, k *socketio.Socket, m *member, after int64) (end int64, err error) {
+func (s *Sink) replay(ctx context.Context, k *socketio.Socket, m *socketState, after int64) (end int64, err error) {
 	for end = after; ; {
-		end, err = s.read(ctx, k, m, end)
+		end, err = s.replayTurn(ctx, k, m, end)
 		if errors.Is(err, errSlow) {
 			if err = k.Await(ctx); err == nil {
 				continue
@@ -107,8 +107,8 @@ func (s *Sink) replay(ctx context.Context, k *socketio.Socket, m *member, after 
 	}
 }
 
-// read is one turn of a replay. It returns errSlow if there is more to read.
-func (s *Sink) read(ctx context.Context, k *socketio.Socket, m *member, after int64) (end int64, err error) {
+// replayTurn is one turn of a replay. It returns errSlow if there is more to read.
+func (s *Sink) replayTurn(ctx context.Context, k *socketio.Socket, m *socketState, after int64) (end int64, err error) {
 	done, err := s.turns.take(ctx, k.Namespace().Name())
 	if err != nil {
 		return after, err

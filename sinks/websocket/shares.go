@@ -21,7 +21,7 @@ type shares struct {
 func newShares(each int) *shares { return &shares{each: each, sockets: uses.Counts[string, int]{}} }
 
 // full returns the refusal for one more socket, nil if there is room. Its data says to programs what a 429 with Retry-After would.
-func (s *shares) full(m *member) error {
+func (s *shares) full(m *socketState) error {
 	if m.Global {
 		return nil
 	}
@@ -37,7 +37,7 @@ func (s *shares) full(m *member) error {
 }
 
 // enter counts a socket that has joined. It reports whether there was room: several may have been let in for the last place.
-func (s *shares) enter(m *member) bool {
+func (s *shares) enter(m *socketState) bool {
 	if m.Global {
 		return true
 	}
@@ -47,7 +47,7 @@ func (s *shares) enter(m *member) bool {
 }
 
 // leave is for every socket that enter has counted.
-func (s *shares) leave(m *member) {
+func (s *shares) leave(m *socketState) {
 	if m.Global {
 		return
 	}

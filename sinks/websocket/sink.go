@@ -57,6 +57,12 @@
 // most 16 KiB and 256 names of events; clients that ask for the same events share one filter. WEBSOCKET_SOCKETS_EACH
 // bounds the sockets that are there by one instance's token; the refusal of one more has data
 // {"status":429,"limit":"websocket.sockets_each","retryAfter":5}.
+//
+// # Where to look
+//
+// access.go decides what a key opens (access.principal) and which namespaces (access.mayJoin); join.go is the way of a
+// socket into a namespace and out of it. replay.go gives a client what it asked for by since; recovery after a lost
+// connection is package socketio's (recovery.go, journal.go there).
 package websocket
 
 import (
@@ -148,7 +154,7 @@ func (s *Sink) serverConfig(c Config) socketio.Config {
 	o.ConnectTimeout, o.MaxConnect = c.ConnectTimeout, maxConnect
 	o.Recovery.Window, o.Recovery.MaxBytes = c.Recovery, c.RecoveryBytes
 	o.Recovery.TakeOver = true // a client notices sooner than the heartbeat that its connection is dead
-	o.Attach, o.Site = s.access.visit, s.access.site
+	o.Attach, o.Site = s.access.attach, s.access.site
 	o.Limits.AttachmentBytes = c.MaxPayload // no message costs more, in however many pieces it comes
 	o.Refused = s.refused
 	e := &o.Engine
@@ -157,7 +163,7 @@ func (s *Sink) serverConfig(c Config) socketio.Config {
 	if c.Compression {
 		e.PerMessageDeflate = 1024
 	}
-	e.AllowEIO3, e.AllowRequest, e.Logger = c.EIO3, s.access.admit, s.log
+	e.AllowEIO3, e.AllowRequest, e.Logger = c.EIO3, s.access.allowRequest, s.log
 	if len(c.Origins) > 0 {
 		e.CORS = &engineio.CORS{Origins: c.Origins, Credentials: c.Credentials}
 	}
@@ -198,9 +204,9 @@ func (s *Sink) changed(c sink.Change) {
 	}
 }
 
-// Deliver emits the event on the namespace of the delivery's scope. It returns at once if no client is there. Whose the
-// event is is asked once the namespace is known: if a later instance has the name by now, then before that namespace
-// came to be.
+// Deliver emits the event on the namespace of the delivery's scope. It returns at once if no client is there. That the
+// event is one of the present instance of that name is checked after the namespace is looked up: a namespace of a later
+// instance is made after the directory knows that instance.
 func (s *Sink) Deliver(ctx context.Context, d *sink.Delivery) error {
 	n := s.server.Namespace(namespaceOf(d))
 	if n == nil || !n.Listening() || d.Scope == sink.Instance && !s.directory.Owns(d.Event) {

@@ -75,7 +75,7 @@ var replayRules = []rule{
 				t.failf("delete: %v", err)
 			}
 			t.publish(b, "a", 3, 5)
-			t.expired(log, "a#0", "a") // who has just learnt that the instance is gone may still be asking
+			t.expired(log, "a#0", "a") // a client that has just learnt that the instance is gone may still be asking
 			create()
 			t.expired(log, "a#0", "a")
 			t.expired(log, "a#4", "a")

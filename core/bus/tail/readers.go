@@ -13,21 +13,21 @@ import (
 type Readers struct {
 	mu sync.Mutex
 	// mu guards the fields below.
-	groups     map[seat]*Reader
+	groups     map[groupKey]*Reader
 	broadcasts map[*Reader]struct{}
 	passing    chan struct{} // closed when a reader passes an entry; nil while nothing waits for that
 
 	waiting atomic.Int32 // calls of reached
 }
 
-type seat struct {
+type groupKey struct {
 	group string
 	shard int
 }
 
 // NewReaders returns the readers of a log with the cursors that it has stored.
 func NewReaders(cursors ...bus.Cursor) *Readers {
-	r := &Readers{groups: map[seat]*Reader{}, broadcasts: map[*Reader]struct{}{}}
+	r := &Readers{groups: map[groupKey]*Reader{}, broadcasts: map[*Reader]struct{}{}}
 	for _, c := range cursors {
 		r.group(c.Group, c.Shard).move(int64(c.Position))
 	}
@@ -116,7 +116,7 @@ func (r *Readers) reached(ctx context.Context, c bus.Cursor) error {
 func (r *Readers) unlessPassed(c bus.Cursor) <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if reader, ok := r.groups[seat{c.Group, c.Shard}]; ok && reader.passed.Load() >= int64(c.Position) {
+	if reader, ok := r.groups[groupKey{c.Group, c.Shard}]; ok && reader.passed.Load() >= int64(c.Position) {
 		return nil
 	}
 	if r.passing == nil {
@@ -153,7 +153,7 @@ func (r *Readers) Forget(reader *Reader) bool {
 	if reader.Open() {
 		return false
 	}
-	delete(r.groups, seat{reader.Group, reader.Shard})
+	delete(r.groups, groupKey{reader.Group, reader.Shard})
 	return true
 }
 
@@ -180,11 +180,11 @@ func (r *Readers) group(name string, shard int) *Reader {
 }
 
 func (r *Readers) lookup(name string, shard int) *Reader {
-	reader, ok := r.groups[seat{name, shard}]
+	reader, ok := r.groups[groupKey{name, shard}]
 	if !ok {
 		reader = &Reader{Group: name, Shard: shard, turn: make(chan struct{}, 1)}
 		reader.turn <- struct{}{}
-		r.groups[seat{name, shard}] = reader
+		r.groups[groupKey{name, shard}] = reader
 	}
 	return reader
 }

@@ -28,30 +28,30 @@ type Entry struct {
 type Tail struct {
 	mu sync.Mutex
 	// mu guards the fields below.
-	strands []strand // one per shard, then the one of all shards
-	newest  int64
-	bytes   int
+	shards []shardBuffer // one per shard, then the one of all shards
+	newest int64
+	bytes  int
 }
 
 // New returns the empty tail of a log with its newest entry so far at that position, 0 if it has none.
 func New(shards int, newest int64) *Tail {
-	t := &Tail{strands: make([]strand, shards+1), newest: newest}
-	for i := range t.strands {
-		t.strands[i].floor = newest
+	t := &Tail{shards: make([]shardBuffer, shards+1), newest: newest}
+	for i := range t.shards {
+		t.shards[i].floor = newest
 	}
 	return t
 }
 
 // Shards returns the number of shards.
-func (t *Tail) Shards() int { return len(t.strands) - 1 }
+func (t *Tail) Shards() int { return len(t.shards) - 1 }
 
 // Append adds entries behind all others and wakes the readers that wait for them.
 func (t *Tail) Append(entries ...Entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, e := range entries {
-		t.strand(e.Shard).push(e)
-		t.strand(All).push(e)
+		t.buffer(e.Shard).push(e)
+		t.buffer(All).push(e)
 		t.newest = e.Position
 		t.bytes += bus.Size(e.Message)
 	}
@@ -62,14 +62,14 @@ func (t *Tail) Append(entries ...Entry) {
 func (t *Tail) Trim(events, bytes int, needed func(Entry) bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	all := t.strand(All)
+	all := t.buffer(All)
 	for len(all.entries) > max(events, 0) || t.bytes > max(bytes, 0) {
 		oldest := all.entries[0]
 		if needed != nil && needed(oldest) {
 			return false
 		}
 		all.pop()
-		t.strand(oldest.Shard).pop()
+		t.buffer(oldest.Shard).pop()
 		t.bytes -= bus.Size(oldest.Message)
 	}
 	return events >= 0 && bytes >= 0
@@ -86,7 +86,7 @@ func (t *Tail) Newest() int64 {
 func (t *Tail) Floor() int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.strand(All).floor
+	return t.buffer(All).floor
 }
 
 // After returns the next entries of a shard, or of all, behind a position, oldest first. If there is none, wake is
@@ -95,28 +95,28 @@ func (t *Tail) Floor() int64 {
 func (t *Tail) After(shard int, position int64) (entries []Entry, wake <-chan struct{}, floor int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.strand(shard)
+	s := t.buffer(shard)
 	if entries = s.after(position); len(entries) == 0 {
 		wake = s.wait()
 	}
 	return entries, wake, s.floor
 }
 
-func (t *Tail) strand(shard int) *strand {
+func (t *Tail) buffer(shard int) *shardBuffer {
 	if shard == All {
 		shard = t.Shards()
 	}
-	return &t.strands[shard]
+	return &t.shards[shard]
 }
 
-// A strand is the entries of one shard, or of all, oldest first.
-type strand struct {
+// A shardBuffer is the entries of one shard, or of all, oldest first.
+type shardBuffer struct {
 	entries []Entry
 	floor   int64         // every entry behind this position is in entries
 	wake    chan struct{} // closed by the next push; nil while no reader waits
 }
 
-func (s *strand) push(e Entry) {
+func (s *shardBuffer) push(e Entry) {
 	s.entries = append(s.entries, e)
 	if s.wake != nil {
 		close(s.wake)
@@ -124,20 +124,20 @@ func (s *strand) push(e Entry) {
 	}
 }
 
-func (s *strand) pop() {
+func (s *shardBuffer) pop() {
 	s.floor = s.entries[0].Position
 	s.entries[0] = Entry{} // lets go of the message; the slot itself goes when append moves the rest
 	s.entries = s.entries[1:]
 }
 
-func (s *strand) after(position int64) []Entry {
+func (s *shardBuffer) after(position int64) []Entry {
 	i, _ := slices.BinarySearchFunc(s.entries, position+1, func(e Entry, p int64) int {
 		return cmp.Compare(e.Position, p)
 	})
 	return slices.Clone(s.entries[i:min(i+page, len(s.entries))])
 }
 
-func (s *strand) wait() <-chan struct{} {
+func (s *shardBuffer) wait() <-chan struct{} {
 	if s.wake == nil {
 		s.wake = make(chan struct{})
 	}

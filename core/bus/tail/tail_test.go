@@ -54,8 +54,8 @@ func TestTheFloorTellsWhatATailHoldsNoMore(t *testing.T) {
 		t.Fatal("the limits are not kept")
 	}
 	want(t, l, tail.All, 0, 2, 3, 4)
-	want(t, l, 0, 1, 1, 3) // shard 0 has lost 1, so who stands there has everything
-	want(t, l, 1, 0, 2, 4) // shard 1 has lost 2, so who stands before it must look elsewhere
+	want(t, l, 0, 1, 1, 3) // shard 0 has lost 1, so a reader that stands there has everything
+	want(t, l, 1, 0, 2, 4) // shard 1 has lost 2, so a reader that stands before it must look elsewhere
 	if !l.Trim(2, 11, nil) {
 		t.Fatal("the limits are not kept")
 	}

@@ -1,5 +1,5 @@
-// Package wire is the syntax of evosink/1, the protocol between evosink and a sink that runs as its own process
-// (engineering.md 5.3). It has no goroutine, clock or process; package exec gives it meaning.
+// Package wire is the syntax of evosink/1, the protocol between evosink and a sink that runs as its own process.
+// It has no goroutine, clock or process; package exec gives it meaning.
 //
 // Each message is one line: a JSON object, then a newline. The host writes to the plugin's standard input, the plugin
 // to its standard output.

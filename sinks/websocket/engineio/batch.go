@@ -7,7 +7,7 @@ import (
 	"github.com/evosink/evosink/sinks/websocket/engineio/packet"
 )
 
-// A Batch is an immutable run of messages for many sessions. Each form it
+// A Batch is an immutable run of messages for many sessions. Each encoding it
 // takes on a websocket is encoded at most once, when the first session needs
 // it, so sending it to a session that keeps up costs one write and no
 // allocation, and the sessions that do not keep up share what waits for them.
@@ -18,22 +18,22 @@ import (
 type Batch struct {
 	msgs []Message
 
-	// mu is held while a form is encoded.
-	mu    sync.Mutex
-	forms [formCount]atomic.Pointer[[]byte]
+	// mu is held while it is encoded.
+	mu      sync.Mutex
+	encoded [encodingCount]atomic.Pointer[[]byte]
 }
 
-// formCount is the number of different websocket forms: two revisions, with
+// encodingCount is the number of different encodings for websockets: two revisions, with
 // and without base64, with and without compression.
-const formCount = 8
+const encodingCount = 8
 
 // NewBatch returns a batch of msgs. Neither they nor their data may be changed
 // afterwards.
 func NewBatch(msgs ...Message) *Batch { return &Batch{msgs: msgs} }
 
-// frames returns the batch in form f.
-func (b *Batch) frames(f form) []byte {
-	encoded := &b.forms[f.index()]
+// frames returns the batch in encoding f.
+func (b *Batch) frames(f encoding) []byte {
+	encoded := &b.encoded[f.index()]
 	if frames := encoded.Load(); frames != nil {
 		return *frames
 	}
@@ -47,7 +47,7 @@ func (b *Batch) frames(f form) []byte {
 	return frames
 }
 
-func (f form) index() int {
+func (f encoding) index() int {
 	i := 0
 	if f.dialect.Revision == packet.V3 {
 		i |= 1

@@ -149,8 +149,8 @@ func gorilla(accept func(*websocket.Conn)) http.HandlerFunc {
 	}
 }
 
-// measure runs broadcast, which delivers count messages to everybody, b.N
-// times, far enough apart that nobody falls behind.
+// measure runs broadcast, which delivers count messages in all, b.N
+// times, far enough apart that no client falls behind.
 func measure(b *testing.B, count int, broadcast func()) {
 	broadcast()
 	ticker := time.NewTicker(time.Duration(min(count, 10)) * 20 * time.Millisecond)

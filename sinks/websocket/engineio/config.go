@@ -71,8 +71,7 @@ type Config struct {
 	Logger zerolog.Logger
 }
 
-// CORS tells browsers which other origins may read the answers (protocol
-// section A3).
+// CORS tells browsers which other origins may read the answers.
 type CORS struct {
 	// Origins lists the allowed origins, each as "scheme://host[:port]", or
 	// the single entry "*" for any.

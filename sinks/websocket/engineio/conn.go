@@ -23,11 +23,11 @@ const closeTimeout = 5 * time.Second
 // reader unless it is parked, a drainer while the peer does not keep up.
 type conn struct {
 	net.Conn
-	server  *Server
-	session *Session
-	ws      *websocket.Conn
-	answer  []byte // to the handshake, until it has been written
-	form    form
+	server   *Server
+	session  *Session
+	ws       *websocket.Conn
+	answer   []byte // to the handshake, until it has been written
+	encoding encoding
 	// raw writes without waiting; nil where the connection has no descriptor
 	// of its own (TLS, pipes).
 	raw syscall.RawConn
@@ -54,7 +54,7 @@ type conn struct {
 }
 
 // writeAnswer sends gorilla's answer to the handshake, and frames in the same
-// write. It is the first thing sent, before anybody else knows c. If it fails,
+// write. It is the first thing sent, before c is known to any other goroutine. If it fails,
 // the reader will notice.
 func (c *conn) writeAnswer(frames []byte) {
 	answer := append(c.answer, frames...)

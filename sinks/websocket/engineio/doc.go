@@ -27,7 +27,7 @@
 // Only when the peer does not take everything is the rest queued, as a slice
 // of the same memory, and drained by a goroutine that ends with the queue. The
 // queue is bounded (Config.MaxQueueBytes); a session over the bound ends with
-// ReasonSlowClient, and nobody else notices. So there is no writer goroutine,
+// ReasonSlowClient, and no other session is delayed. So there is no writer goroutine,
 // no timer and no deadline for a client that keeps up. TLS connections have no
 // descriptor to write to and always go by way of the queue.
 //
@@ -47,7 +47,7 @@
 // runtime, so waiting costs no thread. Elsewhere, for TLS, and with
 // Config.GoroutineReaders, the reader stays.
 //
-// All deadlines of a server share one timer and one clock (see heart), and the
+// All deadlines of a server share one timer and one clock (see deadlines), and the
 // ping of all clients is due in the order they came.
 //
 // # Closing

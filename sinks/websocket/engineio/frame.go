@@ -18,8 +18,8 @@ const (
 	compressedBit = 0x40
 )
 
-// A form is what one websocket connection needs its packets to look like.
-type form struct {
+// An encoding is what one websocket connection needs its packets to look like.
+type encoding struct {
 	dialect packet.Dialect
 	// deflate is the size in bytes from which messages are compressed; 0 if
 	// the connection has not negotiated it.
@@ -27,7 +27,7 @@ type form struct {
 }
 
 // append appends one packet as one whole, unmasked frame.
-func (f form) append(dst []byte, p packet.Packet) []byte {
+func (f encoding) append(dst []byte, p packet.Packet) []byte {
 	opcode := byte(websocket.BinaryMessage)
 	if f.dialect.IsText(p) {
 		opcode = websocket.TextMessage
@@ -43,16 +43,16 @@ func (f form) append(dst []byte, p packet.Packet) []byte {
 }
 
 // frames returns a run of packets as frames in one piece.
-func (f form) frames(packets ...packet.Packet) []byte {
+func (f encoding) frames(packets ...packet.Packet) []byte {
 	return frames(f, packets, func(p packet.Packet) packet.Packet { return p })
 }
 
 // messages returns a run of messages as frames in one piece.
-func (f form) messages(msgs []Message) []byte {
+func (f encoding) messages(msgs []Message) []byte {
 	return frames(f, msgs, Message.packet)
 }
 
-func frames[T any](f form, items []T, packetOf func(T) packet.Packet) []byte {
+func frames[T any](f encoding, items []T, packetOf func(T) packet.Packet) []byte {
 	size := 0
 	for _, item := range items {
 		size += maxHeader + f.dialect.Size(packetOf(item))

@@ -9,8 +9,8 @@ import (
 	"github.com/evosink/evosink/sinks/websocket/engineio/packet"
 )
 
-// newSession returns a session that nobody knows yet. Its id has 130 random
-// bits.
+// newSession returns a session that is not known to the server yet. Its id has
+// 130 random bits.
 func (s *Server) newSession(r *http.Request, dialect packet.Dialect) *Session {
 	session := &Session{server: s, id: rand.Text(), remote: r.RemoteAddr, dialect: dialect}
 	session.SetMaxPayload(s.config.MaxPayload)
@@ -44,15 +44,15 @@ func (s *Server) openWebSocket(w http.ResponseWriter, r *http.Request, dialect p
 		return
 	}
 	session.conn = c
-	c.writeAnswer(c.form.frames(session.openPacket()))
+	c.writeAnswer(c.encoding.frames(session.openPacket()))
 	if !session.start(r) {
 		c.Close()
 	}
 }
 
 // start makes the session known, gives it its handler and begins to read. It
-// returns false if there is to be no session. Whoever ends the session meanwhile
-// waits for the handler, since inbound is held.
+// returns false if there is to be no session. A goroutine that ends the session
+// meanwhile waits for the handler, since inbound is held.
 func (s *Session) start(r *http.Request) bool {
 	s.inbound.Lock()
 	defer s.inbound.Unlock()
@@ -64,7 +64,7 @@ func (s *Session) start(r *http.Request) bool {
 	return true
 }
 
-// accepted begins to read, or ends a session that nobody wants.
+// accepted begins to read, or ends a session that was given no handler.
 func (s *Session) accepted() {
 	if s.handler == nil {
 		s.Close(ReasonForcedClose)
@@ -86,16 +86,14 @@ func (s *Session) enter() bool {
 	if s.dialect.Revision == packet.V3 {
 		first = pingExpected
 	}
-	s.server.heart.expect(s, first)
+	s.server.deadlines.expect(s, first)
 	return true
 }
 
-// start begins to read, or to wait for something to read.
+// start begins to read, or to wait for something to read. The server may have
+// closed since it knows the session: then the session has been ended, and the
+// reader waits for the client to hang up.
 func (c *conn) start() {
-	if !c.server.track(c) {
-		c.Close()
-		return
-	}
 	if c.early || !c.park() {
 		c.server.tasks.Go(c.read)
 	}

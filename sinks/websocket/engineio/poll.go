@@ -10,7 +10,7 @@ import (
 )
 
 // probeRelease is how long a poll pends while its client upgrades: the client
-// does not go over before its poll has been answered (protocol section A8).
+// does not go over before its poll has been answered.
 const probeRelease = 100 * time.Millisecond
 
 // How long is waited where what was sent one behind the other, each on its own

@@ -107,7 +107,7 @@ func (p *polling) hasten(n int) {
 
 // take ends the pending GET with what it is answered, up to most packets. A close packet behind a
 // message is left to the next one: the reference client would end before it has
-// looked at the messages that came with it (section B6).
+// looked at the messages that came with it.
 func (p *polling) take(most int) []packet.Packet {
 	n := min(len(p.queue), most)
 	p.hasten(n)

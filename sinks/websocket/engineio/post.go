@@ -57,7 +57,7 @@ func (s *Session) receiveBody(w http.ResponseWriter, r *http.Request, p *polling
 }
 
 // beginPost makes a POST the only one. Reading its body can be cut from now on.
-// It returns nothing if there is nobody to have the packets, but the client has
+// It returns nothing if the session takes no more packets, but the client has
 // yet to fetch the end.
 func (s *Session) beginPost(w http.ResponseWriter, binary bool) (*polling, *refusal) {
 	s.mu.Lock()
@@ -136,8 +136,7 @@ func (s *Session) left() bool {
 
 // receivePayload takes the packets of a payload up to its close packet, or until
 // the session has ended. It returns false if that is because the payload is none;
-// what else was wrong is told by the session's end, as the reference server does
-// (protocol section D3).
+// what else was wrong is told by the session's end, as the reference server does.
 func (s *Session) receivePayload(ctx context.Context, body []byte, binary bool) bool {
 	if !binary && !utf8.Valid(body) { // looked at first, for that is fast
 		body = bytes.ToValidUTF8(body, []byte("\uFFFD"))

@@ -25,7 +25,7 @@ var (
 
 // read reads messages until the connection ends or is parked. It runs in a
 // goroutine of its own, so a peer that stops in the middle of a frame costs
-// that goroutine until the heartbeat gives up on it, and nobody else anything.
+// that goroutine until the heartbeat gives up on it, and delays no other session.
 func (c *conn) read() {
 	if c.in.Size() == 0 {
 		c.in = *bufio.NewReaderSize(c.source, readBuffer)
@@ -128,7 +128,7 @@ func (c *conn) decode(data []byte, binary bool) error {
 	if !binary && !utf8.Valid(data) {
 		return errNotUTF8
 	}
-	p, err := c.form.dialect.Revision.Decode(data, binary)
+	p, err := c.encoding.dialect.Revision.Decode(data, binary)
 	if err != nil {
 		return err
 	}

@@ -2,8 +2,7 @@ package engineio
 
 import "errors"
 
-// A Reason says why a session ended, in the words of the reference server
-// (protocol section A9).
+// A Reason says why a session ended, in the words of the reference server.
 type Reason string
 
 // The reasons given to Handler.Closed. The last two have no counterpart in

@@ -60,12 +60,12 @@ func (s *Session) goodbye() {
 func (s *Session) heartbeat(p packet.Packet) {
 	switch {
 	case s.dialect.Revision == packet.V3 && p.Type == packet.Ping:
-		s.server.heart.expect(s, pingExpected)
+		s.server.deadlines.expect(s, pingExpected)
 		s.sendHeartbeat(packet.Packet{Type: packet.Pong})
 	case s.dialect.Revision == packet.V4 && p.Type == packet.Pong:
-		if s.awaiting { // one that nobody asked for changes nothing
+		if s.awaiting { // a pong without a ping changes nothing
 			s.awaiting = false
-			s.server.heart.expect(s, pingDue)
+			s.server.deadlines.expect(s, pingDue)
 		}
 	default:
 		s.end(ReasonTransportError, fmt.Errorf("%w: %v", errHeartbeat, p.Type))
@@ -89,7 +89,7 @@ func (s *Session) heard() bool {
 	defer s.mu.Unlock()
 	if s.state == open && s.awaiting && !s.extended {
 		s.extended = true
-		s.server.heart.expect(s, pongExpected)
+		s.server.deadlines.expect(s, pongExpected)
 	}
 	return s.state == open
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A refusal is an answer of the protocol's error table (protocol section A2).
+// A refusal is an answer of the protocol's error table (Engine.IO v4: code and message).
 type refusal struct {
 	Code    int    `json:"code"`
 	Message string `json:"message"`

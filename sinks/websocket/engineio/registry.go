@@ -1,6 +1,7 @@
 package engineio
 
-// add makes a new session known, unless the server has closed.
+// add makes a new session known, and keeps its connection if it has one,
+// unless the server has closed.
 func (s *Server) add(session *Session) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -9,6 +10,9 @@ func (s *Server) add(session *Session) bool {
 	}
 	s.sessions[session.id] = session
 	s.live++
+	if session.conn != nil {
+		s.keep(session.conn)
+	}
 	return true
 }
 
@@ -46,31 +50,37 @@ func (s *Server) session(id string) *Session {
 	return session
 }
 
-// track keeps a connection that the server will have to end, and gives it to
-// the poller if it can be parked. It returns false if the server has closed.
+// track keeps a connection that is to take over a session. It returns false if
+// the server has closed.
 func (s *Server) track(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return false
 	}
+	s.keep(c)
+	return true
+}
+
+// keep remembers a connection that the server will have to end, and gives it to
+// the poller if it can be parked. Held: mu.
+func (s *Server) keep(c *conn) {
 	s.conns[c] = struct{}{}
 	if c.raw == nil || s.config.GoroutineReaders {
-		return true
+		return
 	}
 	if s.poller == nil {
 		poller, err := newPoller(&s.tasks)
 		if err != nil {
 			s.config.GoroutineReaders = true
 			s.config.Logger.Debug().Err(err).Msg("idle connections keep their readers")
-			return true
+			return
 		}
 		s.poller = poller
 	}
 	if err := s.poller.add(c); err == nil {
 		c.poller = s.poller
 	}
-	return true
 }
 
 func (s *Server) forget(c *conn) {

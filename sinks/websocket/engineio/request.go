@@ -8,8 +8,8 @@ import (
 	"github.com/evosink/evosink/sinks/websocket/engineio/packet"
 )
 
-// An ask is what a request turns out to want.
-type ask struct {
+// requestParams is what a request turns out to want.
+type requestParams struct {
 	transport Transport
 	dialect   packet.Dialect
 	session   *Session // nil for a handshake
@@ -47,25 +47,24 @@ func unescape(s string) string {
 }
 
 // verify goes by a request's query in the order of the reference server, so that
-// a request with several faults is refused for the same one (protocol section
-// A1).
-func (s *Server) verify(r *http.Request) (ask, *refusal) {
+// a request with several faults is refused for the same one.
+func (s *Server) verify(r *http.Request) (requestParams, *refusal) {
 	q := parseQuery(r.URL.RawQuery)
-	ask := ask{dialect: packet.Dialect{Revision: packet.V3, Base64: q.b64 != ""}}
+	params := requestParams{dialect: packet.Dialect{Revision: packet.V3, Base64: q.b64 != ""}}
 	if q.revision == "4" {
-		ask.dialect.Revision = packet.V4
+		params.dialect.Revision = packet.V4
 	}
 	var known bool
-	if ask.transport, known = s.transport(q.transport); !known {
-		return ask, unknownTransport
+	if params.transport, known = s.transport(q.transport); !known {
+		return params, unknownTransport
 	}
 	if id := q.sid; id != "" {
-		if ask.session = s.session(id); ask.session == nil {
-			return ask, unknownSession
+		if params.session = s.session(id); params.session == nil {
+			return params, unknownSession
 		}
-		return ask, s.verifySession(r, ask)
+		return params, s.verifySession(r, params)
 	}
-	return ask, s.verifyHandshake(r, ask)
+	return params, s.verifyHandshake(r, params)
 }
 
 func (s *Server) transport(name string) (Transport, bool) {
@@ -77,25 +76,25 @@ func (s *Server) transport(name string) (Transport, bool) {
 	return 0, false
 }
 
-func (s *Server) verifySession(r *http.Request, ask ask) *refusal {
+func (s *Server) verifySession(r *http.Request, params requestParams) *refusal {
 	upgrade := wantsWebSocket(r)
 	switch {
-	case upgrade != (ask.transport == WebSocket),
+	case upgrade != (params.transport == WebSocket),
 		upgrade && !s.config.AllowUpgrades,
-		!upgrade && ask.transport != ask.session.Transport(),
-		ask.dialect.Revision != ask.session.dialect.Revision:
+		!upgrade && params.transport != params.session.Transport(),
+		params.dialect.Revision != params.session.dialect.Revision:
 		return badRequest
 	}
 	return nil
 }
 
-func (s *Server) verifyHandshake(r *http.Request, ask ask) *refusal {
+func (s *Server) verifyHandshake(r *http.Request, params requestParams) *refusal {
 	switch {
 	case s.isClosed():
 		return shuttingDown
 	case r.Method != http.MethodGet:
 		return badHandshakeMethod
-	case wantsWebSocket(r) != (ask.transport == WebSocket):
+	case wantsWebSocket(r) != (params.transport == WebSocket):
 		return badRequest
 	}
 	if s.config.AllowRequest != nil {
@@ -103,7 +102,7 @@ func (s *Server) verifyHandshake(r *http.Request, ask ask) *refusal {
 			return forbidden(err)
 		}
 	}
-	if ask.dialect.Revision == packet.V3 && !s.config.AllowEIO3 {
+	if params.dialect.Revision == packet.V3 && !s.config.AllowEIO3 {
 		return unsupportedVersion
 	}
 	return nil

@@ -15,11 +15,11 @@ import (
 // that is, and the sessions opened through it. Methods are safe for use by
 // many goroutines.
 type Server struct {
-	config   Config
-	upgrader *websocket.Upgrader
-	heart    *heart
-	tasks    tasks.Group
-	large    atomic.Int64 // sessions that send a large message, see readInto
+	config    Config
+	upgrader  *websocket.Upgrader
+	deadlines *deadlines
+	tasks     tasks.Group
+	large     atomic.Int64 // sessions that send a large message, see readInto
 
 	// mu guards the fields below.
 	mu       sync.RWMutex
@@ -36,10 +36,10 @@ func New(config Config) (*Server, error) {
 		return nil, fmt.Errorf("engineio: %w", err)
 	}
 	s := &Server{
-		config:   config,
-		heart:    newHeart(config),
-		sessions: make(map[string]*Session),
-		conns:    make(map[*conn]struct{}),
+		config:    config,
+		deadlines: newDeadlines(config),
+		sessions:  make(map[string]*Session),
+		conns:     make(map[*conn]struct{}),
 	}
 	s.upgrader = newUpgrader(s)
 	return s, nil
@@ -55,21 +55,21 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !wantsWebSocket(r) { // else the answer is gorilla's
 		s.config.CORS.allow(w.Header(), r)
 	}
-	ask, refused := s.verify(r)
+	params, refused := s.verify(r)
 	switch {
 	case refused != nil:
 		s.refuse(w, r, refused)
-	case r.Method == http.MethodGet && r.ContentLength != 0 && ask.transport == Polling && !takeBody(w, r):
-	case ask.session == nil && ask.transport == WebSocket:
-		s.openWebSocket(w, r, ask.dialect)
-	case ask.session == nil:
-		s.openPolling(w, r, ask.dialect)
-	case ask.transport == WebSocket:
-		ask.session.upgrade(w, r)
+	case r.Method == http.MethodGet && r.ContentLength != 0 && params.transport == Polling && !takeBody(w, r):
+	case params.session == nil && params.transport == WebSocket:
+		s.openWebSocket(w, r, params.dialect)
+	case params.session == nil:
+		s.openPolling(w, r, params.dialect)
+	case params.transport == WebSocket:
+		params.session.upgrade(w, r)
 	case r.Method == http.MethodGet:
-		ask.session.poll(w, r)
+		params.session.poll(w, r)
 	case r.Method == http.MethodPost:
-		ask.session.post(w, r)
+		params.session.post(w, r)
 	default:
 		s.refuse(w, r, badRequest)
 	}
@@ -98,7 +98,7 @@ func (s *Server) Close(ctx context.Context) error {
 		s.cut()
 		return fmt.Errorf("engineio: close: %w", err)
 	}
-	s.heart.close()
+	s.deadlines.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.sessions) // what is left of polling sessions

@@ -56,18 +56,18 @@ const (
 // A Session is one client, over whichever transport. All methods are safe for
 // use by many goroutines, and none of them waits for the client.
 type Session struct {
-	server  *Server
-	id      string
-	remote  string
-	dialect packet.Dialect
-	pulse   pulse        // guarded by the server's heart
-	limit   atomic.Int64 // see SetMaxPayload
+	server   *Server
+	id       string
+	remote   string
+	dialect  packet.Dialect
+	deadline deadline     // guarded by the server's deadlines
+	limit    atomic.Int64 // see SetMaxPayload
 
 	// inbound is held while the handler is called.
 	inbound sync.Mutex
 	handler Handler
 
-	// mu guards the fields below. Server, heart and conn locks are taken
+	// mu guards the fields below. Server, deadlines and conn locks are taken
 	// within it, never around it.
 	mu       sync.Mutex
 	state    state
@@ -79,8 +79,8 @@ type Session struct {
 	probed   bool     // it has sent its probe
 }
 
-// ID returns the session id. It is a secret between client and server: who
-// knows it can speak for the session.
+// ID returns the session id. It is a secret between client and server: it is
+// all that a request needs to speak for the session.
 func (s *Session) ID() string { return s.id }
 
 // Protocol returns the Engine.IO revision, 3 or 4.
@@ -128,7 +128,7 @@ func (s *Session) send(msgs []Message) error {
 	case s.state != open:
 		return ErrClosed
 	case s.conn != nil:
-		return s.sent(s.conn.write(s.conn.form.messages(msgs)))
+		return s.sent(s.conn.write(s.conn.encoding.messages(msgs)))
 	}
 	return s.sent(s.polling.messages(msgs, s.server.config.MaxQueueBytes))
 }
@@ -141,7 +141,7 @@ func (s *Session) SendBatch(b *Batch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == open && s.conn != nil {
-		return s.sent(s.conn.write(b.frames(s.conn.form)))
+		return s.sent(s.conn.write(b.frames(s.conn.encoding)))
 	}
 	return s.send(b.msgs)
 }
@@ -158,7 +158,7 @@ func (s *Session) sent(err error) error {
 // sendHeartbeat sends a ping or pong.
 func (s *Session) sendHeartbeat(p packet.Packet) {
 	if s.conn != nil {
-		_ = s.sent(s.conn.write(s.conn.form.frames(p)))
+		_ = s.sent(s.conn.write(s.conn.encoding.frames(p)))
 		return
 	}
 	_ = s.sent(s.polling.heartbeat(p, s.server.config.MaxQueueBytes))
@@ -191,8 +191,8 @@ func (s *Session) writable() bool {
 }
 
 // Await returns when little waits for the client: 64 KiB, or a quarter of
-// Config.MaxQueueBytes if that is less. Between calls of Send it paces who has
-// much for one client that may be slow. It returns ErrClosed if the session has
+// Config.MaxQueueBytes if that is less. Between calls of Send it paces a caller that
+// has much for one client that may be slow. It returns ErrClosed if the session has
 // ended, or ctx's error.
 func (s *Session) Await(ctx context.Context) error {
 	return s.await(ctx, min(64<<10, s.server.config.MaxQueueBytes/4))
@@ -253,15 +253,15 @@ func (s *Session) Close(reason Reason) {
 		s.dropProbe()
 	}
 	s.polling.push(packet.Packet{Type: packet.Close})
-	s.server.heart.expect(s, farewell)
+	s.server.deadlines.expect(s, farewell)
 }
 
 // Abandon closes the session like Close, but at once: nothing of it is kept for
 // a client that polls and may still come to fetch the rest.
 func (s *Session) Abandon(reason Reason) { s.fail(reason, nil) }
 
-// end closes the session because of its client: what is queued is of no use
-// to anybody. Held: mu, as by all that follows.
+// end closes the session because of its client: what is queued is
+// dropped. Held: mu, as by all that follows.
 func (s *Session) end(reason Reason, err error) {
 	if s.state != open {
 		return
@@ -297,7 +297,7 @@ func (s *Session) quit(reason Reason, err error) {
 func (s *Session) vanish() {
 	s.state = closed
 	s.dropProbe()
-	s.server.heart.stop(s)
+	s.server.deadlines.stop(s)
 	s.server.remove(s)
 }
 

@@ -56,7 +56,7 @@ func (s *Session) receiveProbe(c *conn, p packet.Packet) error {
 	case s.probe != c: // the session has vanished meanwhile
 	case p.Type == packet.Ping && string(p.Data) == "probe":
 		pong := packet.Packet{Type: packet.Pong, Data: p.Data}
-		if err := c.write(c.form.frames(pong)); err != nil {
+		if err := c.write(c.encoding.frames(pong)); err != nil {
 			return err
 		}
 		s.probed = true
@@ -89,13 +89,13 @@ func (s *Session) switchTo(c *conn) {
 	c.settle()
 	if s.awaiting && s.state == open {
 		s.awaiting = false
-		s.server.heart.expect(s, pingDue)
+		s.server.deadlines.expect(s, pingDue)
 	}
 	waiting = slices.DeleteFunc(waiting, func(p packet.Packet) bool {
 		return p.Type == packet.Ping || p.Type == packet.Noop || p.Type == packet.Close
 	})
 	if len(waiting) > 0 {
-		_ = s.sent(c.write(c.form.frames(waiting...)))
+		_ = s.sent(c.write(c.encoding.frames(waiting...)))
 	}
 	if s.state == leaving {
 		s.vanish()

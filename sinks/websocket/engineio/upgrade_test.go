@@ -52,7 +52,7 @@ func TestAnUpgradeMovesTheSessionAndWhatWaits(t *testing.T) {
 	})
 }
 
-// Who has had its probe answered polls no more.
+// A client whose probe was answered polls no more.
 func TestASessionThatIsClosedDuringItsUpgradeIsFetchedByEitherTransport(t *testing.T) {
 	s := open(t, nil)
 	p, app := s.poll(t)

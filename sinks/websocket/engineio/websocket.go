@@ -62,7 +62,7 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, session *Sess
 	if s.upgrader.EnableCompression && deflate {
 		c.answer = withWindow(c.answer, offer)
 		wire += wire/1000 + 64 // what cannot be compressed grows a little
-		c.form.deflate = s.config.PerMessageDeflate
+		c.encoding.deflate = s.config.PerMessageDeflate
 		c.source = &guard{Reader: c.source}
 	}
 	c.in.Reset(c.source) // gorilla has reset it, and read nothing
@@ -162,7 +162,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // newConn makes a conn. What the client has sent before the answer is early; the
 // first read takes all of it.
 func newConn(netConn net.Conn, s *Session, early []byte) *conn {
-	c := &conn{Conn: netConn, source: netConn, server: s.server, session: s, form: form{dialect: s.dialect}}
+	c := &conn{Conn: netConn, source: netConn, server: s.server, session: s, encoding: encoding{dialect: s.dialect}}
 	if len(early) > 0 {
 		c.early = true
 		c.source = io.MultiReader(bytes.NewReader(early), netConn)

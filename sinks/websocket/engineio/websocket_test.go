@@ -488,7 +488,7 @@ func TestAFrameInPiecesIsReadWhole(t *testing.T) {
 	})
 }
 
-// Descriptors are used again at once; the poller must not mix up who has them.
+// Descriptors are used again at once; the poller must not mix up their connections.
 func TestConnectionsComeAndGo(t *testing.T) {
 	readers(t, func(t *testing.T, change func(*engineio.Config)) {
 		s := open(t, join(echoing, change))

@@ -53,7 +53,7 @@ func (s *Socket) Request(ctx context.Context, event string, args ...Arg) (*Ackno
 	return a, nil
 }
 
-// await registers who waits for acknowledgement id.
+// await registers w for acknowledgement id.
 func (s *Socket) await(id uint64, w ackWaiter) bool {
 	s.client.mu.Lock()
 	defer s.client.mu.Unlock()
@@ -67,7 +67,8 @@ func (s *Socket) await(id uint64, w ackWaiter) bool {
 	return true
 }
 
-// forgo waits for acknowledgement id no more, and reports whether somebody did.
+// forgo removes what waits for acknowledgement id, and reports whether there was
+// something.
 func (s *Socket) forgo(id uint64) bool {
 	s.client.mu.Lock()
 	defer s.client.mu.Unlock()
@@ -76,7 +77,7 @@ func (s *Socket) forgo(id uint64) bool {
 	return waited
 }
 
-// CallFunc is Call for those who do not wait: then is called once, with what
+// CallFunc is Call without waiting: then is called once, with what
 // Call would return, in turn with the hooks of the socket's client. So several
 // acknowledgements, and the events between them, are handled in the order in
 // which the client sent them. After an error then is not called.
@@ -107,7 +108,7 @@ func (s *Socket) CallFunc(ctx context.Context, then func(args []Arg, err error),
 	return nil
 }
 
-// A callback is what CallFunc waits with. Who takes it out of the socket's acks
+// A callback is what CallFunc waits with. What takes it out of the socket's acks
 // calls it.
 type callback struct {
 	then func(args []Arg, err error)
@@ -200,13 +201,13 @@ func (sel Selection) request(ctx context.Context, out *outgoing, id uint64, p *p
 
 // A poll collects the acknowledgements of a broadcast.
 type poll struct {
-	done chan struct{} // closed when nobody is missing
+	done chan struct{} // closed when no answer is missing
 
 	mu sync.Mutex
 	// mu guards the fields below.
 	missing int // below 0 until expect
 	answers []Answer
-	left    bool // somebody left without an answer
+	left    bool // a socket left without an answer
 }
 
 func (p *poll) answered(s *Socket, args []Arg) { p.arrived(&Answer{s, args}) }

@@ -105,7 +105,7 @@ func cpu() time.Duration {
 }
 
 // fanOut measures emitting in bursts to clients: each round emits burst events
-// and waits until everybody has them.
+// and waits until every client has them.
 func fanOut(b *testing.B, h *sinkhole, burst int, perEvent int64, emit func()) {
 	h.drain()
 	defer h.close()

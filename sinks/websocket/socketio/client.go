@@ -29,17 +29,17 @@ type Client struct {
 	place *place // in the lobby, whose lock guards it; nil once the client has joined a namespace
 
 	// mu guards the fields below. A namespace's lock is never taken within it.
-	mu          sync.Mutex
-	sockets     socketSet
-	expelled    names             // where this side is disconnecting the client
-	knocks      map[string]*knock // CONNECTs being authorised, the latest for each namespace
-	authorising int               // Authorize hooks that run, those for earlier ones included
-	authBytes   int               // of the payloads that they look at
-	asking      context.Context   // theirs, while there are any
-	stopAsking  context.CancelFunc
-	impatience  *time.Timer // ends the client unless it joins a namespace in time
-	why         Reason      // set when this side ends the session
-	closed      bool        // the session has ended
+	mu              sync.Mutex
+	sockets         socketSet
+	disconnecting   names                      // where this side is disconnecting the client
+	connectAttempts map[string]*connectAttempt // CONNECTs being authorised, the latest for each namespace
+	authorising     int                        // Authorize hooks that run, those for earlier ones included
+	authBytes       int                        // of the payloads that they look at
+	asking          context.Context            // theirs, while there are any
+	stopAsking      context.CancelFunc
+	impatience      *time.Timer // ends the client unless it joins a namespace in time
+	why             Reason      // set when this side ends the session
+	closed          bool        // the session has ended
 }
 
 // RemoteAddr returns the network address the connection came from. Behind a
@@ -114,26 +114,25 @@ func (c *Client) expects(name string, t parser.Type) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.sockets.get(name)
-	expected := s != nil && !s.quitting || c.expelled.has(name)
+	expected := s != nil && !s.quitting || c.disconnecting.has(name)
 	if s != nil && t == parser.Disconnect {
 		s.quitting = true
 	}
 	return expected
 }
 
-// handle does what p says. A packet out of place ends the connection (section
-// B2); one that was in place when it came was on its way when this side
+// handle does what p says. A packet out of place ends the connection; one that was in place when it came was on its way when this side
 // disconnected the socket.
 func (c *Client) handle(p parser.Packet, name string, auth json.RawMessage, expected bool) {
 	s := c.socket(name)
 	switch {
 	case s == nil && p.Type == parser.Connect:
-		c.knock(name, auth)
+		c.attemptConnect(name, auth)
 	case p.Type == parser.Connect, p.Type == parser.ConnectError, s == nil && !expected:
 		c.misplaced()
 	case s == nil:
 	case p.Type == parser.Disconnect:
-		c.quit(s)
+		c.disconnectedByClient(s)
 	default:
 		s.handle(p)
 	}
@@ -158,15 +157,15 @@ func splitQuery(p parser.Packet) (name string, auth json.RawMessage) {
 	return name, append(object, '}')
 }
 
-// acknowledge gives p to whoever asked for it.
+// acknowledge gives p to the call that waits for it.
 func (c *Client) acknowledge(p parser.Packet) {
 	c.server.stats.received.Add(1)
 	c.mu.Lock()
 	s := c.sockets.get(p.Namespace)
 	if s == nil {
-		expelled := c.expelled.has(p.Namespace)
+		disconnecting := c.disconnecting.has(p.Namespace)
 		c.mu.Unlock()
-		if !expelled {
+		if !disconnecting {
 			c.misplaced()
 		}
 		return

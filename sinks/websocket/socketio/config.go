@@ -53,7 +53,7 @@ type Config struct {
 	// much or broke the protocol. It must be fast.
 	Refused func(c *Client, namespace string, err error)
 
-	// MaxNamespaces is how many namespaces one client may be in, or knock at,
+	// MaxNamespaces is how many namespaces one client may be in, or ask to join,
 	// at a time. Default 1024.
 	MaxNamespaces int
 	// MaxInbound is how many bytes of events may wait for the handlers of one
@@ -71,18 +71,18 @@ type Config struct {
 	MaxHeld int
 }
 
-// Recovery configures connection state recovery (protocol section B7): a
+// Recovery configures connection state recovery: a
 // client that lost its connection comes back under the same socket id, in its
 // rooms, and gets the events it missed.
 //
-// Events are kept per namespace, in memory, and only while there is someone
-// who could miss them.
+// Events are kept per namespace, in memory, and only while a client is
+// there, or may come back, that could miss them.
 type Recovery struct {
 	// Window is how long after its disconnection a client may come back. 0,
 	// the default, turns recovery off.
 	Window time.Duration
-	// MaxBytes of events are kept per namespace, the newest. Who missed older
-	// ones is a new client. Default 8 MiB.
+	// MaxBytes of events are kept per namespace, the newest. A client that
+	// missed older ones is a new one. Default 8 MiB.
 	MaxBytes int
 	// MaxSessions is how many absent clients are remembered per namespace,
 	// the last to leave. Default 65,536.

@@ -9,16 +9,16 @@ import (
 	"github.com/evosink/evosink/sinks/websocket/socketio/parser"
 )
 
-// A knock is a CONNECT on its way to a socket.
-type knock struct {
-	request *ConnectRequest
-	hooks   *Hooks
-	size    int     // of the payload, while it is being authorised
-	ticket  *ticket // not nil: it joins as who it was, or not at all
+// A connectAttempt is a CONNECT on its way to a socket.
+type connectAttempt struct {
+	request  *ConnectRequest
+	hooks    *Hooks
+	size     int              // of the payload, while it is being authorised
+	recovery *recoveryRequest // not nil: it joins as the socket that it was, or not at all
 }
 
-// knock answers a CONNECT to the namespace called name (section B2).
-func (c *Client) knock(name string, auth json.RawMessage) {
+// attemptConnect answers a CONNECT to the namespace called name.
+func (c *Client) attemptConnect(name string, auth json.RawMessage) {
 	if most := c.server.config.MaxConnect; len(auth) > most {
 		c.turnAway(name, fmt.Errorf("auth has %d bytes, at most %d are allowed", len(auth), most))
 		return
@@ -28,8 +28,8 @@ func (c *Client) knock(name string, auth json.RawMessage) {
 		c.turnAway(name, &invalidNamespace)
 		return
 	}
-	k := &knock{request: &ConnectRequest{Client: c, Namespace: name, Auth: auth}, hooks: hooks}
-	if t := c.server.ticket(auth); t == nil || !c.comeBack(k, t) {
+	k := &connectAttempt{request: &ConnectRequest{Client: c, Namespace: name, Auth: auth}, hooks: hooks}
+	if t := c.server.recoveryRequest(auth); t == nil || !c.comeBack(k, t) {
 		c.ask(k)
 	}
 }
@@ -42,14 +42,14 @@ func (c *Client) turnAway(name string, err error) {
 	c.refuse(name, err)
 }
 
-// comeBack handles a CONNECT with a ticket. It returns false if the ticket is
+// comeBack handles a CONNECT with a recovery request. It returns false if the recovery request is
 // of no use.
-func (c *Client) comeBack(k *knock, t *ticket) bool {
+func (c *Client) comeBack(k *connectAttempt, t *recoveryRequest) bool {
 	n := c.server.Namespace(k.request.Namespace)
 	if n == nil {
 		return false
 	}
-	again := &knock{request: n.recollect(*k.request, t), hooks: k.hooks, ticket: t}
+	again := &connectAttempt{request: n.recollect(*k.request, t), hooks: k.hooks, recovery: t}
 	switch {
 	case again.request == nil:
 		return false
@@ -61,7 +61,7 @@ func (c *Client) comeBack(k *knock, t *ticket) bool {
 }
 
 // ask lets k enter if Authorize agrees.
-func (c *Client) ask(k *knock) {
+func (c *Client) ask(k *connectAttempt) {
 	switch {
 	case k.hooks.Authorize != nil:
 		c.authorize(k)
@@ -70,14 +70,14 @@ func (c *Client) ask(k *knock) {
 	}
 }
 
-// askAnew is for who was about to be recovered and cannot any more.
-func (c *Client) askAnew(k *knock) {
+// askAnew is for a client that was about to be recovered and cannot be any more.
+func (c *Client) askAnew(k *connectAttempt) {
 	r := k.request
-	c.ask(&knock{request: &ConnectRequest{Client: c, Namespace: r.Namespace, Auth: r.Auth}, hooks: k.hooks})
+	c.ask(&connectAttempt{request: &ConnectRequest{Client: c, Namespace: r.Namespace, Auth: r.Auth}, hooks: k.hooks})
 }
 
 // authorize asks the hook in a goroutine of its own.
-func (c *Client) authorize(k *knock) {
+func (c *Client) authorize(k *connectAttempt) {
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -96,10 +96,10 @@ func (c *Client) authorize(k *knock) {
 		return
 	}
 	c.authBytes += k.size
-	if c.knocks == nil {
-		c.knocks = make(map[string]*knock)
+	if c.connectAttempts == nil {
+		c.connectAttempts = make(map[string]*connectAttempt)
 	}
-	c.knocks[k.request.Namespace] = k
+	c.connectAttempts[k.request.Namespace] = k
 	if c.authorising++; c.authorising == 1 {
 		c.asking, c.stopAsking = context.WithCancel(context.Background())
 	}
@@ -121,7 +121,7 @@ var (
 
 // admit acts on what Authorize said. Every CONNECT that is refused is answered;
 // of several to one namespace that are on their way at a time the last may enter.
-func (c *Client) admit(k *knock, err error) {
+func (c *Client) admit(k *connectAttempt, err error) {
 	latest := c.authorised(k)
 	switch {
 	case err != nil:
@@ -133,12 +133,12 @@ func (c *Client) admit(k *knock, err error) {
 }
 
 // authorised counts out k, and reports whether it is the latest to its namespace.
-func (c *Client) authorised(k *knock) (latest bool) {
+func (c *Client) authorised(k *connectAttempt) (latest bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	name := k.request.Namespace
-	if latest = c.knocks[name] == k; latest {
-		delete(c.knocks, name)
+	if latest = c.connectAttempts[name] == k; latest {
+		delete(c.connectAttempts, name)
 	}
 	c.authBytes -= k.size
 	if c.authorising--; c.authorising == 0 {
@@ -149,15 +149,15 @@ func (c *Client) authorised(k *knock) (latest bool) {
 }
 
 // enter makes the client a socket in the namespace. It returns false, and has
-// done nothing, if k has a ticket that is not valid any more.
-func (c *Client) enter(k *knock) bool {
+// done nothing, if k has a recovery request that is not valid any more.
+func (c *Client) enter(k *connectAttempt) bool {
 	n := c.server.enter(k.request.Namespace, k.hooks)
 	if n == nil { // taken away meanwhile
 		c.refuse(k.request.Namespace, &invalidNamespace)
 		return true
 	}
 	s := &Socket{client: c, namespace: n, session: c.session}
-	if k.ticket != nil {
+	if k.recovery != nil {
 		// What it missed may be more than may wait for it, unless nothing else does.
 		_ = c.session.Flushed(context.Background()) // or it is gone, as add will say
 	}
@@ -170,10 +170,10 @@ func (c *Client) enter(k *knock) bool {
 	}
 	switch n.join(s, k) {
 	case joinRefused:
-		c.claim(s)
+		c.take(s)
 		return false
 	case joinClosed:
-		c.claim(s)
+		c.take(s)
 		c.refuse(n.name, &invalidNamespace)
 	case joinDone:
 		c.welcome(s)
@@ -221,7 +221,7 @@ func (c *Client) refuse(name string, err error) {
 }
 
 // refusal returns the payload of a CONNECT_ERROR: an object, or for revision 3
-// the error's data, else its message (section A10). The answer for a namespace
+// the error's data, else its message. The answer for a namespace
 // that does not exist is an object in both.
 func (c *Client) refusal(err error) json.RawMessage {
 	var refused *ConnectError

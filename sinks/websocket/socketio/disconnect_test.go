@@ -245,7 +245,7 @@ func TestANamespaceDisconnectsWhomItIsTold(t *testing.T) {
 	peers["c"].expect("1")
 	peers["b"].expectNothing()
 	peers["a"].join("/dynamic")
-	eventually(t, "all welcome", func() bool { return srv.Stats().Joined == 4 }) // who is not has no last hooks either
+	eventually(t, "all welcome", func() bool { return srv.Stats().Joined == 4 }) // a client that has not joined has no last hooks either
 	srv.Remove("/dynamic")
 	peers["a"].expect("1/dynamic,")
 	srv.Remove("/")

@@ -14,10 +14,10 @@
 // Namespace is made by Server.Handle under one name, or comes to be when a
 // client joins a name that a pattern of Server.HandleFunc agrees to. Sockets
 // may be in rooms; a Selection is the sockets in some rooms and not in others.
-// Hooks says what a namespace does: who may join, and what happens when
-// someone does, emits an event, or leaves.
+// Hooks says what a namespace does: which clients may join, and what happens
+// when a socket has joined, emits an event, or leaves.
 //
-// Arguments of events stay JSON text (Arg) until somebody decodes them, and
+// Arguments of events stay JSON text (Arg) until they are decoded, and
 // binary values in them stay bytes.
 //
 // # Order
@@ -36,9 +36,9 @@
 // carries many events. The worker is there only while there is work. What is
 // for one socket waits for the worker only if there is one.
 //
-// Nobody waits for a client. What a client does not take waits for it in its
+// Nothing waits for a client. What a client does not take waits for it in its
 // session, bounded by engineio.Config.MaxQueueBytes; over the bound the client
-// is disconnected with ReasonSlowClient, and nobody else notices. What waits in
+// is disconnected with ReasonSlowClient, and no other client is delayed. What waits in
 // a namespace is bounded by MaxPending, and makes Emit wait: for the worker,
 // that is for the processor, not for any client.
 //
@@ -65,5 +65,5 @@
 // MaxInbound, the namespaces it is in by MaxNamespaces, the time until it has
 // joined one by ConnectTimeout. Bytes that are no packet, and packets out of
 // place, end the connection, as in the reference server. Acknowledgements that
-// nobody asked for are ignored.
+// were not asked for are ignored.
 package socketio

@@ -39,6 +39,6 @@ func (e *ConnectError) Error() string { return e.Message }
 var invalidNamespace = ConnectError{Message: "Invalid namespace"}
 
 // ErrInvalidNamespace returns the error whose answer is that to a CONNECT to a
-// namespace that does not exist, so that an Authorize hook need not tell who
-// may not enter what there is.
+// namespace that does not exist, so that an Authorize hook need not tell a
+// client without access which namespaces exist.
 func ErrInvalidNamespace() error { e := invalidNamespace; return &e }

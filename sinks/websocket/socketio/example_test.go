@@ -15,7 +15,7 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// A chat server: everybody gets what anybody says.
+// A chat server: what one client says goes to all.
 func Example() {
 	srv, err := socketio.New(socketio.DefaultConfig())
 	if err != nil {
@@ -47,8 +47,9 @@ func Example() {
 	// 42/chat,["said",{"text":"hello"}]
 }
 
-// A namespace for each tenant, which only the tenant's token opens. Who may
-// not enter learns no more than who asks for a namespace that is not there.
+// A namespace for each tenant, which only the tenant's token opens. A
+// client with another token learns no more than one that asks for a namespace
+// that is not there.
 func ExampleServer_HandleFunc() {
 	tokens := map[string]string{"/sales": "secret"}
 	srv, err := socketio.New(socketio.DefaultConfig())
@@ -80,7 +81,7 @@ func ExampleServer_HandleFunc() {
 	client := connect(web.URL, "/sales", `{"token":"secret","events":["message"]}`)
 	defer client.Close()
 	fmt.Println(receive(client))
-	sales := srv.Namespace("/sales") // nil if nobody is in it
+	sales := srv.Namespace("/sales") // nil if no socket is in it
 	sales.Emit(context.Background(), "typing")
 	sales.Emit(context.Background(), "message", socketio.Raw(json.RawMessage(`{"text":"hi"}`)))
 	fmt.Println(receive(client))

@@ -51,7 +51,7 @@ func (f *fanout) takes(d delivery) bool {
 	return true
 }
 
-// recipients finds who gets the batch, of which d is the first. What is held
+// recipients finds the sockets that get the batch, of which d is the first. What is held
 // for a socket is put aside here, under the lock, so that Release misses
 // nothing. Held: n.mu.
 func (f *fanout) recipients(n *Namespace, d delivery) {
@@ -85,7 +85,7 @@ func (f *fanout) keep(s *Socket) {
 	}
 	for _, out := range f.outs {
 		if s.filter == nil || s.filter(out.name) {
-			s.keep(out)
+			s.buffer(out)
 		}
 	}
 }

@@ -7,22 +7,22 @@ import (
 	"github.com/evosink/evosink/sinks/websocket/engineio"
 )
 
-// hold is what is kept aside for a socket that is held.
-type hold struct {
+// heldBuffer is what is kept aside for a socket that is held.
+type heldBuffer struct {
 	outs       []*outgoing
 	bytes      int
 	overflowed bool   // it was too much: nothing is kept any more
 	number     uint64 // in the journal, of the last that came, kept or not
 }
 
-// keep puts out aside. Held: the namespace's mu.
-func (s *Socket) keep(out *outgoing) {
+// buffer puts out aside. Held: the namespace's mu.
+func (s *Socket) buffer(out *outgoing) {
 	h := s.held
 	h.number = max(h.number, out.number)
 	switch {
 	case h.overflowed:
 	case h.bytes > 0 && h.bytes+out.size > s.namespace.server.config.MaxHeld:
-		*h = hold{overflowed: true, number: h.number}
+		*h = heldBuffer{overflowed: true, number: h.number}
 	default:
 		h.outs = append(h.outs, out)
 		h.bytes += out.size + deliveryOverhead
@@ -30,7 +30,7 @@ func (s *Socket) keep(out *outgoing) {
 }
 
 // discard drops what does not come behind a position.
-func (h *hold) discard(position int64) {
+func (h *heldBuffer) discard(position int64) {
 	h.outs = slices.DeleteFunc(h.outs, func(out *outgoing) bool {
 		if out.position == 0 || out.position > position {
 			return false
@@ -131,7 +131,7 @@ func (s *Socket) takeKept(last int64) (outs []*outgoing, released <-chan error) 
 	if h := s.held; h != nil {
 		h.discard(last)
 		if len(h.outs) > releaseAtOnce || h.bytes > s.pace() {
-			outs, *h = h.outs, hold{number: h.number}
+			outs, *h = h.outs, heldBuffer{number: h.number}
 			return outs, nil
 		}
 	}
@@ -150,7 +150,7 @@ func (s *Socket) release(last int64) error {
 		return nil // it has been released, or has left
 	case h.overflowed:
 		s.floor = h.number + 1 // what is emitted already, and comes behind this place, is kept aside anew
-		*h = hold{number: h.number}
+		*h = heldBuffer{number: h.number}
 		return ErrOverflow
 	}
 	h.discard(last)

@@ -12,7 +12,7 @@ import (
 	"github.com/evosink/evosink/sinks/websocket/socketio"
 )
 
-// holding starts a server with recovery, whose namespace "/" holds who joins
+// holding starts a server with recovery, whose namespace "/" holds sockets that join
 // with {"hold":true} and leaves the socket to the test.
 func holding(t *testing.T, adjust func(*socketio.Config)) (n *socketio.Namespace, url string, held <-chan *socketio.Socket) {
 	sockets := make(chan *socketio.Socket, 8)

@@ -21,7 +21,7 @@ type inbox struct {
 	tasks   []task
 	bytes   int           // of tasks, and of those that run
 	running bool          // the goroutine is there
-	vacancy chan struct{} // closed when bytes have become fewer, if someone waits
+	vacancy chan struct{} // closed when bytes have become fewer, if a caller waits
 }
 
 type task struct {

@@ -11,8 +11,8 @@ import (
 	"github.com/evosink/evosink/sinks/websocket/engineio"
 )
 
-// A journal is what a namespace keeps for clients that may come back (section
-// B7): the newest events, and who is absent. It is bounded in bytes, time and
+// A journal is what a namespace keeps for clients that may come back :
+// the newest events, and the absent clients. It is bounded in bytes, time and
 // absent clients. Guarded by Namespace.mu.
 //
 // An offset names an event by its number, not by looking it up, so that a
@@ -28,11 +28,11 @@ type journal struct {
 	number uint64  // of the newest event
 	events []entry // the newest, without gaps
 	bytes  int     // of events
-	absent map[string]*absence
-	left   []*absence // in the order of leaving; those recovered are in it still
+	absent map[string]*savedSocket
+	left   []*savedSocket // in the order of leaving; those recovered are in it still
 }
 
-// An entry is one event and whom it was for.
+// An entry is one event and the rooms that it was for.
 type entry struct {
 	at            time.Time
 	name          string
@@ -41,8 +41,8 @@ type entry struct {
 	rooms, except []string
 }
 
-// An absence is what an absent client comes back to.
-type absence struct {
+// A savedSocket is what an absent client comes back to.
+type savedSocket struct {
 	at      time.Time
 	id, pid string
 	rooms   []string // with its own id
@@ -51,15 +51,15 @@ type absence struct {
 	floor   uint64 // see Socket.floor
 }
 
-// A ticket is what a client presents to be recovered.
-type ticket struct{ pid, offset string }
+// A recoveryRequest is what a client presents to be recovered.
+type recoveryRequest struct{ pid, offset string }
 
 func newJournal(r Recovery, detection time.Duration) *journal {
 	return &journal{
 		recovery:  r,
 		retention: r.Window + detection,
 		seed:      maphash.MakeSeed(),
-		absent:    make(map[string]*absence),
+		absent:    make(map[string]*savedSocket),
 	}
 }
 
@@ -143,8 +143,8 @@ func (j *journal) trim(now time.Time) {
 	}
 }
 
-// leave remembers who left.
-func (j *journal) leave(a *absence) {
+// leave remembers a socket that has left.
+func (j *journal) leave(a *savedSocket) {
 	j.absent[a.pid] = a
 	j.left = append(j.left, a)
 	for len(j.absent) > j.recovery.MaxSessions {
@@ -157,9 +157,9 @@ func (j *journal) leave(a *absence) {
 }
 
 // isBack reports whether a was recovered, or has left anew.
-func (j *journal) isBack(a *absence) bool { return j.absent[a.pid] != a }
+func (j *journal) isBack(a *savedSocket) bool { return j.absent[a.pid] != a }
 
-// expire forgets who has been away for too long.
+// expire forgets sockets that have been away for too long.
 func (j *journal) expire(now time.Time) {
 	for len(j.left) > 0 && (now.Sub(j.left[0].at) > j.recovery.Window || j.isBack(j.left[0])) {
 		j.forgetOldest()
@@ -181,8 +181,8 @@ func (j *journal) forgetAll() {
 	clear(j.absent)
 }
 
-// find returns who t is of and the events it missed; nil if t is not valid.
-func (j *journal) find(t *ticket) (*absence, []entry) {
+// find returns the absent socket that t is of and the events it missed; nil if t is not valid.
+func (j *journal) find(t *recoveryRequest) (*savedSocket, []entry) {
 	a := j.absent[t.pid]
 	if a == nil || time.Since(a.at) > j.recovery.Window {
 		return nil, nil
@@ -195,7 +195,7 @@ func (j *journal) find(t *ticket) (*absence, []entry) {
 }
 
 // concerns reports whether e was for a.
-func (e entry) concerns(a *absence) bool {
+func (e entry) concerns(a *savedSocket) bool {
 	among := func(rooms []string) bool {
 		return slices.ContainsFunc(rooms, func(room string) bool { return slices.Contains(a.rooms, room) })
 	}
@@ -204,7 +204,7 @@ func (e entry) concerns(a *absence) bool {
 
 // missed returns the messages of the events that concern a and that filter
 // lets through.
-func missed(events []entry, a *absence, filter func(string) bool) []engineio.Message {
+func missed(events []entry, a *savedSocket, filter func(string) bool) []engineio.Message {
 	var msgs []engineio.Message
 	for _, e := range events {
 		direct := len(e.rooms) == 1 && e.rooms[0] == a.id

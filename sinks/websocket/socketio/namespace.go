@@ -13,7 +13,7 @@ type Namespace struct {
 	server  *Server
 	name    string
 	hooks   *Hooks
-	dynamic bool // removed from the server when nobody is left
+	dynamic bool // removed from the server with its last socket
 
 	ackIDs   atomic.Uint64
 	audience atomic.Int32 // members that take events, and absent clients: with 0 there is nothing to emit
@@ -21,7 +21,7 @@ type Namespace struct {
 	// mu guards the fields below, and what Socket says it guards. A client's
 	// lock may be taken within it, never around it.
 	mu       sync.Mutex
-	members  []*Socket // who is told that it has left is in it until then
+	members  []*Socket // a socket is in it until its client is told that it has left
 	byID     map[string]*Socket
 	rooms    map[string]map[*Socket]struct{}
 	pids     map[string]*Socket // by private id, nil without recovery
@@ -31,7 +31,7 @@ type Namespace struct {
 	closed   bool               // removed from the server
 	journal  *journal           // nil without recovery
 	sweep    *time.Timer
-	order
+	broadcastQueue
 }
 
 func newNamespace(server *Server, name string, hooks *Hooks, dynamic bool) *Namespace {
@@ -65,7 +65,7 @@ func (n *Namespace) Socket(id string) *Socket {
 
 // Emit sends an event to every socket in the namespace. It returns when the
 // event has its place in the order of what is emitted; it waits only while too
-// much waits in the namespace. If nobody is there it costs next to nothing:
+// much waits in the namespace. Without a client it costs next to nothing:
 // the event is not even encoded.
 func (n *Namespace) Emit(ctx context.Context, event string, args ...Arg) error {
 	return n.all().Emit(ctx, event, args...)
@@ -88,13 +88,13 @@ func (n *Namespace) all() Selection { return Selection{namespace: n} }
 // Disconnect disconnects the sockets for which pick returns true, or all if
 // pick is nil, and returns how many. Their clients are told; connections stay.
 //
-// Who has been authorised and is about to join is not among them yet. To shut
-// somebody out, first change what Authorize goes by, then call Disconnect, and
+// A client that has been authorised and is about to join is not among them yet. To
+// shut it out, first change what Authorize goes by, then call Disconnect, and
 // let the Connect hook look again.
 func (n *Namespace) Disconnect(pick func(*Socket) bool) int {
 	count := 0
 	for _, s := range n.Sockets() {
-		if (pick == nil || pick(s)) && s.client.expel(s, nil) {
+		if (pick == nil || pick(s)) && s.client.disconnect(s, nil) {
 			count++
 		}
 	}
@@ -106,17 +106,17 @@ type joinResult uint8
 const (
 	joinDone    joinResult = iota
 	joinLate               // the client is gone
-	joinRefused            // the ticket is not valid any more
+	joinRefused            // the recovery request is not valid any more
 	joinClosed             // the namespace has been taken away
 )
 
 // join makes s a member at its place in the order of what is emitted: its
 // client gets what it missed if it is recovered, is told that it has joined,
 // and then gets what is emitted afterwards. What it missed comes first, as from
-// the reference server: clients keep it until they have joined, so whoever
-// waits for that has it all. join returns when that has been sent,
+// the reference server: clients keep it until they have joined, so code
+// that waits for that has it all. join returns when that has been sent,
 // and undoes Server.enter.
-func (n *Namespace) join(s *Socket, k *knock) joinResult {
+func (n *Namespace) join(s *Socket, k *connectAttempt) joinResult {
 	defer n.server.leave(n)
 	n.mu.Lock()
 	if n.closed || s.gone {
@@ -151,7 +151,7 @@ func (n *Namespace) admit(s *Socket, r *ConnectRequest) {
 	s.SetData(r.Data)
 	s.filter = r.Filter
 	if r.Hold {
-		s.held = new(hold)
+		s.held = new(heldBuffer)
 	}
 	if r.Hold || !s.recovered {
 		n.setFloor(s)
@@ -203,9 +203,9 @@ func (n *Namespace) depart(s *Socket, why Reason) {
 	n.remove(s)
 }
 
-// expel removes s behind what has been emitted, tells its client, and calls
+// disconnect removes s behind what has been emitted, tells its client, and calls
 // done, which may be nil. Not held: mu.
-func (n *Namespace) expel(s *Socket, done func()) {
+func (n *Namespace) disconnect(s *Socket, done func()) {
 	n.mu.Lock()
 	defer n.server.tidy(n)
 	defer n.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"github.com/evosink/evosink/sinks/websocket/socketio/parser"
 )
 
-// connectPacket tells s that it has joined (section B2). Revision 3 has no
+// connectPacket tells s that it has joined. Revision 3 has no
 // payload.
 func (n *Namespace) connectPacket(s *Socket) engineio.Message {
 	p := parser.Packet{Type: parser.Connect, Namespace: n.name}

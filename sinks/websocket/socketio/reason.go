@@ -3,7 +3,7 @@ package socketio
 import "github.com/evosink/evosink/sinks/websocket/engineio"
 
 // A Reason says why a socket left its namespace, in the words of the reference
-// server (protocol section B8).
+// server.
 type Reason string
 
 // The reasons. The last has no counterpart in the reference server.
@@ -33,7 +33,7 @@ const (
 )
 
 // recoverable reports whether a client that left for this reason may come back
-// to what it had (section B7).
+// to what it had.
 func (r Reason) recoverable() bool {
 	switch r {
 	case ReasonClientDisconnect, ReasonServerDisconnect, ReasonParseError:

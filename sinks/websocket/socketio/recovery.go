@@ -12,9 +12,9 @@ import (
 // more.
 const sweepInterval = 10 * time.Second
 
-// ticket returns what auth presents for recovery, nil if nothing or if that is
+// recoveryRequest returns what auth presents for recovery, nil if nothing or if that is
 // off. Both members must be strings.
-func (srv *Server) ticket(auth json.RawMessage) *ticket {
+func (srv *Server) recoveryRequest(auth json.RawMessage) *recoveryRequest {
 	if srv.config.Recovery.Window == 0 || auth == nil {
 		return nil
 	}
@@ -22,7 +22,7 @@ func (srv *Server) ticket(auth json.RawMessage) *ticket {
 	if pid == nil || offset == nil {
 		return nil
 	}
-	return &ticket{*pid, *offset}
+	return &recoveryRequest{*pid, *offset}
 }
 
 // Refused reports whether the client wants to be recovered and cannot be: it is
@@ -53,7 +53,7 @@ func text(raw json.RawMessage) (s *string) {
 
 // recollect returns r as it is for the client that t is of, nil if t is not
 // valid.
-func (n *Namespace) recollect(r ConnectRequest, t *ticket) *ConnectRequest {
+func (n *Namespace) recollect(r ConnectRequest, t *recoveryRequest) *ConnectRequest {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	a, _ := n.journal.find(t)
@@ -62,7 +62,7 @@ func (n *Namespace) recollect(r ConnectRequest, t *ticket) *ConnectRequest {
 		if s == nil {
 			return nil
 		}
-		a = s.absence()
+		a = s.saved()
 	}
 	r.Recovering = true
 	r.Data, r.Filter, r.Rooms = a.data, a.filter, slices.Clone(a.rooms[1:])
@@ -71,9 +71,9 @@ func (n *Namespace) recollect(r ConnectRequest, t *ticket) *ConnectRequest {
 
 // present returns the socket that t is of and that has not left yet, nil if there
 // is none, or it may not be taken over. Held: mu, as by all that follows.
-func (n *Namespace) present(t *ticket) *Socket {
+func (n *Namespace) present(t *recoveryRequest) *Socket {
 	s := n.pids[t.pid]
-	if s == nil || !s.recoverable() || !s.client.yields(s) {
+	if s == nil || !s.recoverable() || !s.client.mayBeTakenOver(s) {
 		return nil
 	}
 	if _, complete := n.journal.after(t.offset, s.floor); !complete {
@@ -82,19 +82,19 @@ func (n *Namespace) present(t *ticket) *Socket {
 	return s
 }
 
-// identify gives s its ids: those of the client k has a ticket for, with what
-// that missed, or new ones. It returns false if the ticket is not valid. If
-// the ticket's socket is still there it is cut, and returned for its client to
+// identify gives s its ids: those of the client k has a recovery request for, with what
+// that missed, or new ones. It returns false if the recovery request is not valid. If
+// its socket is still there it is cut, and returned for its client to
 // be ended.
-func (n *Namespace) identify(s *Socket, k *knock) (msgs []engineio.Message, evicted *Socket, valid bool) {
-	if k.ticket == nil || k.request.NoEvents {
+func (n *Namespace) identify(s *Socket, k *connectAttempt) (msgs []engineio.Message, evicted *Socket, valid bool) {
+	if k.recovery == nil || k.request.NoEvents {
 		n.newIDs(s, k.request)
 		return nil, nil, true
 	}
-	if evicted = n.present(k.ticket); evicted != nil {
+	if evicted = n.present(k.recovery); evicted != nil {
 		n.depart(evicted, ReasonForcedServerClose)
 	}
-	a, events := n.journal.find(k.ticket)
+	a, events := n.journal.find(k.recovery)
 	if a == nil {
 		return nil, evicted, false
 	}
@@ -118,7 +118,7 @@ func (n *Namespace) setFloor(s *Socket) {
 }
 
 // newIDs gives s new ids. Revision 3 clients have the Engine.IO id in theirs
-// and expect no other (section A10).
+// and expect no other.
 func (n *Namespace) newIDs(s *Socket, r *ConnectRequest) {
 	switch {
 	case s.client.Revision() > 3:
@@ -137,16 +137,16 @@ func (n *Namespace) newIDs(s *Socket, r *ConnectRequest) {
 // held it has not: it knows nothing of what Emit gives it of the past.
 func (s *Socket) recoverable() bool { return s.pid != "" && s.live && s.held == nil }
 
-// absence returns what s would come back to.
-func (s *Socket) absence() *absence {
-	return &absence{
+// saved returns what s would come back to.
+func (s *Socket) saved() *savedSocket {
+	return &savedSocket{
 		at: time.Now(), id: s.id, pid: s.pid,
 		rooms:  slices.Concat([]string{s.id}, s.rooms),
 		filter: s.filter, data: s.Data(), floor: s.floor,
 	}
 }
 
-// record keeps out for those who miss it, and gives it its offset.
+// record keeps out for clients that miss it, and gives it its offset.
 func (n *Namespace) record(out *outgoing, rooms, except []string) {
 	n.journal.add(out, rooms, except)
 	n.sweepLater()
@@ -154,7 +154,7 @@ func (n *Namespace) record(out *outgoing, rooms, except []string) {
 
 // remember lets the client of s come back.
 func (n *Namespace) remember(s *Socket) {
-	n.journal.leave(s.absence())
+	n.journal.leave(s.saved())
 	n.sweepLater()
 }
 

@@ -69,7 +69,7 @@ func (sel Selection) Emit(ctx context.Context, event string, args ...Arg) error 
 	return sel.publish(out)
 }
 
-// publish puts out at its place in the order, unless it is for nobody. Held:
+// publish puts out at its place in the order, unless it has no recipient. Held:
 // the namespace's mu, as by pick.
 func (sel Selection) publish(out *outgoing) error {
 	n := sel.namespace

@@ -107,7 +107,7 @@ func (srv *Server) Namespaces() []*Namespace {
 }
 
 // Remove takes the namespace called name away, disconnects its sockets and
-// forgets who might have come back to it.
+// forgets the clients that might have come back to it.
 func (srv *Server) Remove(name string) {
 	srv.mu.Lock()
 	n := srv.namespaces[name]
@@ -155,8 +155,8 @@ func (srv *Server) accept(session *engineio.Session, r *http.Request) engineio.H
 	c.mu.Lock()
 	c.impatience = time.AfterFunc(srv.config.ConnectTimeout, c.impatient)
 	c.mu.Unlock()
-	if session.Protocol() == 3 { // joins "/" unasked (section A10)
-		c.inbox.post(c, func() { c.knock("/", nil) })
+	if session.Protocol() == 3 { // joins "/" unasked
+		c.inbox.post(c, func() { c.attemptConnect("/", nil) })
 	}
 	return handler{c}
 }
@@ -210,7 +210,7 @@ func (srv *Server) leave(n *Namespace) {
 	srv.tidy(n)
 }
 
-// tidy removes n if it is dynamic and nobody is left in it. Not held: n.mu.
+// tidy removes n if it is dynamic and no socket is left in it. Not held: n.mu.
 func (srv *Server) tidy(n *Namespace) {
 	if !n.dynamic || n.audience.Load() > 0 {
 		return

@@ -20,9 +20,9 @@ type Socket struct {
 	// by the namespace's mu.
 	session *engineio.Session
 	filter  func(event string) bool
-	held    *hold // what is kept aside, nil unless held
-	live    bool  // the client has been told that it has joined
-	silent  bool  // takes no broadcasts; see ConnectRequest.NoEvents
+	held    *heldBuffer // what is kept aside, nil unless held
+	live    bool        // the client has been told that it has joined
+	silent  bool        // takes no broadcasts; see ConnectRequest.NoEvents
 
 	// Set by Namespace.join, not changed afterwards.
 	id, pid   string
@@ -101,7 +101,7 @@ func (s *Socket) EmitVolatile(ctx context.Context, event string, args ...Arg) er
 
 // Await returns when what was emitted to the socket before has been written,
 // and little of it still waits for the client (see engineio.Session.Await). Between
-// calls of Emit it paces who has much for one socket. It returns ErrDisconnected
+// calls of Emit it paces a caller that has much for one socket. It returns ErrDisconnected
 // if the client has gone, or ctx's error.
 func (s *Socket) Await(ctx context.Context) error {
 	select {
@@ -163,11 +163,11 @@ func (s *Socket) Broadcast() Selection {
 
 // Disconnect makes the socket leave its namespace, and tells the client, after
 // everything emitted before. The client does not come back by itself.
-func (s *Socket) Disconnect() { s.client.expel(s, nil) }
+func (s *Socket) Disconnect() { s.client.disconnect(s, nil) }
 
 // Close disconnects the client from all its namespaces and ends the
 // connection, after everything emitted before.
-func (c *Client) Close() { c.expelAll() }
+func (c *Client) Close() { c.disconnectAll() }
 
 // Drop ends the connection without a word, as if it had been lost: the client
 // comes back by itself, and may be recovered.
@@ -200,7 +200,7 @@ func (s *Socket) context() context.Context {
 	return s.ctx
 }
 
-// retire ends what waits for the socket: its context, and those who wait for
+// retire ends what waits for the socket: its context, and calls that wait for
 // its acknowledgements.
 func (s *Socket) retire() {
 	c := s.client

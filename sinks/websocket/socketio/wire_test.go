@@ -229,8 +229,8 @@ func (w *httpWire) sendBinary(d []byte) {
 	w.do("POST", "b"+encode64(d))
 }
 
-// close leaves like a client that is closed: without a poll in flight nobody
-// would notice else.
+// close leaves like a client that is closed: without a poll in flight the server
+// would not notice else.
 func (w *httpWire) close() {
 	w.cancel()
 	resp, err := http.Post(w.url, "text/plain", strings.NewReader("1"))

@@ -51,7 +51,7 @@ func invalid(why string) error { return fmt.Errorf("%w: %s", ErrInvalid, why) }
 type Revision uint8
 
 // The revisions. They differ in the form of payloads, of binary packets on
-// websockets, and in who sends the pings.
+// websockets, and in the side that sends the pings.
 const (
 	V3 Revision = 3
 	V4 Revision = 4

@@ -1,4 +1,4 @@
-// Package tasks counts goroutines, so that who starts them can wait for them.
+// Package tasks counts goroutines, so that their owner can wait for them.
 package tasks
 
 import (
@@ -7,14 +7,14 @@ import (
 )
 
 // A Group is the goroutines of one owner. Unlike a sync.WaitGroup it may grow
-// from nothing while somebody waits, and waiting ends with a context. The zero
+// from nothing while Wait waits, and waiting ends with a context. The zero
 // value is ready; its methods may be called by any number of goroutines.
 type Group struct {
 	mu sync.Mutex
 	// mu guards the fields below.
 	running int
 	closed  bool
-	done    chan struct{} // closed when running reaches 0, if someone waits
+	done    chan struct{} // closed when running reaches 0, if Wait waits
 }
 
 // Go runs f in a goroutine of its own. After Close it returns false, and has

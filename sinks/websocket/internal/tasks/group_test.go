@@ -19,7 +19,7 @@ func TestWaitReturnsWhenTheLastHasEnded(t *testing.T) {
 		start := time.Now()
 		g.Go(func() {
 			time.Sleep(time.Second)
-			g.Go(func() { time.Sleep(time.Second) }) // while somebody waits
+			g.Go(func() { time.Sleep(time.Second) }) // while Wait waits
 		})
 		if err := g.Wait(t.Context()); err != nil || time.Since(start) != 2*time.Second {
 			t.Errorf("waited %v: %v", time.Since(start), err)

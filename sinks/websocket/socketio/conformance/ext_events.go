@@ -16,7 +16,7 @@ type ext struct {
 	waiting sync.WaitGroup // for acknowledgements
 }
 
-// close ends the server, then waits for those who waited for acknowledgements.
+// close ends the server, then waits for the calls that waited for acknowledgements.
 func (x *ext) close(ctx context.Context) error {
 	err := x.server.Close(ctx)
 	x.waiting.Wait()
@@ -65,7 +65,7 @@ func others(s *socketio.Socket, _ *socketio.Event) (socketio.Selection, error) {
 	return s.Broadcast(), nil
 }
 
-// namespace selects everybody in the namespace named by the first argument.
+// namespace selects all sockets in the namespace named by the first argument.
 func (x *ext) namespace(_ *socketio.Socket, e *socketio.Event) (socketio.Selection, error) {
 	name, _ := e.Arg(0).Text()
 	n := x.server.Namespace(name)

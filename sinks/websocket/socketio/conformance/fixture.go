@@ -80,7 +80,7 @@ func engine(interval, timeout time.Duration, maxPayload int) engineio.Config {
 	return c
 }
 
-// anyOrigin is the CORS option of the mounts that answer everybody.
+// anyOrigin is the CORS option of the mounts that answer every origin.
 func anyOrigin() *engineio.CORS { return &engineio.CORS{Origins: []string{"*"}} }
 
 // socketConfig returns the configuration of a Socket.IO mount.

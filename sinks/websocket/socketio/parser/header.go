@@ -89,8 +89,8 @@ func (l *Limits) namespace(text []byte) (name string, rest []byte, err error) {
 	return string(text[:end]), rest, nil
 }
 
-// ackID reads the digits of an ack id, if there are any. One that is no uint64 is
-// nobody's: it counts as the largest.
+// ackID reads the digits of an ack id, if there are any. One that is no uint64
+// counts as the largest: no call waits for it.
 func ackID(text []byte) (id uint64, found bool, rest []byte) {
 	end := digits(text)
 	if end == 0 {

@@ -10,8 +10,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 )
 
-// words says what an error means in the wording of jsonschema 1.5.0, one text per violation.
-func words(e *jsonschema.ValidationError) []string {
+// schemaMessages says what an error means in the wording of jsonschema 1.5.0, one text per violation.
+func schemaMessages(e *jsonschema.ValidationError) []string {
 	at := e.InstanceLocation
 	one := func(format string, args ...any) []string { return []string{stack(at, fmt.Sprintf(format, args...))} }
 	switch k := e.ErrorKind.(type) {

@@ -9,7 +9,8 @@ import (
 	"github.com/evosink/evosink/core/queue"
 )
 
-func (q *Queue) bury(key queue.LaneKey, it item, why queue.Reason, p queue.Progress, at time.Time) {
+// addDeadLetter makes a dead letter of a delivery; the caller takes it out of its lane. Held: mu.
+func (q *Queue) addDeadLetter(key queue.LaneKey, it item, why queue.Reason, p queue.Progress, at time.Time) {
 	q.letter++
 	q.letters = append(q.letters, queue.DeadLetter{
 		ID: q.letter, LaneKey: key, Scope: it.scope, EventID: it.event.ID, EventName: it.event.Name,
@@ -67,13 +68,13 @@ func (q *Queue) CountDeadLetters(_ context.Context, f queue.DeadLetterFilter) (n
 func (q *Queue) DeadLetter(_ context.Context, id int64) (queue.DeadLetter, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if i, ok := q.letterAt(id); ok {
+	if i, ok := q.deadLetterAt(id); ok {
 		return q.letters[i], nil
 	}
 	return queue.DeadLetter{}, queue.ErrNoDeadLetter
 }
 
-func (q *Queue) letterAt(id int64) (int, bool) {
+func (q *Queue) deadLetterAt(id int64) (int, bool) {
 	return slices.BinarySearchFunc(q.letters, id, func(l queue.DeadLetter, id int64) int { return int(l.ID - id) })
 }
 
@@ -89,7 +90,7 @@ func (q *Queue) Requeue(ctx context.Context, lease bus.Lease, ids []int64, at ti
 	}
 	var out []queue.Requeued
 	for _, id := range ids {
-		i, ok := q.letterAt(id)
+		i, ok := q.deadLetterAt(id)
 		if !ok {
 			continue
 		}

@@ -5,9 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// suspects are deliveries that were in flight when the plugin ended, twice. One of them may be what ends it, and would for ever, with all
+// quarantine holds deliveries that were in flight when the plugin ended, twice. One of them may be what ends it, and would for ever, with all
 // that stand behind it: each is sent alone from then on. The one that ends the plugin even so is to blame, and uses up its attempts.
-type suspects struct {
+type quarantine struct {
 	some atomic.Bool // there are any
 
 	mu sync.Mutex
@@ -15,20 +15,20 @@ type suspects struct {
 	ends map[string]int // by key
 }
 
-// maxSuspects is more than any window; what is beyond is forgotten.
-const maxSuspects = 4096
+// maxQuarantined is more than any window; what is beyond is forgotten.
+const maxQuarantined = 4096
 
-func (s *suspects) add(key string) {
+func (s *quarantine) add(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ends == nil || len(s.ends) >= maxSuspects {
+	if s.ends == nil || len(s.ends) >= maxQuarantined {
 		s.ends = map[string]int{}
 	}
 	s.ends[key]++
 	s.some.Store(true)
 }
 
-func (s *suspects) has(key string) bool {
+func (s *quarantine) has(key string) bool {
 	if !s.some.Load() {
 		return false
 	}
@@ -37,7 +37,7 @@ func (s *suspects) has(key string) bool {
 	return s.ends[key] >= 2
 }
 
-func (s *suspects) clear(key string) {
+func (s *quarantine) clear(key string) {
 	if !s.some.Load() {
 		return
 	}

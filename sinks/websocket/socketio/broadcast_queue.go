@@ -13,22 +13,22 @@ const batchBytes = 64 << 10
 // deliveryOverhead is what a waiting delivery costs beside its bytes.
 const deliveryOverhead = 256
 
-// order is what has been emitted in a namespace and not been written yet.
+// broadcastQueue is what has been emitted in a namespace and not been written yet.
 //
 // Broadcasts always go through it: its worker concatenates all that waits and
 // writes it to each client at once, and while it writes the next batch
 // gathers. What is for one socket, and what must stand at a certain place
 // (joining, leaving), goes through it only while it is busy; otherwise nothing
 // is before it and it is done at once. Guarded by Namespace.mu.
-type order struct {
+type broadcastQueue struct {
 	pending []delivery
 	bytes   int           // of pending
 	busy    bool          // there is a worker
-	vacancy chan struct{} // closed when bytes have become fewer, if someone waits
+	vacancy chan struct{} // closed when bytes have become fewer, if a caller waits
 }
 
 // A delivery is something at its place in the order: a step to take, or an
-// event and who gets it: one socket, some, or all members.
+// event and its recipients: one socket, some, or all members.
 type delivery struct {
 	step     func() // run under mu
 	out      *outgoing

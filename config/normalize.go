@@ -7,21 +7,21 @@ import (
 	"strings"
 )
 
-// tidying makes a file's tree what the other layers look like: keys in lower case except
+// normalizer makes a file's tree what the other layers look like: keys in lower case except
 // the user's own, empty sections gone (a nil would erase what lies below it when
 // merged), and every key known.
-type tidying struct {
+type normalizer struct {
 	table  *table
 	source string
 	errs   []error
 }
 
-func (t *tidying) fail(path []string, reason string) {
+func (t *normalizer) fail(path []string, reason string) {
 	t.errs = append(t.errs, &Error{Key: strings.Join(path, "."), Origin: t.source, Reason: reason})
 }
 
 // group copies src into dest key by key.
-func (t *tidying) group(n *node, src, dest map[string]any, path []string) {
+func (t *normalizer) group(n *node, src, dest map[string]any, path []string) {
 	for _, word := range sortedKeys(src) {
 		at := append(slices.Clone(path), strings.ToLower(word))
 		c := n.child(strings.ToLower(word))
@@ -39,8 +39,8 @@ func (t *tidying) group(n *node, src, dest map[string]any, path []string) {
 	}
 }
 
-// value tidies what stands at n; nil means nothing is set there.
-func (t *tidying) value(n *node, v any, path []string) any {
+// value normalizes what stands at n; nil means nothing is set there.
+func (t *normalizer) value(n *node, v any, path []string) any {
 	if n.shape.leaf() && !t.sound(v, path, 0) {
 		return nil
 	}
@@ -90,7 +90,7 @@ func asMap(v any) (map[string]any, bool) {
 const maxNesting = 64
 
 // sound refuses what no other notation has, infinite numbers, and nesting that no reader means.
-func (t *tidying) sound(v any, path []string, depth int) bool {
+func (t *normalizer) sound(v any, path []string, depth int) bool {
 	if depth > maxNesting {
 		t.fail(path[:min(len(path), 3)], fmt.Sprintf("is nested deeper than %d levels", maxNesting))
 		return false
@@ -114,8 +114,8 @@ func (t *tidying) sound(v any, path []string, depth int) bool {
 	return ok
 }
 
-// unknown reports a key that nobody knows, with the nearest one among its neighbours, then anywhere.
-func (t *tidying) unknown(n *node, path []string) {
+// unknown reports a key that no section has, with the nearest one among its neighbours, then anywhere.
+func (t *normalizer) unknown(n *node, path []string) {
 	key := strings.Join(path, ".")
 	if found, _ := t.table.find(key); found != nil {
 		t.errs = append(t.errs, fmt.Errorf("key %q (%s) is written in one word: nest it, one section below the other", path[len(path)-1], t.source))

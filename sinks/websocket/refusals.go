@@ -14,9 +14,9 @@ import (
 	"github.com/evosink/evosink/sinks/websocket/socketio"
 )
 
-// A door slows down clients that present wrong keys, and logs which client was refused and what to do about
+// refusals slow down clients that present wrong keys, and log which client was refused and what to do about
 // it. Limits are per address. Any number of goroutines may use it at once.
-type door struct {
+type refusals struct {
 	log   zerolog.Logger
 	wrong remote.Limiter // wrong keys that are answered at once
 	told  remote.Limiter // lines in the log
@@ -32,8 +32,8 @@ const (
 	toldEvery   = time.Minute     // and how long until the next
 )
 
-func newDoor(log zerolog.Logger) *door {
-	return &door{
+func newRefusals(log zerolog.Logger) *refusals {
+	return &refusals{
 		log:   log,
 		wrong: remote.Limiter{Rate: rate.Every(wrongEvery), Burst: wrongBurst},
 		told:  remote.Limiter{Rate: rate.Every(toldEvery), Burst: toldBurst},
@@ -43,13 +43,13 @@ func newDoor(log zerolog.Logger) *door {
 
 // wrongKey returns the refusal of a wrong key, late if the client's address has presented too many. Right keys never
 // come here, so that clients behind the same proxy or NAT are not shut out by another's attempts.
-func (d *door) wrongKey(ctx context.Context, c remote.Client) error {
-	if d.wrong.Allow(c) {
+func (r *refusals) wrongKey(ctx context.Context, c remote.Client) error {
+	if r.wrong.Allow(c) {
 		return errKeyInvalid
 	}
 	select {
-	case d.late <- struct{}{}:
-		defer func() { <-d.late }()
+	case r.late <- struct{}{}:
+		defer func() { <-r.late }()
 	default:
 		return errTooManyWrong
 	}
@@ -57,12 +57,12 @@ func (d *door) wrongKey(ctx context.Context, c remote.Client) error {
 	return errTooManyWrong
 }
 
-// refused tells of a client that was turned away: at info so much per address, the rest at debug. namespace is "" for a
+// report logs that a client was refused: so many lines per address at info, the rest at debug. namespace is "" for a
 // handshake.
-func (d *door) refused(c remote.Client, namespace string, err error) {
-	line := d.log.Debug()
-	if d.told.Allow(c) {
-		line = d.log.Info()
+func (r *refusals) report(c remote.Client, namespace string, err error) {
+	line := r.log.Debug()
+	if r.told.Allow(c) {
+		line = r.log.Info()
 	}
 	if namespace != "" {
 		line = line.Str("namespace", namespace)

@@ -19,7 +19,7 @@ func (c *Client) fail(why Reason, err error) {
 
 // misplaced ends the connection for a packet out of place. The reason is the
 // reference server's, whose own close comes to its application behind that of the
-// transport where the latter can be closed at once (section B3).
+// transport where the latter can be closed at once.
 func (c *Client) misplaced() {
 	why := ReasonForcedServerClose
 	if c.session.Writable() {
@@ -65,7 +65,7 @@ func (c *Client) abandon() {
 
 // Closed lets the end of the sockets follow what is left to handle: what the
 // client did before it left counts, also for what it comes back to unless it comes
-// before that is done. Nobody waits for the client from now on.
+// before that is done. Nothing waits for the client from now on.
 func (c handler) Closed(reason engineio.Reason, err error) {
 	if tell := c.server.config.Refused; tell != nil && !c.joined.Load() {
 		if c.early > c.server.config.MaxConnect {
@@ -85,7 +85,7 @@ func (c handler) Closed(reason engineio.Reason, err error) {
 	if c.stopAsking != nil {
 		c.stopAsking()
 	}
-	c.knocks = nil
+	c.connectAttempts = nil
 	c.stopImpatience()
 	c.mu.Unlock()
 
@@ -93,13 +93,13 @@ func (c handler) Closed(reason engineio.Reason, err error) {
 		s.retire()
 	}
 	if len(sockets) > 0 {
-		c.inbox.post(c.Client, func() { c.buried(sockets, why) })
+		c.inbox.post(c.Client, func() { c.leaveNamespaces(sockets, why) })
 	}
 }
 
-// yields reports whether s may be taken over by a client that comes back: its own
+// mayBeTakenOver reports whether s may be taken over by a client that comes back: its own
 // has gone, but has hooks to run before s leaves, or Recovery.TakeOver says so.
-func (c *Client) yields(s *Socket) bool {
+func (c *Client) mayBeTakenOver(s *Socket) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s.quitting || c.closed && !c.why.recoverable() {
@@ -108,28 +108,28 @@ func (c *Client) yields(s *Socket) bool {
 	return c.closed || c.server.config.Recovery.TakeOver
 }
 
-// buried takes the sockets out of their namespaces, and runs the last hooks of
+// leaveNamespaces takes the sockets out of their namespaces, and runs the last hooks of
 // those that have not left before.
-func (c *Client) buried(sockets []*Socket, why Reason) {
+func (c *Client) leaveNamespaces(sockets []*Socket, why Reason) {
 	for _, s := range sockets {
 		s.namespace.cut(s, why)
-		if c.claim(s) {
+		if c.take(s) {
 			s.left(why)
 		}
 	}
 }
 
-// claim takes s out of the client, and reports whether it was in it: whoever
-// claims a socket runs its last hooks.
-func (c *Client) claim(s *Socket) bool {
+// take takes s out of the client, and reports whether it was in it: the
+// goroutine that takes a socket runs its last hooks.
+func (c *Client) take(s *Socket) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.sockets.remove(s)
 }
 
-// quit is the client's own DISCONNECT.
-func (c *Client) quit(s *Socket) {
-	if !c.claim(s) {
+// disconnectedByClient handles the client's own DISCONNECT.
+func (c *Client) disconnectedByClient(s *Socket) {
+	if !c.take(s) {
 		return
 	}
 	s.namespace.cut(s, ReasonClientDisconnect)
@@ -137,43 +137,42 @@ func (c *Client) quit(s *Socket) {
 	s.left(ReasonClientDisconnect)
 }
 
-// expel disconnects s for the server, then calls done, which may be nil, under
+// disconnect disconnects s for the server, then calls done, which may be nil, under
 // the namespace's lock.
-func (c *Client) expel(s *Socket, done func()) bool {
-	if !c.banish(s) {
+func (c *Client) disconnect(s *Socket, done func()) bool {
+	if !c.beginDisconnect(s) {
 		return false
 	}
-	s.namespace.expel(s, done)
+	s.namespace.disconnect(s, done)
 	s.retire()
 	c.inbox.post(c, func() {
 		s.left(ReasonServerDisconnect)
-		c.forgive(s)
+		c.endDisconnect(s)
 	})
 	return true
 }
 
-// banish is claim for this side: what comes for s is not out of place until
-// forgive, when the client has been told.
-func (c *Client) banish(s *Socket) bool {
+// beginDisconnect is take for this side: a packet for s is not out of place until
+// endDisconnect, when the client has been told.
+func (c *Client) beginDisconnect(s *Socket) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	claimed := c.sockets.remove(s)
-	if claimed {
-		c.expelled.add(s.namespace.name)
+	taken := c.sockets.remove(s)
+	if taken {
+		c.disconnecting.add(s.namespace.name)
 	}
-	return claimed
+	return taken
 }
 
-func (c *Client) forgive(s *Socket) {
+func (c *Client) endDisconnect(s *Socket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.expelled.remove(s.namespace.name)
+	c.disconnecting.remove(s.namespace.name)
 }
 
-// expelAll disconnects every socket, then ends the session. The session goes
-// last, or the client would take the end of the transport for the reason
-// (section B6).
-func (c *Client) expelAll() {
+// disconnectAll disconnects every socket, then ends the session. The session goes
+// last, or the client would take the end of the transport for the reason.
+func (c *Client) disconnectAll() {
 	sockets := c.all()
 	var remaining atomic.Int32
 	remaining.Store(int32(len(sockets)) + 1)
@@ -183,7 +182,7 @@ func (c *Client) expelAll() {
 		}
 	}
 	for _, s := range sockets {
-		if !c.expel(s, done) {
+		if !c.disconnect(s, done) {
 			done()
 		}
 	}
