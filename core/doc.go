@@ -10,9 +10,10 @@
 // one engine; what the queue cannot take comes again.
 //
 // Where to look: hub.go has the options and what a hub can be asked, emit.go the way in, run.go what runs and in which
-// order it ends. live.go and dispatch.go are the two kinds of handlers, sinks.go and member.go the sinks with what the
-// hub keeps for each, host.go the router for handlers of the process, settle.go how to wait for an event to be handled,
-// ownership.go which shards are this node's, and follow.go how nodes agree about instances.
+// order it ends. live.go and dispatch.go are the two kinds of handlers, sinks.go and runner.go the sinks with what the
+// hub keeps for each, host.go the router for handlers of the process, and settle.go how to wait for an event to be
+// handled. ownership.go is how a node gets shards, handover.go how it gives them back or loses them, held.go what it
+// keeps for each, and subscription.go how their events come from the bus.
 //
 // The router is supervised: it has one handler of its own that never ends (watermill's router closes for good with its
 // last handler), every handler is added once, before the router runs (a name added again would stack middlewares, one
@@ -23,19 +24,22 @@
 // misses. [bus.Adapt] makes a bus of a Pub/Sub of watermill that the process has already. What waits for an event to be
 // handled ([Hub.Settle]) waits for its position in the engine's log.
 //
-// Several hubs on one engine share its shards by leases (Options.Leases); without them the one hub owns all. The owner of
-// a shard dispatches its events, and delivers what waits in its lanes. It acquires the lease first, then the lanes, then
-// subscribes; a handover goes the other way round: the subscription ends, what is on its way is put, attempts under way
-// end and their results are written, the lease is given back. What an owner writes to lanes carries the lease's epoch and
-// is fenced; and nothing begins in the last part of a lease. So of a hub that dies, or is frozen and goes on, only what
-// was in the air comes twice.
+// Several hubs on one engine share its shards by leases (Options.Leases); without them the one hub owns all. The owner
+// of a shard dispatches its events, and delivers what waits in its lanes. It acquires the lease first, then the lanes,
+// then subscribes; a handover goes the other way round: the subscription ends, what is on its way is put, attempts
+// under way end and their results are written, the lease is given back. What an owner writes to lanes carries the
+// lease's epoch and is fenced; and nothing begins in the last part of a lease. So of a hub that dies, or is frozen and
+// goes on, only what was in the air comes twice.
+//
+// What changes of instances is ordered with events: an event is handled on a node when the node knows what had been
+// changed on the node that accepted it.
 //
 // # Order
 //
 // Events of an instance stay in order because each step hands them on one after the other: the bus keeps a shard in the
 // order of its positions, which Append gives; a shard has one owner and one dispatch subscription, which gives the next
-// batch of an instance after the ack of the last ([bus.Bus], Group); [queue.Queue.PutAll] puts events of one instance in
-// the order of the calls; and of a lane only the first delivery is tried.
+// batch of an instance after the ack of the last ([bus.Bus], Group); [queue.Queue.PutAll] puts events of one instance
+// in the order of the calls; and of a lane only the first delivery is tried.
 //
 // # Glossary
 //

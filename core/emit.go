@@ -1,9 +1,11 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/evosink/evosink/core/bus"
@@ -30,31 +32,11 @@ import (
 // when too much waits for the instance and the queue blocks then, [ErrClosed], or tell why the engine failed. After an
 // error an event may or may not have been published: emit it again with the same ID.
 func (h *Hub) Emit(ctx context.Context, events ...*event.Event) error {
-	if h.isClosed() {
+	if closed(h.refuse) {
 		return ErrClosed
 	}
-	if err := h.ready(ctx); err != nil {
-		return err
-	}
-	if err := h.prepare(events); err != nil {
-		return err
-	}
-	for _, e := range events {
-		if err := h.know(ctx, e); err != nil {
-			return err
-		}
-		if h.queue != nil {
-			if err := h.queue.queue.Room(e.Instance); err != nil {
-				return err
-			}
-		}
-	}
-	return h.publish(ctx, events...)
-}
-
-// ready waits until an event is not lost that is published now: a bus without a backlog has it for those only that read
-// already, and one that does not reopen forgets it when they have ended.
-func (h *Hub) ready(ctx context.Context) error {
+	// An event must not be published where it would be lost: a bus without a backlog has it for those only that read
+	// already, and one that does not reopen forgets it when they have ended.
 	f := h.opts.Bus.Features()
 	if !f.Backlog {
 		select {
@@ -66,48 +48,39 @@ func (h *Hub) ready(ctx context.Context) error {
 				bus.ErrOverloaded, ctx.Err())
 		}
 	}
-	if f.Reopens {
-		return nil
-	}
-	select {
-	case <-h.stop:
+	if !f.Reopens && closed(h.stop) {
 		return ErrClosed
-	default:
-		return nil
 	}
-}
-
-func (h *Hub) isClosed() bool {
-	select {
-	case <-h.refuse:
-		return true
-	default:
-		return false
-	}
-}
-
-// prepare checks and completes events; an error names the event when there are several.
-func (h *Hub) prepare(events []*event.Event) error {
-	var errs []error
+	var invalid []error
 	for i, e := range events {
 		e.Name = event.Canonical(e.Name)
-		if e.ServerURL == "" {
-			e.ServerURL = h.opts.ServerURL
-		}
-		err := e.Validate() // looks at data only if that was not done in this process before
-		if err != nil && len(events) > 1 {
-			err = fmt.Errorf("event %d: %w", i, err)
-		}
-		if err != nil {
-			errs = append(errs, err)
+		e.ServerURL = cmp.Or(e.ServerURL, h.opts.ServerURL)
+		if err := e.Validate(); err != nil { // looks at data only if that was not done in this process before
+			if len(events) > 1 {
+				err = fmt.Errorf("event %d: %w", i, err)
+			}
+			invalid = append(invalid, err)
 		}
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(invalid...); err != nil {
+		return err
+	}
+	for _, e := range events {
+		if err := h.ensureInstance(ctx, e); err != nil {
+			return err
+		}
+		if h.queued != nil {
+			if err := h.queued.queue.Room(e.Instance); err != nil {
+				return err
+			}
+		}
+	}
+	return h.publish(ctx, events...)
 }
 
-// know makes sure that the event's instance exists, and notes which one of that name it is. An instance that another
-// node has created a moment ago, or creates now, exists.
-func (h *Hub) know(ctx context.Context, e *event.Event) error {
+// ensureInstance makes sure that the event's instance exists, and notes which one of that name it is. An instance that
+// another node has created a moment ago, or creates now, exists.
+func (h *Hub) ensureInstance(ctx context.Context, e *event.Event) error {
 	in, ok := h.opts.Instances.Get(e.Instance)
 	switch {
 	case ok:
@@ -132,10 +105,12 @@ func (h *Hub) know(ctx context.Context, e *event.Event) error {
 	return nil
 }
 
-// publish stamps events and publishes them, those of one shard in one call.
+// publish stamps events and publishes them, those of one shard in one call. Where other nodes read the log, a message
+// carries the revision that this node's registry shows, and a node handles the event when its own has caught up with
+// that. So what was set on a node before it emitted an event holds for that event, whichever node delivers it.
 func (h *Hub) publish(ctx context.Context, events ...*event.Event) error {
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	shards := h.opts.Bus.Shards()
+	shards, nodes := h.opts.Bus.Shards(), h.opts.Bus.Features().Nodes
 	byShard := make(map[int][]bus.Entry, 1)
 	for _, e := range events {
 		given := e.ID != ""
@@ -145,15 +120,21 @@ func (h *Hub) publish(ctx context.Context, events ...*event.Event) error {
 		if e.Time.IsZero() {
 			e.Time = now
 		}
+		m := bus.Message(e)
+		if nodes {
+			bus.SetRevision(m, h.opts.Instances.Revision())
+		}
 		shard := bus.Shard(e.Instance, shards)
-		byShard[shard] = append(byShard[shard], bus.Entry{Message: h.message(e), Once: given})
+		byShard[shard] = append(byShard[shard], bus.Entry{Message: m, Once: given})
 	}
 	for shard, entries := range byShard {
 		positions, err := h.opts.Bus.Append(ctx, shard, entries...)
 		if err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
-		h.newest.note(shard, positions)
+		if len(positions) > 0 {
+			h.newest.reach(shard, slices.Max(positions))
+		}
 		h.emitted.Add(uint64(len(entries)))
 	}
 	return nil

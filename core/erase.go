@@ -52,8 +52,8 @@ func (h *Hub) Erase(ctx context.Context, name, id string) (n Erased, err error) 
 		delivering := false
 		switch {
 		case err != nil:
-		case h.queue != nil:
-			queued, delivering, err = h.queue.queue.Erase(ctx, e)
+		case h.queued != nil:
+			queued, delivering, err = h.queued.queue.Erase(ctx, e)
 		case h.opts.Queue != nil:
 			queued, err = queue.EraseStored(ctx, h.opts.Queue, e)
 		}

@@ -25,8 +25,8 @@ type Options struct {
 	Log       sink.Log        // for sinks that replay: the Bus's own; nil if the bus lacks Replay
 	Queue     queue.Store     // what waits for queued sinks; nil refuses such sinks. The Bus's own engine if that has one
 	Delivery  *queue.Config   // bounds the queue; nil means [queue.DefaultConfig]
-	// Leases shares the shards among several hubs; nil for the one hub on its engine, which has them all with epoch 1. A hub
-	// puts the events of the shards that it holds into the queue, and delivers what waits in their lanes.
+	// Leases shares the shards among several hubs; nil for the one hub on its engine, which has them all with epoch 1. A
+	// hub puts the events of the shards that it holds into the queue, and delivers what waits in their lanes.
 	Leases bus.Leases
 	Logger zerolog.Logger
 
@@ -52,12 +52,11 @@ type Hub struct {
 	log  zerolog.Logger
 	*lifecycle
 	sinkSet
-	owner *ownership // nil without queued sinks
-	host  *message.Router
+	host *message.Router
 
 	commands *commands
 	emitted  atomic.Uint64 // events that the engine took
-	newest   newest        // where they are
+	newest   progress      // where they are in the log
 }
 
 // New makes a hub and its enabled sinks. It starts nothing, see [Hub.Run].
@@ -83,7 +82,7 @@ func New(o Options) (*Hub, error) {
 	}
 	h := &Hub{
 		opts: o, log: o.Logger, lifecycle: newLifecycle(), commands: &commands{log: o.Logger},
-		newest: make(newest, o.Bus.Shards()), sinkSet: sinkSet{limit: o.DrainTimeout},
+		sinkSet: sinkSet{limit: o.DrainTimeout},
 	}
 	for _, f := range o.Sinks {
 		if !f.Enabled() {
@@ -92,22 +91,18 @@ func New(o Options) (*Hub, error) {
 		if f.Mode == sink.Queued && o.Queue == nil {
 			return nil, fmt.Errorf("sink %s is of mode %s, which needs a store for what waits (Options.Queue)", f.Name, f.Mode)
 		}
-		m, err := newMember(f, o, h.commands)
+		r, err := newSinkRunner(f, o, h.commands)
 		if err != nil {
 			return nil, err
 		}
-		h.sinks = append(h.sinks, m)
+		h.sinks = append(h.sinks, r)
 	}
 	var err error
 	if h.host, err = emptyRouter("host", o); err != nil {
 		return nil, err
 	}
-	if h.queue, err = newDispatcher(h.sinks, o); err != nil {
+	if h.queued, err = newDispatcher(h.sinks, o); err != nil {
 		return nil, err
-	}
-	if h.queue != nil {
-		h.owner = newOwnership(o, h.queue.queue)
-		h.queue.lost = h.owner.lost
 	}
 	return h, nil
 }
@@ -115,10 +110,10 @@ func New(o Options) (*Hub, error) {
 // Queue returns what waits for queued sinks, in order to see and steer it; nil if the hub has no such sink. It runs
 // while the hub does.
 func (h *Hub) Queue() *queue.Queue {
-	if h.queue == nil {
+	if h.queued == nil {
 		return nil
 	}
-	return h.queue.queue
+	return h.queued.queue
 }
 
 // Handle has commands of that name done by f, whichever client they come from: socket.emit("send.message", {...}, ack).
@@ -129,8 +124,8 @@ func (h *Hub) Handle(name string, f CommandHandler) { h.commands.set(name, f) }
 // Mounts returns the enabled sinks that serve HTTP.
 func (h *Hub) Mounts() []sink.Mounter {
 	var out []sink.Mounter
-	for _, m := range h.sinks {
-		if mounter, ok := m.get().(sink.Mounter); ok {
+	for _, r := range h.sinks {
+		if mounter, ok := r.get().(sink.Mounter); ok {
 			out = append(out, mounter)
 		}
 	}
@@ -160,19 +155,19 @@ func (h *Hub) Check(ctx context.Context) error {
 // ([sink.Checker]) is judged by its deliveries.
 func (h *Hub) SinkHealth(ctx context.Context) map[string]error {
 	out := make(map[string]error, len(h.sinks))
-	for _, m := range h.sinks {
+	for _, r := range h.sinks {
 		var err error
-		if h.queue != nil {
-			err = h.queue.queue.Health(m.name)
+		if h.queued != nil {
+			err = h.queued.queue.Health(r.name)
 		}
 		if err == nil {
-			if c, ok := m.get().(sink.Checker); ok {
+			if c, ok := r.get().(sink.Checker); ok {
 				err = c.Check(ctx)
-			} else if h.queue != nil {
-				err = h.queue.queue.Reachable(m.name)
+			} else if h.queued != nil {
+				err = h.queued.queue.Reachable(r.name)
 			}
 		}
-		out[m.name] = err
+		out[r.name] = err
 	}
 	return out
 }
@@ -196,11 +191,11 @@ type SinkStats struct {
 // Stats returns the figures of this moment. It is cheap.
 func (h *Hub) Stats() Stats {
 	s := Stats{Emitted: h.emitted.Load(), Engine: measures(h.opts.Bus)}
-	for _, m := range h.sinks {
+	for _, r := range h.sinks {
 		one := SinkStats{
-			Name: m.name, Delivered: m.delivered.Load(), Failed: m.failed.Load(), Measures: measures(m.get()),
+			Name: r.name, Delivered: r.delivered.Load(), Failed: r.failed.Load(), Measures: measures(r.get()),
 		}
-		if c, ok := m.get().(sink.Connector); ok {
+		if c, ok := r.get().(sink.Connector); ok {
 			one.Connected, one.LastError = c.Connection()
 		}
 		s.Sinks = append(s.Sinks, one)

@@ -244,6 +244,36 @@ func TestAPanickingSinkHoldsUpNobody(t *testing.T) {
 	}
 }
 
+// undecided is a live sink that cannot say which targets an event is for.
+type undecided struct{ *recorder }
+
+func (undecided) Targets(*event.Event, []sink.Scope, json.RawMessage) []sink.Destination {
+	panic("boom")
+}
+
+func TestALiveSinkThatPanicsWhenAskedForTargetsGetsTheEventAsOneThatDoesNotChoose(t *testing.T) {
+	var r recorder
+	rule := sink.Rule{Global: true}
+	use("undecided", &r, rule) // makes its channels
+	f := sink.Use(sink.Spec[switches]{
+		Name: "undecided", Mode: sink.Live,
+		Defaults: func() switches { return switches{On: true} },
+		Enabled:  func(c *switches) bool { return c.On },
+		Rule:     func(*switches) sink.Rule { return rule },
+		New:      func(switches, sink.Host) (sink.Sink, error) { return undecided{&r}, nil },
+	})
+	hub, _ := start(t, core.Options{}, f)
+	next(t, &r) // application.startup
+	for n := range 2 {
+		if err := hub.Emit(t.Context(), upsert("sales", n)); err != nil {
+			t.Fatal(err)
+		}
+		if d := next(t, &r); string(d.Event.Data) != fmt.Sprintf(`{"n": %d}`, n) || d.Scope != sink.Global {
+			t.Errorf("delivered: %+v", d)
+		}
+	}
+}
+
 func TestOneBadEventRefusesAllAndPublishesNone(t *testing.T) {
 	var r recorder
 	hub, _ := start(t, core.Options{}, use("rec", &r, sink.Rule{Global: true}))

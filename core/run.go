@@ -9,9 +9,12 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
+	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/retry"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -57,12 +60,16 @@ func (h *Hub) run(ctx context.Context) error {
 		return errors.Join(err, unfinished(h.closeSinks(life)))
 	}
 	defer background(life, func(ctx context.Context) { followInstances(ctx, h.opts.Instances, h.log) })()
-	if h.queue != nil {
-		defer h.queue.watch(h.opts.Instances)()
+	if d := h.queued; d != nil {
+		defer h.opts.Instances.Watch(func(c instances.Change) {
+			if c.Kind == instances.NewSettings || c.Kind == instances.Deleted {
+				d.queue.Refresh(c.Instance)
+			}
+		})()
 		// The shards are given back when nothing is delivered here any more.
-		defer background(context.WithoutCancel(ctx), h.owner.run)()
+		defer background(context.WithoutCancel(ctx), d.owner.run)()
 		select {
-		case err = <-h.owner.first:
+		case err = <-d.owner.first:
 		case <-ctx.Done(): // while the engine does not answer
 		}
 		if err != nil || ctx.Err() != nil { // with an error the queue could not take the first shards over
@@ -107,26 +114,39 @@ func background(ctx context.Context, f func(context.Context)) (stop func()) {
 	}
 }
 
+// followInstances has the registry follow what other nodes change until ctx ends.
+func followInstances(ctx context.Context, r *instances.Registry, log zerolog.Logger) {
+	pauses := retry.Backoff{First: 50 * time.Millisecond, Longest: 2 * time.Second}
+	pauses.Do(ctx.Done(), func() (ended bool) {
+		err := r.Follow(ctx)
+		if err == nil || errors.Is(err, instances.ErrClosed) || ctx.Err() != nil {
+			return true
+		}
+		log.Error().Err(err).Msg("changes that other nodes make of instances are not seen; trying again")
+		return false
+	})
+}
+
 // newRouter makes the router with all handlers of the hub. Each is added exactly once; see the package comment.
 func (h *Hub) newRouter() (*message.Router, error) {
-	r, err := emptyRouter("hub", h.opts)
+	router, err := emptyRouter("hub", h.opts)
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range h.sinks {
-		if m.mode == sink.Live {
+	for _, s := range h.sinks {
+		if s.mode == sink.Live {
 			c := bus.Carry(h.opts.Bus.Batches(""))
-			r.AddConsumerHandler("live/"+m.name, bus.All, c, c.Handler(m.live))
+			router.AddConsumerHandler("live/"+s.name, bus.All, c, c.Handler(s.live))
 		}
 	}
-	if h.queue != nil {
+	if d := h.queued; d != nil {
 		for shard := range h.opts.Bus.Shards() {
-			from := h.owner.subscriber(shard, h.opts.Bus.Batches(dispatchGroup))
-			topic, c := bus.Topic(shard), bus.Carry(from)
-			r.AddConsumerHandler("dispatch/"+topic, topic, c, c.Handler(h.queue.dispatch))
+			held := &shardSubscriber{held: d.owner.held, shard: shard, from: h.opts.Bus.Batches(dispatchGroup)}
+			topic, c := bus.Topic(shard), bus.Carry(held)
+			router.AddConsumerHandler("dispatch/"+topic, topic, c, c.Handler(d.dispatch))
 		}
 	}
-	return r, nil
+	return router, nil
 }
 
 // announce tells consumers that events flow (again). It is best effort.

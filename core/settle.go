@@ -4,57 +4,48 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/sink"
 )
 
-// newest is the position of the last event of each shard that the hub has emitted.
-type newest []atomic.Int64
-
-func (n newest) note(shard int, positions []bus.Position) {
-	for _, p := range positions {
-		for at := n[shard].Load(); at < int64(p) && !n[shard].CompareAndSwap(at, int64(p)); {
-			at = n[shard].Load()
-		}
-	}
-}
-
-func (n newest) at(shard int) bus.Position { return bus.Position(n[shard].Load()) }
-
-// progress knows up to which position a live sink has handled the events of each shard.
+// A progress is how far something has come in the log: up to which position of each shard. The zero value has not
+// begun.
 type progress struct {
 	mu sync.Mutex
 	// mu guards the fields below.
 	at    map[int]bus.Position // by shard
 	last  bus.Position         // of all shards, on an engine with one order for them
-	moved chan struct{}        // closed at the next event; nil while nothing waits
+	moved chan struct{}        // closed when at changes; nil while nothing waits
 }
 
-// done says that everything up to a cursor has been handled; nil where the engine has no positions.
-func (p *progress) done(c *bus.Cursor) {
-	if c == nil {
-		return
-	}
+// reach notes that everything of a shard up to a position is done. What was done up to a later one stays.
+func (p *progress) reach(shard int, at bus.Position) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.at == nil {
 		p.at = map[int]bus.Position{}
 	}
-	p.at[c.Shard], p.last = max(p.at[c.Shard], c.Position), max(p.last, c.Position)
+	p.at[shard], p.last = max(p.at[shard], at), max(p.last, at)
 	if p.moved != nil {
 		close(p.moved)
 		p.moved = nil
 	}
 }
 
-// handled waits until everything of a shard up to a position has been handled, or ctx ends.
+// of returns up to which position of a shard everything is done, 0 for none.
+func (p *progress) of(shard int) bus.Position {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.at[shard]
+}
+
+// handled waits until everything of a shard up to a position is done, or ctx ends.
 func (p *progress) handled(ctx context.Context, shard int, at bus.Position) error {
 	return p.wait(ctx, func() bool { return p.at[shard].Compare(at) >= 0 })
 }
 
-// replayed waits until everything up to where sink.Log.Replay has ended has been handled, or ctx ends.
+// replayed waits until everything up to where sink.Log.Replay has ended is done, or ctx ends.
 func (p *progress) replayed(ctx context.Context, end int64) error {
 	return p.wait(ctx, func() bool { return p.last.Compare(bus.Position(end)) >= 0 })
 }
@@ -89,19 +80,19 @@ func (h *Hub) Settle(ctx context.Context, instance string) error {
 		return fmt.Errorf("wait for the events of instance %q: positions: %w", instance, bus.ErrUnsupported)
 	}
 	shard := bus.Shard(instance, h.opts.Bus.Shards())
-	at := h.newest.at(shard)
-	for _, m := range h.sinks {
-		if m.mode == sink.Live {
-			if err := m.progress.handled(ctx, shard, at); err != nil {
+	at := h.newest.of(shard)
+	for _, r := range h.sinks {
+		if r.mode == sink.Live {
+			if err := r.progress.handled(ctx, shard, at); err != nil {
 				return err
 			}
 		}
 	}
-	if h.queue == nil || at == 0 {
+	if h.queued == nil || at == 0 {
 		return nil
 	}
 	if err := h.opts.Bus.Reached(ctx, bus.Cursor{Group: dispatchGroup, Shard: shard, Position: at}); err != nil {
 		return err
 	}
-	return h.queue.queue.Drained(ctx, instance)
+	return h.queued.queue.Drained(ctx, instance)
 }

@@ -9,24 +9,24 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// A sinkSet is a hub's enabled sinks, and the queue of those of mode Queued.
+// A sinkSet is a hub's enabled sinks, and what delivers to those of mode Queued.
 type sinkSet struct {
-	sinks []*member
-	queue *dispatcher   // nil without queued sinks
-	limit time.Duration // of closing all of them
+	sinks  []*sinkRunner
+	queued *dispatcher   // nil without queued sinks
+	limit  time.Duration // of closing all of them
 }
 
 // startSinks starts the sinks, and then what delivers to queued ones. After an error closeSinks closes what has
 // started.
 func (s *sinkSet) startSinks(ctx context.Context) error {
-	for _, m := range s.sinks {
-		if err := m.get().Start(ctx); err != nil {
-			return fmt.Errorf("start sink %s: %w", m.name, err)
+	for _, r := range s.sinks {
+		if err := r.get().Start(ctx); err != nil {
+			return fmt.Errorf("start sink %s: %w", r.name, err)
 		}
-		m.log.Info().Stringer("mode", m.mode).Msg("sink started")
+		r.log.Info().Stringer("mode", r.mode).Msg("sink started")
 	}
-	if s.queue != nil {
-		return s.queue.queue.Start(ctx)
+	if s.queued != nil {
+		return s.queued.queue.Start(ctx)
 	}
 	return nil
 }
@@ -48,22 +48,22 @@ func (s *sinkSet) closeSinks(ctx context.Context) (what []error) {
 	var undelivered error
 	go func() {
 		defer close(drained)
-		if s.queue != nil {
-			undelivered = s.queue.queue.Close(ctx)
+		if s.queued != nil {
+			undelivered = s.queued.queue.Close(ctx)
 		}
 	}()
 	closed := make([]chan error, len(s.sinks))
-	for i, m := range s.sinks {
+	for i, r := range s.sinks {
 		closed[i] = make(chan error, 1)
 		go func() {
-			if m.mode == sink.Queued {
+			if r.mode == sink.Queued {
 				select {
-				case <-m.idle:
+				case <-r.idle:
 				case <-drained:
 				case <-late.Done():
 				}
 			}
-			closed[i] <- m.close(ctx)
+			closed[i] <- r.close(ctx)
 		}()
 	}
 	select {
@@ -74,12 +74,12 @@ func (s *sinkSet) closeSinks(ctx context.Context) (what []error) {
 	case <-late.Done():
 		what = append(what, errors.New("the queue does not return"))
 	}
-	if s.queue != nil {
-		if cut := s.queue.queue.CutOff(); cut.Attempts > 0 {
+	if s.queued != nil {
+		if cut := s.queued.queue.CutOff(); cut.Attempts > 0 {
 			what = append(what, errors.New(cut.String()))
 		}
 	}
-	for i, m := range s.sinks {
+	for i, r := range s.sinks {
 		select {
 		case err := <-closed[i]:
 			closed[i] <- err
@@ -88,10 +88,10 @@ func (s *sinkSet) closeSinks(ctx context.Context) (what []error) {
 		select {
 		case err := <-closed[i]:
 			if err != nil {
-				what = append(what, fmt.Errorf("sink %s: %w", m.name, err))
+				what = append(what, fmt.Errorf("sink %s: %w", r.name, err))
 			}
 		default:
-			what = append(what, fmt.Errorf("sink %s does not return from Close", m.name))
+			what = append(what, fmt.Errorf("sink %s does not return from Close", r.name))
 		}
 	}
 	return what

@@ -29,7 +29,8 @@ func (b *Batch) Ack() { b.Messages[0].Ack() }
 // Nack has the batch delivered again after a pause, perhaps with more messages.
 func (b *Batch) Nack() { b.Messages[0].Nack() }
 
-// A BatchSubscriber is a [message.Subscriber] of batches; the same holds for its two methods.
+// A BatchSubscriber is a [message.Subscriber] of batches; the same holds for its two methods. [Bus] says when Subscribe
+// waits and fails.
 type BatchSubscriber interface {
 	Subscribe(ctx context.Context, topic string) (<-chan *Batch, error)
 	Close() error

@@ -16,6 +16,12 @@ import (
 )
 
 // A Bus is an engine's side of the port. All methods may be called by any number of goroutines at once.
+//
+// Of the subscribers of a Bus ([Bus.Broadcast], [Bus.Group], [Bus.Batches]) Subscribe may wait until the engine knows
+// where the subscription begins; connecting and reconnecting happens behind it. It fails for an unknown topic
+// ([ErrTopic]), a closed bus and an ended context only. A message's context ends with its subscription. What an engine
+// cannot decode arrives as a message that [Event] refuses with [ErrUndecodable], so that a handler can put it aside; it
+// never ends a subscription.
 type Bus interface {
 	// Features returns what the engine can do beyond the least that the methods below promise; always the same.
 	Features() Features
@@ -67,11 +73,6 @@ type Bus interface {
 	// Close ends all subscriptions, lets running Append calls end, and returns when nothing is left running.
 	Close(ctx context.Context) error
 }
-
-// Subscribe of these subscribers may wait until the engine knows where the subscription begins; connecting and
-// reconnecting happens behind it. It fails for an unknown topic ([ErrTopic]), a closed bus and an ended context only. A
-// message's context ends with its subscription. What an engine cannot decode arrives as a message that [Event] refuses
-// with [ErrUndecodable], so that a handler can put it aside; it never ends a subscription.
 
 // An Entry is a message on its way into the log.
 type Entry struct {
