@@ -25,9 +25,10 @@ type Decoder struct {
 	last object
 }
 
-// NewDecoder returns a Decoder of body, which must not be changed any more: events share its memory.
+// NewDecoder returns a Decoder of body, which must not be changed any more: an event that is half of it or more shares
+// its memory.
 func NewDecoder(body []byte) *Decoder {
-	d := &Decoder{scan: scan{b: bytes.Trim(WithoutBOM(body), space)}}
+	d := &Decoder{scan: scan{b: bytes.Trim(WithoutBOM(body), space)}, last: object{memory: cap(body)}}
 	if d.list = d.scan.at(0) == '['; d.list {
 		d.scan.depth = 1
 	}

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -236,7 +237,11 @@ func (o *object) event(known []string, take takeKey) (*Event, error) {
 		if key != "data" {
 			return take(e, key, m.value)
 		}
-		if e.Data = m.value; m.utf8 {
+		e.Data = m.value
+		if len(e.Data) < o.memory/2 { // whatever keeps the event counts its own bytes, and would keep all of the memory
+			e.Data = bytes.Clone(e.Data)
+		}
+		if m.utf8 {
 			e.checked.data = e.Data
 		}
 		return nil

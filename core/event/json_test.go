@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
+	"weak"
 
 	"github.com/evosink/evosink/core/event"
 )
@@ -257,4 +260,74 @@ func BenchmarkDecode(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// What keeps events, such as a queue's cache, counts their own bytes. A small one in a large body must not keep that.
+func TestAnEventKeepsNoMuchLargerMemory(t *testing.T) {
+	const small = `{"event":"messages.upsert","data":{"n":1}}`
+	padding := strings.Repeat(" ", 1<<20)
+	all := func(body []byte) (events []*event.Event, err error) {
+		d := event.NewDecoder(body)
+		for d.Next() {
+			e, err := d.Event()
+			if err != nil {
+				return nil, err
+			}
+			events = append(events, e)
+		}
+		return events, d.Err()
+	}
+	one := func(e *event.Event, err error) ([]*event.Event, error) { return []*event.Event{e}, err }
+	whole := func(b []byte) ([]*event.Event, error) { return one(event.Decode(b)) }
+	keys := func(b []byte) ([]*event.Event, error) {
+		return one(event.DecodeKeys(b, nil, func(e *event.Event, _ string, _ json.RawMessage) error {
+			e.Name = "messages.upsert"
+			return nil
+		}))
+	}
+	for name, c := range map[string]struct {
+		body   string
+		decode func([]byte) ([]*event.Event, error)
+	}{
+		"one, and space behind it":       {small + padding, all},
+		"one, and space before it":       {padding + small, all},
+		"a list":                         {"[" + small + "," + padding + small + "]", all},
+		"lines":                          {small + "\n" + padding + small, all},
+		"another key":                    {`{"event":"a.b","data":{"n":1},"sender":"` + padding + `"}`, all},
+		"Decode":                         {small + padding, whole},
+		"DecodeKeys, and a key left out": {`{"event":"` + padding + `","data":{"n":1}}`, keys},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := []byte(c.body)
+			memory := weak.Make(&body[0])
+			events, err := c.decode(body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for end := time.Now().Add(20 * time.Second); memory.Value() != nil; runtime.GC() {
+				if time.Now().After(end) {
+					t.Fatal("an event of a few bytes keeps the memory of the whole body")
+				}
+			}
+			for _, e := range events {
+				if string(e.Data) != `{"n":1}` {
+					t.Errorf("data is %q", e.Data)
+				}
+				e.Instance, e.Sender = "sales", ""
+				if err := e.Validate(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	t.Run("one that is its body is not copied", func(t *testing.T) {
+		body := []byte(`{"event":"a.b","data":"` + padding + `"}`)
+		events, err := all(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if &events[0].Data[0] != &body[len(`{"event":"a.b","data":`)] {
+			t.Error("the data was copied")
+		}
+	})
 }

@@ -249,6 +249,7 @@ func (s *scan) each(i int, visit func(m member)) int {
 type object struct {
 	value   json.RawMessage
 	members []member // of all that there are the first MaxKeys + 1
+	memory  int      // bytes of the memory that value is in
 }
 
 // object reads the value that begins at i into o, whose memory for members it uses again.
@@ -275,6 +276,7 @@ func (s *scan) object(i int, o *object) int {
 
 // readObject reads b into o, all of it. Its error says what is not valid JSON there.
 func readObject(b []byte, o *object) error {
+	o.memory = cap(b)
 	s := scan{b: b}
 	if end := s.object(s.space(0), o); end < 0 || s.space(end) < len(b) {
 		return fmt.Errorf("not valid JSON: %w", json.Unmarshal(b, new(json.RawMessage)))

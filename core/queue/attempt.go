@@ -264,6 +264,9 @@ func (a *attempt) deliver() {
 		life = ctx
 	}
 	ctx, answer := sink.WithReports(life)
+	if s, h := a.scheduler, a.host; a.sink.hoster != nil {
+		ctx = sink.WithConnected(ctx, func() { s.reached(h) })
+	}
 	if d := a.portions[0].policy.Timeout; d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)

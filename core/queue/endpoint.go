@@ -70,7 +70,7 @@ type host struct {
 	endpoints int // that connect to it
 	attempts  int // in the air
 	waiting   turns[*endpoint]
-	answered  bool // it has answered an attempt; until then few are made at once
+	answered  bool // an attempt has reached it; until then few are made at once
 }
 
 // An endpoint is one target: the instance's own, or one that all instances share. It limits how many attempts are in
@@ -129,7 +129,7 @@ func (e *endpoint) hasFailed(instance string, limit int) bool {
 	return e.breaker.state == halfOpen || len(e.failed) >= limit
 }
 
-// hasAnswered closes the breaker of a host that was half open.
+// hasAnswered closes the breaker of a host that was half open: it has answered, or at least taken a connection.
 func (h *host) hasAnswered() {
 	h.answered = true
 	h.breaker.succeeded() // what waits is let in when the attempt ends

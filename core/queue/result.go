@@ -224,6 +224,16 @@ func (s *scheduler) succeeded(a *attempt, l *lane) {
 	a.host.hasAnswered()
 }
 
+// reached is called when an attempt has a connection to its host, which its target may keep for long without an answer.
+func (s *scheduler) reached(h *host) {
+	s.mu.Lock()
+	defer s.unlock()
+	if !h.answered || h.breaker.state == halfOpen {
+		h.hasAnswered()
+		s.endpoints.letIn(h)
+	}
+}
+
 // tellFailure tells the log of a failure after which the delivery stays in its lane, if it is news.
 func (s *scheduler) tellFailure(a *attempt, l *lane, d Delivery) {
 	e := a.endpoint

@@ -48,6 +48,22 @@ func WithReports(ctx context.Context) (_ context.Context, answer func() *Answer)
 	}
 }
 
+type connectedKey struct{}
+
+// Connected tells that the attempt that ctx belongs to has reached its host, long before the host may answer: whatever
+// waits for that may go on. A [Hoster] calls it while Deliver runs. In a context without [WithConnected] it does
+// nothing.
+func Connected(ctx context.Context) {
+	if f, ok := ctx.Value(connectedKey{}).(func()); ok {
+		f()
+	}
+}
+
+// WithConnected returns a context for one attempt in which [Connected] calls f, perhaps several times and at once.
+func WithConnected(ctx context.Context, f func()) context.Context {
+	return context.WithValue(ctx, connectedKey{}, f)
+}
+
 // AnswerPatience bounds how long ReadHead takes.
 const AnswerPatience = 2 * time.Second
 

@@ -135,8 +135,9 @@ type (
 
 	// A Hoster names the host that a delivery goes to, such as scheme, name and port of its URL; "" if it does not know.
 	// When a host is [Unavailable], its circuit breaker keeps all targets behind it, of all instances, and one attempt
-	// in all probes it. What a host has answered with, as told by [Report], concerns the one target only. It is asked
-	// before each attempt and must return promptly. Without this ability each address is a host of its own.
+	// in all probes it, until that has [Connected] or is over. What a host has answered with, as told by [Report],
+	// concerns the one target only. It is asked before each attempt and must return promptly. Without this ability each
+	// address is a host of its own.
 	Hoster interface {
 		Host(d *Delivery) string
 	}

@@ -31,6 +31,7 @@
 //	no process is ready              unavailable
 //	the process ends meanwhile       unavailable: it is sent again to the next one
 //	a line above max_event_bytes     permanent
+//	nested too deep, a huge number   permanent
 //
 // An event that kills the plugin would do so for ever, and hold up all instances. A delivery that has seen two ends is
 // therefore sent alone: if the plugin ends even so, the event is to blame and uses up an attempt.

@@ -254,3 +254,23 @@ func TestAnEventBeyondTheLimitIsPermanentAndThePluginGoesOn(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// One instance's event must not end a plugin that works for all: what common readers of JSON refuse is not sent.
+func TestAnEventThatAPluginCannotReadIsADeadLetterAtOnce(t *testing.T) {
+	s, _ := start(t, plugin(t, "chatty"))
+	health(t, s, "")
+	for name, c := range map[string]struct {
+		data    string
+		refused bool
+	}{
+		"deep":                             {strings.Repeat("[", 9000) + strings.Repeat("]", 9000), true},
+		"deep objects":                     {strings.Repeat(`{"a":`, 9000) + "1" + strings.Repeat("}", 9000), true},
+		"a huge number":                    {"-1" + strings.Repeat("0", 5000), true},
+		"brackets in a string, and digits": {`"\\\"` + strings.Repeat("[", 9000) + strings.Repeat("1", 5000) + `"`, false},
+		"many side by side":                {"[" + strings.Repeat("[1.5e+10],", 9000) + "1]", false},
+	} {
+		if err := deliver(t, s, delivery("sales", name, c.data)); sink.IsPermanent(err) != c.refused || !c.refused && err != nil {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}

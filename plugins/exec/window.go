@@ -57,6 +57,10 @@ func (s *session) deliver(ctx context.Context, d *sink.Delivery, alone bool) (wi
 		s.take(n)
 		return wire.Reply{}, sink.Permanent(fmt.Errorf("the event is a line of %d bytes, and max_event_bytes is %d", len(line), s.plugin.MaxEvent))
 	}
+	if err := wire.CheckBounds(line); err != nil {
+		s.take(n)
+		return wire.Reply{}, sink.Permanent(err)
+	}
 	patience := time.NewTimer(s.plugin.Timeout)
 	defer patience.Stop()
 	select {

@@ -44,7 +44,11 @@ func exchange(ctx context.Context, t *http.Transport, r *request, to *url.URL) (
 	var connected atomic.Bool
 	out, err := r.http(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { connected.Store(false) },
-		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+		GotConn: func(c httptrace.GotConnInfo) {
+			if connected.Store(true); !c.Reused { // an old one says nothing about now
+				sink.Connected(ctx)
+			}
+		},
 	}), to)
 	if err != nil {
 		return answer{}, sink.Permanent(fmt.Errorf("make the request: %w", err))

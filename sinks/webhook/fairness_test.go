@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,6 +20,7 @@ import (
 	"github.com/evosink/evosink/core"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
 	"github.com/evosink/evosink/sinks/webhook"
 )
@@ -38,51 +42,8 @@ func TestWebhooksThatDoNotAnswerHoldUpNoOthers(t *testing.T) {
 	}))
 	defer server.Close()
 
-	engine, err := memory.New(memory.DefaultConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry, err := instances.Open(t.Context(), engine, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	hub, err := core.New(core.Options{
-		Bus: engine.Bus(), Instances: registry, Queue: engine.Queue(), Logger: zerolog.Nop(),
-		Sinks: []*sink.Factory{sink.Use(webhook.Spec, func(c *webhook.Config) { c.Guard.DenyPrivate = webhook.Off })},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = hub.Run(context.Background())
-	}()
-	<-hub.Started()
-	defer func() {
-		close(release)
-		_ = hub.Close(context.Background())
-		<-ended
-	}()
-
-	subscribe := func(instance string, paths ...string) {
-		var hooks []string
-		for i, path := range paths {
-			hooks = append(hooks, fmt.Sprintf(`{"name":"h%d","enabled":true,"url":"%s/%s"}`, i, server.URL, path))
-		}
-		if _, err := registry.Create(t.Context(), instances.Instance{Name: instance}, ""); err != nil {
-			t.Fatal(err)
-		}
-		settings := `{"enabled":true,"events":["ALL"],"webhooks":[` + strings.Join(hooks, ",") + `]}`
-		if _, err := registry.Set(t.Context(), instance, webhook.Spec.Name, []byte(settings)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	emit := func(instance string) {
-		if err := hub.Emit(t.Context(), &event.Event{Name: "messages.upsert", Instance: instance, Data: json.RawMessage(`{}`)}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	subscribe, emit, _ := tenantsOf(t, server)
+	defer close(release)
 	silent := make([]string, 33)
 	for i := range silent {
 		silent[i] = fmt.Sprint("silent", i)
@@ -102,4 +63,110 @@ func TestWebhooksThatDoNotAnswerHoldUpNoOthers(t *testing.T) {
 	case <-time.After(20 * time.Second): // shorter than the 30 s after which a silent one fails
 		t.Errorf("%d of %d events arrived while other webhooks did not answer", arrived.Load(), tenants*events)
 	}
+}
+
+// A server that several instances share is down for a while. The attempt that probes it then is one that it does not
+// answer: that it took the connection must do for the others.
+func TestAProbeThatIsNotAnsweredHoldsUpNoOthers(t *testing.T) {
+	release, served := make(chan struct{}), make(chan struct{})
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/silent") {
+			<-release
+			return
+		}
+		close(served)
+	}))
+	down := &refusing{Listener: server.Listener}
+	down.refuses.Store(true)
+	server.Listener = down
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+
+	subscribe, emit, hub := tenantsOf(t, server)
+	defer close(release)
+	subscribe("hog", "silent")
+	subscribe("tenant", "healthy")
+	until := func(reached func(queue.Stats) bool) {
+		for end := time.Now().Add(20 * time.Second); !reached(hub.Queue().Stats()[0]); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("the queue stays at %+v", hub.Queue().Stats()[0])
+			}
+		}
+	}
+	emit("hog")
+	until(func(s queue.Stats) bool { return s.Failed > 0 && s.Open > 0 })
+	emit("tenant") // behind the hog
+	until(func(s queue.Stats) bool { return s.Put == 2 })
+	down.refuses.Store(false)
+	select {
+	case <-served:
+	case <-time.After(20 * time.Second): // shorter than the 30 s after which the probe fails
+		t.Error("the event of an instance waits for the answer to another's")
+	}
+}
+
+// A refusing listener closes connections before TLS, so that none comes about.
+type refusing struct {
+	net.Listener
+	refuses atomic.Bool
+}
+
+func (l *refusing) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil && l.refuses.Load() {
+		_ = c.Close()
+	}
+	return c, err
+}
+
+// tenantsOf runs a hub until the test ends. subscribe makes an instance with a webhook for each path of the server, and
+// emit sends an event of it.
+func tenantsOf(t *testing.T, server *httptest.Server) (subscribe func(instance string, paths ...string), emit func(instance string), _ *core.Hub) {
+	t.Helper()
+	engine, err := memory.New(memory.DefaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry, err := instances.Open(t.Context(), engine, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hub, err := core.New(core.Options{
+		Bus: engine.Bus(), Instances: registry, Queue: engine.Queue(), Logger: zerolog.Nop(),
+		Sinks: []*sink.Factory{sink.Use(webhook.Spec, func(c *webhook.Config) { c.Guard.DenyPrivate, c.TLS.Insecure = webhook.Off, true })},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = hub.Run(context.Background())
+	}()
+	<-hub.Started()
+	t.Cleanup(func() {
+		_ = hub.Close(context.Background())
+		<-ended
+	})
+
+	subscribe = func(instance string, paths ...string) {
+		var hooks []string
+		for i, path := range paths {
+			hooks = append(hooks, fmt.Sprintf(`{"name":"h%d","enabled":true,"url":"%s/%s"}`, i, server.URL, path))
+		}
+		if _, err := registry.Create(t.Context(), instances.Instance{Name: instance}, ""); err != nil {
+			t.Fatal(err)
+		}
+		settings := `{"enabled":true,"events":["ALL"],"webhooks":[` + strings.Join(hooks, ",") + `]}`
+		if _, err := registry.Set(t.Context(), instance, webhook.Spec.Name, []byte(settings)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	emit = func(instance string) {
+		if err := hub.Emit(t.Context(), &event.Event{Name: "messages.upsert", Instance: instance, Data: json.RawMessage(`{}`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return subscribe, emit, hub
 }
