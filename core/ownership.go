@@ -177,6 +177,7 @@ func (o *ownership) renew(ctx context.Context) error {
 		delete(held, l.Shard)
 		h.life.extend(o.margin(l))
 		if h.life.Err() != nil { // work on it had ended before the answer came
+			o.log.Warn().Int("shard", l.Shard).Msg("the lease of a shard was renewed too late; it is given back")
 			o.handOver(ctx, h)
 		}
 	}
