@@ -111,6 +111,9 @@ func (q *Queue) Lanes(_ context.Context, shards ...int) ([]queue.Backlog, error)
 		b := queue.Backlog{
 			LaneKey: key, Scope: first.scope, Waiting: len(l.items), First: first.seq, Newest: last.seq, Oldest: first.at,
 		}
+		for _, it := range l.items {
+			b.Bytes += queue.Size(it.event.Event)
+		}
 		if l.tried == first.seq {
 			b.Head = l.head
 		}
@@ -267,21 +270,21 @@ func (q *Queue) settle(o queue.Result) {
 }
 
 // Purge implements [queue.Store].
-func (q *Queue) Purge(ctx context.Context, lease bus.Lease, c queue.PurgeRequest) (n int, err error) {
+func (q *Queue) Purge(ctx context.Context, lease bus.Lease, c queue.PurgeRequest) (out queue.Purged, err error) {
 	if err := ctx.Err(); err != nil {
-		return 0, err
+		return out, err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if err := q.fence(lease); err != nil {
-		return 0, err
+		return out, err
 	}
 	l := q.lanes[c.Lane]
 	if l == nil {
-		return 0, nil
+		return out, nil
 	}
 	i, _ := l.find(c.After + 1)
-	for n < c.Max && i < len(l.items) && l.items[i].seq <= c.Until {
+	for out.Count < c.Max && i < len(l.items) && l.items[i].seq <= c.Until {
 		if c.Droppable && !l.items[i].droppable {
 			i++
 			continue
@@ -289,10 +292,11 @@ func (q *Queue) Purge(ctx context.Context, lease bus.Lease, c queue.PurgeRequest
 		if c.Reason != "" {
 			q.bury(c.Lane, l.items[i], c.Reason, l.progress(l.items[i].seq), time.Now())
 		}
+		out.Count++
+		out.Bytes += queue.Size(l.items[i].event.Event)
 		q.remove(c.Lane, i)
-		n++
 	}
-	return n, nil
+	return out, nil
 }
 
 // progress returns how far the attempts of an item are.
@@ -373,6 +377,20 @@ func (q *Queue) Sweep(_ context.Context, r queue.Retention) error {
 		q.letters = slices.DeleteFunc(q.letters, func(l queue.DeadLetter) bool {
 			excess[l.Instance]--
 			return excess[l.Instance] >= 0
+		})
+	}
+	if r.LetterBytes > 0 {
+		bytes := map[string]int64{}
+		for _, l := range q.letters {
+			bytes[l.Instance] += queue.Size(l.Event)
+		}
+		excess := queue.Excess(bytes, r.LetterBytes)
+		q.letters = slices.DeleteFunc(q.letters, func(l queue.DeadLetter) bool {
+			over := excess[l.Instance] > 0
+			if over {
+				excess[l.Instance] -= queue.Size(l.Event)
+			}
+			return over
 		})
 	}
 	for len(q.attempts) > 0 && (len(q.attempts) > r.Attempts || time.Since(q.attempts[0].At) > r.AttemptAge) {

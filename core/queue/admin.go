@@ -69,11 +69,11 @@ func (q *Queue) purgeIn(ctx context.Context, f Selector, of map[int]*holding, st
 	})
 	for _, l := range lanes {
 		s := q.scheduler(l.Sink)
-		for removed := purgeAtOnce; removed == purgeAtOnce; {
+		for removed := (Purged{Count: purgeAtOnce}); removed.Count == purgeAtOnce; {
 			var err error
 			removed, err = s.purge(ctx, l, PurgeRequest{Max: purgeAtOnce})
-			if err == nil && removed > 0 {
-				err = step(map[*holding]int{l.holding: removed})
+			if err == nil && removed.Count > 0 {
+				err = step(map[*holding]int{l.holding: removed.Count})
 			}
 			if err != nil && !errors.Is(err, bus.ErrFenced) {
 				return err

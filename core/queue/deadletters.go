@@ -164,7 +164,7 @@ func (q *Queue) requeueFor(ctx context.Context, instance string, ids []int64) (i
 		s := q.scheduler(r.Sink)
 		s.mu.Lock()
 		if !h.gone() {
-			s.append(s.lane(h, r.LaneKey, r.Scope), Delivery{Seq: r.Seq, Scope: r.Scope, At: at})
+			s.append(s.lane(h, r.LaneKey, r.Scope), Delivery{Seq: r.Seq, Scope: r.Scope, At: at}, r.Bytes)
 		}
 		s.unlock()
 	}

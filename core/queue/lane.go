@@ -30,6 +30,7 @@ type lane struct {
 	tried      int64     // the Seq that progress is about; 0 if the first delivery was not tried yet
 	oldest     time.Time // when the first delivery was put, as far as known
 	waiting    int       // deliveries, those of the window included
+	bytes      int64     // of them, see Size
 	newest     int64     // Seq of the newest delivery
 	passed     int64     // Seq of the newest delivery that is done with
 	window     []Delivery
@@ -73,9 +74,6 @@ const (
 	windowBytes  = 1 << 20
 )
 
-// size is about what a delivery takes in memory.
-func (d Delivery) size() int { return 256 + len(d.Event.Data) + len(d.Event.Extras) }
-
 // add makes a lane.
 func (t *laneTable) add(h *holding, key LaneKey, scope sink.Scope) *lane {
 	l := &lane{LaneKey: key, holding: h, scope: scope, share: t.capacity.acquire(key.Instance)}
@@ -85,34 +83,36 @@ func (t *laneTable) add(h *holding, key LaneKey, scope sink.Scope) *lane {
 
 // restore takes over what the store says of a lane when its shard is acquired.
 func (t *laneTable) restore(l *lane, b Backlog) {
-	l.waiting, l.newest, l.progress, l.oldest = b.Waiting, b.Newest, b.Head, b.Oldest
+	l.waiting, l.bytes, l.newest, l.progress, l.oldest = b.Waiting, b.Bytes, b.Newest, b.Head, b.Oldest
 	if !b.Head.First.IsZero() {
 		l.tried, l.burst = b.First, 1
 	}
-	t.capacity.add(l.share, b.Waiting)
+	t.capacity.add(l.share, b.Waiting, b.Bytes)
 }
 
-// append adds a delivery behind all others of the lane. It is kept in memory if everything before it is, and there is
-// room.
-func (t *laneTable) append(l *lane, d Delivery) {
+// append adds a delivery of that size behind all others of the lane. It is kept in memory if everything before it is, and
+// there is room.
+func (t *laneTable) append(l *lane, d Delivery, bytes int64) {
 	complete := l.last() == l.newest
 	l.newest = d.Seq
 	l.waiting++
-	t.capacity.add(l.share, 1)
+	l.bytes += bytes
+	t.capacity.add(l.share, 1, bytes)
 	if l.waiting == 1 {
 		l.oldest = d.At
 	}
 	if complete && d.Event != nil && len(l.window) < windowLength &&
-		t.capacity.cached.Load()+int64(d.size()) <= int64(t.capacity.config.CacheBytes) {
+		t.capacity.cached.Load()+bytes <= int64(t.capacity.config.CacheBytes) {
 		l.window = append(l.window, d)
-		t.capacity.cached.Add(int64(d.size()))
+		t.capacity.cached.Add(bytes)
 	}
 }
 
 // removeFirst takes the first delivery out of the lane: it was delivered, or is a dead letter.
 func (t *laneTable) removeFirst(l *lane) {
 	l.passed = l.window[0].Seq
-	t.capacity.cached.Add(-int64(l.window[0].size()))
+	bytes := Size(l.window[0].Event)
+	t.capacity.cached.Add(-bytes)
 	l.window[0] = Delivery{}
 	l.window = l.window[1:]
 	l.progress, l.tried = Progress{}, 0
@@ -120,23 +120,27 @@ func (t *laneTable) removeFirst(l *lane) {
 	if len(l.window) > 0 {
 		l.oldest = l.window[0].At
 	}
-	t.less(l, 1)
+	t.less(l, Purged{1, bytes})
 }
 
-// less counts deliveries that wait no more.
-func (t *laneTable) less(l *lane, n int) {
-	l.waiting -= n
-	t.capacity.add(l.share, -n)
+// less counts deliveries that wait no more. With the last of them no bytes are left, whatever an older version has stored
+// of their sizes.
+func (t *laneTable) less(l *lane, gone Purged) {
+	if l.waiting -= gone.Count; l.waiting == 0 || gone.Bytes > l.bytes {
+		gone.Bytes = l.bytes
+	}
+	l.bytes -= gone.Bytes
+	t.capacity.add(l.share, -gone.Count, -gone.Bytes)
 }
 
 // keepWindow takes what was read of the store behind l.passed, up to until.
 func (t *laneTable) keepWindow(l *lane, read []Delivery, until int64) {
 	l.window = read
 	for _, d := range read {
-		t.capacity.cached.Add(int64(d.size()))
+		t.capacity.cached.Add(Size(d.Event))
 	}
 	if len(read) == 0 { // the store has less than was counted: something else has been at it
-		t.less(l, l.waiting)
+		t.less(l, Purged{Count: l.waiting})
 		l.passed = until
 	}
 }
@@ -144,7 +148,7 @@ func (t *laneTable) keepWindow(l *lane, read []Delivery, until int64) {
 // cutWindow frees the window but for what an attempt has in hand; the store still has it.
 func (t *laneTable) cutWindow(l *lane) {
 	for _, d := range l.window[l.attempting:] {
-		t.capacity.cached.Add(-int64(d.size()))
+		t.capacity.cached.Add(-Size(d.Event))
 	}
 	clear(l.window[l.attempting:])
 	if l.window = l.window[:l.attempting:l.attempting]; l.attempting == 0 {
@@ -155,10 +159,10 @@ func (t *laneTable) cutWindow(l *lane) {
 // drop takes a lane out, whatever is known of it: its shard is not held any more.
 func (t *laneTable) drop(l *lane) {
 	for _, d := range l.window {
-		t.capacity.cached.Add(-int64(d.size()))
+		t.capacity.cached.Add(-Size(d.Event))
 	}
 	l.window = nil // an attempt may have the deliveries in hand
-	t.less(l, l.waiting)
+	t.less(l, Purged{Count: l.waiting})
 	delete(t.byKey, l.LaneKey)
 	t.capacity.release(l.Instance, l.share)
 	l.dropped = true

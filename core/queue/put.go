@@ -138,7 +138,7 @@ func (q *Queue) take(s *scheduler, l *lane, e *Entry, d *Destination, p PutResul
 		// A delivery absorbed may be one that was stored although the store thought otherwise: memory has not seen it
 		// then.
 		if p.Seq > l.newest {
-			s.append(l, Delivery{Seq: p.Seq, Scope: d.Scope, At: e.At, Event: e.Event})
+			s.append(l, Delivery{Seq: p.Seq, Scope: d.Scope, At: e.At, Event: e.Event}, Size(e.Event))
 		}
 		if p.New {
 			s.counts.Put++
@@ -155,7 +155,7 @@ func (q *Queue) Room(instance string) error {
 	if q.config.WhenFull != Block {
 		return nil
 	}
-	if _, limit := q.capacity.full(instance, 0); limit != "" {
+	if _, limit := q.capacity.full(instance, amount{}); limit != "" {
 		return fmt.Errorf("%w: too much waits for instance %q (delivery.%s)", ErrFull, instance, limit)
 	}
 	return nil
@@ -164,7 +164,7 @@ func (q *Queue) Room(instance string) error {
 // A plan is what will be put together.
 type plan struct {
 	lanes map[LaneKey]int // nil for a single entry: it has no lane twice
-	total int
+	total amount
 }
 
 // admit sees to room for the first of entries, if need be by waiting, and for those behind it as long as there is
@@ -180,13 +180,13 @@ func (q *Queue) admit(ctx context.Context, h *holding, entries []Entry) (admitte
 	}
 	admitted = make([]Entry, 0, len(entries))
 	for n, e := range entries {
-		to := make([]Destination, 0, len(e.To))
+		to, size := make([]Destination, 0, len(e.To)), Size(e.Event)
 		for i, d := range e.To {
 			if slices.ContainsFunc(e.To[:i], func(other Destination) bool { return other.Lane == d.Lane }) {
 				continue
 			}
 			d.Droppable = q.droppable[e.Event.Name]
-			verdict, err := q.enter(ctx, h, d, &p, n == 0)
+			verdict, err := q.enter(ctx, h, d, size, &p, n == 0)
 			switch {
 			case n > 0 && errors.Is(err, ErrFull):
 				return admitted, n, nil
@@ -198,7 +198,9 @@ func (q *Queue) admit(ctx context.Context, h *holding, entries []Entry) (admitte
 			case verdict == refused:
 				d.Refused = Full
 			default:
-				if p.total++; p.lanes != nil {
+				p.total.deliveries++
+				p.total.bytes += size
+				if p.lanes != nil {
 					p.lanes[d.Lane]++
 				}
 			}
@@ -220,18 +222,26 @@ const (
 	refused
 )
 
-// enter finds room for a delivery behind what is planned, or decides what becomes of it without: an older one that
-// may be dropped makes room, else it is dropped itself if it may be, else it is refused or waits, as Config.WhenFull
-// says. Without patience ErrFull is returned where it would have to wait.
-func (q *Queue) enter(ctx context.Context, h *holding, d Destination, p *plan, patient bool) (verdict, error) {
+// enter finds room for a delivery of that size behind what is planned, or decides what becomes of it without: older ones
+// that may be dropped make room, one at least and as many bytes as it brings if there is none then; else it is dropped
+// itself if it may be, else it is refused or waits, as Config.WhenFull says. Without patience ErrFull is returned where
+// it would have to wait.
+func (q *Queue) enter(
+	ctx context.Context, h *holding, d Destination, size int64, p *plan, patient bool,
+) (verdict, error) {
 	if q.fits(d, p) {
 		return entered, nil
 	}
-	for {
+	for freed := int64(0); ; {
 		changed := q.capacity.changed()
-		switch {
-		case q.fits(d, p) || q.dropOldest(ctx, d):
+		if q.fits(d, p) || freed >= size {
 			return entered, nil
+		}
+		gone := q.dropOldest(ctx, d)
+		freed += gone.Bytes
+		switch {
+		case gone.Count > 0:
+			continue
 		case d.Droppable:
 			return dropped, nil
 		case q.config.WhenFull == Reject:
@@ -261,7 +271,7 @@ func (q *Queue) fits(d Destination, p *plan) bool {
 		return false
 	}
 	most := q.config.LaneLimit
-	if most <= 0 || held < most { // no lane of the instance holds more than all of them
+	if most <= 0 || held.deliveries < most { // no lane of the instance holds more than all of them
 		return true
 	}
 	s := q.sinks[d.Lane.Sink]
@@ -274,23 +284,23 @@ func (q *Queue) fits(d Destination, p *plan) bool {
 	return waiting < most
 }
 
-// dropOldest drops the oldest delivery of a lane that may be dropped, if there is one.
-func (q *Queue) dropOldest(ctx context.Context, d Destination) bool {
+// dropOldest drops the oldest delivery of a lane that may be dropped, if there is one, and returns what it counted.
+func (q *Queue) dropOldest(ctx context.Context, d Destination) Purged {
 	s := q.sinks[d.Lane.Sink]
 	s.mu.Lock()
 	l := s.lanes.byKey[d.Lane]
 	s.mu.Unlock()
 	if l == nil || len(q.droppable) == 0 {
-		return false
+		return Purged{}
 	}
-	n, err := s.purge(ctx, l, PurgeRequest{Max: 1, Droppable: true})
+	gone, err := s.purge(ctx, l, PurgeRequest{Max: 1, Droppable: true})
 	if err != nil {
 		q.log.Warn().Err(err).Msg("nothing could be dropped to make room")
 	}
-	if n > 0 {
+	if gone.Count > 0 {
 		q.countDropped(d)
 	}
-	return n > 0
+	return gone
 }
 
 func (q *Queue) countDropped(d Destination) {

@@ -217,9 +217,9 @@ func (s *scheduler) somethingChanged(l *lane) {
 	}
 }
 
-// append adds a delivery to a lane.
-func (s *scheduler) append(l *lane, d Delivery) {
-	s.lanes.append(l, d)
+// append adds a delivery of that size to a lane.
+func (s *scheduler) append(l *lane, d Delivery, bytes int64) {
+	s.lanes.append(l, d, bytes)
 	if l.state == idle {
 		s.reconsider(l)
 	}

@@ -132,7 +132,7 @@ func (a *Admin) Backlog(f Selector) (out []LaneStatus) {
 			return
 		}
 		status := LaneStatus{
-			Backlog: Backlog{LaneKey: l.LaneKey, Scope: l.scope, Waiting: l.waiting, Newest: l.newest, Oldest: l.oldest, Head: l.progress},
+			Backlog: Backlog{LaneKey: l.LaneKey, Scope: l.scope, Waiting: l.waiting, Bytes: l.bytes, Newest: l.newest, Oldest: l.oldest, Head: l.progress},
 			State:   l.state.String(),
 		}
 		if l.endpoint != nil {

@@ -51,8 +51,8 @@ type Store interface {
 	// any more change nothing but the log of attempts. The slices are the caller's again when it returns.
 	Record(ctx context.Context, leases []bus.Lease, results []Result) error
 
-	// Purge removes deliveries from a lane and returns how many.
-	Purge(ctx context.Context, l bus.Lease, c PurgeRequest) (int, error)
+	// Purge removes deliveries from a lane and returns how many, and what they counted.
+	Purge(ctx context.Context, l bus.Lease, c PurgeRequest) (Purged, error)
 
 	DeadLetters
 
@@ -159,6 +159,7 @@ type Backlog struct {
 	LaneKey
 	Scope   sink.Scope
 	Waiting int
+	Bytes   int64     // sum of their [Size]; of what an older version has stored, about that
 	First   int64     // Seq of the first delivery
 	Newest  int64     // Seq of the last one
 	Oldest  time.Time // when the first one was put
@@ -220,6 +221,12 @@ type PurgeRequest struct {
 	Reason       Reason // not "": they become dead letters for that reason
 }
 
+// Purged is what a purge has removed of a lane.
+type Purged struct {
+	Count int
+	Bytes int64 // of Backlog.Bytes
+}
+
 // A Pause keeps the lanes of a selector waiting.
 type Pause struct {
 	Selector
@@ -246,6 +253,7 @@ type Requeued struct {
 	LaneKey
 	Scope sink.Scope
 	Seq   int64
+	Bytes int64 // what it counts in Backlog.Bytes
 }
 
 // A DeadLetterFilter chooses dead letters; empty fields match all.
@@ -264,13 +272,14 @@ type Page struct {
 	Limit  int   // 0 means 100
 }
 
-// Retention bounds what is kept beside what waits. A bound of 0 or less keeps nothing.
+// Retention bounds what is kept beside what waits. A bound of 0 or less keeps nothing, but for LetterBytes.
 type Retention struct {
-	LetterAge  time.Duration // dead letters
-	Letters    int           // see [Excess] for whose go
-	AttemptAge time.Duration // log of attempts
-	Attempts   int
-	SeenAge    time.Duration // events put, delivered everywhere, and remembered in order to absorb them again
-	Seen       int
-	SeenBytes  int // of their data
+	LetterAge   time.Duration // dead letters
+	Letters     int           // see [Excess] for whose go
+	LetterBytes int64         // sum of their events' [Size], by the same rule; 0 sets no bound
+	AttemptAge  time.Duration // log of attempts
+	Attempts    int
+	SeenAge     time.Duration // events put, delivered everywhere, and remembered in order to absorb them again
+	Seen        int
+	SeenBytes   int // of their data
 }

@@ -93,7 +93,7 @@ func (t *trial) revives() {
 	t.wantWaiting("letters go behind what waits, in order", laneA, "e3", "e1", "e2")
 	items := t.window(laneA)
 	for i, r := range revived {
-		want := queue.Requeued{ID: ids[i], LaneKey: laneA, Scope: sink.Instance, Seq: items[i+1].Seq}
+		want := queue.Requeued{ID: ids[i], LaneKey: laneA, Scope: sink.Instance, Seq: items[i+1].Seq, Bytes: queue.Size(items[i+1].Event)}
 		if r != want || now.Sub(items[i+1].At).Abs() > time.Second {
 			t.Errorf("Revive tells %+v of an item put at %v, want %+v", r, items[i+1].At, want)
 		}

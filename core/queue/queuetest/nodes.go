@@ -401,9 +401,9 @@ func (g *gate) Record(ctx context.Context, l []bus.Lease, r []queue.Result) erro
 	return g.Store.Record(ctx, l, r)
 }
 
-func (g *gate) Purge(ctx context.Context, l bus.Lease, r queue.PurgeRequest) (int, error) {
+func (g *gate) Purge(ctx context.Context, l bus.Lease, r queue.PurgeRequest) (queue.Purged, error) {
 	if err := g.through(); err != nil {
-		return 0, err
+		return queue.Purged{}, err
 	}
 	return g.Store.Purge(ctx, l, r)
 }

@@ -66,6 +66,7 @@ func Run(t *testing.T, s Subject) {
 		{"pauses are kept by selector", (*trial).pauses},
 		{"retention removes the oldest, never what waits", (*trial).sweeps},
 		{"dead letters of one instance push out no other's", (*trial).sharesLetters},
+		{"bytes of dead letters of one instance push out no other's", (*trial).sharesLetterBytes},
 		{"a call whose context has ended writes nothing", (*trial).heeds},
 		{"calls at once neither lose nor reorder", (*trial).races},
 		{"lanes are told by shard", (*trial).shards},

@@ -190,7 +190,7 @@ func (p *pending) row(t *file.Tx, l queue.LaneKey) (id int64, err error) {
 }
 
 // deliver stores a delivery behind all others of its lane.
-func (p *pending) deliver(t *file.Tx, l queue.LaneKey, seq int64, scope sink.Scope, droppable bool) error {
+func (p *pending) deliver(t *file.Tx, l queue.LaneKey, seq, size int64, scope sink.Scope, droppable bool) error {
 	lane, id, err := p.store.lane(l), int64(0), error(nil)
 	if lane != nil {
 		id = lane.id
@@ -201,8 +201,8 @@ func (p *pending) deliver(t *file.Tx, l queue.LaneKey, seq int64, scope sink.Sco
 	if droppable {
 		at |= 1
 	}
-	_, err = t.Exec("INSERT INTO queue_deliveries (seq, lane, scope, droppable) VALUES (?, ?, ?, ?)",
-		seq, id, int(scope), int(at&1))
+	_, err = t.Exec("INSERT INTO queue_deliveries (seq, lane, scope, droppable, size) VALUES (?, ?, ?, ?, ?)",
+		seq, id, int(scope), int(at&1), size)
 	p.added = append(p.added, addition{l, lane, at})
 	return err
 }

@@ -186,6 +186,16 @@ var migrations = []string{
 	ALTER TABLE queue_letters ADD COLUMN instance_id TEXT NOT NULL DEFAULT '';
 	ALTER TABLE queue_attempts ADD COLUMN instance_id TEXT NOT NULL DEFAULT '';
 	`,
+	`
+	-- What a delivery and a dead letter count in the limits in bytes, see queue.Size; of those from before, about that.
+	ALTER TABLE queue_deliveries ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+	UPDATE queue_deliveries SET size = coalesce((SELECT 512 + length(e.metadata) + length(e.payload)
+		FROM queue_events e WHERE e.seq = queue_deliveries.seq), 0);
+	ALTER TABLE queue_letters ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+	UPDATE queue_letters SET size = 512 + length(metadata) + length(payload);
+	DROP INDEX queue_letters_lane;
+	CREATE INDEX queue_letters_lane ON queue_letters (instance, sink, target, size); -- counted without a look at the table
+	`,
 }
 
 // sameToken is a window of the instances that have one token, the oldest first.
