@@ -9,6 +9,7 @@ import (
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/queue"
 )
 
 // Emit hands events to the hub and returns nil when the engine has every one of them for good. All are checked
@@ -27,7 +28,7 @@ import (
 //
 // Errors wrap [event.ErrInvalid], [instances.ErrUnknown] (see Options.OnlyKnown), [bus.ErrTooLarge],
 // [bus.ErrOverloaded] when ctx ended before the engine took the event, [github.com/evosink/evosink/core/queue.ErrFull]
-// when too much waits for the instance and the queue blocks then, [ErrClosed], or tell why the engine failed. After an
+// when the instance has met a limit of what may wait, [ErrClosed], or tell why the engine failed. After an
 // error an event may or may not have been published: emit it again with the same ID.
 func (h *Hub) Emit(ctx context.Context, events ...*event.Event) error {
 	if h.isClosed() {
@@ -44,7 +45,7 @@ func (h *Hub) Emit(ctx context.Context, events ...*event.Event) error {
 			return err
 		}
 		if h.queue != nil {
-			if err := h.queue.queue.Room(e.Instance); err != nil {
+			if err := h.queue.queue.Room(e, func() []queue.Destination { return h.queue.destinations(e) }); err != nil {
 				return err
 			}
 		}

@@ -113,6 +113,9 @@ func (q *Queue) Lanes(_ context.Context, shards ...int) ([]queue.Backlog, error)
 		}
 		for _, it := range l.items {
 			b.Bytes += queue.Size(it.event.Event)
+			if it.droppable {
+				b.Drops++
+			}
 		}
 		if l.tried == first.seq {
 			b.Head = l.head

@@ -27,10 +27,11 @@ type Config struct {
 	// where one event waits in several lanes and is stored once. 0 sets no limit. Default 8 GiB and 2 GiB.
 	TotalBytes    int64 `koanf:"total_bytes" help:"bytes of the deliveries that may wait in all, 0 for no limit"`
 	InstanceBytes int64 `koanf:"instance_bytes" help:"bytes of the deliveries that may wait for one instance, 0 for no limit"`
-	// WhenFull says what becomes of an event that finds no room, "reject" or "block". Rejected, it is a dead letter
-	// at once and nobody waits. Blocked, its shard stands still until there is room, and its events wait in the bus.
+	// WhenFull says what becomes of an event that was taken and finds no room, "reject" or "block". Rejected, it is a
+	// dead letter at once. Blocked, its shard stands still until there is room, and its events wait in the bus. Either
+	// way [Queue.Room] refuses further ones before they are taken, so this is for those that were under way then.
 	// Default "reject".
-	WhenFull WhenFull `koanf:"when_full" help:"an event without room is a dead letter at once (reject) or stops its shard (block)"`
+	WhenFull WhenFull `koanf:"when_full" help:"an event taken before its instance met a limit is a dead letter at once (reject) or stops its shard (block)"`
 	// DropOldest names the events that may be lost when a lane is full: the oldest of them makes room, and without
 	// one the new event is dropped if it is of them itself. Default presence and typing.
 	DropOldest []string `koanf:"drop_oldest" help:"events that may be dropped when there is no room"`

@@ -67,7 +67,9 @@
 //	paused        [Queue.Pause]: kept until [Queue.Resume]
 //	deleted       an instance that is gone: deliveries to its own targets become dead letters; global targets still get theirs
 //	no such sink  not in this process's configuration: kept until a start with it
-//	no room       Config.WhenFull: a dead letter at once, or the shard waits; presence and typing make room by being dropped
+//	no room       presence and typing make room by being dropped; what else finds none is refused before it is taken
+//	              ([Queue.Room]: 429 and the limit's key); what was taken before that, Config.WhenFull: a dead letter at
+//	              once, or the shard waits
 //
 // Settings are read at each attempt, so a corrected URL counts for what waits already.
 //

@@ -31,6 +31,7 @@ type lane struct {
 	oldest     time.Time // when the first delivery was put, as far as known
 	waiting    int       // deliveries, those of the window included
 	bytes      int64     // of them, see Size
+	droppable  int       // how many of them may be dropped, about
 	newest     int64     // Seq of the newest delivery
 	passed     int64     // Seq of the newest delivery that is done with
 	window     []Delivery
@@ -64,8 +65,9 @@ func (l *lane) last() int64 {
 
 // A laneTable holds the lanes of one sink in memory, and counts what waits in them. The scheduler's lock guards it.
 type laneTable struct {
-	capacity *capacity
-	byKey    map[LaneKey]*lane
+	capacity  *capacity
+	droppable map[string]bool // names of events
+	byKey     map[LaneKey]*lane
 }
 
 // windowLength and windowBytes bound what is read of a lane at once, and windowLength what is kept of it.
@@ -83,7 +85,8 @@ func (t *laneTable) add(h *holding, key LaneKey, scope sink.Scope) *lane {
 
 // restore takes over what the store says of a lane when its shard is acquired.
 func (t *laneTable) restore(l *lane, b Backlog) {
-	l.waiting, l.bytes, l.newest, l.progress, l.oldest = b.Waiting, b.Bytes, b.Newest, b.Head, b.Oldest
+	l.waiting, l.bytes, l.droppable = b.Waiting, b.Bytes, b.Drops
+	l.newest, l.progress, l.oldest = b.Newest, b.Head, b.Oldest
 	if !b.Head.First.IsZero() {
 		l.tried, l.burst = b.First, 1
 	}
@@ -97,6 +100,9 @@ func (t *laneTable) append(l *lane, d Delivery, bytes int64) {
 	l.newest = d.Seq
 	l.waiting++
 	l.bytes += bytes
+	if d.Event != nil && t.droppable[d.Event.Name] {
+		l.droppable++
+	}
 	t.capacity.add(l.share, 1, bytes)
 	if l.waiting == 1 {
 		l.oldest = d.At
@@ -113,6 +119,9 @@ func (t *laneTable) removeFirst(l *lane) {
 	l.passed = l.window[0].Seq
 	bytes := Size(l.window[0].Event)
 	t.capacity.cached.Add(-bytes)
+	if t.droppable[l.window[0].Event.Name] && l.droppable > 0 {
+		l.droppable--
+	}
 	l.window[0] = Delivery{}
 	l.window = l.window[1:]
 	l.progress, l.tried = Progress{}, 0
@@ -130,6 +139,7 @@ func (t *laneTable) less(l *lane, gone Purged) {
 		gone.Bytes = l.bytes
 	}
 	l.bytes -= gone.Bytes
+	l.droppable = min(l.droppable, l.waiting)
 	t.capacity.add(l.share, -gone.Count, -gone.Bytes)
 }
 

@@ -148,17 +148,34 @@ func (q *Queue) take(s *scheduler, l *lane, e *Entry, d *Destination, p PutResul
 	}
 }
 
-// Room returns an error that wraps [ErrFull] and names the limit if an event of the instance would have to wait for
-// room, so that a door can refuse it: where Config.WhenFull is [Block], it would stop the shard for the other
-// instances too. With [Reject] there is nothing to wait for.
-func (q *Queue) Room(instance string) error {
-	if q.config.WhenFull != Block {
+// Room returns an error that wraps [ErrFull] and names the limit if no lane has room for an event, so that it can be
+// refused before it is taken: later it would become a dead letter at once, or stop its shard, as Config.WhenFull says.
+// Events that may be dropped are never refused, and one that an older of these would make room for is not. to returns
+// where the event would be put; it is asked only if the instance is near a limit. What waits in shards of other nodes is
+// not known here, and what was taken but not put yet is not counted.
+func (q *Queue) Room(e *event.Event, to func() []Destination) error {
+	held, limit := q.capacity.full(e.Instance, amount{})
+	if limit == "" && (q.config.LaneLimit <= 0 || held.deliveries < q.config.LaneLimit) || q.droppable[e.Name] {
 		return nil
 	}
-	if _, limit := q.capacity.full(instance, amount{}); limit != "" {
-		return fmt.Errorf("%w: too much waits for instance %q (delivery.%s)", ErrFull, instance, limit)
+	limit = ""
+	for _, d := range to() {
+		if limit = q.limit(d, &plan{}); limit == "" {
+			return nil
+		}
+		s := q.sinks[d.Lane.Sink]
+		s.mu.Lock()
+		l := s.lanes.byKey[d.Lane]
+		mayDrop := l != nil && l.droppable > 1 // the first delivery, once it was tried, is not dropped
+		s.mu.Unlock()
+		if mayDrop {
+			return nil
+		}
 	}
-	return nil
+	if limit == "" { // it goes nowhere
+		return nil
+	}
+	return fmt.Errorf("%w: too much waits for instance %q (delivery.%s)", ErrFull, e.Instance, limit)
 }
 
 // A plan is what will be put together.
@@ -229,12 +246,12 @@ const (
 func (q *Queue) enter(
 	ctx context.Context, h *holding, d Destination, size int64, p *plan, patient bool,
 ) (verdict, error) {
-	if q.fits(d, p) {
+	if q.limit(d, p) == "" {
 		return entered, nil
 	}
 	for freed := int64(0); ; {
 		changed := q.capacity.changed()
-		if q.fits(d, p) || freed >= size {
+		if q.limit(d, p) == "" || freed >= size {
 			return entered, nil
 		}
 		gone := q.dropOldest(ctx, d)
@@ -264,15 +281,12 @@ func (q *Queue) enter(
 	}
 }
 
-// fits reports whether there is room for a delivery behind what is planned.
-func (q *Queue) fits(d Destination, p *plan) bool {
+// limit returns the key of the limit that a delivery behind what is planned would exceed; "" if there is room.
+func (q *Queue) limit(d Destination, p *plan) string {
 	held, limit := q.capacity.full(d.Lane.Instance, p.total)
-	if limit != "" {
-		return false
-	}
 	most := q.config.LaneLimit
-	if most <= 0 || held.deliveries < most { // no lane of the instance holds more than all of them
-		return true
+	if limit != "" || most <= 0 || held.deliveries < most { // no lane of the instance holds more than all of them
+		return limit
 	}
 	s := q.sinks[d.Lane.Sink]
 	s.mu.Lock()
@@ -281,7 +295,10 @@ func (q *Queue) fits(d Destination, p *plan) bool {
 	if l := s.lanes.byKey[d.Lane]; l != nil {
 		waiting += l.waiting
 	}
-	return waiting < most
+	if waiting >= most {
+		return "lane_limit"
+	}
+	return ""
 }
 
 // dropOldest drops the oldest delivery of a lane that may be dropped, if there is one, and returns what it counted.
@@ -300,6 +317,9 @@ func (q *Queue) dropOldest(ctx context.Context, d Destination) Purged {
 	if gone.Count > 0 {
 		q.countDropped(d)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.droppable = max(0, l.droppable-gone.Count)
 	return gone
 }
 

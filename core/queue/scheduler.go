@@ -101,7 +101,7 @@ func newScheduler(q *Queue, s Sink) *scheduler {
 	out := &scheduler{
 		Sink: s, config: &q.config, store: q.store, log: q.log.With().Str("sink", s.Name).Logger(), notices: q.notices,
 		pauses: &q.pauses, results: q.results, fenced: q.fenced, stopping: q.stopping,
-		lanes: laneTable{capacity: &q.capacity, byKey: map[LaneKey]*lane{}},
+		lanes: laneTable{capacity: &q.capacity, droppable: q.droppable, byKey: map[LaneKey]*lane{}},
 	}
 	out.endpoints = endpointTable{
 		config: &q.config, timers: &out.timers, byKey: map[string]*endpoint{}, hosts: map[string]*host{}, tenants: map[string]*tenant{},

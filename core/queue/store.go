@@ -160,6 +160,7 @@ type Backlog struct {
 	Scope   sink.Scope
 	Waiting int
 	Bytes   int64     // sum of their [Size]; of what an older version has stored, about that
+	Drops   int       // how many of them were put as droppable
 	First   int64     // Seq of the first delivery
 	Newest  int64     // Seq of the last one
 	Oldest  time.Time // when the first one was put

@@ -291,6 +291,12 @@ func (t *trial) clears() {
 		t.enter(e)
 	}
 	items := t.window(laneA)
+	lanes, err := t.store.Lanes(t.Context())
+	for _, b := range lanes {
+		if drops := map[queue.LaneKey]int{laneA: 3}[b.LaneKey]; b.Drops != drops {
+			t.Errorf("Lanes tells of %d droppable deliveries in %v (%v), want %d", b.Drops, b.LaneKey, err, drops)
+		}
+	}
 	t.clear(2, queue.PurgeRequest{Lane: laneA, After: items[1].Seq, Until: everything, Max: 10, Droppable: true})
 	t.wantWaiting("only droppable ones behind the second were to go", laneA, "e0", "e1", "e2", "e4")
 	t.clear(2, queue.PurgeRequest{Lane: laneA, Until: everything, Max: 2, Reason: queue.Gone})

@@ -30,15 +30,18 @@ type slot int64
 func (p slot) seq() int64      { return int64(p >> 1) }
 func (p slot) droppable() bool { return p&1 == 1 }
 
-// extent returns how many deliveries wait, and the seqs of the first and the last.
-func (l *lane) extent() (waiting int, first, newest int64) {
+// extent returns how many deliveries wait, how many of them may be dropped, and the seqs of the first and the last.
+func (l *lane) extent() (waiting, droppable int, first, newest int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := len(l.slots)
 	if n == 0 {
-		return 0, 0, 0
+		return 0, 0, 0, 0
 	}
-	return n, l.slots[0].seq(), l.slots[n-1].seq()
+	for _, p := range l.slots {
+		droppable += int(p & 1)
+	}
+	return n, droppable, l.slots[0].seq(), l.slots[n-1].seq()
 }
 
 // find returns the index of the first slot with that seq or a larger one.

@@ -107,7 +107,7 @@ func (s *Store) Lanes(ctx context.Context, shards ...int) (out []queue.Backlog, 
 		if lane == nil {
 			return nil // committed a moment ago
 		}
-		if b.Waiting, b.First, b.Newest = lane.extent(); b.Waiting == 0 {
+		if b.Waiting, b.Drops, b.First, b.Newest = lane.extent(); b.Waiting == 0 {
 			return nil
 		}
 		if tried != b.First {
