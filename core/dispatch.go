@@ -52,7 +52,8 @@ func newDispatcher(members []*member, o Options) (*dispatcher, error) {
 	}
 	var err error
 	d.queue, err = queue.New(queue.Options{Store: o.Queue, Config: config, Sinks: sinks, Logger: o.Logger,
-		Lost: func(l bus.Lease) { d.lost(l) }})
+		InstanceID: func(name string) string { in, _ := d.registry.Get(name); return in.ID },
+		Lost:       func(l bus.Lease) { d.lost(l) }})
 	for _, m := range d.members {
 		m.available = func() { d.queue.Available(m.name) }
 	}
@@ -153,8 +154,11 @@ func (m *member) restart(ctx context.Context) (sink.Sink, error) {
 // watch tells the queue when an instance changes, until stop is called.
 func (d *dispatcher) watch(r *instances.Registry) (stop func()) {
 	return r.Watch(func(c instances.Change) {
-		if c.Kind == instances.NewSettings || c.Kind == instances.Deleted {
+		switch c.Kind {
+		case instances.NewSettings:
 			d.queue.Refresh(c.Instance)
+		case instances.Deleted:
+			d.queue.Forget(c.Instance, c.ID)
 		}
 	})
 }

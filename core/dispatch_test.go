@@ -360,6 +360,24 @@ func TestALaterInstanceOfTheNameInheritsNothingThatWaits(t *testing.T) {
 	})
 }
 
+func TestALaterInstanceOfTheNameIsNotPaused(t *testing.T) {
+	var hook recorder
+	n := startNode(t, nil, queued("hook", &hook, sink.Rule{}))
+	enable(t, n, "a")
+	if err := n.Queue().Pause(t.Context(), queue.Selector{Instance: "a"}, "maintenance"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.registry.Delete(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	enable(t, n, "a")
+	n.emit(t, "a", "later-0")
+	if d := arrival(t, &hook); d.Event.ID != "later-0" {
+		t.Errorf("delivered %s", d.Event.ID)
+	}
+	eventually(t, "the pause to end with its instance", func() bool { return len(n.Queue().Pauses()) == 0 })
+}
+
 func TestAnInstanceAtItsLimitIsRefusedAtTheDoor(t *testing.T) {
 	for _, mode := range []queue.WhenFull{queue.Reject, queue.Block} {
 		t.Run(string(mode), func(t *testing.T) { refusedAtTheDoor(t, mode) })

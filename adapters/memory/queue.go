@@ -2,7 +2,6 @@ package memory
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -30,7 +29,7 @@ type Queue struct {
 	letter   int64                // the last id given out
 	letters  []queue.DeadLetter   // in order of id
 	attempts []queue.Attempt      // in order of time
-	pauses   map[queue.Selector]queue.Pause
+	pauses   []queue.Pause
 	job      int64       // the last id given out
 	jobs     []queue.Job // in order of id
 	changed  chan struct{}
@@ -75,7 +74,7 @@ func (e *Engine) Queue() *Queue { return e.queue }
 
 func newQueue(e *Engine) *Queue {
 	return &Queue{
-		engine: e, lanes: map[queue.LaneKey]*queued{}, events: map[identity]*stored{}, pauses: map[queue.Selector]queue.Pause{},
+		engine: e, lanes: map[queue.LaneKey]*queued{}, events: map[identity]*stored{},
 		changed: make(chan struct{}),
 	}
 }
@@ -327,7 +326,7 @@ func (q *Queue) Attempts(_ context.Context, eventID string) ([]queue.Attempt, er
 func (q *Queue) Pauses(context.Context) ([]queue.Pause, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return slices.Collect(maps.Values(q.pauses)), nil
+	return slices.Clone(q.pauses), nil
 }
 
 // PutPause implements [queue.Store].
@@ -337,7 +336,10 @@ func (q *Queue) PutPause(ctx context.Context, p queue.Pause) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.pauses[p.Selector] = p
+	q.pauses = slices.DeleteFunc(q.pauses, func(o queue.Pause) bool {
+		return o.Selector == p.Selector && o.InstanceID == p.InstanceID
+	})
+	q.pauses = append(q.pauses, p)
 	q.revision.Add(1)
 	q.change()
 	return nil
@@ -345,12 +347,23 @@ func (q *Queue) PutPause(ctx context.Context, p queue.Pause) error {
 
 // DeletePause implements [queue.Store].
 func (q *Queue) DeletePause(ctx context.Context, s queue.Selector) error {
+	return q.deletePauses(ctx, func(p queue.Pause) bool { return p.Selector == s })
+}
+
+// DeletePausesOf implements [queue.Store].
+func (q *Queue) DeletePausesOf(ctx context.Context, instance, id string) error {
+	return q.deletePauses(ctx, func(p queue.Pause) bool {
+		return p.Instance == instance && (p.InstanceID == "" || p.InstanceID == id)
+	})
+}
+
+func (q *Queue) deletePauses(ctx context.Context, which func(queue.Pause) bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	delete(q.pauses, s)
+	q.pauses = slices.DeleteFunc(q.pauses, which)
 	q.revision.Add(1)
 	q.change()
 	return nil

@@ -18,9 +18,13 @@ type Admin struct {
 }
 
 // Pause keeps the lanes of a selector waiting until it is resumed, on all nodes, also after a restart. Attempts that run
-// end as they would. Events go on to be put.
+// end as they would. Events go on to be put. A pause of an instance ends with it, see [Queue.Forget].
 func (a *Admin) Pause(ctx context.Context, s Selector, reason string) error {
-	if err := a.queue.pauses.set(ctx, Pause{Selector: s, Reason: reason, At: time.Now()}); err != nil {
+	pause := Pause{Selector: s, Reason: reason, At: time.Now()}
+	if s.Instance != "" && a.queue.instanceID != nil {
+		pause.InstanceID = a.queue.instanceID(s.Instance)
+	}
+	if err := a.queue.pauses.set(ctx, pause); err != nil {
 		return fmt.Errorf("store the pause: %w", err)
 	}
 	return nil

@@ -124,6 +124,7 @@ func (a *attempt) prepare(l *lane, room int) (n int) {
 		err = s.readWindow(ctx, l)
 		s.mu.Lock()
 	}
+	_, paused := s.pauses.of(l.LaneKey)
 	switch {
 	case l.dropped:
 		return 0
@@ -136,7 +137,7 @@ func (a *attempt) prepare(l *lane, room int) (n int) {
 		}
 		s.backOff(l, storePause)
 		return 0
-	case admission == Hold || s.pauses.hold(l.LaneKey):
+	case admission == Hold || paused:
 		s.suspend(l)
 		return 0
 	case len(l.window) == 0: // a purge was quicker; there is more behind what it has removed

@@ -64,7 +64,7 @@
 // # What deliveries wait for
 //
 //	disabled      the sink's switch or the instance's settings are off: kept, delivered when they are on again ([Queue.Refresh])
-//	paused        [Queue.Pause]: kept until [Queue.Resume]
+//	paused        [Queue.Pause]: kept until [Queue.Resume]; a pause of an instance holds no other of the name, and ends with it
 //	deleted       an instance that is gone: deliveries to its own targets become dead letters; global targets still get theirs
 //	no such sink  not in this process's configuration: kept until a start with it
 //	no room       presence and typing make room by being dropped; what else finds none is refused before it is taken

@@ -22,6 +22,9 @@ type Options struct {
 	Config Config
 	Sinks  []Sink
 	Logger zerolog.Logger
+	// InstanceID returns the id of the present instance of that name, "" if there is none: pauses of an instance carry
+	// it. nil knows of no ids.
+	InstanceID func(name string) string
 	// Lost is told of a shard that the store says is another node's; the queue has dropped it then. It must return
 	// promptly. nil tells nothing.
 	Lost func(bus.Lease)
@@ -32,19 +35,20 @@ type Options struct {
 type Queue struct {
 	*Admin
 
-	store     Store
-	shards    int
-	config    Config
-	log       zerolog.Logger
-	droppable map[string]bool
-	lost      func(bus.Lease)
-	capacity  capacity
-	holdings  holdings
-	pauses    pauses
-	jobs      jobs
-	results   *resultBuffer
-	notices   *notices
-	sinks     map[string]*scheduler // those that run
+	store      Store
+	shards     int
+	config     Config
+	log        zerolog.Logger
+	droppable  map[string]bool
+	instanceID func(name string) string
+	lost       func(bus.Lease)
+	capacity   capacity
+	holdings   holdings
+	pauses     pauses
+	jobs       jobs
+	results    *resultBuffer
+	notices    *notices
+	sinks      map[string]*scheduler // those that run
 
 	// order is held, by instance, from storing deliveries until they are in memory too: lanes are in the store's order
 	// there as well.
@@ -84,7 +88,7 @@ func New(o Options) (*Queue, error) {
 		return nil, err
 	}
 	q := &Queue{
-		store: o.Store, shards: o.Store.Shards(), lost: o.Lost, config: o.Config, log: o.Logger,
+		store: o.Store, shards: o.Store.Shards(), lost: o.Lost, instanceID: o.InstanceID, config: o.Config, log: o.Logger,
 		droppable: map[string]bool{}, seed: maphash.MakeSeed(), holdings: holdings{by: map[int]*holding{}},
 		results: newResultBuffer(o.Store, o.Logger), notices: newNotices(), sinks: map[string]*scheduler{}, absent: map[string]*scheduler{},
 		dirty: make(chan struct{}, 1), stopping: make(chan struct{}),
@@ -238,6 +242,33 @@ func (q *Queue) Refresh(instance string) {
 			s.somethingChanged(l)
 			s.endpoints.halfOpen(l.endpoint)
 			s.endpoints.probeHost(l.endpoint.host)
+		}
+	})
+}
+
+// Forget tells the queue that the instance of that name and id was deleted: [Queue.Refresh], and its pauses end.
+func (q *Queue) Forget(instance, id string) {
+	q.Refresh(instance)
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	if q.stage != runs {
+		return
+	}
+	q.keepers.Go(func() {
+		for {
+			ended, err := q.pauses.endOf(q.attempts, instance, id)
+			if err == nil {
+				for _, s := range ended {
+					q.resume(s)
+				}
+				return
+			}
+			if q.attempts.Err() == nil {
+				q.log.Error().Err(err).Str("instance", instance).Msg("the pauses of a deleted instance could not be removed; trying again")
+			}
+			if !retry.Sleep(q.attempts.Done(), time.Second) {
+				return
+			}
 		}
 	})
 }

@@ -130,8 +130,8 @@ func (a *attempt) handleFailure(p *portion, i int) *Pause {
 	var paused *Pause
 	if reason != "" {
 		paused = &Pause{
-			Selector: Selector{Sink: l.Sink, Target: l.Target, Instance: l.Instance},
-			Reason:   fmt.Sprintf("exhausted (%s): %s", reason, progress.Error), At: now,
+			Selector: Selector{Sink: l.Sink, Target: l.Target, Instance: l.Instance}, InstanceID: l.InstanceID,
+			Reason: fmt.Sprintf("exhausted (%s): %s", reason, progress.Error), At: now,
 		}
 		s.pauses.setLocal(*paused)
 		s.notices.add(notice{noticeKey: l.keyOf(noticePaused), of: l.Instance, event: delivery.Event.ID, err: paused.Reason}, nil)

@@ -61,10 +61,13 @@ type Store interface {
 
 	// Pauses returns all pauses.
 	Pauses(ctx context.Context) ([]Pause, error)
-	// PutPause stores a pause; it replaces the one of the same selector.
+	// PutPause stores a pause; it replaces the one of the same selector and instance id.
 	PutPause(ctx context.Context, p Pause) error
-	// DeletePause removes the pause of a selector; one that does not exist is no error.
+	// DeletePause removes the pauses of a selector, whatever ids they have; if there is none that is no error.
 	DeletePause(ctx context.Context, s Selector) error
+	// DeletePausesOf removes the pauses of an instance that was deleted: those whose selector names it and that have its
+	// id, or none.
+	DeletePausesOf(ctx context.Context, instance, id string) error
 
 	// Sweep removes what retention does not hold any more, in small transactions. When there is nothing to
 	// remove it writes nothing.
@@ -231,8 +234,16 @@ type Purged struct {
 // A Pause keeps the lanes of a selector waiting.
 type Pause struct {
 	Selector
-	Reason string    `json:"reason,omitempty"`
-	At     time.Time `json:"at"`
+	// InstanceID is the id of the instance that the selector names: an earlier or later one of that name is not paused.
+	// "" if it names none, or was stored before pauses had ids: then every instance of the name is, until one is deleted.
+	InstanceID string    `json:"instanceId,omitempty"`
+	Reason     string    `json:"reason,omitempty"`
+	At         time.Time `json:"at"`
+}
+
+// Has reports whether p holds l. A lane without an id is of whichever instance has the name.
+func (p Pause) Has(l LaneKey) bool {
+	return p.Selector.Has(l) && (p.InstanceID == "" || l.InstanceID == "" || p.InstanceID == l.InstanceID)
 }
 
 // A DeadLetter is a delivery that was given up.

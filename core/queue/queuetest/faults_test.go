@@ -306,6 +306,12 @@ var faults = map[string]struct {
 			return s.Store.PutPause(ctx, p)
 		}
 	}},
+	"mixes pauses of instances of one name": {"pauses of an instance end with it", func(s *store) {
+		s.pause = func(ctx context.Context, p queue.Pause) error {
+			p.InstanceID = ""
+			return s.Store.PutPause(ctx, p)
+		}
+	}},
 	"keeps dead letters for ever": {"retention removes the oldest, never what waits", func(s *store) {
 		s.sweep = func(ctx context.Context, r queue.Retention) error {
 			r.Letters, r.LetterAge = 1<<30, 1<<62

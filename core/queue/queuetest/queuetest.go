@@ -64,6 +64,7 @@ func Run(t *testing.T, s Subject) {
 		{"a dead letter is revived at the end of its lane, once", (*trial).revives},
 		{"attempts are found by event", (*trial).logs},
 		{"pauses are kept by selector", (*trial).pauses},
+		{"pauses of an instance end with it", (*trial).endsPauses},
 		{"retention removes the oldest, never what waits", (*trial).sweeps},
 		{"dead letters of one instance push out no other's", (*trial).sharesLetters},
 		{"bytes of dead letters of one instance push out no other's", (*trial).sharesLetterBytes},

@@ -195,6 +195,21 @@ var migrations = []string{
 	UPDATE queue_letters SET size = 512 + length(metadata) + length(payload);
 	DROP INDEX queue_letters_lane;
 	CREATE INDEX queue_letters_lane ON queue_letters (instance, sink, target, size); -- counted without a look at the table
+
+	-- Pauses of an instance carry its id, '' where it is not known.
+	CREATE TABLE queue_pauses_of (
+		sink        TEXT NOT NULL,
+		target      TEXT NOT NULL,
+		instance    TEXT NOT NULL,
+		instance_id TEXT NOT NULL,
+		reason      TEXT NOT NULL,
+		at          INTEGER NOT NULL,
+		PRIMARY KEY (sink, target, instance, instance_id)
+	) STRICT, WITHOUT ROWID;
+	INSERT INTO queue_pauses_of (sink, target, instance, instance_id, reason, at)
+		SELECT sink, target, instance, '', reason, at FROM queue_pauses;
+	DROP TABLE queue_pauses;
+	ALTER TABLE queue_pauses_of RENAME TO queue_pauses;
 	`,
 }
 
