@@ -16,6 +16,11 @@ type Config struct {
 	// PerTarget is how many lanes of one target, or of one address if the sink names addresses, are tried at once.
 	// Default 4.
 	PerTarget int `koanf:"per_target" help:"lanes of one target that are tried at once at most"`
+	// InFlightBytes and InFlightPerInstance bound the events that attempts of one sink hold in memory at once, in all
+	// and for one instance, about: one event is tried however large it is, and a sink may make copies. What is over
+	// waits for its turn. Default 256 MiB and 32 MiB.
+	InFlightBytes       int64 `koanf:"in_flight_bytes" help:"bytes of events that attempts of one sink hold at once"`
+	InFlightPerInstance int64 `koanf:"in_flight_per_instance" help:"bytes of one instance's events that attempts of one sink hold at once"`
 	// LaneLimit is how many deliveries may wait in one lane; 0 sets no limit. Default 1,000,000.
 	LaneLimit int `koanf:"lane_limit" help:"deliveries that may wait in one lane, 0 for no limit"`
 	// TotalLimit is how many may wait in all; 0 sets no limit. Default 10,000,000.
@@ -69,7 +74,7 @@ const (
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
-		Workers: 4096, PerInstance: 64, PerTarget: 4,
+		Workers: 4096, PerInstance: 64, PerTarget: 4, InFlightBytes: 256 << 20, InFlightPerInstance: 32 << 20,
 		LaneLimit: 1_000_000, TotalLimit: 10_000_000, InstanceLimit: 2_000_000, TotalBytes: 8 << 30, InstanceBytes: 2 << 30,
 		WhenFull:   Reject,
 		DropOldest: []string{"presence.update", "Presence", "ChatPresence"}, CacheBytes: 32 << 20,
@@ -83,6 +88,7 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	errs := []error{
 		atLeast("workers", c.Workers, 1), atLeast("per_instance", c.PerInstance, 1), atLeast("per_target", c.PerTarget, 1),
+		atLeast("in_flight_bytes", c.InFlightBytes, 1), atLeast("in_flight_per_instance", c.InFlightPerInstance, 1),
 		atLeast("lane_limit", c.LaneLimit, 0), atLeast("total_limit", c.TotalLimit, 0),
 		atLeast("instance_limit", c.InstanceLimit, 0), atLeast("total_bytes", c.TotalBytes, 0),
 		atLeast("instance_bytes", c.InstanceBytes, 0), atLeast("cache_bytes", c.CacheBytes, 0),

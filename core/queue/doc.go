@@ -56,7 +56,8 @@
 //
 // An attempt is a goroutine of its own, so that one that waits for an answer holds up nothing but its lane.
 // Config.Workers bounds them for a sink, Config.PerInstance those for one instance's own targets, Config.PerTarget
-// those at one address. Where attempts are short, instances take turns. Of what may wait, an instance has
+// those at one address; Config.InFlightBytes and Config.InFlightPerInstance bound the events that they hold in memory.
+// Where attempts are short, instances take turns. Of what may wait, an instance has
 // Config.InstanceLimit deliveries and Config.InstanceBytes; and when Config.TotalLimit or Config.TotalBytes is reached,
 // those below an equal part of it still find room. A delivery counts the [Size] of its event. Of dead letters, those of
 // the instances that have most go first.

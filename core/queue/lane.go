@@ -35,8 +35,9 @@ type lane struct {
 	newest     int64     // Seq of the newest delivery
 	passed     int64     // Seq of the newest delivery that is done with
 	window     []Delivery
-	attempting int // how many of the window an attempt has in hand
-	burst      int // how many may be tried at once after a failure; 0 sets no limit
+	attempting int   // how many of the window an attempt has in hand
+	inHand     int64 // bytes of them, see inFlight
+	burst      int   // how many may be tried at once after a failure; 0 sets no limit
 }
 
 // laneState says where a lane stands.

@@ -48,6 +48,7 @@ func (s *scheduler) finish(a *attempt) (next *attempt) {
 // returns the pause that the first failure demands, if any.
 func (a *attempt) handleResults(p *portion) (paused *Pause) {
 	s, l := a.scheduler, p.lane
+	s.takeInHand(l, 0)
 	if l.dropped {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/uses"
 )
 
 // A Sink is a sink that the queue delivers to.
@@ -61,6 +62,7 @@ type scheduler struct {
 	lanes     laneTable
 	sink      abilities
 	endpoints endpointTable
+	inFlight  inFlight
 	timers    timers
 	runs      bool       // attempts may begin
 	attempts  int        // in the air
@@ -106,6 +108,7 @@ func newScheduler(q *Queue, s Sink) *scheduler {
 	out.endpoints = endpointTable{
 		config: &q.config, timers: &out.timers, byKey: map[string]*endpoint{}, hosts: map[string]*host{}, tenants: map[string]*tenant{},
 	}
+	out.inFlight = inFlight{config: &q.config, of: uses.Counts[string, int64]{}}
 	out.sink = abilitiesOf(s.Sink)
 	out.timers = timers{mu: &out.mu, after: out.dispatch}
 	return out
@@ -225,6 +228,22 @@ func (s *scheduler) append(l *lane, d Delivery, bytes int64) {
 	}
 }
 
+// takeInHand says that an attempt has so many bytes of a lane in hand from now on; 0 when it is over. Lanes of the
+// instance that have waited for that are let in.
+func (s *scheduler) takeInHand(l *lane, bytes int64) {
+	less := bytes < l.inHand
+	s.inFlight.set(l, bytes)
+	if !less {
+		return
+	}
+	for _, other := range s.inFlight.admitted(l.Instance) {
+		if other.state == ready { // else its shard was let go of
+			other.endpoint.ready.push(other.Instance, other)
+			s.endpoints.enlist(other.endpoint)
+		}
+	}
+}
+
 func (s *scheduler) unpin(l *lane) {
 	l.pins--
 	s.forget(l)
@@ -277,7 +296,7 @@ func (s *scheduler) dispatch() {
 // next returns an attempt that can begin, of the endpoint whose turn it is; nil if there is none. The lanes of the
 // attempt are in state attempting: one, or several if the sink takes batches.
 func (s *scheduler) next() *attempt {
-	for s.runs && s.broken == nil && s.attempts < s.config.Workers && !s.results.full() {
+	for s.runs && s.broken == nil && s.attempts < s.config.Workers && s.inFlight.admits() && !s.results.full() {
 		e := s.endpoints.next()
 		if e == nil {
 			return nil
