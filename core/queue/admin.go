@@ -2,23 +2,19 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
-
-	"github.com/evosink/evosink/core/bus"
 )
 
-// An Admin is what operators see and do of a [Queue]: pauses, purges, dead letters, the log of attempts, statistics. What
-// it does holds on all nodes that share the store.
-// All methods may be called by any number of goroutines at once.
+// An Admin is what operators see and do of a [Queue]: pauses, purges, dead letters, the log of attempts, statistics.
+// What it does holds on all nodes that share the store. All methods may be called by any number of goroutines at once.
 type Admin struct {
 	queue *Queue
 	store Store
 }
 
-// Pause keeps the lanes of a selector waiting until it is resumed, on all nodes, also after a restart. Attempts that run
-// end as they would. Events go on to be put. A pause of an instance ends with it, see [Queue.Forget].
+// Pause keeps the lanes of a selector waiting until it is resumed, on all nodes, also after a restart. Attempts that
+// run end as they would. Events go on to be put. A pause of an instance ends with it, see [Queue.Forget].
 func (a *Admin) Pause(ctx context.Context, s Selector, reason string) error {
 	pause := Pause{Selector: s, Reason: reason, At: time.Now()}
 	if s.Instance != "" && a.queue.instanceID != nil {
@@ -61,30 +57,6 @@ func (a *Admin) Purge(ctx context.Context, f Selector) (n int, err error) {
 		return n, fmt.Errorf("purge: %w", err)
 	}
 	return n, nil
-}
-
-// purgeIn removes what waits in the lanes of a selector in some shards, and calls step after each transaction.
-func (q *Queue) purgeIn(ctx context.Context, f Selector, of map[int]*holding, step func(removed map[*holding]int) error) error {
-	var lanes []*lane
-	q.eachLane(f, func(_ *scheduler, l *lane) {
-		if l.waiting > 0 && of[l.holding.lease.Shard] == l.holding {
-			lanes = append(lanes, l)
-		}
-	})
-	for _, l := range lanes {
-		s := q.scheduler(l.Sink)
-		for removed := (Purged{Count: purgeAtOnce}); removed.Count == purgeAtOnce; {
-			var err error
-			removed, err = s.purge(ctx, l, PurgeRequest{Max: purgeAtOnce})
-			if err == nil && removed.Count > 0 {
-				err = step(map[*holding]int{l.holding: removed.Count})
-			}
-			if err != nil && !errors.Is(err, bus.ErrFenced) {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // Waiting returns the first deliveries that wait in a lane, at most limit.

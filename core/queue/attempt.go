@@ -38,7 +38,7 @@ type portion struct {
 
 const (
 	batchLength = 100         // how many deliveries a sink.Batcher is given at most
-	storePause  = time.Second // how long a lane waits whose events could not be read or moved
+	storePause  = time.Second // how long a lane waits when its events could not be read or moved
 )
 
 // begin takes lanes of an endpoint that may be tried, for one attempt, and counts it; nil if the leases of all have

@@ -63,9 +63,9 @@ type amount struct {
 	bytes      int64
 }
 
-// full returns the key of the limit that keeps an instance from putting one delivery more behind what is planned, "" if
-// there is room, and what it holds with that. When a total is reached, instances that hold less than an equal part of it
-// still find room, up to twice the total: one that fills the queue takes from itself, not from the others.
+// full returns the key of the limit that keeps an instance from putting one delivery more behind what is planned, ""
+// if there is room, and what it holds with that. When a total is reached, instances that hold less than an equal part
+// of it still find room, up to twice the total: one that fills the queue takes from itself, not from the others.
 func (c *capacity) full(instance string, planned amount) (held amount, limit string) {
 	c.mu.Lock()
 	held = planned

@@ -20,7 +20,7 @@ type Config struct {
 	// and for one instance, about: one event is tried however large it is, and a sink may make copies. What is over
 	// waits for its turn. Default 256 MiB and 32 MiB.
 	InFlightBytes       int64 `koanf:"in_flight_bytes" help:"bytes of events that attempts of one sink hold at once"`
-	InFlightPerInstance int64 `koanf:"in_flight_per_instance" help:"bytes of one instance's events that attempts of one sink hold at once"`
+	InFlightPerInstance int64 `koanf:"in_flight_per_instance" help:"of them, of one instance"`
 	// LaneLimit is how many deliveries may wait in one lane; 0 sets no limit. Default 1,000,000.
 	LaneLimit int `koanf:"lane_limit" help:"deliveries that may wait in one lane, 0 for no limit"`
 	// TotalLimit is how many may wait in all; 0 sets no limit. Default 10,000,000.
@@ -31,12 +31,12 @@ type Config struct {
 	// TotalBytes and InstanceBytes bound what waits in bytes, by the same rules; each delivery counts its event, also
 	// where one event waits in several lanes and is stored once. 0 sets no limit. Default 8 GiB and 2 GiB.
 	TotalBytes    int64 `koanf:"total_bytes" help:"bytes of the deliveries that may wait in all, 0 for no limit"`
-	InstanceBytes int64 `koanf:"instance_bytes" help:"bytes of the deliveries that may wait for one instance, 0 for no limit"`
+	InstanceBytes int64 `koanf:"instance_bytes" help:"bytes of them that may wait for one instance, 0 for no limit"`
 	// WhenFull says what becomes of an event that was taken and finds no room, "reject" or "block". Rejected, it is a
 	// dead letter at once. Blocked, its shard stands still until there is room, and its events wait in the bus. Either
 	// way [Queue.Room] refuses further ones before they are taken, so this is for those that were under way then.
 	// Default "reject".
-	WhenFull WhenFull `koanf:"when_full" help:"an event taken before its instance met a limit is a dead letter at once (reject) or stops its shard (block)"`
+	WhenFull WhenFull `koanf:"when_full" help:"an event taken without room: a dead letter (reject), or its shard stops (block)"`
 	// DropOldest names the events that may be lost when a lane is full: the oldest of them makes room, and without
 	// one the new event is dropped if it is of them itself. Default presence and typing.
 	DropOldest []string `koanf:"drop_oldest" help:"events that may be dropped when there is no room"`
@@ -114,7 +114,8 @@ func atLeast[N int | int64 | time.Duration](key string, value, low N) error {
 // setting: it must outlast a bus that delivers again after a crash, and should stay small on the disk.
 func (c Config) retention() Retention {
 	return Retention{
-		LetterAge: c.DeadAge, Letters: c.DeadCount, LetterBytes: c.DeadBytes, AttemptAge: c.AttemptAge, Attempts: c.AttemptCount,
+		LetterAge: c.DeadAge, Letters: c.DeadCount, LetterBytes: c.DeadBytes,
+		AttemptAge: c.AttemptAge, Attempts: c.AttemptCount,
 		SeenAge: 10 * time.Minute, Seen: 1 << 16, SeenBytes: 64 << 20,
 	}
 }

@@ -18,7 +18,7 @@ type LaneKey struct {
 	InstanceID string `json:"instanceId,omitempty"`
 }
 
-// A Selector stands for the lanes whose fields are equal to its own; an empty field matches all.
+// A Selector stands for the lanes with fields equal to its own; an empty field matches all.
 type Selector struct {
 	Sink     string      `json:"sink,omitempty"`
 	Target   sink.Target `json:"target,omitempty"`

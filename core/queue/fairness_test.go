@@ -19,8 +19,8 @@ func ownTarget(instance, name string) queue.Destination {
 	return queue.Destination{Lane: queue.LaneKey{Sink: "hook", Target: sink.Target(name), Instance: instance}, Scope: sink.Instance}
 }
 
-// lateness puts n events into each destination, one a second, and returns by instance how long the events of targets that are
-// not named "silent" waited for their first attempt at most.
+// lateness puts n events into each destination, one a second, and returns by instance how long the events of targets
+// that are not named "silent" waited for their first attempt at most.
 func lateness(r *rig, s *target, n int, to ...queue.Destination) map[string]time.Duration {
 	put := map[string]time.Time{} // by id
 	for i := range n {
@@ -123,7 +123,8 @@ func TestAnInstanceHasItsShareOfAttemptsAndNoMore(t *testing.T) {
 	})
 }
 
-// When all attempts of the sink are taken, a free one goes to the instance whose turn it is, not to the target that has waited longest.
+// When all attempts of the sink are taken, a free one goes to the instance whose turn it is, not to the target that
+// has waited longest.
 func TestInstancesTakeTurnsWhenAttemptsAreShort(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := &target{}

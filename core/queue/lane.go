@@ -40,15 +40,23 @@ type lane struct {
 	burst      int   // how many may be tried at once after a failure; 0 sets no limit
 }
 
-// laneState says where a lane stands.
+// laneState says where a lane stands, and so what holds it back.
 type laneState uint8
 
 const (
-	idle       laneState = iota // nothing waits
-	ready                       // it waits for its turn at its endpoint
-	attempting                  // an attempt has it
-	backingOff                  // its timer is set
-	suspended                   // until a pause ends, the settings change or its sink comes back
+	idle laneState = iota // nothing waits
+
+	// It waits for its turn at its endpoint, which has Config.PerTarget attempts and two breakers, its own and its
+	// host's (endpointTable.placeOf); or for other attempts of its instance (Config.PerInstance, inFlight.admitsOf) or of
+	// the sink to end, for a restart of the sink, or for the store (scheduler.next).
+	ready
+
+	attempting // an attempt has it
+	backingOff // its timer is set: until the next attempt after a failure
+
+	// Until a pause ends, or the instance's settings change (attempt.prepare); for ever where no sink of that name runs,
+	// or its shard is let go of.
+	suspended
 )
 
 // The words of [LaneStatus].
@@ -94,8 +102,8 @@ func (t *laneTable) restore(l *lane, b Backlog) {
 	t.capacity.add(l.share, b.Waiting, b.Bytes)
 }
 
-// append adds a delivery of that size behind all others of the lane. It is kept in memory if everything before it is, and
-// there is room.
+// append adds a delivery of that size behind all others of the lane. It is kept in memory if everything before it is,
+// and there is room.
 func (t *laneTable) append(l *lane, d Delivery, bytes int64) {
 	complete := l.last() == l.newest
 	l.newest = d.Seq
@@ -133,8 +141,8 @@ func (t *laneTable) removeFirst(l *lane) {
 	t.less(l, Purged{1, bytes})
 }
 
-// less counts deliveries that wait no more. With the last of them no bytes are left, whatever an older version has stored
-// of their sizes.
+// less counts deliveries that wait no more. With the last of them no bytes are left, whatever an older version has
+// stored of their sizes.
 func (t *laneTable) less(l *lane, gone Purged) {
 	if l.waiting -= gone.Count; l.waiting == 0 || gone.Bytes > l.bytes {
 		gone.Bytes = l.bytes

@@ -46,21 +46,3 @@ func (s *scheduler) purge(ctx context.Context, l *lane, r PurgeRequest) (Purged,
 	s.unpin(l)
 	return gone, err
 }
-
-// deadLetterAll makes dead letters of all that waits in a lane.
-func (s *scheduler) deadLetterAll(ctx context.Context, l *lane, why Reason) {
-	for ctx.Err() == nil {
-		gone, err := s.purge(ctx, l, PurgeRequest{Max: purgeAtOnce, Reason: why})
-		s.mu.Lock()
-		s.counts.DeadLettered += int64(gone.Count)
-		s.mu.Unlock()
-		s.notices.dead(l.keyOf(noticeDead), why, gone.Count, "")
-		if err != nil {
-			s.log.Error().Err(err).Msg("deliveries for a deleted instance could not be moved to the dead letters")
-			return
-		}
-		if gone.Count < purgeAtOnce {
-			return
-		}
-	}
-}

@@ -2,9 +2,7 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/evosink/evosink/core/bus"
@@ -26,8 +24,8 @@ func (q *Queue) Put(ctx context.Context, e *event.Event, to []Destination, curso
 // room for all at once. After an error the first of them may have been put, without the cursor; put again they are
 // absorbed. What is set of an entry are Event and To.
 //
-// The error wraps [ErrNotHeld] if the instance's shard is not held here, and [bus.ErrFenced] if it turns out to be another
-// node's: the bus hands the events to its owner then.
+// The error wraps [ErrNotHeld] if the instance's shard is not held here, and [bus.ErrFenced] if it turns out to be
+// another node's: the bus hands the events to its owner then.
 func (q *Queue) PutAll(ctx context.Context, cursor *bus.Cursor, entries ...Entry) error {
 	if len(entries) == 0 {
 		return nil
@@ -51,7 +49,7 @@ func (q *Queue) PutAll(ctx context.Context, cursor *bus.Cursor, entries ...Entry
 	}
 	defer h.work.Done()
 	for len(entries) > 0 {
-		admitted, n, err := q.admit(ctx, h, entries)
+		admitted, n, err := q.door.admit(ctx, h, entries)
 		if err != nil {
 			return err
 		}
@@ -146,187 +144,4 @@ func (q *Queue) take(s *scheduler, l *lane, e *Entry, d *Destination, p PutResul
 			s.counts.Deduplicated++
 		}
 	}
-}
-
-// Room returns an error that wraps [ErrFull] and names the limit if no lane has room for an event, so that it can be
-// refused before it is taken: later it would become a dead letter at once, or stop its shard, as Config.WhenFull says.
-// Events that may be dropped are never refused, and one that an older of these would make room for is not. to returns
-// where the event would be put; it is asked only if the instance is near a limit. What waits in shards of other nodes is
-// not known here, and what was taken but not put yet is not counted.
-func (q *Queue) Room(e *event.Event, to func() []Destination) error {
-	held, limit := q.capacity.full(e.Instance, amount{})
-	if limit == "" && (q.config.LaneLimit <= 0 || held.deliveries < q.config.LaneLimit) || q.droppable[e.Name] {
-		return nil
-	}
-	limit = ""
-	for _, d := range to() {
-		if limit = q.limit(d, &plan{}); limit == "" {
-			return nil
-		}
-		s := q.sinks[d.Lane.Sink]
-		s.mu.Lock()
-		l := s.lanes.byKey[d.Lane]
-		mayDrop := l != nil && l.droppable > 1 // the first delivery, once it was tried, is not dropped
-		s.mu.Unlock()
-		if mayDrop {
-			return nil
-		}
-	}
-	if limit == "" { // it goes nowhere
-		return nil
-	}
-	return fmt.Errorf("%w: too much waits for instance %q (delivery.%s)", ErrFull, e.Instance, limit)
-}
-
-// A plan is what will be put together.
-type plan struct {
-	lanes map[LaneKey]int // nil for a single entry: it has no lane twice
-	total amount
-}
-
-// admit sees to room for the first of entries, if need be by waiting, and for those behind it as long as there is
-// room. It returns these with the destinations that are left, in new slices, but for those that have none, and how
-// many it has seen to. Destinations that are dropped or named twice are left out, and those marked that are refused.
-func (q *Queue) admit(ctx context.Context, h *holding, entries []Entry) (admitted []Entry, n int, err error) {
-	if err := q.running(); err != nil {
-		return nil, 0, err
-	}
-	var p plan
-	if len(entries) > 1 {
-		p.lanes = map[LaneKey]int{}
-	}
-	admitted = make([]Entry, 0, len(entries))
-	for n, e := range entries {
-		to, size := make([]Destination, 0, len(e.To)), Size(e.Event)
-		for i, d := range e.To {
-			if slices.ContainsFunc(e.To[:i], func(other Destination) bool { return other.Lane == d.Lane }) {
-				continue
-			}
-			d.Droppable = q.droppable[e.Event.Name]
-			verdict, err := q.enter(ctx, h, d, size, &p, n == 0)
-			switch {
-			case n > 0 && errors.Is(err, ErrFull):
-				return admitted, n, nil
-			case err != nil:
-				return nil, 0, err
-			case verdict == dropped:
-				q.countDropped(d)
-				continue
-			case verdict == refused:
-				d.Refused = Full
-			default:
-				p.total.deliveries++
-				p.total.bytes += size
-				if p.lanes != nil {
-					p.lanes[d.Lane]++
-				}
-			}
-			to = append(to, d)
-		}
-		if len(to) > 0 {
-			admitted = append(admitted, Entry{Event: e.Event, To: to})
-		}
-	}
-	return admitted, len(entries), nil
-}
-
-// verdict is what becomes of a delivery that wants to enter its lane.
-type verdict uint8
-
-const (
-	entered verdict = iota
-	dropped
-	refused
-)
-
-// enter finds room for a delivery of that size behind what is planned, or decides what becomes of it without: older ones
-// that may be dropped make room, one at least and as many bytes as it brings if there is none then; else it is dropped
-// itself if it may be, else it is refused or waits, as Config.WhenFull says. Without patience ErrFull is returned where
-// it would have to wait.
-func (q *Queue) enter(
-	ctx context.Context, h *holding, d Destination, size int64, p *plan, patient bool,
-) (verdict, error) {
-	if q.limit(d, p) == "" {
-		return entered, nil
-	}
-	for freed := int64(0); ; {
-		changed := q.capacity.changed()
-		if q.limit(d, p) == "" || freed >= size {
-			return entered, nil
-		}
-		gone := q.dropOldest(ctx, d)
-		freed += gone.Bytes
-		switch {
-		case gone.Count > 0:
-			continue
-		case d.Droppable:
-			return dropped, nil
-		case q.config.WhenFull == Reject:
-			return refused, nil
-		case !patient:
-			return 0, ErrFull
-		}
-		q.notices.add(notice{noticeKey: keyOf(d.Lane, d.Scope, noticeFull)}, nil)
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return 0, fmt.Errorf("%w: %w", ErrFull, ctx.Err())
-		}
-		if err := q.running(); err != nil {
-			return 0, err
-		}
-		if !h.works() {
-			return 0, fmt.Errorf("%w %d any more", ErrNotHeld, h.lease.Shard)
-		}
-	}
-}
-
-// limit returns the key of the limit that a delivery behind what is planned would exceed; "" if there is room.
-func (q *Queue) limit(d Destination, p *plan) string {
-	held, limit := q.capacity.full(d.Lane.Instance, p.total)
-	most := q.config.LaneLimit
-	if limit != "" || most <= 0 || held.deliveries < most { // no lane of the instance holds more than all of them
-		return limit
-	}
-	s := q.sinks[d.Lane.Sink]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	waiting := p.lanes[d.Lane]
-	if l := s.lanes.byKey[d.Lane]; l != nil {
-		waiting += l.waiting
-	}
-	if waiting >= most {
-		return "lane_limit"
-	}
-	return ""
-}
-
-// dropOldest drops the oldest delivery of a lane that may be dropped, if there is one, and returns what it counted.
-func (q *Queue) dropOldest(ctx context.Context, d Destination) Purged {
-	s := q.sinks[d.Lane.Sink]
-	s.mu.Lock()
-	l := s.lanes.byKey[d.Lane]
-	s.mu.Unlock()
-	if l == nil || len(q.droppable) == 0 {
-		return Purged{}
-	}
-	gone, err := s.purge(ctx, l, PurgeRequest{Max: 1, Droppable: true})
-	if err != nil {
-		q.log.Warn().Err(err).Msg("nothing could be dropped to make room")
-	}
-	if gone.Count > 0 {
-		q.countDropped(d)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l.droppable = max(0, l.droppable-gone.Count)
-	return gone
-}
-
-func (q *Queue) countDropped(d Destination) {
-	s := q.sinks[d.Lane.Sink]
-	s.mu.Lock()
-	s.counts.Dropped++
-	s.mu.Unlock()
-	q.notices.count(keyOf(d.Lane, d.Scope, noticeDropped), 1, "")
 }

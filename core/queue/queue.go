@@ -39,10 +39,9 @@ type Queue struct {
 	shards     int
 	config     Config
 	log        zerolog.Logger
-	droppable  map[string]bool
 	instanceID func(name string) string
 	lost       func(bus.Lease)
-	capacity   capacity
+	door       door
 	holdings   holdings
 	pauses     pauses
 	jobs       jobs
@@ -89,17 +88,20 @@ func New(o Options) (*Queue, error) {
 	}
 	q := &Queue{
 		store: o.Store, shards: o.Store.Shards(), lost: o.Lost, instanceID: o.InstanceID, config: o.Config, log: o.Logger,
-		droppable: map[string]bool{}, seed: maphash.MakeSeed(), holdings: holdings{by: map[int]*holding{}},
-		results: newResultBuffer(o.Store, o.Logger), notices: newNotices(), sinks: map[string]*scheduler{}, absent: map[string]*scheduler{},
+		seed: maphash.MakeSeed(), holdings: holdings{by: map[int]*holding{}},
+		results: newResultBuffer(o.Store, o.Logger), notices: newNotices(),
+		sinks: map[string]*scheduler{}, absent: map[string]*scheduler{},
 		dirty: make(chan struct{}, 1), stopping: make(chan struct{}),
 	}
-	q.capacity = capacity{config: &q.config, shares: map[string]*share{}}
+	q.door = door{
+		queue: q, capacity: capacity{config: &q.config, shares: map[string]*share{}}, droppable: map[string]bool{},
+	}
 	q.results.wrote, q.results.fenced = q.wroteResults, q.fenced
 	q.pauses.begin(q)
 	q.jobs.begin(q)
 	q.Admin = &Admin{queue: q, store: o.Store}
 	for _, name := range o.Config.DropOldest {
-		q.droppable[name] = true
+		q.door.droppable[name] = true
 	}
 	for _, s := range o.Sinks {
 		if q.sinks[s.Name] != nil {
@@ -110,8 +112,8 @@ func New(o Options) (*Queue, error) {
 	return q, nil
 }
 
-// Start lets shards be acquired, see [Queue.Acquire]: until then nothing is delivered, and no lane is read. The sinks must
-// have been started. ctx bounds the reading of pauses only; the queue runs until [Queue.Close].
+// Start lets shards be acquired, see [Queue.Acquire]: until then nothing is delivered, and no lane is read. The sinks
+// must have been started. ctx bounds the reading of pauses only; the queue runs until [Queue.Close].
 func (q *Queue) Start(ctx context.Context) error {
 	if err := q.pauses.follow(ctx); err != nil {
 		return fmt.Errorf("read the queue's pauses: %w", err)
@@ -264,7 +266,8 @@ func (q *Queue) Forget(instance, id string) {
 				return
 			}
 			if q.attempts.Err() == nil {
-				q.log.Error().Err(err).Str("instance", instance).Msg("the pauses of a deleted instance could not be removed; trying again")
+				q.log.Error().Err(err).Str("instance", instance).
+					Msg("the pauses of a deleted instance could not be removed; trying again")
 			}
 			if !retry.Sleep(q.attempts.Done(), time.Second) {
 				return
@@ -299,7 +302,7 @@ func (q *Queue) Drained(ctx context.Context, instance string) error {
 		}
 	})
 	for {
-		changed := q.capacity.changed()
+		changed := q.door.capacity.changed()
 		waits := false
 		for _, l := range lanes {
 			s := q.scheduler(l.Sink)
@@ -341,7 +344,8 @@ func (c CutOff) String() string {
 	if more := c.Attempts - len(c.Lanes); more > 0 {
 		names = append(names, fmt.Sprintf("and %d more", more))
 	}
-	return fmt.Sprintf("deliveries that were cut off and will be tried again: %d (%s)", c.Attempts, strings.Join(names, "; "))
+	return fmt.Sprintf("deliveries that were cut off and will be tried again: %d (%s)",
+		c.Attempts, strings.Join(names, "; "))
 }
 
 // CutOff returns what Close had to cancel, once it has returned.
@@ -366,7 +370,7 @@ func (q *Queue) Close(ctx context.Context) error {
 	if was != runs {
 		return nil
 	}
-	q.capacity.freed() // what waits for room waits no more
+	q.door.capacity.freed() // what waits for room waits no more
 
 	var sinks sync.WaitGroup
 	for _, s := range q.sinks {

@@ -103,10 +103,11 @@ func newScheduler(q *Queue, s Sink) *scheduler {
 	out := &scheduler{
 		Sink: s, config: &q.config, store: q.store, log: q.log.With().Str("sink", s.Name).Logger(), notices: q.notices,
 		pauses: &q.pauses, results: q.results, fenced: q.fenced, stopping: q.stopping,
-		lanes: laneTable{capacity: &q.capacity, droppable: q.droppable, byKey: map[LaneKey]*lane{}},
+		lanes: laneTable{capacity: &q.door.capacity, droppable: q.door.droppable, byKey: map[LaneKey]*lane{}},
 	}
 	out.endpoints = endpointTable{
-		config: &q.config, timers: &out.timers, byKey: map[string]*endpoint{}, hosts: map[string]*host{}, tenants: map[string]*tenant{},
+		config: &q.config, timers: &out.timers, byKey: map[string]*endpoint{},
+		hosts: map[string]*host{}, tenants: map[string]*tenant{},
 	}
 	out.inFlight = inFlight{config: &q.config, of: uses.Counts[string, int64]{}}
 	out.sink = abilitiesOf(s.Sink)
@@ -147,8 +148,8 @@ func (s *scheduler) lane(h *holding, key LaneKey, scope sink.Scope) *lane {
 	return l
 }
 
-// setState moves a lane from one state to another; nothing else does. A lane whose shard is let go of is not ready any
-// more.
+// setState moves a lane from one state to another; nothing else does. A lane is not ready any
+// more when its shard is let go of.
 func (s *scheduler) setState(l *lane, to laneState) {
 	if to == ready && !l.holding.works() {
 		to = suspended
@@ -293,7 +294,7 @@ func (s *scheduler) dispatch() {
 	}
 }
 
-// next returns an attempt that can begin, of the endpoint whose turn it is; nil if there is none. The lanes of the
+// next returns an attempt that can begin, of the endpoint that has its turn; nil if there is none. The lanes of the
 // attempt are in state attempting: one, or several if the sink takes batches.
 func (s *scheduler) next() *attempt {
 	for s.runs && s.broken == nil && s.attempts < s.config.Workers && s.inFlight.admits() && !s.results.full() {

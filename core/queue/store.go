@@ -36,7 +36,8 @@ type Store interface {
 	Lanes(ctx context.Context, shards ...int) ([]Backlog, error)
 
 	// Put appends the event of each entry to the lane of each of its destinations and moves the cursors, if there are
-	// some, in a single transaction. All are of one instance, whose shard the lease is for. It tells for each destination of each entry what became of it, in their order.
+	// some, in a single transaction. All are of one instance, and the lease is for its shard. It tells for each
+	// destination of each entry what became of it, in their order.
 	//
 	// A lane takes an event of an instance once: a second Put of the same event id is absorbed while the first still
 	// waits, and afterwards for as long as Retention.Seen says. The same id from another instance is another event.
@@ -65,7 +66,7 @@ type Store interface {
 	PutPause(ctx context.Context, p Pause) error
 	// DeletePause removes the pauses of a selector, whatever ids they have; if there is none that is no error.
 	DeletePause(ctx context.Context, s Selector) error
-	// DeletePausesOf removes the pauses of an instance that was deleted: those whose selector names it and that have its
+	// DeletePausesOf removes the pauses of an instance that was deleted: those with a selector that names it and its
 	// id, or none.
 	DeletePausesOf(ctx context.Context, instance, id string) error
 
@@ -82,9 +83,9 @@ type DeadLetters interface {
 	CountDeadLetters(ctx context.Context, f DeadLetterFilter) (int, error)
 	// DeadLetter returns one with its event. Error: [ErrNoDeadLetter].
 	DeadLetter(ctx context.Context, id int64) (DeadLetter, error)
-	// Requeue moves dead letters of one instance back to the ends of their lanes, in the order given, as fresh deliveries put at a
-	// time, with their old event ids; what a lane has absorbed before does not matter here. Ids that do not exist
-	// (any more) are left out of the answer.
+	// Requeue moves dead letters of one instance back to the ends of their lanes, in the order given, as fresh deliveries
+	// put at a time, with their old event ids; what a lane has absorbed before does not matter here. Ids that do not
+	// exist (any more) are left out of the answer.
 	Requeue(ctx context.Context, l bus.Lease, ids []int64, at time.Time) ([]Requeued, error)
 	// DeleteDeadLetters removes at most limit dead letters and returns how many.
 	DeleteDeadLetters(ctx context.Context, f DeadLetterFilter, limit int) (int, error)
@@ -287,7 +288,7 @@ type Page struct {
 // Retention bounds what is kept beside what waits. A bound of 0 or less keeps nothing, but for LetterBytes.
 type Retention struct {
 	LetterAge   time.Duration // dead letters
-	Letters     int           // see [Excess] for whose go
+	Letters     int           // see [Excess] for which of them go
 	LetterBytes int64         // sum of their events' [Size], by the same rule; 0 sets no bound
 	AttemptAge  time.Duration // log of attempts
 	Attempts    int
