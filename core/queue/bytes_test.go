@@ -130,7 +130,8 @@ func TestDeadLettersAreBoundedInBytes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var up atomic.Bool
 		c := queue.DefaultConfig()
-		c.InstanceLimit, c.DeadBytes = 1, 50_000
+		c.InstanceLimit = 1
+		c.DeadBytes = 4*queue.Size(large("hog", "0000", 10_000)) + 3*queue.Size(newEvent("small", "0000"))
 		r := start(t, newStore(t), c, outlet("hook", faulty(&up)))
 		for i := range 100 {
 			r.put(large("hog", fmt.Sprintf("%04d", i), 10_000), own("hog"))

@@ -47,16 +47,23 @@ type Delivery struct {
 	Event *event.Event
 }
 
-// Size returns what a delivery of an event counts in every limit in bytes: no less than it takes on the disk or in
-// memory. An event that waits in several lanes is stored once and counts in each.
+// Size returns what a delivery of an event counts in every limit in bytes: no less than it takes on the disk, where a
+// page holds so many of its size and no part of another, or in memory. An event that waits in several lanes is stored
+// once and counts in each.
 func Size(e *event.Event) int64 {
-	const overhead = 384 // of rows, indexes and what memory holds of a delivery
+	const (
+		overhead = 384 // of rows, indexes and what memory holds of a delivery
+		page     = 4096
+	)
 	n := overhead + 2*(len(e.ID)+len(e.Instance)) + len(e.Name) + len(e.Sender) + len(e.ServerURL) + len(e.Origin) +
 		len(e.APIKey) + len(e.Data) + len(e.Extras)
 	for _, name := range e.Sinks {
 		n += len(name) + 8
 	}
-	return int64(n)
+	if n < page {
+		return int64(page / (page / n))
+	}
+	return int64((n + page - 1) / page * page)
 }
 
 // Progress is how far the attempts of a delivery have got.
