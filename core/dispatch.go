@@ -6,6 +6,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
@@ -30,7 +31,10 @@ func newDispatcher(sinks []*sinkRunner, o Options) (*dispatcher, error) {
 		registry: o.Instances, moves: o.Bus.Features().CursorWithQueue, owner: newOwnership(o),
 		log: o.Logger.With().Str("component", "dispatch").Logger(),
 	}
-	options := queue.Options{Store: o.Queue, Config: queue.DefaultConfig(), Lost: d.owner.lost, Logger: o.Logger}
+	options := queue.Options{
+		Store: o.Queue, Config: queue.DefaultConfig(), Lost: d.owner.lost, Logger: o.Logger,
+		InstanceID: func(name string) string { in, _ := d.registry.Get(name); return in.ID },
+	}
 	if o.Delivery != nil {
 		options.Config = *o.Delivery
 	}
@@ -69,20 +73,8 @@ func (d *dispatcher) dispatch(b *bus.Batch) error {
 		if err := d.registry.CatchUp(b.Context(), bus.Revision(m)); err != nil {
 			return fmt.Errorf("catch up with what was changed before event %s: %w", e.ID, err)
 		}
-		id := e.InstanceID
-		if in, ok := d.registry.Get(e.Instance); id == "" && ok { // accepted before events carried it
-			id = in.ID
-		}
-		entry := queue.Entry{Event: e}
-		for _, r := range d.sinks {
-			to, _ := r.destinations(e)
-			for _, to := range to {
-				lane := queue.LaneKey{Sink: r.name, Target: to.Target, Instance: e.Instance, InstanceID: id}
-				entry.To = append(entry.To, queue.Destination{Lane: lane, Scope: to.Scope})
-			}
-		}
-		if len(entry.To) > 0 {
-			entries = append(entries, entry)
+		if to := d.destinations(e); len(to) > 0 {
+			entries = append(entries, queue.Entry{Event: e, To: to})
 		}
 	}
 	if len(entries) == 0 {
@@ -92,4 +84,20 @@ func (d *dispatcher) dispatch(b *bus.Batch) error {
 		b.Cursor = nil
 	}
 	return d.queue.PutAll(b.Context(), b.Cursor, entries...)
+}
+
+// destinations returns the lanes of all targets that receive the event.
+func (d *dispatcher) destinations(e *event.Event) (out []queue.Destination) {
+	id := e.InstanceID
+	if in, ok := d.registry.Get(e.Instance); id == "" && ok { // accepted before events carried it
+		id = in.ID
+	}
+	for _, r := range d.sinks {
+		to, _ := r.destinations(e)
+		for _, to := range to {
+			lane := queue.LaneKey{Sink: r.name, Target: to.Target, Instance: e.Instance, InstanceID: id}
+			out = append(out, queue.Destination{Lane: lane, Scope: to.Scope})
+		}
+	}
+	return out
 }

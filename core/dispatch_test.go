@@ -360,15 +360,42 @@ func TestALaterInstanceOfTheNameInheritsNothingThatWaits(t *testing.T) {
 	})
 }
 
-func TestAnInstanceThatWouldBlockItsShardIsRefusedAtTheDoor(t *testing.T) {
+func TestALaterInstanceOfTheNameIsNotPaused(t *testing.T) {
+	var hook recorder
+	n := startNode(t, nil, queued("hook", &hook, sink.Rule{}))
+	enable(t, n, "a")
+	if err := n.Queue().Pause(t.Context(), queue.Selector{Instance: "a"}, "maintenance"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.registry.Delete(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	enable(t, n, "a")
+	n.emit(t, "a", "later-0")
+	if d := arrival(t, &hook); d.Event.ID != "later-0" {
+		t.Errorf("delivered %s", d.Event.ID)
+	}
+	eventually(t, "the pause to end with its instance", func() bool { return len(n.Queue().Pauses()) == 0 })
+}
+
+func TestAnInstanceAtItsLimitIsRefusedAtTheDoor(t *testing.T) {
+	for _, mode := range []queue.WhenFull{queue.Reject, queue.Block} {
+		t.Run(string(mode), func(t *testing.T) { refusedAtTheDoor(t, mode) })
+	}
+}
+
+func refusedAtTheDoor(t *testing.T, mode queue.WhenFull) {
 	var hook recorder
 	hook.deliver = func(*sink.Delivery) error { return sink.Unavailable(errors.New("down")) }
 	config := queue.DefaultConfig()
-	config.InstanceLimit, config.WhenFull = 2, queue.Block
+	config.InstanceLimit, config.WhenFull = 2, mode
 	n := startNodeWith(t, core.Options{Delivery: &config}, nil, queued("hook", &hook, everything))
 	n.emit(t, "hog", "hog-0")
 	n.emit(t, "hog", "hog-1")
-	eventually(t, "two to wait", func() bool { return n.Queue().Room("hog") != nil })
+	eventually(t, "two to wait", func() bool {
+		lanes := n.Queue().Backlog(queue.Selector{Instance: "hog"})
+		return len(lanes) == 1 && lanes[0].Waiting == 2
+	})
 	if err := n.Emit(t.Context(), upsert("hog", 2)); !errors.Is(err, queue.ErrFull) || !strings.Contains(err.Error(), "instance_limit") {
 		t.Errorf("Emit of an instance at its limit: %v, want the name of the limit", err)
 	}

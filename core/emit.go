@@ -11,6 +11,7 @@ import (
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/queue"
 )
 
 // Emit hands events to the hub and returns nil when the engine has every one of them for good. All are checked
@@ -29,7 +30,7 @@ import (
 //
 // Errors wrap [event.ErrInvalid], [instances.ErrUnknown] (see Options.OnlyKnown), [bus.ErrTooLarge],
 // [bus.ErrOverloaded] when ctx ended before the engine took the event, [github.com/evosink/evosink/core/queue.ErrFull]
-// when too much waits for the instance and the queue blocks then, [ErrClosed], or tell why the engine failed. After an
+// when the instance has met a limit of what may wait, [ErrClosed], or tell why the engine failed. After an
 // error an event may or may not have been published: emit it again with the same ID.
 func (h *Hub) Emit(ctx context.Context, events ...*event.Event) error {
 	if closed(h.refuse) {
@@ -70,7 +71,8 @@ func (h *Hub) Emit(ctx context.Context, events ...*event.Event) error {
 			return err
 		}
 		if h.queued != nil {
-			if err := h.queued.queue.Room(e.Instance); err != nil {
+			lanes := func() []queue.Destination { return h.queued.destinations(e) }
+			if err := h.queued.queue.Room(e, lanes); err != nil {
 				return err
 			}
 		}

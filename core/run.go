@@ -62,8 +62,11 @@ func (h *Hub) run(ctx context.Context) error {
 	defer background(life, func(ctx context.Context) { followInstances(ctx, h.opts.Instances, h.log) })()
 	if d := h.queued; d != nil {
 		defer h.opts.Instances.Watch(func(c instances.Change) {
-			if c.Kind == instances.NewSettings || c.Kind == instances.Deleted {
+			switch c.Kind {
+			case instances.NewSettings:
 				d.queue.Refresh(c.Instance)
+			case instances.Deleted:
+				d.queue.Forget(c.Instance, c.ID)
 			}
 		})()
 		// The shards are given back when nothing is delivered here any more.

@@ -53,8 +53,9 @@
 //     without a request makes room for a new one. Beyond the limits /healthz, /readyz and /metrics are still answered.
 //     Clients of server.trusted_proxies count by their own address.
 //   - Events: events.rate_each per second and instance, if it is set (429). A request's events are taken all or not at all.
-//   - Deliveries that wait: delivery.instance_limit and delivery.total_limit, where delivery.when_full is "block" (429);
-//     with "reject" the event is taken. What the engine does not take within events.timeout is a 429 as well.
+//   - Deliveries that wait: delivery.instance_limit, delivery.instance_bytes, an equal part of delivery.total_limit and
+//     delivery.total_bytes, and delivery.lane_limit if all lanes of the event have reached it (429); what was taken just
+//     before that, delivery.when_full decides. What the engine does not take within events.timeout is a 429 as well.
 //   - Time: for the header, for the body, and for reading the answer, 10 s and a second per 64 KiB.
 //   - Settings: 1 MiB, 10,000 values, 2,000 entries in one list or object, before they are decoded.
 //

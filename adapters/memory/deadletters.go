@@ -98,7 +98,7 @@ func (q *Queue) Requeue(ctx context.Context, lease bus.Lease, ids []int64, at ti
 		q.letters = slices.Delete(q.letters, i, i+1)
 		q.newest++
 		q.add(l.LaneKey, item{seq: q.newest, scope: l.Scope, at: at, event: &stored{Event: l.Event, at: at}})
-		out = append(out, queue.Requeued{ID: id, LaneKey: l.LaneKey, Scope: l.Scope, Seq: q.newest})
+		out = append(out, queue.Requeued{ID: id, LaneKey: l.LaneKey, Scope: l.Scope, Seq: q.newest, Bytes: queue.Size(l.Event)})
 	}
 	return out, nil
 }

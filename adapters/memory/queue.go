@@ -2,7 +2,6 @@ package memory
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -30,7 +29,7 @@ type Queue struct {
 	letter   int64                // the last id of a dead letter
 	letters  []queue.DeadLetter   // dead letters in order of id
 	attempts []queue.Attempt      // in order of time
-	pauses   map[queue.Selector]queue.Pause
+	pauses   []queue.Pause
 	job      int64       // the last id given out
 	jobs     []queue.Job // in order of id
 	changed  chan struct{}
@@ -75,7 +74,7 @@ func (e *Engine) Queue() *Queue { return e.queue }
 
 func newQueue(e *Engine) *Queue {
 	return &Queue{
-		engine: e, lanes: map[queue.LaneKey]*queued{}, events: map[identity]*stored{}, pauses: map[queue.Selector]queue.Pause{},
+		engine: e, lanes: map[queue.LaneKey]*queued{}, events: map[identity]*stored{},
 		changed: make(chan struct{}),
 	}
 }
@@ -110,6 +109,12 @@ func (q *Queue) Lanes(_ context.Context, shards ...int) ([]queue.Backlog, error)
 		first, last := l.items[0], l.items[len(l.items)-1]
 		b := queue.Backlog{
 			LaneKey: key, Scope: first.scope, Waiting: len(l.items), First: first.seq, Newest: last.seq, Oldest: first.at,
+		}
+		for _, it := range l.items {
+			b.Bytes += queue.Size(it.event.Event)
+			if it.droppable {
+				b.Drops++
+			}
 		}
 		if l.tried == first.seq {
 			b.Head = l.head
@@ -270,21 +275,21 @@ func (q *Queue) recordResult(o queue.Result) {
 }
 
 // Purge implements [queue.Store].
-func (q *Queue) Purge(ctx context.Context, lease bus.Lease, c queue.PurgeRequest) (n int, err error) {
+func (q *Queue) Purge(ctx context.Context, lease bus.Lease, c queue.PurgeRequest) (out queue.Purged, err error) {
 	if err := ctx.Err(); err != nil {
-		return 0, err
+		return out, err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if err := q.fence(lease); err != nil {
-		return 0, err
+		return out, err
 	}
 	l := q.lanes[c.Lane]
 	if l == nil {
-		return 0, nil
+		return out, nil
 	}
 	i, _ := l.find(c.After + 1)
-	for n < c.Max && i < len(l.items) && l.items[i].seq <= c.Until {
+	for out.Count < c.Max && i < len(l.items) && l.items[i].seq <= c.Until {
 		if c.Droppable && !l.items[i].droppable {
 			i++
 			continue
@@ -292,10 +297,11 @@ func (q *Queue) Purge(ctx context.Context, lease bus.Lease, c queue.PurgeRequest
 		if c.Reason != "" {
 			q.addDeadLetter(c.Lane, l.items[i], c.Reason, l.progress(l.items[i].seq), time.Now())
 		}
+		out.Count++
+		out.Bytes += queue.Size(l.items[i].event.Event)
 		q.remove(c.Lane, i)
-		n++
 	}
-	return n, nil
+	return out, nil
 }
 
 // progress returns how far the attempts of an item are.
@@ -323,7 +329,7 @@ func (q *Queue) Attempts(_ context.Context, eventID string) ([]queue.Attempt, er
 func (q *Queue) Pauses(context.Context) ([]queue.Pause, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return slices.Collect(maps.Values(q.pauses)), nil
+	return slices.Clone(q.pauses), nil
 }
 
 // PutPause implements [queue.Store].
@@ -333,7 +339,10 @@ func (q *Queue) PutPause(ctx context.Context, p queue.Pause) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.pauses[p.Selector] = p
+	q.pauses = slices.DeleteFunc(q.pauses, func(o queue.Pause) bool {
+		return o.Selector == p.Selector && o.InstanceID == p.InstanceID
+	})
+	q.pauses = append(q.pauses, p)
 	q.revision.Add(1)
 	q.change()
 	return nil
@@ -341,12 +350,23 @@ func (q *Queue) PutPause(ctx context.Context, p queue.Pause) error {
 
 // DeletePause implements [queue.Store].
 func (q *Queue) DeletePause(ctx context.Context, s queue.Selector) error {
+	return q.deletePauses(ctx, func(p queue.Pause) bool { return p.Selector == s })
+}
+
+// DeletePausesOf implements [queue.Store].
+func (q *Queue) DeletePausesOf(ctx context.Context, instance, id string) error {
+	return q.deletePauses(ctx, func(p queue.Pause) bool {
+		return p.Instance == instance && (p.InstanceID == "" || p.InstanceID == id)
+	})
+}
+
+func (q *Queue) deletePauses(ctx context.Context, which func(queue.Pause) bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	delete(q.pauses, s)
+	q.pauses = slices.DeleteFunc(q.pauses, which)
 	q.revision.Add(1)
 	q.change()
 	return nil
@@ -376,6 +396,20 @@ func (q *Queue) Sweep(_ context.Context, r queue.Retention) error {
 		q.letters = slices.DeleteFunc(q.letters, func(l queue.DeadLetter) bool {
 			excess[l.Instance]--
 			return excess[l.Instance] >= 0
+		})
+	}
+	if r.LetterBytes > 0 {
+		bytes := map[string]int64{}
+		for _, l := range q.letters {
+			bytes[l.Instance] += queue.Size(l.Event)
+		}
+		excess := queue.Excess(bytes, r.LetterBytes)
+		q.letters = slices.DeleteFunc(q.letters, func(l queue.DeadLetter) bool {
+			over := excess[l.Instance] > 0
+			if over {
+				excess[l.Instance] -= queue.Size(l.Event)
+			}
+			return over
 		})
 	}
 	for len(q.attempts) > 0 && (len(q.attempts) > r.Attempts || time.Since(q.attempts[0].At) > r.AttemptAge) {

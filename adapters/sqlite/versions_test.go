@@ -147,6 +147,7 @@ func wantQueueOfVersion(t *testing.T, c sqlite.Config) {
 		"SELECT instance || ' ' || tried || ' ' || attempts || ' ' || first || ' ' || error FROM queue_lanes WHERE sink = 'webhook'":                                      "sales 2 3 1793534400000 " + refused,
 		"SELECT event || ' ' || sink || ' ' || target || ' ' || instance || ' ' || reason || ' ' || attempts || ' ' || error || ' ' || payload FROM queue_letters":        `q1 webhook instance sales attempts 3 ` + refused + ` {"text":"olá q1"}`,
 		"SELECT group_concat(event || ' ' || number || ' ' || took || ' ' || status || ' ' || head, '; ') FROM (SELECT * FROM queue_attempts ORDER BY id)":                "q1 3 1500000000 503 <html>; q2 3 1500000000 503 <html>",
+		"SELECT count(*) FROM (SELECT size FROM queue_deliveries UNION ALL SELECT size FROM queue_letters) WHERE size > 512":                                              "4", // see queue.Size
 		"SELECT sink || ' ' || reason || ' ' || at FROM queue_pauses":                                                                                                     "rabbitmq maintenance 1793534400000",
 	} {
 		var got string

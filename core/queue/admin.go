@@ -2,25 +2,25 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
-
-	"github.com/evosink/evosink/core/bus"
 )
 
-// An Admin is what operators see and do of a [Queue]: pauses, purges, dead letters, the log of attempts, statistics. What
-// it does holds on all nodes that share the store.
-// All methods may be called by any number of goroutines at once.
+// An Admin is what operators see and do of a [Queue]: pauses, purges, dead letters, the log of attempts, statistics.
+// What it does holds on all nodes that share the store. All methods may be called by any number of goroutines at once.
 type Admin struct {
 	queue *Queue
 	store Store
 }
 
-// Pause keeps the lanes of a selector waiting until it is resumed, on all nodes, also after a restart. Attempts that run
-// end as they would. Events go on to be put.
+// Pause keeps the lanes of a selector waiting until it is resumed, on all nodes, also after a restart. Attempts that
+// run end as they would. Events go on to be put. A pause of an instance ends with it, see [Queue.Forget].
 func (a *Admin) Pause(ctx context.Context, s Selector, reason string) error {
-	if err := a.queue.pauses.set(ctx, Pause{Selector: s, Reason: reason, At: time.Now()}); err != nil {
+	pause := Pause{Selector: s, Reason: reason, At: time.Now()}
+	if s.Instance != "" && a.queue.instanceID != nil {
+		pause.InstanceID = a.queue.instanceID(s.Instance)
+	}
+	if err := a.queue.pauses.set(ctx, pause); err != nil {
 		return fmt.Errorf("store the pause: %w", err)
 	}
 	return nil
@@ -57,33 +57,6 @@ func (a *Admin) Purge(ctx context.Context, f Selector) (n int, err error) {
 		return n, fmt.Errorf("purge: %w", err)
 	}
 	return n, nil
-}
-
-// purgeIn removes what waits in the lanes of a selector in some shards, and calls step after each transaction.
-func (q *Queue) purgeIn(ctx context.Context, f Selector, of map[int]*holding, step func(removed map[*holding]int) error) error {
-	var lanes []*lane
-	q.eachLane(f, func(_ *scheduler, l *lane) {
-		if l.waiting > 0 && of[l.holding.lease.Shard] == l.holding {
-			lanes = append(lanes, l)
-		}
-	})
-	for _, l := range lanes {
-		for removed := purgeAtOnce; removed == purgeAtOnce; {
-			h, err := q.holdings.use(l.holding.lease.Shard) // until what was removed is counted
-			if err != nil {
-				break // its next owner goes on
-			}
-			removed, err = q.scheduler(l.Sink).purge(ctx, l, PurgeRequest{Max: purgeAtOnce})
-			if err == nil && removed > 0 {
-				err = step(map[*holding]int{l.holding: removed})
-			}
-			h.work.Done()
-			if err != nil && !errors.Is(err, bus.ErrFenced) {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // Waiting returns the first deliveries that wait in a lane, at most limit.

@@ -38,7 +38,7 @@ type portion struct {
 
 const (
 	batchLength = 100         // how many deliveries a sink.Batcher is given at most
-	storePause  = time.Second // how long a lane waits whose events could not be read or moved
+	storePause  = time.Second // how long a lane waits when its events could not be read or moved
 )
 
 // begin takes lanes of an endpoint that may be tried, for one attempt, and counts it; nil if the leases of all have
@@ -55,12 +55,22 @@ func (s *scheduler) begin(e *endpoint) *attempt {
 	if a.sink.batcher != nil && e.breakerState() == closed {
 		limit = batchLength
 	}
-	for len(a.lanes) < limit && !e.ready.empty() {
+	for bytes := int64(0); len(a.lanes) < limit && !e.ready.empty(); {
+		if len(a.lanes) > 0 && (bytes >= s.config.InFlightPerInstance || !s.inFlight.admits()) {
+			break
+		}
 		l := e.ready.pop()
 		if !l.holding.mayBegin() {
 			s.setState(l, suspended)
 			continue
 		}
+		if !s.inFlight.admitsOf(l.Instance) {
+			s.inFlight.wait(l)
+			continue
+		}
+		expected := s.inFlight.expect(l)
+		bytes += expected
+		s.takeInHand(l, expected)
 		s.setState(l, attempting)
 		l.holding.work.Add(1)
 		a.lanes = append(a.lanes, l)
@@ -118,12 +128,21 @@ func (a *attempt) prepare(l *lane, room int) (n int) {
 	}
 	var err error
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	bytes := int64(0) // of the deliveries that are tried
+	expected := l.inHand
+	defer func() {
+		if bytes < expected { // others may begin
+			s.dispatch()
+		}
+		s.mu.Unlock()
+	}()
 	if len(l.window) == 0 && l.waiting > 0 {
 		s.mu.Unlock()
 		err = s.readWindow(ctx, l)
 		s.mu.Lock()
 	}
+	s.takeInHand(l, 0)
+	_, paused := s.pauses.of(l.LaneKey)
 	switch {
 	case l.dropped:
 		return 0
@@ -136,7 +155,7 @@ func (a *attempt) prepare(l *lane, room int) (n int) {
 		}
 		s.backOff(l, storePause)
 		return 0
-	case admission == Hold || s.pauses.hold(l.LaneKey):
+	case admission == Hold || paused:
 		s.suspend(l)
 		return 0
 	case len(l.window) == 0: // a purge was quicker; there is more behind what it has removed
@@ -149,6 +168,15 @@ func (a *attempt) prepare(l *lane, room int) (n int) {
 			n = min(n, l.burst)
 		}
 	}
+	for i, d := range l.window[:n] {
+		size := Size(d.Event)
+		if i > 0 && !s.inFlight.fits(l, bytes+size) { // the rest is for further attempts
+			n = i
+			break
+		}
+		bytes += size
+	}
+	s.takeInHand(l, bytes)
 	p := portion{lane: l, deliveries: l.window[:n:n]}
 	l.attempting = n
 	requests := make([]sink.Delivery, n) // a sink may keep them
@@ -195,6 +223,7 @@ func (a *attempt) reachHost() bool {
 		return true
 	}
 	for _, p := range a.portions {
+		s.takeInHand(p.lane, 0)
 		p.lane.attempting = 0
 		s.setState(p.lane, ready)
 	}

@@ -10,6 +10,7 @@ import (
 type capacity struct {
 	config  *Config
 	waiting atomic.Int64 // deliveries in all lanes
+	bytes   atomic.Int64 // of them, see Size
 	cached  atomic.Int64 // bytes of all windows
 	change  atomic.Pointer[chan struct{}]
 
@@ -21,6 +22,7 @@ type capacity struct {
 // share is what waits for one instance.
 type share struct {
 	waiting atomic.Int64
+	bytes   atomic.Int64
 	lanes   int // in memory; guarded by capacity.mu
 }
 
@@ -45,33 +47,48 @@ func (c *capacity) release(instance string, s *share) {
 	}
 }
 
-// add counts n deliveries more, or fewer, that wait for an instance.
-func (c *capacity) add(s *share, n int) {
+// add counts n deliveries more, or fewer, that wait for an instance, with their bytes.
+func (c *capacity) add(s *share, n int, bytes int64) {
 	s.waiting.Add(int64(n))
+	s.bytes.Add(bytes)
+	c.bytes.Add(bytes)
 	if c.waiting.Add(int64(n)); n < 0 {
 		c.freed()
 	}
 }
 
-// full returns the key of the limit that keeps an instance from putting one delivery more behind so many planned, ""
-// if there is room, and how many it holds with these. When the total is reached, instances that hold less than an equal part of it still find room, up to
-// twice the total: one that fills the queue takes from itself, not from the others.
-func (c *capacity) full(instance string, planned int) (held int, limit string) {
+// An amount is what deliveries count in the limits.
+type amount struct {
+	deliveries int
+	bytes      int64
+}
+
+// full returns the key of the limit that keeps an instance from putting one delivery more behind what is planned, ""
+// if there is room, and what it holds with that. When a total is reached, instances that hold less than an equal part
+// of it still find room, up to twice the total: one that fills the queue takes from itself, not from the others.
+func (c *capacity) full(instance string, planned amount) (held amount, limit string) {
 	c.mu.Lock()
 	held = planned
 	instances := len(c.shares)
 	if s := c.shares[instance]; s != nil {
-		held += int(s.waiting.Load())
+		held.deliveries += int(s.waiting.Load())
+		held.bytes += s.bytes.Load()
 	} else {
 		instances++
 	}
 	c.mu.Unlock()
-	total, most := int(c.waiting.Load())+planned, c.config.TotalLimit
+	totalFull := func(total, most, held int64) bool {
+		return most > 0 && total >= most && (held >= most/int64(instances) || total >= 2*most)
+	}
 	switch {
-	case c.config.InstanceLimit > 0 && held >= c.config.InstanceLimit:
+	case c.config.InstanceLimit > 0 && held.deliveries >= c.config.InstanceLimit:
 		return held, "instance_limit"
-	case most > 0 && total >= most && (held >= most/instances || total >= 2*most):
+	case c.config.InstanceBytes > 0 && held.bytes >= c.config.InstanceBytes:
+		return held, "instance_bytes"
+	case totalFull(c.waiting.Load()+int64(planned.deliveries), int64(c.config.TotalLimit), int64(held.deliveries)):
 		return held, "total_limit"
+	case totalFull(c.bytes.Load()+planned.bytes, c.config.TotalBytes, held.bytes):
+		return held, "total_bytes"
 	}
 	return held, ""
 }

@@ -29,8 +29,8 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// The variables that make the test binary a child process: the path of its file, the address that it delivers to, which of the
-// processes it is that had the file one after the other, and whether it only delivers what is there.
+// The variables that make the test binary a child process: the path of its file, the address that it delivers to,
+// which of the processes it is that had the file one after the other, and whether it only delivers what is there.
 const (
 	childFile  = "EVOSINK_QUEUE_TEST_FILE"
 	childURL   = "EVOSINK_QUEUE_TEST_URL"
@@ -126,8 +126,8 @@ func (w *witness) Record(ctx context.Context, l []bus.Lease, outcomes []queue.Re
 	return err
 }
 
-// child is a whole evosink that emits events until it is killed, and tells of every one accepted: "pub <id>", and of every one
-// delivered for good.
+// child is a whole evosink that emits events until it is killed, and tells of every one accepted: "pub <id>", and of
+// every one delivered for good.
 func child(path string) {
 	ctx := context.Background()
 	must := func(err error) {
@@ -238,8 +238,8 @@ func (r *receiver) has(instance string, ids []string) bool {
 	return true
 }
 
-// How many events a kill makes come twice is the disk's affair, and measured end to end (sinks/e2e). Here the rule behind it: only
-// what was delivered by a killed process that had not written it down yet.
+// How many events a kill makes come twice is the disk's affair, and measured end to end (sinks/e2e). Here the rule
+// behind it: only what was delivered by a killed process that had not written it down yet.
 func TestKill9LosesNothingAndKeepsTheOrderOfEveryLane(t *testing.T) {
 	rounds := 10
 	if n, err := strconv.Atoi(os.Getenv(chaosRounds)); err == nil {
@@ -277,8 +277,8 @@ func TestKill9LosesNothingAndKeepsTheOrderOfEveryLane(t *testing.T) {
 	r.check(t, total, written)
 }
 
-// check holds what arrived to the order of emission, and to have come again only where a process was killed before it could write it
-// down.
+// check holds what arrived to the order of emission, and to have come again only where a process was killed before it
+// could write it down.
 func (r *receiver) check(t *testing.T, accepted int, written map[string]string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -2,12 +2,36 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
-
-	"github.com/evosink/evosink/core/bus"
 )
+
+// deadLetter makes the first delivery of a lane a dead letter.
+func (s *scheduler) deadLetter(l *lane, d Delivery, why Reason, entry *Attempt) {
+	l.progress.Next = time.Time{}
+	s.record(l, Result{Seq: d.Seq, Kind: DeadLettered, Progress: l.progress, Reason: why, Attempt: entry})
+	s.counts.DeadLettered++
+	s.notices.dead(l.keyOf(noticeDead), why, 1, l.progress.Error)
+	s.lanes.removeFirst(l)
+}
+
+// deadLetterAll makes dead letters of all that waits in a lane.
+func (s *scheduler) deadLetterAll(ctx context.Context, l *lane, why Reason) {
+	for ctx.Err() == nil {
+		gone, err := s.purge(ctx, l, PurgeRequest{Max: purgeAtOnce, Reason: why})
+		s.mu.Lock()
+		s.counts.DeadLettered += int64(gone.Count)
+		s.mu.Unlock()
+		s.notices.dead(l.keyOf(noticeDead), why, gone.Count, "")
+		if err != nil {
+			s.log.Error().Err(err).Msg("deliveries for a deleted instance could not be moved to the dead letters")
+			return
+		}
+		if gone.Count < purgeAtOnce {
+			return
+		}
+	}
+}
 
 // DeadLetters returns dead letters without their events' data.
 func (a *Admin) DeadLetters(ctx context.Context, f DeadLetterFilter, p Page) ([]DeadLetter, error) {
@@ -25,7 +49,7 @@ func (a *Admin) DeadLetter(ctx context.Context, id int64) (DeadLetter, error) {
 }
 
 // Attempts returns what is known of the attempts to deliver an event, in order of time: those that failed, and those
-// whose answer the sink reported.
+// with an answer that the sink reported.
 func (a *Admin) Attempts(ctx context.Context, eventID string) ([]Attempt, error) {
 	return a.store.Attempts(ctx, eventID)
 }
@@ -53,9 +77,11 @@ func (a *Admin) Requeue(ctx context.Context, f DeadLetterFilter, progress func(d
 
 // RequeueAt puts dead letters back at the ends of their lanes, oldest first, with their old event ids and fresh
 // attempts. It takes those that are there when it begins, rate of them per second on each node (0 means
-// Config.ReplayRate), so that live events go on beside it, in steps of what a second takes, 50 at most; progress, if not
-// nil, is called after each step. What was requeued when ctx ends stays so, and is counted.
-func (a *Admin) RequeueAt(ctx context.Context, f DeadLetterFilter, rate int, progress func(done, total int)) (done int, err error) {
+// Config.ReplayRate), so that live events go on beside it, in steps of what a second takes, 50 at most; progress, if
+// not nil, is called after each step. What was requeued when ctx ends stays so, and is counted.
+func (a *Admin) RequeueAt(
+	ctx context.Context, f DeadLetterFilter, rate int, progress func(done, total int),
+) (done int, err error) {
 	if err := a.queue.running(); err != nil {
 		return 0, err
 	}
@@ -93,87 +119,4 @@ func (a *Admin) RequeueOne(ctx context.Context, id int64) error {
 		return ErrNoDeadLetter
 	}
 	return err
-}
-
-// requeueIn moves the dead letters of a job back into their lanes, those of some shards, a page at a time, and calls step
-// after each with how many it has moved in each shard, also when the page has failed.
-func (q *Queue) requeueIn(ctx context.Context, job Job, of map[int]*holding, step func(moved map[*holding]int) error) error {
-	for after := int64(0); after < job.Last; {
-		began := time.Now()
-		page, err := q.store.DeadLetters(ctx, job.Filter, Page{After: after, Limit: min(job.Rate, requeueAtOnce)})
-		if err != nil || len(page) == 0 {
-			return err
-		}
-		after = page[len(page)-1].ID
-		var instances []string
-		ids := map[string][]int64{}
-		for _, l := range page {
-			if l.ID > job.Last || of[q.shardOf(l.Instance)] == nil {
-				continue
-			}
-			if ids[l.Instance] == nil {
-				instances = append(instances, l.Instance)
-			}
-			ids[l.Instance] = append(ids[l.Instance], l.ID)
-		}
-		moved, by := 0, map[*holding]int{}
-		var using []*holding // until what was moved is counted
-		for _, instance := range instances {
-			if h, err := q.holdings.use(q.shardOf(instance)); err == nil {
-				using = append(using, h)
-			}
-			var n int
-			n, err = q.requeueFor(ctx, instance, ids[instance])
-			if n > 0 {
-				moved += n
-				by[of[q.shardOf(instance)]] += n
-			}
-			if errors.Is(err, ErrNotHeld) || errors.Is(err, bus.ErrFenced) {
-				err = nil // its next owner goes on
-			}
-			if err != nil {
-				err = fmt.Errorf("requeue for %s: %w", instance, err)
-				break
-			}
-		}
-		if moved > 0 {
-			err = errors.Join(err, step(by))
-		}
-		for _, h := range using {
-			h.work.Done()
-		}
-		if err != nil {
-			return err
-		}
-		pace := time.Second * time.Duration(moved) / time.Duration(job.Rate)
-		if after < job.Last && !q.waitRunning(ctx, pace-time.Since(began)) {
-			return errors.Join(ctx.Err(), q.running())
-		}
-	}
-	return nil
-}
-
-// requeueFor moves dead letters of one instance back into their lanes.
-func (q *Queue) requeueFor(ctx context.Context, instance string, ids []int64) (int, error) {
-	h, err := q.holdings.use(q.shardOf(instance))
-	if err != nil {
-		return 0, err
-	}
-	defer h.work.Done()
-	defer q.inOrder(instance)()
-	at := time.Now()
-	requeued, err := q.store.Requeue(ctx, h.lease, ids, at)
-	if err != nil {
-		q.fenced(h, err)
-		return 0, err
-	}
-	for _, r := range requeued {
-		s := q.scheduler(r.Sink)
-		s.mu.Lock()
-		if !h.gone() {
-			s.append(s.lane(h, r.LaneKey, r.Scope), Delivery{Seq: r.Seq, Scope: r.Scope, At: at})
-		}
-		s.unlock()
-	}
-	return len(requeued), nil
 }

@@ -18,7 +18,7 @@ type LaneKey struct {
 	InstanceID string `json:"instanceId,omitempty"`
 }
 
-// A Selector stands for the lanes whose fields are equal to its own; an empty field matches all.
+// A Selector stands for the lanes with fields equal to its own; an empty field matches all.
 type Selector struct {
 	Sink     string      `json:"sink,omitempty"`
 	Target   sink.Target `json:"target,omitempty"`
@@ -45,6 +45,25 @@ type Delivery struct {
 	Scope sink.Scope
 	At    time.Time // when it was put
 	Event *event.Event
+}
+
+// Size returns what a delivery of an event counts in every limit in bytes: no less than it takes on the disk, where a
+// page holds so many of its size and no part of another, or in memory. An event that waits in several lanes is stored
+// once and counts in each.
+func Size(e *event.Event) int64 {
+	const (
+		overhead = 384 // of rows, indexes and what memory holds of a delivery
+		page     = 4096
+	)
+	n := overhead + 2*(len(e.ID)+len(e.Instance)) + len(e.Name) + len(e.Sender) + len(e.ServerURL) + len(e.Origin) +
+		len(e.APIKey) + len(e.Data) + len(e.Extras)
+	for _, name := range e.Sinks {
+		n += len(name) + 8
+	}
+	if n < page {
+		return int64(page / (page / n))
+	}
+	return int64((n + page - 1) / page * page)
 }
 
 // Progress is how far the attempts of a delivery have got.

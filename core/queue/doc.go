@@ -12,7 +12,14 @@
 // Each sink has a scheduler with a lock of its own: its lane table (lane.go), its endpoints (endpoints.go) and its
 // attempts (attempt.go). What an attempt came to is decided in result.go: a retry, a dead letter, a breaker. The
 // result buffer (buffer.go) writes results down behind what is delivered, and the [Admin] is what operators see and
-// do.
+// do. Where to look:
+//
+//	what may enter a lane, and what becomes of the rest    door.go       door.admit, Queue.Room; limits in capacity.go
+//	what holds a lane back                                 lane.go       laneState, with the place of each reason
+//	when an attempt begins                                 scheduler.go  scheduler.next; then attempt.go, from begin on
+//	a failure: retry, pause, breaker                       result.go     attempt.handleFailure, attempt.applyBreaker
+//	deliveries become dead letters, and come back          deadletters.go; the work on all nodes in jobs.go
+//	a shard is taken over, let go of, lost                 shards.go     Queue.Acquire, Queue.Release, Queue.Drop
 //
 // # Lanes
 //
@@ -32,12 +39,13 @@
 //
 // # Attempts
 //
-// How a failed delivery goes on depends on the error and on the sink's [sink.Policy] ([sink.DefaultPolicy] if it has none):
+// How a failed delivery goes on depends on the error and on the sink's [sink.Policy] ([sink.DefaultPolicy] if it has
+// none):
 //
 //	nil           removed from the lane
 //	Permanent     dead letter
-//	RetryAfter    again after the longer of the two waits (an hour at most); the address is left alone for as long as it asked
-//	Unavailable   again when the host is probed; uses up no attempt; opens the host's breaker until the sink says it is back.
+//	RetryAfter    again after the longer of the two waits (an hour at most); the address is left alone until then
+//	Unavailable   again when the host is probed; uses up no attempt; opens the host's breaker until it is back.
 //	              With an answer reported ([sink.Report]), the target's breaker, as the host is there
 //	a panic       as any other error; the sink is restarted, its other lanes wait for that
 //	any other     again after Policy.Delay; several in a row open the target's breaker
@@ -46,7 +54,7 @@
 // the sink (endpointTable.placeOf: breakers and limits; scheduler.next: Config.Workers), and, asked last, neither a pause
 // nor the settings hold it back (attempt.prepare).
 //
-// A delivery whose attempts or age are used up becomes a dead letter, or pauses its lane, as its policy says. Every
+// A delivery with its attempts or age used up becomes a dead letter, or pauses its lane, as its policy says. Every
 // delivery is tried at least once. Times of waiting are monotonic: a wall clock that is set back delays nothing, and
 // what a restart finds in the store waits an hour at most.
 //
@@ -60,16 +68,21 @@
 //
 // An attempt is a goroutine of its own, so that one that waits for an answer holds up nothing but its lane.
 // Config.Workers bounds them for a sink, Config.PerInstance those for one instance's own targets, Config.PerTarget
-// those at one address. Where attempts are short, instances take turns. Of what may wait, an instance has
-// Config.InstanceLimit; and when Config.TotalLimit is reached, those below an equal part of it still find room.
+// those at one address; Config.InFlightBytes and Config.InFlightPerInstance bound the events that they hold in memory.
+// Where attempts are short, instances take turns. Of what may wait, an instance has
+// Config.InstanceLimit deliveries and Config.InstanceBytes; and when Config.TotalLimit or Config.TotalBytes is reached,
+// those below an equal part of it still find room. A delivery counts the [Size] of its event. Of dead letters, those of
+// the instances that have most go first.
 //
 // # What deliveries wait for
 //
-//	disabled      the sink's switch or the instance's settings are off: kept, delivered when they are on again ([Queue.Refresh])
-//	paused        [Queue.Pause]: kept until [Queue.Resume]
-//	deleted       an instance that is gone: deliveries to its own targets become dead letters; global targets still get theirs
+//	disabled      the sink's switch or the instance's settings are off: kept until they are on again ([Queue.Refresh])
+//	paused        [Queue.Pause]: kept until [Queue.Resume]; a pause of an instance holds no other one, and ends with it
+//	deleted       an instance that is gone: deliveries to its own targets become dead letters; global targets get theirs
 //	no such sink  not in this process's configuration: kept until a start with it
-//	no room       Config.WhenFull: a dead letter at once, or the shard waits; presence and typing make room by being dropped
+//	no room       presence and typing make room by being dropped; what else finds none is refused before it is taken
+//	              ([Queue.Room]: 429 and the limit's key); what was taken before that, Config.WhenFull: a dead letter at
+//	              once, or the shard waits
 //
 // Settings are read at each attempt, so a corrected URL counts for what waits already.
 //
@@ -81,8 +94,8 @@
 // Statistics and lists are of the shards held. Pauses hold on every node that shares the store. A purge or a requeue
 // of what others own is a job in the store: each owner does its part, and the caller waits for the sum.
 //
-//	clean handover    nothing lost, nothing twice, in order; an attempt that does not end in time is cancelled and made again
-//	a node dies       the next owner goes on when the lease has ended; attempts in the air, and results not yet written, come twice
+//	clean handover    nothing lost, nothing twice, in order; an attempt that does not end in time is made again
+//	a node dies       the next owner goes on when the lease has ended; attempts in the air and unwritten results come twice
 //	a node freezes    the same; when it goes on it begins nothing, and what it writes is refused
 //
 // # What the log tells

@@ -61,7 +61,7 @@ func (b *breaker) nextWait(c *Config) time.Duration {
 	return retry.Backoff{First: c.BreakerWait, Longest: c.BreakerMax, Jitter: 0.2}.Pause(b.trips)
 }
 
-// A host is what endpoints connect to, see [sink.Hoster]; an endpoint whose sink does not tell has one of its own.
+// A host is what endpoints connect to, see [sink.Hoster]; an endpoint of a sink that does not tell has one of its own.
 // Its breaker is for unavailability only: a host that cannot be reached cannot be reached by any tenant, so one
 // attempt in all probes it.
 type host struct {
@@ -87,7 +87,7 @@ type endpoint struct {
 	attempts int          // in the air
 	breaker  breaker
 	fails    int                 // in a row
-	failed   map[string]struct{} // the instances whose events have failed since the last success, for a shared target
+	failed   map[string]struct{} // the instances with events that have failed since the last success, for a shared target
 	downAt   time.Time           // when it went down; zero if it did not since the last success
 	toldAt   time.Time           // when the log was told last that it is down
 	failing  bool                // an attempt has failed since the last success

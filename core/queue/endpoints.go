@@ -17,7 +17,7 @@ type endpointTable struct {
 	line    turns[*endpoint]   // endpoints that can start an attempt
 }
 
-// next takes the endpoint whose turn it is; nil if none can start an attempt.
+// next takes the endpoint that has its turn; nil if none can start an attempt.
 func (t *endpointTable) next() *endpoint {
 	for !t.line.empty() {
 		e := t.line.pop()

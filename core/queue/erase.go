@@ -49,10 +49,10 @@ func (a *Admin) Erase(ctx context.Context, e bus.Erasure) (n Erased, left bool, 
 	for _, l := range lanes {
 		for more := true; more; {
 			purged, err := a.queue.scheduler(l.Sink).purge(ctx, l, PurgeRequest{Max: purgeAtOnce, Overwrite: true})
-			if n.Deliveries += purged; err != nil {
+			if n.Deliveries += purged.Count; err != nil {
 				return n, true, fmt.Errorf("erase what waits: %w", err)
 			}
-			more = purged == purgeAtOnce
+			more = purged.Count == purgeAtOnce
 		}
 	}
 	a.queue.eachLane(Selector{Instance: e.Instance}, func(_ *scheduler, l *lane) {
@@ -86,10 +86,10 @@ func EraseStored(ctx context.Context, s Store, e bus.Erasure) (n Erased, err err
 			purged, err := s.Purge(ctx, only, PurgeRequest{
 				Lane: l.LaneKey, Until: l.Newest, Max: purgeAtOnce, Overwrite: true,
 			})
-			if n.Deliveries += purged; err != nil {
+			if n.Deliveries += purged.Count; err != nil {
 				return n, fmt.Errorf("erase what waits: %w", err)
 			}
-			more = purged == purgeAtOnce
+			more = purged.Count == purgeAtOnce
 		}
 	}
 	stored, err := s.Erase(ctx, e)

@@ -8,8 +8,8 @@ func (q *Queue) Size() (lanes, endpoints int) {
 		endpoints += len(s.endpoints.byKey) + len(s.endpoints.tenants) + len(s.endpoints.hosts)
 		s.mu.Unlock()
 	}
-	return lanes, endpoints + len(q.capacity.shares)
+	return lanes, endpoints + len(q.door.capacity.shares)
 }
 
 // Cached returns the bytes of the events that memory holds.
-func (q *Queue) Cached() int { return int(q.capacity.cached.Load()) }
+func (q *Queue) Cached() int { return int(q.door.capacity.cached.Load()) }

@@ -19,8 +19,8 @@ func ownTarget(instance, name string) queue.Destination {
 	return queue.Destination{Lane: queue.LaneKey{Sink: "hook", Target: sink.Target(name), Instance: instance}, Scope: sink.Instance}
 }
 
-// lateness puts n events into each destination, one a second, and returns by instance how long the events of targets that are
-// not named "silent" waited for their first attempt at most.
+// lateness puts n events into each destination, one a second, and returns by instance how long the events of targets
+// that are not named "silent" waited for their first attempt at most.
 func lateness(r *rig, s *target, n int, to ...queue.Destination) map[string]time.Duration {
 	put := map[string]time.Time{} // by id
 	for i := range n {
@@ -123,7 +123,8 @@ func TestAnInstanceHasItsShareOfAttemptsAndNoMore(t *testing.T) {
 	})
 }
 
-// When all attempts of the sink are taken, a free one goes to the instance whose turn it is, not to the target that has waited longest.
+// When all attempts of the sink are taken, a free one goes to the instance whose turn it is, not to the target that
+// has waited longest.
 func TestInstancesTakeTurnsWhenAttemptsAreShort(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := &target{}
@@ -304,19 +305,76 @@ func TestAnInstanceHasALimitOfItsOwn(t *testing.T) {
 	})
 }
 
+// room asks for room for an event of that name in the lanes of destinations.
+func (r *rig) room(name string, to ...queue.Destination) error {
+	e := newEvent(to[0].Lane.Instance, "next")
+	e.Name = name
+	return r.Room(e, func() []queue.Destination { return to })
+}
+
 func TestADoorLearnsWhichLimitAnInstanceHasReached(t *testing.T) {
+	limits := map[string]func(c *queue.Config){
+		"instance_limit": func(c *queue.Config) { c.InstanceLimit = 10 },
+		"instance_bytes": func(c *queue.Config) { c.InstanceBytes = 10 * queue.Size(newEvent("hog", "0000")) },
+		"lane_limit":     func(c *queue.Config) { c.LaneLimit = 10 },
+		"total_limit":    func(c *queue.Config) { c.TotalLimit = 10 },
+		"total_bytes":    func(c *queue.Config) { c.TotalBytes = 10 * queue.Size(newEvent("hog", "0000")) },
+	}
+	for limit, set := range limits {
+		for _, mode := range []queue.WhenFull{queue.Reject, queue.Block} {
+			t.Run(limit+" "+string(mode), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					var up atomic.Bool
+					c := queue.DefaultConfig()
+					c.WhenFull = mode
+					set(&c)
+					r := start(t, newStore(t), c, outlet("hook", faulty(&up)))
+					r.fill(to("hog"), 9)
+					want(t, "room below the limit", r.room("messages.upsert", to("hog")), error(nil))
+					r.put(newEvent("hog", "0009"), to("hog"))
+					err := r.room("messages.upsert", to("hog"))
+					if !errors.Is(err, queue.ErrFull) || !strings.Contains(err.Error(), "(delivery."+limit+")") {
+						t.Errorf("room for an instance at its limit: %v", err)
+					}
+					if limit == "lane_limit" {
+						want(t, "room where another lane has it", r.room("messages.upsert", to("hog"), own("hog")), error(nil))
+					}
+					want(t, "room for what may be dropped", r.room("presence.update", to("hog")), error(nil))
+					want(t, "room for another", r.room("messages.upsert", to("other")), error(nil))
+					up.Store(true)
+					after(2 * time.Minute)
+					want(t, "room after delivery", r.room("messages.upsert", to("hog")), error(nil))
+				})
+			})
+		}
+	}
+}
+
+// Where an older presence makes room, nothing is refused: as much is taken as was put in its place.
+func TestADoorIsOpenAsLongAsSomethingMayBeDropped(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var up atomic.Bool
 		c := queue.DefaultConfig()
-		c.InstanceLimit, c.WhenFull = 10, queue.Block
-		r := start(t, newStore(t), c, outlet("hook", faulty(&up)))
-		r.fill(to("hog"), 10)
-		if err := r.Room("hog"); !errors.Is(err, queue.ErrFull) || !strings.Contains(err.Error(), "instance_limit") {
-			t.Errorf("room for an instance at its limit: %v", err)
+		c.InstanceLimit = 10
+		store := newStore(t)
+		r := start(t, store, c, outlet("hook", faulty(&up)))
+		for i := range 10 {
+			e := newEvent("hog", fmt.Sprint("p", i))
+			e.Name = "presence.update"
+			r.put(e, to("hog"))
+			after(0)
 		}
-		want(t, "room for another", r.Room("other"), error(nil))
-		up.Store(true)
-		after(2 * time.Minute)
-		want(t, "room after delivery", r.Room("hog"), error(nil))
+		taken := 0
+		for ; r.room("messages.upsert", to("hog")) == nil && taken < 20; taken++ {
+			if r.put(newEvent("hog", fmt.Sprintf("%04d", taken)), to("hog")); taken == 4 {
+				r.close()
+				r = start(t, store, c, outlet("hook", faulty(&up)))
+			}
+			after(0)
+		}
+		want(t, "dead letters", r.refusedOf(), map[string]int{})
+		if taken < 9 || taken > 10 { // the first one was tried
+			t.Errorf("%d were taken in the place of 10 that may be dropped", taken)
+		}
 	})
 }

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -124,7 +125,9 @@ func (j *jobs) doParts(ctx context.Context, id int64) error {
 
 // in does a job in shards that are held here, and calls step after each piece of work with how many deliveries or dead
 // letters it was in each. It returns the shards that were lost meanwhile, in which something may be left to do.
-func (j *jobs) in(ctx context.Context, job Job, shards []int, step func(done map[*holding]int) error) (lost []int, err error) {
+func (j *jobs) in(
+	ctx context.Context, job Job, shards []int, step func(done map[*holding]int) error,
+) (lost []int, err error) {
 	q, of := j.queue, map[int]*holding{}
 	if len(shards) == 0 {
 		return nil, nil
@@ -133,9 +136,9 @@ func (j *jobs) in(ctx context.Context, job Job, shards []int, step func(done map
 		of[shard] = q.holdings.get(shard)
 	}
 	if job.Kind == PurgeJob {
-		err = q.purgeIn(ctx, job.Purge, of, step)
+		err = j.purge(ctx, job.Purge, of, step)
 	} else {
-		err = q.requeueIn(ctx, job, of, step)
+		err = j.requeue(ctx, job, of, step)
 	}
 	for _, shard := range shards {
 		if h := of[shard]; h == nil || q.holdings.get(shard) != h {
@@ -159,8 +162,8 @@ func (j *jobs) shards(instance string) (here, elsewhere []int) {
 	return here, elsewhere
 }
 
-// everywhere does a job in all shards that it concerns and returns the sum of what was done, also when ctx ends before all
-// is; what others have not done by then they leave. progress is told of the sum now and then.
+// everywhere does a job in all shards that it concerns and returns the sum of what was done, also when ctx ends before
+// all is; what others have not done by then they leave. progress is told of the sum now and then.
 func (j *jobs) everywhere(ctx context.Context, job Job, instance string, progress func(sum int)) (sum int, err error) {
 	here, elsewhere := j.shards(instance)
 	for first := true; first || len(elsewhere) > 0; first = false {
@@ -257,4 +260,119 @@ func (j *jobs) get(ctx context.Context, id int64) (Job, error) {
 		return Job{}, ErrNoJob
 	}
 	return all[at], nil
+}
+
+// purge removes what waits in the lanes of a selector in some shards, and calls step after each transaction.
+func (j *jobs) purge(
+	ctx context.Context, f Selector, of map[int]*holding, step func(removed map[*holding]int) error,
+) error {
+	var lanes []*lane
+	j.queue.eachLane(f, func(_ *scheduler, l *lane) {
+		if l.waiting > 0 && of[l.holding.lease.Shard] == l.holding {
+			lanes = append(lanes, l)
+		}
+	})
+	for _, l := range lanes {
+		s := j.queue.scheduler(l.Sink)
+		for removed := (Purged{Count: purgeAtOnce}); removed.Count == purgeAtOnce; {
+			h, err := j.queue.holdings.use(l.holding.lease.Shard) // until what was removed is counted
+			if err != nil {
+				break // its next owner goes on
+			}
+			removed, err = s.purge(ctx, l, PurgeRequest{Max: purgeAtOnce})
+			if err == nil && removed.Count > 0 {
+				err = step(map[*holding]int{l.holding: removed.Count})
+			}
+			h.work.Done()
+			if err != nil && !errors.Is(err, bus.ErrFenced) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// requeue moves the dead letters of a job back into their lanes, those of some shards, a page at a time, and calls step
+// after each with how many it has moved in each shard, also when the page has failed.
+func (j *jobs) requeue(
+	ctx context.Context, job Job, of map[int]*holding, step func(moved map[*holding]int) error,
+) error {
+	for after := int64(0); after < job.Last; {
+		began := time.Now()
+		page, err := j.queue.store.DeadLetters(ctx, job.Filter, Page{After: after, Limit: min(job.Rate, requeueAtOnce)})
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		after = page[len(page)-1].ID
+		var instances []string
+		ids := map[string][]int64{}
+		for _, l := range page {
+			if l.ID > job.Last || of[j.queue.shardOf(l.Instance)] == nil {
+				continue
+			}
+			if ids[l.Instance] == nil {
+				instances = append(instances, l.Instance)
+			}
+			ids[l.Instance] = append(ids[l.Instance], l.ID)
+		}
+		moved, by := 0, map[*holding]int{}
+		var using []*holding // until what was moved is counted
+		for _, instance := range instances {
+			if h, err := j.queue.holdings.use(j.queue.shardOf(instance)); err == nil {
+				using = append(using, h)
+			}
+			var n int
+			n, err = j.requeueFor(ctx, instance, ids[instance])
+			if n > 0 {
+				moved += n
+				by[of[j.queue.shardOf(instance)]] += n
+			}
+			if errors.Is(err, ErrNotHeld) || errors.Is(err, bus.ErrFenced) {
+				err = nil // its next owner goes on
+			}
+			if err != nil {
+				err = fmt.Errorf("requeue for %s: %w", instance, err)
+				break
+			}
+		}
+		if moved > 0 {
+			err = errors.Join(err, step(by))
+		}
+		for _, h := range using {
+			h.work.Done()
+		}
+		if err != nil {
+			return err
+		}
+		pace := time.Second * time.Duration(moved) / time.Duration(job.Rate)
+		if after < job.Last && !j.queue.waitRunning(ctx, pace-time.Since(began)) {
+			return errors.Join(ctx.Err(), j.queue.running())
+		}
+	}
+	return nil
+}
+
+// requeueFor moves dead letters of one instance back into their lanes.
+func (j *jobs) requeueFor(ctx context.Context, instance string, ids []int64) (int, error) {
+	h, err := j.queue.holdings.use(j.queue.shardOf(instance))
+	if err != nil {
+		return 0, err
+	}
+	defer h.work.Done()
+	defer j.queue.inOrder(instance)()
+	at := time.Now()
+	requeued, err := j.queue.store.Requeue(ctx, h.lease, ids, at)
+	if err != nil {
+		j.queue.fenced(h, err)
+		return 0, err
+	}
+	for _, r := range requeued {
+		s := j.queue.scheduler(r.Sink)
+		s.mu.Lock()
+		if !h.gone() {
+			s.append(s.lane(h, r.LaneKey, r.Scope), Delivery{Seq: r.Seq, Scope: r.Scope, At: at}, r.Bytes)
+		}
+		s.unlock()
+	}
+	return len(requeued), nil
 }

@@ -30,22 +30,33 @@ type lane struct {
 	tried      int64     // the Seq that progress is about; 0 if the first delivery was not tried yet
 	oldest     time.Time // when the first delivery was put, as far as known
 	waiting    int       // deliveries, those of the window included
+	bytes      int64     // of them, see Size
+	droppable  int       // how many of them may be dropped, about
 	newest     int64     // Seq of the newest delivery
 	passed     int64     // Seq of the newest delivery that is done with
 	window     []Delivery
-	attempting int // how many of the window an attempt has in hand
-	burst      int // how many may be tried at once after a failure; 0 sets no limit
+	attempting int   // how many of the window an attempt has in hand
+	inHand     int64 // bytes of them, see inFlight
+	burst      int   // how many may be tried at once after a failure; 0 sets no limit
 }
 
-// laneState says where a lane stands.
+// laneState says where a lane stands, and so what holds it back.
 type laneState uint8
 
 const (
-	idle       laneState = iota // nothing waits
-	ready                       // it waits for its turn at its endpoint
-	attempting                  // an attempt has it
-	backingOff                  // its timer is set
-	suspended                   // until a pause ends, the settings change or its sink comes back
+	idle laneState = iota // nothing waits
+
+	// It waits for its turn at its endpoint, which has Config.PerTarget attempts and two breakers, its own and its
+	// host's (endpointTable.placeOf); or for other attempts of its instance (Config.PerInstance, inFlight.admitsOf) or of
+	// the sink to end, for a restart of the sink, or for the store (scheduler.next).
+	ready
+
+	attempting // an attempt has it
+	backingOff // its timer is set: until the next attempt after a failure
+
+	// Until a pause ends, or the instance's settings change (attempt.prepare); for ever where no sink of that name runs,
+	// or its shard is let go of.
+	suspended
 )
 
 // The words of [LaneStatus].
@@ -63,8 +74,9 @@ func (l *lane) last() int64 {
 
 // A laneTable holds the lanes of one sink in memory, and counts what waits in them. The scheduler's lock guards it.
 type laneTable struct {
-	capacity *capacity
-	byKey    map[LaneKey]*lane
+	capacity  *capacity
+	droppable map[string]bool // names of events
+	byKey     map[LaneKey]*lane
 }
 
 // windowLength and windowBytes bound what is read of a lane at once, and windowLength what is kept of it.
@@ -72,9 +84,6 @@ const (
 	windowLength = 64
 	windowBytes  = 1 << 20
 )
-
-// size is about what a delivery takes in memory.
-func (d Delivery) size() int { return 256 + len(d.Event.Data) + len(d.Event.Extras) }
 
 // add makes a lane.
 func (t *laneTable) add(h *holding, key LaneKey, scope sink.Scope) *lane {
@@ -85,34 +94,43 @@ func (t *laneTable) add(h *holding, key LaneKey, scope sink.Scope) *lane {
 
 // restore takes over what the store says of a lane when its shard is acquired.
 func (t *laneTable) restore(l *lane, b Backlog) {
-	l.waiting, l.newest, l.progress, l.oldest = b.Waiting, b.Newest, b.Head, b.Oldest
+	l.waiting, l.bytes, l.droppable = b.Waiting, b.Bytes, b.Drops
+	l.newest, l.progress, l.oldest = b.Newest, b.Head, b.Oldest
 	if !b.Head.First.IsZero() {
 		l.tried, l.burst = b.First, 1
 	}
-	t.capacity.add(l.share, b.Waiting)
+	t.capacity.add(l.share, b.Waiting, b.Bytes)
 }
 
-// append adds a delivery behind all others of the lane. It is kept in memory if everything before it is, and there is
-// room.
-func (t *laneTable) append(l *lane, d Delivery) {
+// append adds a delivery of that size behind all others of the lane. It is kept in memory if everything before it is,
+// and there is room.
+func (t *laneTable) append(l *lane, d Delivery, bytes int64) {
 	complete := l.last() == l.newest
 	l.newest = d.Seq
 	l.waiting++
-	t.capacity.add(l.share, 1)
+	l.bytes += bytes
+	if d.Event != nil && t.droppable[d.Event.Name] {
+		l.droppable++
+	}
+	t.capacity.add(l.share, 1, bytes)
 	if l.waiting == 1 {
 		l.oldest = d.At
 	}
 	if complete && d.Event != nil && len(l.window) < windowLength &&
-		t.capacity.cached.Load()+int64(d.size()) <= int64(t.capacity.config.CacheBytes) {
+		t.capacity.cached.Load()+bytes <= int64(t.capacity.config.CacheBytes) {
 		l.window = append(l.window, d)
-		t.capacity.cached.Add(int64(d.size()))
+		t.capacity.cached.Add(bytes)
 	}
 }
 
 // removeFirst takes the first delivery out of the lane: it was delivered, or is a dead letter.
 func (t *laneTable) removeFirst(l *lane) {
 	l.passed = l.window[0].Seq
-	t.capacity.cached.Add(-int64(l.window[0].size()))
+	bytes := Size(l.window[0].Event)
+	t.capacity.cached.Add(-bytes)
+	if t.droppable[l.window[0].Event.Name] && l.droppable > 0 {
+		l.droppable--
+	}
 	l.window[0] = Delivery{}
 	l.window = l.window[1:]
 	l.progress, l.tried = Progress{}, 0
@@ -120,23 +138,28 @@ func (t *laneTable) removeFirst(l *lane) {
 	if len(l.window) > 0 {
 		l.oldest = l.window[0].At
 	}
-	t.less(l, 1)
+	t.less(l, Purged{1, bytes})
 }
 
-// less counts deliveries that wait no more.
-func (t *laneTable) less(l *lane, n int) {
-	l.waiting -= n
-	t.capacity.add(l.share, -n)
+// less counts deliveries that wait no more. With the last of them no bytes are left, whatever an older version has
+// stored of their sizes.
+func (t *laneTable) less(l *lane, gone Purged) {
+	if l.waiting -= gone.Count; l.waiting == 0 || gone.Bytes > l.bytes {
+		gone.Bytes = l.bytes
+	}
+	l.bytes -= gone.Bytes
+	l.droppable = min(l.droppable, l.waiting)
+	t.capacity.add(l.share, -gone.Count, -gone.Bytes)
 }
 
 // keepWindow takes what was read of the store behind l.passed, up to until.
 func (t *laneTable) keepWindow(l *lane, read []Delivery, until int64) {
 	l.window = read
 	for _, d := range read {
-		t.capacity.cached.Add(int64(d.size()))
+		t.capacity.cached.Add(Size(d.Event))
 	}
 	if len(read) == 0 { // the store has less than was counted: something else has been at it
-		t.less(l, l.waiting)
+		t.less(l, Purged{Count: l.waiting})
 		l.passed = until
 	}
 }
@@ -144,7 +167,7 @@ func (t *laneTable) keepWindow(l *lane, read []Delivery, until int64) {
 // cutWindow frees the window but for what an attempt has in hand; the store still has it.
 func (t *laneTable) cutWindow(l *lane) {
 	for _, d := range l.window[l.attempting:] {
-		t.capacity.cached.Add(-int64(d.size()))
+		t.capacity.cached.Add(-Size(d.Event))
 	}
 	clear(l.window[l.attempting:])
 	if l.window = l.window[:l.attempting:l.attempting]; l.attempting == 0 {
@@ -155,10 +178,10 @@ func (t *laneTable) cutWindow(l *lane) {
 // drop takes a lane out, whatever is known of it: its shard is not held any more.
 func (t *laneTable) drop(l *lane) {
 	for _, d := range l.window {
-		t.capacity.cached.Add(-int64(d.size()))
+		t.capacity.cached.Add(-Size(d.Event))
 	}
 	l.window = nil // an attempt may have the deliveries in hand
-	t.less(l, l.waiting)
+	t.less(l, Purged{Count: l.waiting})
 	delete(t.byKey, l.LaneKey)
 	t.capacity.release(l.Instance, l.share)
 	l.dropped = true

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,13 +23,22 @@ type pauses struct {
 
 	mu sync.RWMutex
 	// mu guards the fields below.
-	by    map[Selector]Pause
-	local map[Selector]bool // of them, those that are not stored
+	by    map[Selector][]Pause // those of a selector have different ids
+	local map[pauseKey]bool    // of them, those that are not stored
 }
+
+// pauseKey is what one pause is told from another by.
+type pauseKey struct {
+	Selector
+	instanceID string
+}
+
+func (p Pause) key() pauseKey         { return pauseKey{p.Selector, p.InstanceID} }
+func (p Pause) same(other Pause) bool { return p.key() == other.key() }
 
 // begin makes empty pauses of a queue.
 func (p *pauses) begin(q *Queue) {
-	p.queue, p.by, p.local = q, map[Selector]Pause{}, map[Selector]bool{}
+	p.queue, p.by, p.local = q, map[Selector][]Pause{}, map[pauseKey]bool{}
 	p.nodes, _ = q.store.(Steering)
 	p.seen.Store(-1)
 }
@@ -79,30 +87,54 @@ func (p *pauses) follow(ctx context.Context) error {
 	}
 	ended := p.replace(stored)
 	p.seen.Store(revision)
-	for _, s := range ended {
-		p.queue.resume(s)
+	for _, pause := range ended {
+		p.queue.resume(pause.Selector)
 	}
 	return nil
 }
 
 // replace takes the store's pauses in place of those that were stored before, and returns those that have ended.
-func (p *pauses) replace(stored []Pause) (ended []Selector) {
+func (p *pauses) replace(stored []Pause) (ended []Pause) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := map[Selector]Pause{}
+	before := p.by
+	p.by = map[Selector][]Pause{}
 	for _, pause := range stored {
-		now[pause.Selector] = pause
+		p.add(pause)
 	}
-	for s, pause := range p.by {
-		if _, ok := now[s]; !ok && p.local[s] {
-			now[s] = pause
-		} else if !ok {
-			ended = append(ended, s)
+	for _, former := range before {
+		for _, pause := range former {
+			switch kept := slices.ContainsFunc(p.by[pause.Selector], pause.same); {
+			case kept:
+			case p.local[pause.key()]:
+				p.add(pause)
+			default:
+				ended = append(ended, pause)
+			}
 		}
 	}
-	p.by = now
 	p.count.Store(int64(len(p.by)))
 	return ended
+}
+
+// add puts a pause in the place of the same one. Held: mu.
+func (p *pauses) add(pause Pause) {
+	others := slices.DeleteFunc(slices.Clone(p.by[pause.Selector]), pause.same)
+	p.by[pause.Selector] = append(others, pause)
+	p.count.Store(int64(len(p.by)))
+}
+
+// remove takes out the pauses of a selector that gone reports. Held: mu.
+func (p *pauses) remove(s Selector, gone func(Pause) bool) {
+	for _, pause := range p.by[s] {
+		if gone(pause) {
+			delete(p.local, pause.key())
+		}
+	}
+	if p.by[s] = slices.DeleteFunc(p.by[s], gone); len(p.by[s]) == 0 {
+		delete(p.by, s)
+	}
+	p.count.Store(int64(len(p.by)))
 }
 
 // set stores a pause, and has it hold lanes.
@@ -114,9 +146,8 @@ func (p *pauses) set(ctx context.Context, pause Pause) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.by[pause.Selector] = pause
-	delete(p.local, pause.Selector)
-	p.count.Store(int64(len(p.by)))
+	p.add(pause)
+	delete(p.local, pause.key())
 	return nil
 }
 
@@ -124,11 +155,11 @@ func (p *pauses) set(ctx context.Context, pause Pause) error {
 func (p *pauses) setLocal(pause Pause) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.by[pause.Selector], p.local[pause.Selector] = pause, true
-	p.count.Store(int64(len(p.by)))
+	p.add(pause)
+	p.local[pause.key()] = true
 }
 
-// end removes a pause, here and from the store.
+// end removes the pauses of a selector, here and from the store.
 func (p *pauses) end(ctx context.Context, s Selector) error {
 	p.order.Lock()
 	defer p.order.Unlock()
@@ -137,25 +168,46 @@ func (p *pauses) end(ctx context.Context, s Selector) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.by, s)
-	delete(p.local, s)
-	p.count.Store(int64(len(p.by)))
+	p.remove(s, func(Pause) bool { return true })
 	return nil
 }
 
-func (p *pauses) all() []Pause {
+// endOf removes the pauses of an instance that was deleted, here and from the store, and returns their selectors.
+func (p *pauses) endOf(ctx context.Context, instance, id string) (ended []Selector, err error) {
+	p.order.Lock()
+	defer p.order.Unlock()
+	its := func(pause Pause) bool {
+		return pause.Instance == instance && (pause.InstanceID == "" || pause.InstanceID == id)
+	}
+	for _, pause := range p.all() {
+		if its(pause) {
+			ended = append(ended, pause.Selector)
+		}
+	}
+	if ended == nil {
+		return nil, nil
+	}
+	if err := p.queue.store.DeletePausesOf(ctx, instance, id); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range ended {
+		p.remove(s, its)
+	}
+	return ended, nil
+}
+
+func (p *pauses) all() (out []Pause) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	return slices.Collect(maps.Values(p.by))
+	for _, pauses := range p.by {
+		out = append(out, pauses...)
+	}
+	return out
 }
 
-// hold reports whether a pause holds the lane.
-func (p *pauses) hold(l LaneKey) bool {
-	_, ok := p.of(l)
-	return ok
-}
-
-// of returns the pause that holds a lane.
+// of returns a pause that holds a lane.
 func (p *pauses) of(l LaneKey) (Pause, bool) {
 	if p.count.Load() == 0 {
 		return Pause{}, false
@@ -166,8 +218,10 @@ func (p *pauses) of(l LaneKey) (Pause, bool) {
 		{}, {Sink: l.Sink}, {Sink: l.Sink, Target: l.Target}, {Sink: l.Sink, Instance: l.Instance}, {Instance: l.Instance},
 		{Target: l.Target}, {Target: l.Target, Instance: l.Instance}, {Sink: l.Sink, Target: l.Target, Instance: l.Instance},
 	} {
-		if pause, ok := p.by[s]; ok {
-			return pause, true
+		for _, pause := range p.by[s] {
+			if pause.Has(l) {
+				return pause, true
+			}
 		}
 	}
 	return Pause{}, false

@@ -9,13 +9,13 @@ const purgeAtOnce = 500
 
 // purge removes deliveries of a lane, but none that an attempt has in hand; droppable ones not even if they were
 // tried before, or are in the window of a lane that is being attempted. Until it is done nothing reads the lane.
-func (s *scheduler) purge(ctx context.Context, l *lane, r PurgeRequest) (int, error) {
+func (s *scheduler) purge(ctx context.Context, l *lane, r PurgeRequest) (Purged, error) {
 	l.storeMu.Lock()
 	defer l.storeMu.Unlock()
 	s.mu.Lock()
 	if s.lanes.byKey[l.LaneKey] != l { // emptied and forgotten meanwhile
 		s.mu.Unlock()
-		return 0, nil
+		return Purged{}, nil
 	}
 	l.pins++
 	if l.state != attempting || !r.Droppable {
@@ -29,7 +29,7 @@ func (s *scheduler) purge(ctx context.Context, l *lane, r PurgeRequest) (int, er
 	}
 	s.mu.Unlock()
 
-	n, err := s.store.Purge(ctx, l.holding.lease, r)
+	gone, err := s.store.Purge(ctx, l.holding.lease, r)
 	if err != nil {
 		s.fenced(l.holding, err)
 	}
@@ -38,29 +38,11 @@ func (s *scheduler) purge(ctx context.Context, l *lane, r PurgeRequest) (int, er
 	defer s.unlock()
 	if l.dropped {
 		l.pins--
-		return n, err
+		return gone, err
 	}
-	if s.lanes.less(l, n); l.waiting == 0 {
+	if s.lanes.less(l, gone); l.waiting == 0 {
 		s.reconsider(l)
 	}
 	s.unpin(l)
-	return n, err
-}
-
-// deadLetterAll makes dead letters of all that waits in a lane.
-func (s *scheduler) deadLetterAll(ctx context.Context, l *lane, why Reason) {
-	for ctx.Err() == nil {
-		n, err := s.purge(ctx, l, PurgeRequest{Max: purgeAtOnce, Reason: why})
-		s.mu.Lock()
-		s.counts.DeadLettered += int64(n)
-		s.mu.Unlock()
-		s.notices.dead(l.keyOf(noticeDead), why, n, "")
-		if err != nil {
-			s.log.Error().Err(err).Msg("deliveries for a deleted instance could not be moved to the dead letters")
-			return
-		}
-		if n < purgeAtOnce {
-			return
-		}
-	}
+	return gone, err
 }

@@ -2,9 +2,7 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/evosink/evosink/core/bus"
@@ -26,8 +24,8 @@ func (q *Queue) Put(ctx context.Context, e *event.Event, to []Destination, curso
 // room for all at once. After an error the first of them may have been put, without the cursor; put again they are
 // absorbed. What is set of an entry are Event and To.
 //
-// The error wraps [ErrNotHeld] if the instance's shard is not held here, and [bus.ErrFenced] if it turns out to be another
-// node's: the bus hands the events to its owner then.
+// The error wraps [ErrNotHeld] if the instance's shard is not held here, and [bus.ErrFenced] if it turns out to be
+// another node's: the bus hands the events to its owner then.
 func (q *Queue) PutAll(ctx context.Context, cursor *bus.Cursor, entries ...Entry) error {
 	if len(entries) == 0 {
 		return nil
@@ -51,7 +49,7 @@ func (q *Queue) PutAll(ctx context.Context, cursor *bus.Cursor, entries ...Entry
 	}
 	defer h.work.Done()
 	for len(entries) > 0 {
-		admitted, n, err := q.admit(ctx, h, entries)
+		admitted, n, err := q.door.admit(ctx, h, entries)
 		if err != nil {
 			return err
 		}
@@ -138,7 +136,7 @@ func (q *Queue) take(s *scheduler, l *lane, e *Entry, d *Destination, p PutResul
 		// A delivery absorbed may be one that was stored although the store thought otherwise: memory has not seen it
 		// then.
 		if p.Seq > l.newest {
-			s.append(l, Delivery{Seq: p.Seq, Scope: d.Scope, At: e.At, Event: e.Event})
+			s.append(l, Delivery{Seq: p.Seq, Scope: d.Scope, At: e.At, Event: e.Event}, Size(e.Event))
 		}
 		if p.New {
 			s.counts.Put++
@@ -146,157 +144,4 @@ func (q *Queue) take(s *scheduler, l *lane, e *Entry, d *Destination, p PutResul
 			s.counts.Deduplicated++
 		}
 	}
-}
-
-// Room returns an error that wraps [ErrFull] and names the limit if an event of the instance would have to wait for
-// room, so that a door can refuse it: where Config.WhenFull is [Block], it would stop the shard for the other
-// instances too. With [Reject] there is nothing to wait for.
-func (q *Queue) Room(instance string) error {
-	if q.config.WhenFull != Block {
-		return nil
-	}
-	if _, limit := q.capacity.full(instance, 0); limit != "" {
-		return fmt.Errorf("%w: too much waits for instance %q (delivery.%s)", ErrFull, instance, limit)
-	}
-	return nil
-}
-
-// A plan is what will be put together.
-type plan struct {
-	lanes map[LaneKey]int // nil for a single entry: it has no lane twice
-	total int
-}
-
-// admit sees to room for the first of entries, if need be by waiting, and for those behind it as long as there is
-// room. It returns these with the destinations that are left, in new slices, but for those that have none, and how
-// many it has seen to. Destinations that are dropped or named twice are left out, and those marked that are refused.
-func (q *Queue) admit(ctx context.Context, h *holding, entries []Entry) (admitted []Entry, n int, err error) {
-	if err := q.running(); err != nil {
-		return nil, 0, err
-	}
-	var p plan
-	if len(entries) > 1 {
-		p.lanes = map[LaneKey]int{}
-	}
-	admitted = make([]Entry, 0, len(entries))
-	for n, e := range entries {
-		to := make([]Destination, 0, len(e.To))
-		for i, d := range e.To {
-			if slices.ContainsFunc(e.To[:i], func(other Destination) bool { return other.Lane == d.Lane }) {
-				continue
-			}
-			d.Droppable = q.droppable[e.Event.Name]
-			verdict, err := q.enter(ctx, h, d, &p, n == 0)
-			switch {
-			case n > 0 && errors.Is(err, ErrFull):
-				return admitted, n, nil
-			case err != nil:
-				return nil, 0, err
-			case verdict == dropped:
-				q.countDropped(d)
-				continue
-			case verdict == refused:
-				d.Refused = Full
-			default:
-				if p.total++; p.lanes != nil {
-					p.lanes[d.Lane]++
-				}
-			}
-			to = append(to, d)
-		}
-		if len(to) > 0 {
-			admitted = append(admitted, Entry{Event: e.Event, To: to})
-		}
-	}
-	return admitted, len(entries), nil
-}
-
-// verdict is what becomes of a delivery that wants to enter its lane.
-type verdict uint8
-
-const (
-	entered verdict = iota
-	dropped
-	refused
-)
-
-// enter finds room for a delivery behind what is planned, or decides what becomes of it without: an older one that
-// may be dropped makes room, else it is dropped itself if it may be, else it is refused or waits, as Config.WhenFull
-// says. Without patience ErrFull is returned where it would have to wait.
-func (q *Queue) enter(ctx context.Context, h *holding, d Destination, p *plan, patient bool) (verdict, error) {
-	if q.fits(d, p) {
-		return entered, nil
-	}
-	for {
-		changed := q.capacity.changed()
-		if err := q.running(); err != nil {
-			return 0, err
-		}
-		if !h.works() {
-			return 0, fmt.Errorf("%w %d any more", ErrNotHeld, h.lease.Shard)
-		}
-		switch {
-		case q.fits(d, p) || q.dropOldest(ctx, d):
-			return entered, nil
-		case d.Droppable:
-			return dropped, nil
-		case q.config.WhenFull == Reject:
-			return refused, nil
-		case !patient:
-			return 0, ErrFull
-		}
-		q.notices.add(notice{noticeKey: keyOf(d.Lane, d.Scope, noticeFull)}, nil)
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return 0, fmt.Errorf("%w: %w", ErrFull, ctx.Err())
-		}
-	}
-}
-
-// fits reports whether there is room for a delivery behind what is planned.
-func (q *Queue) fits(d Destination, p *plan) bool {
-	held, limit := q.capacity.full(d.Lane.Instance, p.total)
-	if limit != "" {
-		return false
-	}
-	most := q.config.LaneLimit
-	if most <= 0 || held < most { // no lane of the instance holds more than all of them
-		return true
-	}
-	s := q.sinks[d.Lane.Sink]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	waiting := p.lanes[d.Lane]
-	if l := s.lanes.byKey[d.Lane]; l != nil {
-		waiting += l.waiting
-	}
-	return waiting < most
-}
-
-// dropOldest drops the oldest delivery of a lane that may be dropped, if there is one.
-func (q *Queue) dropOldest(ctx context.Context, d Destination) bool {
-	s := q.sinks[d.Lane.Sink]
-	s.mu.Lock()
-	l := s.lanes.byKey[d.Lane]
-	s.mu.Unlock()
-	if l == nil || len(q.droppable) == 0 {
-		return false
-	}
-	n, err := s.purge(ctx, l, PurgeRequest{Max: 1, Droppable: true})
-	if err != nil {
-		q.log.Warn().Err(err).Msg("nothing could be dropped to make room")
-	}
-	if n > 0 {
-		q.countDropped(d)
-	}
-	return n > 0
-}
-
-func (q *Queue) countDropped(d Destination) {
-	s := q.sinks[d.Lane.Sink]
-	s.mu.Lock()
-	s.counts.Dropped++
-	s.mu.Unlock()
-	q.notices.count(keyOf(d.Lane, d.Scope, noticeDropped), 1, "")
 }

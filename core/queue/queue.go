@@ -22,6 +22,9 @@ type Options struct {
 	Config Config
 	Sinks  []Sink
 	Logger zerolog.Logger
+	// InstanceID returns the id of the present instance of that name, "" if there is none: pauses of an instance carry
+	// it. nil knows of no ids.
+	InstanceID func(name string) string
 	// Lost is told of a shard that the store says is another node's; the queue has dropped it then. It must return
 	// promptly. nil tells nothing.
 	Lost func(bus.Lease)
@@ -32,19 +35,19 @@ type Options struct {
 type Queue struct {
 	*Admin
 
-	store     Store
-	shards    int
-	config    Config
-	log       zerolog.Logger
-	droppable map[string]bool
-	lost      func(bus.Lease)
-	capacity  capacity
-	holdings  holdings
-	pauses    pauses
-	jobs      jobs
-	results   *resultBuffer
-	notices   *notices
-	sinks     map[string]*scheduler // those that run
+	store      Store
+	shards     int
+	config     Config
+	log        zerolog.Logger
+	instanceID func(name string) string
+	lost       func(bus.Lease)
+	door       door
+	holdings   holdings
+	pauses     pauses
+	jobs       jobs
+	results    *resultBuffer
+	notices    *notices
+	sinks      map[string]*scheduler // those that run
 
 	// order is held, by instance, from storing deliveries until they are in memory too: lanes are in the store's order
 	// there as well.
@@ -84,18 +87,21 @@ func New(o Options) (*Queue, error) {
 		return nil, err
 	}
 	q := &Queue{
-		store: o.Store, shards: o.Store.Shards(), lost: o.Lost, config: o.Config, log: o.Logger,
-		droppable: map[string]bool{}, seed: maphash.MakeSeed(), holdings: holdings{by: map[int]*holding{}},
-		results: newResultBuffer(o.Store, o.Logger), notices: newNotices(), sinks: map[string]*scheduler{}, absent: map[string]*scheduler{},
+		store: o.Store, shards: o.Store.Shards(), lost: o.Lost, instanceID: o.InstanceID, config: o.Config, log: o.Logger,
+		seed: maphash.MakeSeed(), holdings: holdings{by: map[int]*holding{}},
+		results: newResultBuffer(o.Store, o.Logger), notices: newNotices(),
+		sinks: map[string]*scheduler{}, absent: map[string]*scheduler{},
 		dirty: make(chan struct{}, 1), stopping: make(chan struct{}),
 	}
-	q.capacity = capacity{config: &q.config, shares: map[string]*share{}}
+	q.door = door{
+		queue: q, capacity: capacity{config: &q.config, shares: map[string]*share{}}, droppable: map[string]bool{},
+	}
 	q.results.wrote, q.results.fenced = q.wroteResults, q.fenced
 	q.pauses.begin(q)
 	q.jobs.begin(q)
 	q.Admin = &Admin{queue: q, store: o.Store}
 	for _, name := range o.Config.DropOldest {
-		q.droppable[name] = true
+		q.door.droppable[name] = true
 	}
 	for _, s := range o.Sinks {
 		if q.sinks[s.Name] != nil {
@@ -106,8 +112,8 @@ func New(o Options) (*Queue, error) {
 	return q, nil
 }
 
-// Start lets shards be acquired, see [Queue.Acquire]: until then nothing is delivered, and no lane is read. The sinks must
-// have been started. ctx bounds the reading of pauses only; the queue runs until [Queue.Close].
+// Start lets shards be acquired, see [Queue.Acquire]: until then nothing is delivered, and no lane is read. The sinks
+// must have been started. ctx bounds the reading of pauses only; the queue runs until [Queue.Close].
 func (q *Queue) Start(ctx context.Context) error {
 	if err := q.pauses.follow(ctx); err != nil {
 		return fmt.Errorf("read the queue's pauses: %w", err)
@@ -242,6 +248,34 @@ func (q *Queue) Refresh(instance string) {
 	})
 }
 
+// Forget tells the queue that the instance of that name and id was deleted: [Queue.Refresh], and its pauses end.
+func (q *Queue) Forget(instance, id string) {
+	q.Refresh(instance)
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	if q.stage != runs {
+		return
+	}
+	q.keepers.Go(func() {
+		for {
+			ended, err := q.pauses.endOf(q.attempts, instance, id)
+			if err == nil {
+				for _, s := range ended {
+					q.resume(s)
+				}
+				return
+			}
+			if q.attempts.Err() == nil {
+				q.log.Error().Err(err).Str("instance", instance).
+					Msg("the pauses of a deleted instance could not be removed; trying again")
+			}
+			if !retry.Sleep(q.attempts.Done(), time.Second) {
+				return
+			}
+		}
+	})
+}
+
 // Available says that what a sink delivers to can be reached again: what waits because it was unavailable is tried at
 // once, each host by one delivery first. If that fails, the host waits for as long as it would have.
 func (q *Queue) Available(name string) {
@@ -268,7 +302,7 @@ func (q *Queue) Drained(ctx context.Context, instance string) error {
 		}
 	})
 	for {
-		changed := q.capacity.changed()
+		changed := q.door.capacity.changed()
 		waits := false
 		for _, l := range lanes {
 			s := q.scheduler(l.Sink)
@@ -310,7 +344,8 @@ func (c CutOff) String() string {
 	if more := c.Attempts - len(c.Lanes); more > 0 {
 		names = append(names, fmt.Sprintf("and %d more", more))
 	}
-	return fmt.Sprintf("deliveries that were cut off and will be tried again: %d (%s)", c.Attempts, strings.Join(names, "; "))
+	return fmt.Sprintf("deliveries that were cut off and will be tried again: %d (%s)",
+		c.Attempts, strings.Join(names, "; "))
 }
 
 // CutOff returns what Close had to cancel, once it has returned.
@@ -338,7 +373,7 @@ func (q *Queue) Close(ctx context.Context) error {
 	if was != runs {
 		return nil
 	}
-	q.capacity.freed() // what waits for room waits no more
+	q.door.capacity.freed() // what waits for room waits no more
 
 	var sinks sync.WaitGroup
 	for _, s := range q.sinks {

@@ -9,8 +9,8 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
-// restartPauses are those before a sink that panicked is restarted, as long as it does not hold out for steadyAfter: from
-// 1 s to 1 min, and up to a fifth more by chance.
+// restartPauses are those before a sink that panicked is restarted, as long as it does not hold out for steadyAfter:
+// from 1 s to 1 min, and up to a fifth more by chance.
 var restartPauses = retry.Backoff{First: 1200 * time.Millisecond, Longest: 72 * time.Second, Jitter: 1.0 / 6}
 
 const steadyAfter = 5 * time.Minute
@@ -44,7 +44,7 @@ func (s *scheduler) restart() {
 	var fresh sink.Sink
 	for fresh == nil {
 		r.count++
-		if !s.waitRunning(restartPauses.Pause(r.count)) {
+		if !retry.Sleep(s.stopping, restartPauses.Pause(r.count)) {
 			break
 		}
 		var err error
@@ -60,19 +60,6 @@ func (s *scheduler) restart() {
 		s.counts.Restarts++
 		s.log.Warn().Msg("sink restarted after a panic")
 	}
-}
-
-// waitRunning reports whether d has passed before the queue stopped.
-func (s *scheduler) waitRunning(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-s.stopping:
-	case <-s.ctx.Done():
-	}
-	return false
 }
 
 // callRestart calls f and turns a panic into an error.

@@ -49,6 +49,7 @@ func (s *scheduler) finish(a *attempt) (next *attempt) {
 // returns the pause that the first failure demands, if any.
 func (a *attempt) handleResults(p *portion) (paused *Pause) {
 	s, l := a.scheduler, p.lane
+	s.takeInHand(l, 0)
 	if l.dropped {
 		return nil
 	}
@@ -131,11 +132,13 @@ func (a *attempt) handleFailure(p *portion, i int) *Pause {
 	var paused *Pause
 	if reason != "" {
 		paused = &Pause{
-			Selector: Selector{Sink: l.Sink, Target: l.Target, Instance: l.Instance},
-			Reason:   fmt.Sprintf("exhausted (%s): %s", reason, progress.Error), At: now,
+			Selector: Selector{Sink: l.Sink, Target: l.Target, Instance: l.Instance}, InstanceID: l.InstanceID,
+			Reason: fmt.Sprintf("exhausted (%s): %s", reason, progress.Error), At: now,
 		}
 		s.pauses.setLocal(*paused)
-		s.notices.add(notice{noticeKey: l.keyOf(noticePaused), of: l.Instance, event: delivery.Event.ID, err: paused.Reason}, nil)
+		s.notices.add(notice{
+			noticeKey: l.keyOf(noticePaused), of: l.Instance, event: delivery.Event.ID, err: paused.Reason,
+		}, nil)
 		l.attempting = 0
 		s.suspend(l)
 	} else if !sink.IsUnavailable(err) { // else it waits at the host, with all others
@@ -161,15 +164,6 @@ func exhausted(p sink.Policy, progress Progress, d Delivery, err error, now time
 		return TooOld
 	}
 	return ""
-}
-
-// deadLetter makes the first delivery of a lane a dead letter.
-func (s *scheduler) deadLetter(l *lane, d Delivery, why Reason, entry *Attempt) {
-	l.progress.Next = time.Time{}
-	s.record(l, Result{Seq: d.Seq, Kind: DeadLettered, Progress: l.progress, Reason: why, Attempt: entry})
-	s.counts.DeadLettered++
-	s.notices.dead(l.keyOf(noticeDead), why, 1, l.progress.Error)
-	s.lanes.removeFirst(l)
 }
 
 // record gives a result to the store, which writes it down a moment later. It pins the lane until then.

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/core/uses"
 )
 
 // A Sink is a sink that the queue delivers to.
@@ -61,6 +62,7 @@ type scheduler struct {
 	lanes     laneTable
 	sink      abilities
 	endpoints endpointTable
+	inFlight  inFlight
 	timers    timers
 	runs      bool       // attempts may begin
 	attempts  int        // in the air
@@ -101,11 +103,13 @@ func newScheduler(q *Queue, s Sink) *scheduler {
 	out := &scheduler{
 		Sink: s, config: &q.config, store: q.store, log: q.log.With().Str("sink", s.Name).Logger(), notices: q.notices,
 		pauses: &q.pauses, results: q.results, fenced: q.fenced, stopping: q.stopping,
-		lanes: laneTable{capacity: &q.capacity, byKey: map[LaneKey]*lane{}},
+		lanes: laneTable{capacity: &q.door.capacity, droppable: q.door.droppable, byKey: map[LaneKey]*lane{}},
 	}
 	out.endpoints = endpointTable{
-		config: &q.config, timers: &out.timers, byKey: map[string]*endpoint{}, hosts: map[string]*host{}, tenants: map[string]*tenant{},
+		config: &q.config, timers: &out.timers, byKey: map[string]*endpoint{},
+		hosts: map[string]*host{}, tenants: map[string]*tenant{},
 	}
+	out.inFlight = inFlight{config: &q.config, of: uses.Counts[string, int64]{}}
 	out.sink = abilitiesOf(s.Sink)
 	out.timers = timers{mu: &out.mu, after: out.dispatch}
 	return out
@@ -144,8 +148,8 @@ func (s *scheduler) lane(h *holding, key LaneKey, scope sink.Scope) *lane {
 	return l
 }
 
-// setState moves a lane from one state to another; nothing else does. A lane whose shard is let go of is not ready any
-// more.
+// setState moves a lane from one state to another; nothing else does. A lane is not ready any
+// more when its shard is let go of.
 func (s *scheduler) setState(l *lane, to laneState) {
 	if to == ready && !l.holding.works() {
 		to = suspended
@@ -217,11 +221,27 @@ func (s *scheduler) somethingChanged(l *lane) {
 	}
 }
 
-// append adds a delivery to a lane.
-func (s *scheduler) append(l *lane, d Delivery) {
-	s.lanes.append(l, d)
+// append adds a delivery of that size to a lane.
+func (s *scheduler) append(l *lane, d Delivery, bytes int64) {
+	s.lanes.append(l, d, bytes)
 	if l.state == idle {
 		s.reconsider(l)
+	}
+}
+
+// takeInHand says that an attempt has so many bytes of a lane in hand from now on; 0 when it is over. Lanes of the
+// instance that have waited for that are let in.
+func (s *scheduler) takeInHand(l *lane, bytes int64) {
+	less := bytes < l.inHand
+	s.inFlight.set(l, bytes)
+	if !less {
+		return
+	}
+	for _, other := range s.inFlight.admitted(l.Instance) {
+		if other.state == ready { // else its shard was let go of
+			other.endpoint.ready.push(other.Instance, other)
+			s.endpoints.enlist(other.endpoint)
+		}
 	}
 }
 
@@ -274,10 +294,10 @@ func (s *scheduler) dispatch() {
 	}
 }
 
-// next returns an attempt that can begin, of the endpoint whose turn it is; nil if there is none. The lanes of the
+// next returns an attempt that can begin, of the endpoint that has its turn; nil if there is none. The lanes of the
 // attempt are in state attempting: one, or several if the sink takes batches.
 func (s *scheduler) next() *attempt {
-	for s.runs && s.broken == nil && s.attempts < s.config.Workers && !s.results.full() {
+	for s.runs && s.broken == nil && s.attempts < s.config.Workers && s.inFlight.admits() && !s.results.full() {
 		e := s.endpoints.next()
 		if e == nil {
 			return nil

@@ -150,9 +150,9 @@ func (q *Queue) Acquire(ctx context.Context, owned ...Owned) error {
 	return nil
 }
 
-// Release lets go of a shard: no attempt of it begins any more and nothing is put into its lanes. Attempts that are under
-// way may end until ctx does, and are cancelled then; their results are written down, and the lanes forgotten. What an
-// error tells had to be left comes again, from the shard's next owner. A shard that is not held is no error.
+// Release lets go of a shard: no attempt of it begins any more and nothing is put into its lanes. Attempts that are
+// under way may end until ctx does, and are cancelled then; their results are written down, and the lanes forgotten.
+// What an error tells had to be left comes again, from the shard's next owner. A shard that is not held is no error.
 func (q *Queue) Release(ctx context.Context, shard int) error {
 	h := q.holdings.get(shard)
 	if h == nil || !q.holdings.change(h, held, releasing) {
@@ -168,7 +168,7 @@ func (q *Queue) Release(ctx context.Context, shard int) error {
 	for _, s := range q.schedulers() {
 		s.halt(h) // an attempt that has begun is counted in work from here on
 	}
-	q.capacity.freed() // what waits for room waits no more
+	q.door.capacity.freed() // what waits for room waits no more
 	done := make(chan struct{})
 	go func() { // ends with the attempts
 		h.work.Wait()
@@ -179,13 +179,14 @@ func (q *Queue) Release(ctx context.Context, shard int) error {
 	}
 	h.cancel()
 	if !closedInTime(ctx, graceAttempts, done) {
-		return fmt.Errorf("queue: shard %d is let go of while a delivery is under way or its result is not written down", shard)
+		return fmt.Errorf(
+			"queue: shard %d is let go of while a delivery is under way or its result is not written down", shard)
 	}
 	return nil
 }
 
-// Drop forgets a shard at once: it is another node's, or may be. What is under way is cancelled, and what has come of it is
-// not written down. A shard that is not held is no error.
+// Drop forgets a shard at once: it is another node's, or may be. What is under way is cancelled, and what has come of
+// it is not written down. A shard that is not held is no error.
 func (q *Queue) Drop(shard int) {
 	q.holdings.mu.RLock()
 	h := q.holdings.by[shard]
@@ -203,7 +204,7 @@ func (q *Queue) drop(h *holding) {
 		for _, s := range q.schedulers() {
 			s.drop(h)
 		}
-		q.capacity.freed()
+		q.door.capacity.freed()
 		q.holdings.remove(h)
 	})
 }
@@ -212,7 +213,8 @@ func (q *Queue) drop(h *holding) {
 func (q *Queue) fenced(h *holding, err error) {
 	if errors.Is(err, bus.ErrFenced) && !h.gone() {
 		q.drop(h)
-		q.log.Warn().Int("shard", h.lease.Shard).Int64("epoch", h.lease.Epoch).Msg("a shard is another node's: its deliveries go on there")
+		q.log.Warn().Int("shard", h.lease.Shard).Int64("epoch", h.lease.Epoch).
+			Msg("a shard is another node's: its deliveries go on there")
 		if q.lost != nil {
 			q.lost(h.lease)
 		}

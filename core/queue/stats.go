@@ -28,7 +28,7 @@ type Stats struct {
 	Waiting int // deliveries
 	Lanes   int
 	Parked  int           // lanes that wait for a pause to end, for settings, or for their sink
-	Open    int           // addresses whose circuit breaker is not closed
+	Open    int           // addresses with a circuit breaker that is not closed
 	Busy    int           // attempts that run
 	Oldest  time.Time     // when the oldest delivery that waits was put, about; zero if none waits
 	Lag     time.Duration // its age
@@ -124,16 +124,19 @@ type LaneStatus struct {
 	Paused  *Pause // nil if it is not
 }
 
-// Backlog returns the lanes of a selector in which deliveries wait, of the shards held here, sorted. Oldest is exact for a lane whose first
-// delivery was tried or that has not fallen behind, and otherwise a little too old.
+// Backlog returns the lanes of a selector in which deliveries wait, of the shards held here, sorted. Oldest is exact
+// if the first delivery was tried or the lane has not fallen behind, and otherwise a little too old.
 func (a *Admin) Backlog(f Selector) (out []LaneStatus) {
 	a.queue.eachLane(f, func(_ *scheduler, l *lane) {
 		if l.waiting == 0 {
 			return
 		}
 		status := LaneStatus{
-			Backlog: Backlog{LaneKey: l.LaneKey, Scope: l.scope, Waiting: l.waiting, Newest: l.newest, Oldest: l.oldest, Head: l.progress},
-			State:   l.state.String(),
+			Backlog: Backlog{
+				LaneKey: l.LaneKey, Scope: l.scope, Waiting: l.waiting, Bytes: l.bytes, Drops: l.droppable,
+				Newest: l.newest, Oldest: l.oldest, Head: l.progress,
+			},
+			State: l.state.String(),
 		}
 		if l.endpoint != nil {
 			status.Breaker = l.endpoint.breakerState().String()

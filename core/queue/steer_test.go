@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
@@ -629,5 +631,85 @@ func TestASinkIsReachableUnlessAllThatItDeliversToIsDown(t *testing.T) {
 		up.Store(true)
 		after(time.Hour)
 		want(t, "reachable after all went out", r.Reachable("hook"), error(nil))
+	})
+}
+
+// A pause is of one instance: a later one of the name is delivered to, and what is left of the former is too, once the
+// queue knows that it was deleted.
+func TestAPauseEndsWithItsInstance(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		present := "1"
+		s := &target{}
+		store := newStore(t)
+		begun := func() *rig {
+			q, err := queue.New(queue.Options{
+				Store: store, Config: queue.DefaultConfig(), Sinks: []queue.Sink{outlet("hook", s)}, Logger: zerolog.Nop(),
+				InstanceID: func(string) string { return present },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			begin(t, q, store)
+			r := &rig{q, t, store}
+			t.Cleanup(r.close)
+			return r
+		}
+		put := func(r *rig, id, event string) {
+			e, d := newEvent("sales", event), to("sales")
+			e.InstanceID, d.Lane.InstanceID = id, id
+			r.put(e, d)
+			after(time.Second)
+		}
+		r := begun()
+		if err := r.Pause(t.Context(), queue.Selector{Instance: "sales"}, "of the former"); err != nil {
+			t.Fatal(err)
+		}
+		put(r, "1", "former")
+		put(r, "2", "later")
+		want(t, "delivered while the former is paused", s.took("sales"), []string{"later"})
+		r.close()
+		present = "2"
+		r = begun()
+		put(r, "2", "later still")
+		want(t, "delivered after a restart", s.took("sales"), []string{"later", "later still"})
+		if err := r.Pause(t.Context(), queue.Selector{Sink: "hook", Instance: "sales"}, "of the later"); err != nil {
+			t.Fatal(err)
+		}
+		r.Forget("sales", "1")
+		put(r, "2", "held")
+		want(t, "delivered when the former was deleted", s.took("sales"), []string{"later", "later still", "former"})
+		if p := r.Pauses(); len(p) != 1 || p[0].Reason != "of the later" {
+			t.Errorf("the pauses left are %+v", p)
+		}
+		if err := r.Resume(t.Context(), queue.Selector{Sink: "hook", Instance: "sales"}); err != nil {
+			t.Fatal(err)
+		}
+		after(time.Second)
+		want(t, "delivered after all", s.took("sales"), []string{"later", "later still", "former", "held"})
+		want(t, "pauses left", len(r.Pauses()), 0)
+	})
+}
+
+// A pause from before pauses had ids holds whatever has the name, until an instance of it is deleted.
+func TestAPauseWithoutAnIDHoldsByName(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := &target{}
+		store := newStore(t)
+		if err := store.PutPause(t.Context(), queue.Pause{Selector: queue.Selector{Instance: "sales"}}); err != nil {
+			t.Fatal(err)
+		}
+		r := start(t, store, queue.DefaultConfig(), outlet("hook", s))
+		d := to("sales")
+		d.Lane.InstanceID = "1"
+		r.put(newEvent("sales", "0000"), d)
+		after(time.Second)
+		want(t, "delivered", s.took("sales"), []string(nil))
+		r.Forget("sales", "0")
+		after(time.Second)
+		want(t, "delivered after a deletion", s.took("sales"), ids(1))
+		stored, err := store.Pauses(t.Context())
+		if len(stored) != 0 || err != nil {
+			t.Errorf("stored are %+v, %v", stored, err)
+		}
 	})
 }

@@ -36,7 +36,8 @@ type Store interface {
 	Lanes(ctx context.Context, shards ...int) ([]Backlog, error)
 
 	// Put appends the event of each entry to the lane of each of its destinations and moves the cursors, if there are
-	// some, in a single transaction. All are of one instance, whose shard the lease is for. It tells for each destination of each entry what became of it, in their order.
+	// some, in a single transaction. All are of one instance, and the lease is for its shard. It tells for each
+	// destination of each entry what became of it, in their order.
 	//
 	// A lane takes an event of an instance once: a second Put of the same event id is absorbed while the first still
 	// waits, and afterwards for as long as Retention.Seen says. The same id from another instance is another event.
@@ -51,8 +52,8 @@ type Store interface {
 	// any more change nothing but the log of attempts. The slices are the caller's again when it returns.
 	Record(ctx context.Context, leases []bus.Lease, results []Result) error
 
-	// Purge removes deliveries from a lane and returns how many.
-	Purge(ctx context.Context, l bus.Lease, c PurgeRequest) (int, error)
+	// Purge removes deliveries from a lane and returns how many, and what they counted.
+	Purge(ctx context.Context, l bus.Lease, c PurgeRequest) (Purged, error)
 
 	DeadLetters
 
@@ -61,10 +62,13 @@ type Store interface {
 
 	// Pauses returns all pauses.
 	Pauses(ctx context.Context) ([]Pause, error)
-	// PutPause stores a pause; it replaces the one of the same selector.
+	// PutPause stores a pause; it replaces the one of the same selector and instance id.
 	PutPause(ctx context.Context, p Pause) error
-	// DeletePause removes the pause of a selector; one that does not exist is no error.
+	// DeletePause removes the pauses of a selector, whatever ids they have; if there is none that is no error.
 	DeletePause(ctx context.Context, s Selector) error
+	// DeletePausesOf removes the pauses of an instance that was deleted: those with a selector that names it and its
+	// id, or none.
+	DeletePausesOf(ctx context.Context, instance, id string) error
 
 	// Erase removes, in small transactions, the dead letters of an instance, the attempts of its deliveries, and the
 	// events of its that wait in no lane and are remembered; those may go with the present instance's. What waits is
@@ -84,9 +88,9 @@ type DeadLetters interface {
 	CountDeadLetters(ctx context.Context, f DeadLetterFilter) (int, error)
 	// DeadLetter returns one with its event. Error: [ErrNoDeadLetter].
 	DeadLetter(ctx context.Context, id int64) (DeadLetter, error)
-	// Requeue moves dead letters of one instance back to the ends of their lanes, in the order given, as fresh deliveries put at a
-	// time, with their old event ids; what a lane has absorbed before does not matter here. Ids that do not exist
-	// (any more) are left out of the answer.
+	// Requeue moves dead letters of one instance back to the ends of their lanes, in the order given, as fresh deliveries
+	// put at a time, with their old event ids; what a lane has absorbed before does not matter here. Ids that do not
+	// exist (any more) are left out of the answer.
 	Requeue(ctx context.Context, l bus.Lease, ids []int64, at time.Time) ([]Requeued, error)
 	// DeleteDeadLetters removes at most limit dead letters and returns how many.
 	DeleteDeadLetters(ctx context.Context, f DeadLetterFilter, limit int) (int, error)
@@ -164,6 +168,8 @@ type Backlog struct {
 	LaneKey
 	Scope   sink.Scope
 	Waiting int
+	Bytes   int64     // sum of their [Size]; of what an older version has stored, about that
+	Drops   int       // how many of them were put as droppable
 	First   int64     // Seq of the first delivery
 	Newest  int64     // Seq of the last one
 	Oldest  time.Time // when the first one was put
@@ -226,11 +232,25 @@ type PurgeRequest struct {
 	Overwrite    bool   // what is removed is overwritten where it was stored; without a Reason
 }
 
+// Purged is what a purge has removed of a lane.
+type Purged struct {
+	Count int
+	Bytes int64 // of Backlog.Bytes
+}
+
 // A Pause keeps the lanes of a selector waiting.
 type Pause struct {
 	Selector
-	Reason string    `json:"reason,omitempty"`
-	At     time.Time `json:"at"`
+	// InstanceID is the id of the instance that the selector names: an earlier or later one of that name is not paused.
+	// "" if it names none, or was stored before pauses had ids: then every instance of the name is, until one is deleted.
+	InstanceID string    `json:"instanceId,omitempty"`
+	Reason     string    `json:"reason,omitempty"`
+	At         time.Time `json:"at"`
+}
+
+// Has reports whether p holds l. A lane without an id is of whichever instance has the name.
+func (p Pause) Has(l LaneKey) bool {
+	return p.Selector.Has(l) && (p.InstanceID == "" || l.InstanceID == "" || p.InstanceID == l.InstanceID)
 }
 
 // A DeadLetter is a delivery that was given up.
@@ -252,6 +272,7 @@ type Requeued struct {
 	LaneKey
 	Scope sink.Scope
 	Seq   int64
+	Bytes int64 // what it counts in Backlog.Bytes
 }
 
 // A DeadLetterFilter chooses dead letters; empty fields match all.
@@ -270,13 +291,14 @@ type Page struct {
 	Limit  int   // 0 means 100
 }
 
-// Retention bounds what is kept beside what waits. A bound of 0 or less keeps nothing.
+// Retention bounds what is kept beside what waits. A bound of 0 or less keeps nothing, but for LetterBytes.
 type Retention struct {
-	LetterAge  time.Duration // dead letters
-	Letters    int           // see [Excess] for whose go
-	AttemptAge time.Duration // log of attempts
-	Attempts   int
-	SeenAge    time.Duration // events put, delivered everywhere, and remembered in order to absorb them again
-	Seen       int
-	SeenBytes  int // of their data
+	LetterAge   time.Duration // dead letters
+	Letters     int           // see [Excess] for which of them go
+	LetterBytes int64         // sum of their events' [Size], by the same rule; 0 sets no bound
+	AttemptAge  time.Duration // log of attempts
+	Attempts    int
+	SeenAge     time.Duration // events put, delivered everywhere, and remembered in order to absorb them again
+	Seen        int
+	SeenBytes   int // of their data
 }

@@ -74,7 +74,7 @@ func (t *turns[T]) push(owner string, v T) {
 	f.push(v)
 }
 
-// pop returns the value whose turn it is; the list must not be empty.
+// pop returns the value that has its turn; the list must not be empty.
 func (t *turns[T]) pop() T {
 	if t.alone() {
 		return t.only.pop()

@@ -49,6 +49,13 @@ func (t *trial) wantLanes(want map[queue.LaneKey]int) {
 	for _, b := range lanes {
 		items := t.window(b.LaneKey)
 		got[b.LaneKey] = b.Waiting
+		bytes := int64(0)
+		for _, d := range items {
+			bytes += queue.Size(d.Event)
+		}
+		if b.Bytes != bytes {
+			t.Errorf("Lanes tells of %d bytes in %v, want %d: after a start an instance would have more room, or less", b.Bytes, b.LaneKey, bytes)
+		}
 		first, last := items[0], items[len(items)-1]
 		if b.First != first.Seq || b.Newest != last.Seq || !b.Oldest.Equal(first.At) || b.Scope != first.Scope {
 			t.Errorf("Lanes tells %+v of a lane from %d (%v, %v) to %d", b, first.Seq, first.At, first.Scope, last.Seq)
@@ -128,7 +135,7 @@ func (t *trial) separates() {
 			}
 		}
 	}
-	if n, err := t.store.Purge(t.Context(), t.lease("sales"), queue.PurgeRequest{Lane: former, Until: everything, Max: 10, Reason: queue.Gone}); n != 1 || err != nil {
+	if n, err := t.store.Purge(t.Context(), t.lease("sales"), queue.PurgeRequest{Lane: former, Until: everything, Max: 10, Reason: queue.Gone}); n.Count != 1 || err != nil {
 		t.Fatalf("Purge: %d, %v", n, err)
 	}
 	t.wantWaiting("", later, "e1", "e2")
@@ -284,6 +291,12 @@ func (t *trial) clears() {
 		t.enter(e)
 	}
 	items := t.window(laneA)
+	lanes, err := t.store.Lanes(t.Context())
+	for _, b := range lanes {
+		if drops := map[queue.LaneKey]int{laneA: 3}[b.LaneKey]; b.Drops != drops {
+			t.Errorf("Lanes tells of %d droppable deliveries in %v (%v), want %d", b.Drops, b.LaneKey, err, drops)
+		}
+	}
 	t.clear(2, queue.PurgeRequest{Lane: laneA, After: items[1].Seq, Until: everything, Max: 10, Droppable: true})
 	t.wantWaiting("only droppable ones behind the second were to go", laneA, "e0", "e1", "e2", "e4")
 	t.clear(2, queue.PurgeRequest{Lane: laneA, Until: everything, Max: 2, Reason: queue.Gone})
@@ -299,9 +312,29 @@ func (t *trial) clears() {
 
 func (t *trial) clear(want int, c queue.PurgeRequest) {
 	t.Helper()
-	if n, err := t.store.Purge(t.Context(), t.lease(c.Lane.Instance), c); n != want || err != nil {
-		t.Errorf("Clear(%+v) = %d, %v, want %d", c, n, err, want)
+	before := t.bytes(c.Lane)
+	gone, err := t.store.Purge(t.Context(), t.lease(c.Lane.Instance), c)
+	if gone.Count != want || err != nil {
+		t.Errorf("Purge(%+v) = %+v, %v, want %d", c, gone, err, want)
 	}
+	if after := t.bytes(c.Lane); gone.Bytes != before-after {
+		t.Errorf("Purge tells of %d bytes, and the lane has %d of %d left: limits in bytes would drift", gone.Bytes, after, before)
+	}
+}
+
+// bytes returns what Lanes tells of a lane.
+func (t *trial) bytes(l queue.LaneKey) int64 {
+	t.Helper()
+	lanes, err := t.store.Lanes(t.Context())
+	if err != nil {
+		t.Fatalf("Lanes: %v", err)
+	}
+	for _, b := range lanes {
+		if b.LaneKey == l {
+			return b.Bytes
+		}
+	}
+	return 0
 }
 
 func (t *trial) races() {
@@ -401,5 +434,40 @@ func (t *trial) sharesLetters() {
 	}
 	if of["support"] != 2 || of["sales"] != 4 || letters[len(letters)-1].EventID != "e19" {
 		t.Errorf("of 2 and 20 letters %v are left (%v), want 2 and the last 4", of, ids)
+	}
+}
+
+func (t *trial) sharesLetterBytes() {
+	die := func(id string, l queue.LaneKey, n int) (size int64) {
+		e := newEvent(l.Instance, id)
+		e.Data = big(n)
+		t.enter(queue.Entry{Event: e, At: time.Now(), To: []queue.Destination{{Lane: l, Refused: queue.Full}}})
+		return queue.Size(e)
+	}
+	other := lane("webhook", "one", "support")
+	for i := range 5 {
+		die(fmt.Sprint("o", i), other, 10)
+	}
+	r := ample()
+	for i := range 4 {
+		r.LetterBytes += die(fmt.Sprint("e", i), laneA, 10_000)
+		t.sweep(r)
+	}
+	for i := range 8 {
+		die(fmt.Sprint("f", i), laneA, 10_000)
+		t.sweep(r)
+	}
+	_, letters := t.letters(queue.DeadLetterFilter{}, queue.Page{})
+	of := map[string]int{}
+	for _, l := range letters {
+		of[l.Instance]++
+	}
+	if of["support"] != 5 || of["sales"] != 3 || letters[len(letters)-1].EventID != "f7" {
+		t.Errorf("%v are left within %d bytes, want all 5 small ones and the last 3 large ones", of, r.LetterBytes)
+	}
+	r.LetterBytes = 0
+	t.sweep(r)
+	if n, err := t.store.CountDeadLetters(t.Context(), queue.DeadLetterFilter{}); n != 8 || err != nil {
+		t.Errorf("without a bound %d of 8 letters are left (%v)", n, err)
 	}
 }

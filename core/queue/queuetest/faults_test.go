@@ -32,7 +32,7 @@ type store struct {
 	lanes   func(ctx context.Context, shards []int) ([]queue.Backlog, error)
 	window  func(ctx context.Context, l queue.LaneKey, after, until int64, limit, bytes int) ([]queue.Delivery, error)
 	record  func(ctx context.Context, l []bus.Lease, r []queue.Result) error
-	purge   func(ctx context.Context, l bus.Lease, r queue.PurgeRequest) (int, error)
+	purge   func(ctx context.Context, l bus.Lease, r queue.PurgeRequest) (queue.Purged, error)
 	requeue func(ctx context.Context, l bus.Lease, ids []int64, at time.Time) ([]queue.Requeued, error)
 	sweep   func(ctx context.Context, r queue.Retention) error
 	erase   func(ctx context.Context, e bus.Erasure) (queue.Erased, error)
@@ -103,7 +103,7 @@ func (s *store) Record(ctx context.Context, l []bus.Lease, r []queue.Result) err
 	return s.record(ctx, l, slices.Clone(r))
 }
 
-func (s *store) Purge(ctx context.Context, l bus.Lease, r queue.PurgeRequest) (int, error) {
+func (s *store) Purge(ctx context.Context, l bus.Lease, r queue.PurgeRequest) (queue.Purged, error) {
 	return s.purge(ctx, l, r)
 }
 
@@ -276,7 +276,7 @@ var faults = map[string]struct {
 		}
 	}},
 	"purges more than it may": {"a lane is cleared within bounds", func(s *store) {
-		s.purge = func(ctx context.Context, l bus.Lease, r queue.PurgeRequest) (int, error) {
+		s.purge = func(ctx context.Context, l bus.Lease, r queue.PurgeRequest) (queue.Purged, error) {
 			r.Max = 1 << 30
 			return s.Store.Purge(ctx, l, r)
 		}
@@ -322,6 +322,12 @@ var faults = map[string]struct {
 			return s.Store.PutPause(ctx, p)
 		}
 	}},
+	"mixes pauses of instances of one name": {"pauses of an instance end with it", func(s *store) {
+		s.pause = func(ctx context.Context, p queue.Pause) error {
+			p.InstanceID = ""
+			return s.Store.PutPause(ctx, p)
+		}
+	}},
 	"keeps dead letters for ever": {"retention removes the oldest, never what waits", func(s *store) {
 		s.sweep = func(ctx context.Context, r queue.Retention) error {
 			r.Letters, r.LetterAge = 1<<30, 1<<62
@@ -339,6 +345,12 @@ var faults = map[string]struct {
 					return err
 				}
 			}
+		}
+	}},
+	"bounds dead letters in count alone": {"bytes of dead letters of one instance push out no other's", func(s *store) {
+		s.sweep = func(ctx context.Context, r queue.Retention) error {
+			r.LetterBytes = 0
+			return s.Store.Sweep(ctx, r)
 		}
 	}},
 	"overlooks contexts": {"a call whose context has ended writes nothing", func(s *store) {
@@ -365,7 +377,7 @@ var faults = map[string]struct {
 	}},
 	"records with any epoch": {"a write with a stale epoch writes nothing", recordsAll},
 	"purges with any epoch": {"a write with a stale epoch writes nothing", func(s *store) {
-		s.purge = func(ctx context.Context, l bus.Lease, r queue.PurgeRequest) (int, error) {
+		s.purge = func(ctx context.Context, l bus.Lease, r queue.PurgeRequest) (queue.Purged, error) {
 			return s.Store.Purge(ctx, s.current(l), r)
 		}
 	}},

@@ -93,7 +93,7 @@ func (t *trial) revives() {
 	t.wantWaiting("letters go behind what waits, in order", laneA, "e3", "e1", "e2")
 	items := t.window(laneA)
 	for i, r := range revived {
-		want := queue.Requeued{ID: ids[i], LaneKey: laneA, Scope: sink.Instance, Seq: items[i+1].Seq}
+		want := queue.Requeued{ID: ids[i], LaneKey: laneA, Scope: sink.Instance, Seq: items[i+1].Seq, Bytes: queue.Size(items[i+1].Event)}
 		if r != want || now.Sub(items[i+1].At).Abs() > time.Second {
 			t.Errorf("Revive tells %+v of an item put at %v, want %+v", r, items[i+1].At, want)
 		}
@@ -148,6 +148,14 @@ func (t *trial) pauses() {
 	if got, err := t.store.Pauses(t.Context()); len(got) != 2 || err != nil {
 		t.Errorf("Pauses = %v, %v, want two", got, err)
 	}
+	third := second
+	third.InstanceID = "7"
+	if err := t.store.PutPause(t.Context(), third); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := t.store.Pauses(t.Context()); len(got) != 3 || !slices.Contains(got, third) || err != nil {
+		t.Errorf("Pauses = %+v, %v, want a third with an id", got, err)
+	}
 	for range 2 {
 		if err := t.store.DeletePause(t.Context(), second.Selector); err != nil {
 			t.Fatal(err)
@@ -192,5 +200,33 @@ func (t *trial) sweeps() {
 	}
 	if items := t.window(laneA); len(items) != 1 || len(items[0].Event.Data) != 100_000 {
 		t.Error("retention took what waits")
+	}
+}
+
+func (t *trial) endsPauses() {
+	all := map[string]queue.Pause{
+		"its own":               {Selector: queue.Selector{Instance: "sales"}, InstanceID: "1"},
+		"its own of a sink":     {Selector: queue.Selector{Sink: "nats", Instance: "sales"}, InstanceID: "1"},
+		"from before ids":       {Selector: queue.Selector{Sink: "webhook", Instance: "sales"}},
+		"a later instance's":    {Selector: queue.Selector{Instance: "sales"}, InstanceID: "2"},
+		"another instance's":    {Selector: queue.Selector{Instance: "support"}, InstanceID: "1"},
+		"that of all instances": {Selector: queue.Selector{Sink: "webhook"}},
+	}
+	for _, p := range all {
+		if err := t.store.PutPause(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := t.store.DeletePausesOf(t.Context(), "sales", "1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left, err := t.store.Pauses(t.Context())
+	for what, p := range all {
+		ended := what == "its own" || what == "its own of a sink" || what == "from before ids"
+		if slices.ContainsFunc(left, func(l queue.Pause) bool { return l.Selector == p.Selector && l.InstanceID == p.InstanceID }) == ended {
+			t.Errorf("when an instance is deleted, %s: ended must be %v (%v)", what, ended, err)
+		}
 	}
 }

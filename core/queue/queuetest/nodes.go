@@ -401,9 +401,9 @@ func (g *gate) Record(ctx context.Context, l []bus.Lease, r []queue.Result) erro
 	return g.Store.Record(ctx, l, r)
 }
 
-func (g *gate) Purge(ctx context.Context, l bus.Lease, r queue.PurgeRequest) (int, error) {
+func (g *gate) Purge(ctx context.Context, l bus.Lease, r queue.PurgeRequest) (queue.Purged, error) {
 	if err := g.through(); err != nil {
-		return 0, err
+		return queue.Purged{}, err
 	}
 	return g.Store.Purge(ctx, l, r)
 }
@@ -429,8 +429,8 @@ func (g *gate) AdvanceJob(ctx context.Context, l bus.Lease, id int64, count int,
 	return g.Steering.AdvanceJob(ctx, l, id, count, done)
 }
 
-// handsOver moves all shards to and fro: while events come in, right after they were delivered, and while all lanes back off
-// with more behind.
+// handsOver moves all shards to and fro: while events come in, right after they were delivered, and while all lanes
+// back off with more behind.
 func (c *cluster) handsOver() {
 	const events = 30
 	var mu sync.Mutex
@@ -568,8 +568,8 @@ func (c *cluster) survivesDeath() {
 	}
 }
 
-// refusesFrozenResults freezes a node, which has an attempt under way, for two lease times. When it goes on it does not know
-// that its shard is another's, where that delivery waits for its next attempt.
+// refusesFrozenResults freezes a node, which has an attempt under way, for two lease times. When it goes on it does
+// not know that its shard is another's, where that delivery waits for its next attempt.
 func (c *cluster) refusesFrozenResults() {
 	const instance = "sales"
 	var up atomic.Bool
@@ -660,7 +660,7 @@ func (c *cluster) refusesFrozenPuts() {
 	}
 }
 
-// refusesStale tries each writing method with leases that are another node's, or nobody's.
+// refusesStale tries each writing method with leases that are another node's, or of no node.
 func (c *cluster) refusesStale() {
 	a, b := c.join("a", nil), c.join("b", nil)
 	t := &trial{T: c.T, subject: c.subject, store: a.store, leases: map[int]bus.Lease{}}
@@ -678,7 +678,7 @@ func (c *cluster) refusesStale() {
 	if err := a.leases.Release(c.Context(), former); err != nil {
 		c.Fatal(err)
 	}
-	wantRefused(t, former, t.lease("support")) // nobody's
+	wantRefused(t, former, t.lease("support")) // of no node
 	take(b, laneA.Instance)
 	wantRefused(t, former, t.lease("support"))
 	steering := a.store.(queue.Steering)
@@ -894,8 +894,8 @@ func (c *cluster) pauses() {
 	c.eventually("it goes on", func() bool { return c.total() == 5 })
 }
 
-// paused has events wait in the lanes of two nodes that are paused, and returns the nodes, the instances, and those of the
-// second node with its shards.
+// paused has events wait in the lanes of two nodes that are paused, and returns the nodes, the instances, and those of
+// the second node with its shards.
 func (c *cluster) paused(perLane int) (a, b *member, all, inTwo []string, two []int) {
 	a, b = c.join("a", nil), c.join("b", nil)
 	one, two, inOne, inTwo := c.split(a, 3)
@@ -948,7 +948,7 @@ func (c *cluster) noJobs(m *member) {
 	})
 }
 
-// buried makes dead letters on two nodes, and returns the nodes, whose target takes everything then.
+// buried makes dead letters on two nodes, and returns the nodes; their target takes everything then.
 func (c *cluster) buried(perLane int) (a, b *member, all, inTwo []string) {
 	var up atomic.Bool
 	answer := func(context.Context, *sink.Delivery) error {

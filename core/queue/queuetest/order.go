@@ -18,7 +18,7 @@ import (
 // patience bounds a wait: it is only ever used up by a failure.
 const patience = 60 * time.Second
 
-// An Order is a lane whose target refuses events now and then, in the middle of what it is sent at once.
+// An Order is a lane with a target that refuses events now and then, in the middle of what it is sent at once.
 type Order struct {
 	Store queue.Store
 	Sink  sink.Sink // started; its deliveries that fail are tried again soon, whatever its own policy

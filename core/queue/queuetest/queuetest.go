@@ -43,7 +43,7 @@ func Alone(s queue.Store) (all []queue.Owned) {
 
 func lone(shard int) bus.Lease { return bus.Lease{Group: group, Shard: shard, Node: "alone", Epoch: 1} }
 
-// group is the group whose leases queues write by.
+// group is the group of the leases that queues write by.
 const group = "dispatch"
 
 // Run holds the subject to the contract of [queue.Store].
@@ -65,8 +65,10 @@ func Run(t *testing.T, s Subject) {
 		{"attempts are found by event", (*trial).logs},
 		{"pauses are kept by selector", (*trial).pauses},
 		{"what is kept of an instance is erased, and nothing of another's", (*trial).erasesInstance},
+		{"pauses of an instance end with it", (*trial).endsPauses},
 		{"retention removes the oldest, never what waits", (*trial).sweeps},
 		{"dead letters of one instance push out no other's", (*trial).sharesLetters},
+		{"bytes of dead letters of one instance push out no other's", (*trial).sharesLetterBytes},
 		{"a call whose context has ended writes nothing", (*trial).heeds},
 		{"calls at once neither lose nor reorder", (*trial).races},
 		{"lanes are told by shard", (*trial).shards},
@@ -315,8 +317,8 @@ func (t *trial) waitForRefusal() {
 	t.put("o1", lane("webhook", "one", "support"))
 }
 
-// wantRefused fails unless each writing method refuses a stale lease of laneA's shard, in whose lane e2 waits while e1 is a
-// dead letter, and writes nothing. valid is a lease of the shard of an instance "support", in whose lane o1 waits.
+// wantRefused fails unless each writing method refuses a stale lease of laneA's shard, where e2 waits while e1 is a
+// dead letter, and writes nothing. valid is a lease of the shard of an instance "support", where o1 waits.
 func wantRefused(t *trial, stale, valid bus.Lease) {
 	t.Helper()
 	other := lane("webhook", "one", "support")

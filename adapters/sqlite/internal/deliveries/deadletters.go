@@ -15,7 +15,7 @@ import (
 // insertDeadLetters begins the statements by which deliveries become dead letters: in Put, if a lane refuses them; in
 // Record, if they have failed for good; in Purge, if it names a reason.
 const insertDeadLetters = `INSERT INTO queue_letters (sink, target, instance, instance_id,
-	scope, event, name, reason, attempts, first, last, error, died, metadata, payload) `
+	scope, event, name, reason, attempts, first, last, error, died, size, metadata, payload) `
 
 const deadLetterColumns = `id, sink, target, instance, instance_id,
 	scope, event, name, reason, attempts, first, last, error, died`
@@ -134,8 +134,8 @@ func (s *Store) Requeue(
 // requeue makes a dead letter an event with one delivery, at the end of its lane.
 func (s *Store) requeue(t *file.Tx, id int64, at time.Time, p *pending) (r queue.Requeued, found bool, err error) {
 	r.ID = id
-	found, err = t.Row("SELECT sink, target, instance, instance_id, scope FROM queue_letters WHERE id = ?", []any{id},
-		&r.Sink, &r.Target, &r.Instance, &r.InstanceID, &r.Scope)
+	found, err = t.Row("SELECT sink, target, instance, instance_id, scope, size FROM queue_letters WHERE id = ?", []any{id},
+		&r.Sink, &r.Target, &r.Instance, &r.InstanceID, &r.Scope, &r.Bytes)
 	if err != nil || !found {
 		return r, false, err
 	}
@@ -147,7 +147,7 @@ func (s *Store) requeue(t *file.Tx, id int64, at time.Time, p *pending) (r queue
 	if err != nil {
 		return r, false, err
 	}
-	if err := p.deliver(t, r.LaneKey, r.Seq, r.Scope, false); err != nil {
+	if err := p.deliver(t, r.LaneKey, r.Seq, r.Bytes, r.Scope, false); err != nil {
 		return r, false, err
 	}
 	_, err = t.Exec("DELETE FROM queue_letters WHERE id = ?", id)

@@ -30,15 +30,18 @@ type slot int64
 func (p slot) seq() int64      { return int64(p >> 1) }
 func (p slot) droppable() bool { return p&1 == 1 }
 
-// extent returns how many deliveries wait, and the seqs of the first and the last.
-func (l *lane) extent() (waiting int, first, newest int64) {
+// extent returns how many deliveries wait, how many of them may be dropped, and the seqs of the first and the last.
+func (l *lane) extent() (waiting, droppable int, first, newest int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := len(l.slots)
 	if n == 0 {
-		return 0, 0, 0
+		return 0, 0, 0, 0
 	}
-	return n, l.slots[0].seq(), l.slots[n-1].seq()
+	for _, p := range l.slots {
+		droppable += int(p & 1)
+	}
+	return n, droppable, l.slots[0].seq(), l.slots[n-1].seq()
 }
 
 // find returns the index of the first slot with that seq or a larger one.
@@ -190,7 +193,7 @@ func (p *pending) row(t *file.Tx, l queue.LaneKey) (id int64, err error) {
 }
 
 // deliver stores a delivery behind all others of its lane.
-func (p *pending) deliver(t *file.Tx, l queue.LaneKey, seq int64, scope sink.Scope, droppable bool) error {
+func (p *pending) deliver(t *file.Tx, l queue.LaneKey, seq, size int64, scope sink.Scope, droppable bool) error {
 	lane, id, err := p.store.lane(l), int64(0), error(nil)
 	if lane != nil {
 		id = lane.id
@@ -201,8 +204,8 @@ func (p *pending) deliver(t *file.Tx, l queue.LaneKey, seq int64, scope sink.Sco
 	if droppable {
 		at |= 1
 	}
-	_, err = t.Exec("INSERT INTO queue_deliveries (seq, lane, scope, droppable) VALUES (?, ?, ?, ?)",
-		seq, id, int(scope), int(at&1))
+	_, err = t.Exec("INSERT INTO queue_deliveries (seq, lane, scope, droppable, size) VALUES (?, ?, ?, ?, ?)",
+		seq, id, int(scope), int(at&1), size)
 	p.added = append(p.added, addition{l, lane, at})
 	return err
 }

@@ -23,7 +23,7 @@ func (s *Store) Put(
 	n := 0
 	for i, e := range entries {
 		r := row.FromEvent(e.Event)
-		puts[i] = put{store: s, entry: e, row: r}
+		puts[i] = put{store: s, entry: e, row: r, size: queue.Size(e.Event)}
 		w.Bytes += r.Size() + int64(len(e.To))*64
 		n += len(e.To)
 	}
@@ -59,6 +59,7 @@ type put struct {
 	store   *Store
 	entry   queue.Entry
 	row     row.Row
+	size    int64             // see [queue.Size]
 	results []queue.PutResult // of the entry's destinations
 
 	// what apply has done, anew each time that it is called
@@ -119,11 +120,11 @@ func (p *put) deliver(t *file.Tx, i int) error {
 	d, e := p.entry.To[i], p.entry.Event
 	p.results[i] = queue.PutResult{Seq: p.seqOf(d), New: true}
 	if d.Refused == "" {
-		return p.pending.deliver(t, d.Lane, p.seq, d.Scope, d.Droppable)
+		return p.pending.deliver(t, d.Lane, p.seq, p.size, d.Scope, d.Droppable)
 	}
-	_, err := t.Exec(insertDeadLetters+"VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, '', ?, ?, ?)",
+	_, err := t.Exec(insertDeadLetters+"VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, '', ?, ?, ?, ?)",
 		d.Lane.Sink, string(d.Lane.Target), d.Lane.Instance, d.Lane.InstanceID, int(d.Scope), e.ID, e.Name, string(d.Refused),
-		time.Now().UnixMilli(), p.row.Metadata, p.row.Payload)
+		time.Now().UnixMilli(), p.size, p.row.Metadata, p.row.Payload)
 	return err
 }
 

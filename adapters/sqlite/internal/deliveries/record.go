@@ -66,7 +66,7 @@ func (s *Store) recordResult(t *file.Tx, lane *lane, r *queue.Result) error {
 		return err
 	case queue.DeadLettered:
 		_, err := t.Exec(insertDeadLetters+`
-			SELECT ?, ?, ?, ?, d.scope, e.id, e.name, ?, ?, ?, ?, ?, ?, e.metadata, e.payload
+			SELECT ?, ?, ?, ?, d.scope, e.id, e.name, ?, ?, ?, ?, ?, ?, d.size, e.metadata, e.payload
 			FROM queue_deliveries d JOIN queue_events e ON e.seq = d.seq WHERE d.lane = ? AND d.seq = ?`,
 			r.Lane.Sink, string(r.Lane.Target), r.Lane.Instance, r.Lane.InstanceID, string(r.Reason), p.Attempts,
 			file.Milli(p.First), file.Milli(p.Last), p.Error, time.Now().UnixMilli(), lane.id, r.Seq)
@@ -99,25 +99,30 @@ func (s *Store) Attempts(ctx context.Context, eventID string) (out []queue.Attem
 }
 
 // Purge implements [queue.Store].
-func (s *Store) Purge(ctx context.Context, l bus.Lease, c queue.PurgeRequest) (int, error) {
+func (s *Store) Purge(ctx context.Context, l bus.Lease, c queue.PurgeRequest) (out queue.Purged, err error) {
 	if err := fence(l); err != nil {
-		return 0, err
+		return out, err
 	}
 	lane := s.lane(c.Lane)
 	if lane == nil {
-		return 0, ctx.Err()
+		return out, ctx.Err()
 	}
 	var seqs []int64
-	err := s.file.Write(ctx, &file.Write{
+	err = s.file.Write(ctx, &file.Write{
 		Frees: true,
 		Apply: func(t *file.Tx) error {
 			seqs = lane.between(c.After, c.Until, c.Max, c.Droppable)
 			list := file.List(seqs)
+			_, err := t.Row(`SELECT coalesce(sum(size), 0) FROM queue_deliveries
+				WHERE seq IN (SELECT value FROM json_each(?)) AND lane = ?`, []any{list, lane.id}, &out.Bytes)
+			if err != nil {
+				return err
+			}
 			if c.Reason != "" {
 				_, err := t.Exec(insertDeadLetters+`
 					SELECT l.sink, l.target, l.instance, l.instance_id, d.scope, e.id, e.name, ?,
 						iif(l.tried = d.seq, l.attempts, 0), iif(l.tried = d.seq, l.first, 0), iif(l.tried = d.seq, l.last, 0),
-						iif(l.tried = d.seq, l.error, ''), ?, e.metadata, e.payload
+						iif(l.tried = d.seq, l.error, ''), ?, d.size, e.metadata, e.payload
 					FROM json_each(?) j CROSS JOIN queue_deliveries d ON d.seq = j.value AND d.lane = ?
 						CROSS JOIN queue_events e ON e.seq = d.seq CROSS JOIN queue_lanes l ON l.id = d.lane`,
 					string(c.Reason), time.Now().UnixMilli(), list, lane.id)
@@ -147,7 +152,8 @@ func (s *Store) Purge(ctx context.Context, l bus.Lease, c queue.PurgeRequest) (i
 		},
 	})
 	if err != nil {
-		return 0, err
+		return queue.Purged{}, err
 	}
-	return len(seqs), nil
+	out.Count = len(seqs)
+	return out, nil
 }

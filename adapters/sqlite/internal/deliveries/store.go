@@ -107,7 +107,7 @@ func (s *Store) Lanes(ctx context.Context, shards ...int) (out []queue.Backlog, 
 		if lane == nil {
 			return nil // committed a moment ago
 		}
-		if b.Waiting, b.First, b.Newest = lane.extent(); b.Waiting == 0 {
+		if b.Waiting, b.Drops, b.First, b.Newest = lane.extent(); b.Waiting == 0 {
 			return nil
 		}
 		if tried != b.First {
@@ -120,6 +120,19 @@ func (s *Store) Lanes(ctx context.Context, shards ...int) (out []queue.Backlog, 
 		if err == nil {
 			err = s.describe(ctx, batch)
 		}
+	}
+	if err != nil || len(out) == 0 {
+		return out, err
+	}
+	bytes := map[int64]int64{} // by lane
+	err = s.file.Each(ctx, func(rows *sql.Rows) error {
+		var lane, sum int64
+		err := rows.Scan(&lane, &sum)
+		bytes[lane] = sum
+		return err
+	}, "SELECT lane, sum(size) FROM queue_deliveries GROUP BY lane")
+	for i := range out {
+		out[i].Bytes = bytes[s.lane(out[i].LaneKey).id]
 	}
 	return out, err
 }

@@ -33,7 +33,7 @@ func (s *Store) Sweep(ctx context.Context, r queue.Retention) error {
 	if err != nil {
 		return err
 	}
-	n, err := s.sweepDeadLetters(ctx, r.Letters)
+	n, err := s.sweepDeadLetters(ctx, r)
 	if err != nil || removed+n == 0 {
 		return err
 	}
@@ -122,50 +122,74 @@ func (s *Store) sweepOld(ctx context.Context, a aging) (removed int64, err error
 	}
 }
 
-// deadLetterCount is how many dead letters there were when they were counted last, so that they need not be counted at
-// each sweep.
+// deadLetterCount is how many dead letters there are at most, and their bytes: those that were counted last and those that
+// have come since, so that not all of them are counted at each sweep.
 type deadLetterCount struct {
-	count, newest int64
+	count, bytes int64
+	newest       int64 // the last id that is counted
 }
 
-// sweepDeadLetters removes the oldest dead letters of the instances that have most of them, if there are more than so
-// many in all; then a hundredth more, so that they need not be counted again for each that follows.
-func (s *Store) sweepDeadLetters(ctx context.Context, most int) (removed int64, err error) {
+// sweepDeadLetters removes the oldest dead letters of the instances that have most of them, or most bytes of them, if
+// there are more than retention holds in all; then a hundredth more, so that they need not be counted again for each that
+// follows.
+func (s *Store) sweepDeadLetters(ctx context.Context, r queue.Retention) (removed int64, err error) {
 	s.sweepingDeadLetters.Lock()
 	defer s.sweepingDeadLetters.Unlock()
-	var newest int64
-	if _, err := s.file.One(ctx, "SELECT coalesce(max(id), 0) FROM queue_letters", nil, &newest); err != nil {
-		return 0, err
+	all := s.deadLetters
+	if all.newest > 0 { // else none was counted yet
+		var count, bytes int64
+		_, err := s.file.One(ctx, "SELECT count(*), coalesce(sum(size), 0), coalesce(max(id), ?1) FROM queue_letters WHERE id > ?1",
+			[]any{all.newest}, &count, &bytes, &all.newest)
+		if err != nil {
+			return 0, err
+		}
+		all.count, all.bytes = all.count+count, all.bytes+bytes
+		s.deadLetters = all
+		if all.count <= int64(r.Letters) && (r.LetterBytes <= 0 || all.bytes <= r.LetterBytes) {
+			return 0, nil
+		}
 	}
-	if s.deadLetters.count+newest-s.deadLetters.newest <= int64(most) {
-		return 0, nil
-	}
-	counts, total := map[string]int{}, 0
+	counts, bytes := map[string]int{}, map[string]int64{}
+	all = deadLetterCount{}
 	err = s.file.Each(ctx, func(rows *sql.Rows) error {
 		var instance string
-		var n int
-		if err := rows.Scan(&instance, &n); err != nil {
+		var n, size, newest int64
+		if err := rows.Scan(&instance, &n, &size, &newest); err != nil {
 			return err
 		}
-		counts[instance] = n
-		total += n
+		counts[instance], bytes[instance] = int(n), size
+		all = deadLetterCount{all.count + n, all.bytes + size, max(all.newest, newest)}
 		return nil
-	}, "SELECT instance, count(*) FROM queue_letters GROUP BY instance")
+	}, "SELECT instance, count(*), sum(size), max(id) FROM queue_letters GROUP BY instance")
 	if err != nil {
 		return 0, err
 	}
-	s.deadLetters = deadLetterCount{int64(total), newest}
-	if total <= most {
-		return 0, nil
+	s.deadLetters = all
+	var entries map[string]int
+	var sizes map[string]int64
+	if all.count > int64(r.Letters) {
+		entries = queue.Excess(counts, r.Letters-r.Letters/100)
 	}
-	for instance, excess := range queue.Excess(counts, most-most/100) {
+	if r.LetterBytes > 0 && all.bytes > r.LetterBytes {
+		sizes = queue.Excess(bytes, r.LetterBytes-r.LetterBytes/100)
+	}
+	for instance := range counts {
+		entries, size := entries[instance], sizes[instance]
+		if entries <= 0 && size <= 0 {
+			continue
+		}
 		var ids []int64 // finding them takes a while where there are many; the writer does not wait for it
+		var freed []int64
 		err := s.file.Each(ctx, func(rows *sql.Rows) error {
-			var id int64
-			err := rows.Scan(&id)
-			ids = append(ids, id)
+			if entries <= 0 && size <= 0 {
+				return file.ErrEnough
+			}
+			var id, bytes int64
+			err := rows.Scan(&id, &bytes)
+			ids, freed = append(ids, id), append(freed, bytes)
+			entries, size = entries-1, size-bytes
 			return err
-		}, "SELECT id FROM queue_letters WHERE instance = ? ORDER BY id LIMIT ?", instance, excess)
+		}, "SELECT id, size FROM queue_letters WHERE instance = ? ORDER BY id", instance)
 		if err != nil {
 			return removed, err
 		}
@@ -179,6 +203,10 @@ func (s *Store) sweepDeadLetters(ctx context.Context, most int) (removed int64, 
 			}
 			removed += int64(len(batch))
 			s.deadLetters.count -= int64(len(batch))
+			for _, bytes := range freed[:len(batch)] {
+				s.deadLetters.bytes -= bytes
+			}
+			freed = freed[len(batch):]
 		}
 	}
 	return removed, nil

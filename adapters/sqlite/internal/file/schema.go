@@ -199,6 +199,31 @@ var migrations = []string{
 	) STRICT, WITHOUT ROWID;
 	INSERT INTO meta (key, value) VALUES ('log_counted', 0), ('log_cut', 0);
 	`,
+	`
+	-- What a delivery and a dead letter count in the limits in bytes, see queue.Size; of those from before, about that.
+	ALTER TABLE queue_deliveries ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+	UPDATE queue_deliveries SET size = coalesce((SELECT 512 + length(e.metadata) + length(e.payload)
+		FROM queue_events e WHERE e.seq = queue_deliveries.seq), 0);
+	ALTER TABLE queue_letters ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+	UPDATE queue_letters SET size = 512 + length(metadata) + length(payload);
+	DROP INDEX queue_letters_lane;
+	CREATE INDEX queue_letters_lane ON queue_letters (instance, sink, target, size); -- counted without a look at the table
+
+	-- Pauses of an instance carry its id, '' where it is not known.
+	CREATE TABLE queue_pauses_of (
+		sink        TEXT NOT NULL,
+		target      TEXT NOT NULL,
+		instance    TEXT NOT NULL,
+		instance_id TEXT NOT NULL,
+		reason      TEXT NOT NULL,
+		at          INTEGER NOT NULL,
+		PRIMARY KEY (sink, target, instance, instance_id)
+	) STRICT, WITHOUT ROWID;
+	INSERT INTO queue_pauses_of (sink, target, instance, instance_id, reason, at)
+		SELECT sink, target, instance, '', reason, at FROM queue_pauses;
+	DROP TABLE queue_pauses;
+	ALTER TABLE queue_pauses_of RENAME TO queue_pauses;
+	`,
 }
 
 // sameToken is a window of the instances that have one token, the oldest first.
