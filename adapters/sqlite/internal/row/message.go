@@ -2,7 +2,6 @@ package row
 
 import (
 	"encoding/binary"
-	"maps"
 	"slices"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -14,8 +13,14 @@ const MaxMetadata = 256
 // FromMessage returns a message as it is stored. The metadata is the number of entries, then each key and value, sorted
 // by key. It shares the payload.
 func FromMessage(m *message.Message) Row {
-	b := binary.AppendUvarint(nil, uint64(len(m.Metadata)))
-	for _, k := range slices.Sorted(maps.Keys(m.Metadata)) {
+	keys, size := make([]string, 0, len(m.Metadata)), binary.MaxVarintLen64
+	for k, v := range m.Metadata {
+		keys = append(keys, k)
+		size += len(k) + len(v) + 2*binary.MaxVarintLen16
+	}
+	slices.Sort(keys)
+	b := binary.AppendUvarint(make([]byte, 0, size), uint64(len(keys)))
+	for _, k := range keys {
 		b = appendString(appendString(b, k), m.Metadata[k])
 	}
 	return Row{m.UUID, b, payload(m.Payload)}
