@@ -98,14 +98,14 @@ func (c Config) Validate() error {
 		atLeast("attempt_age", c.AttemptAge, 0), atLeast("attempt_count", c.AttemptCount, 0),
 	}
 	if c.WhenFull != Reject && c.WhenFull != Block {
-		errs = append(errs, fmt.Errorf("queue.when_full must be %q or %q, it is %q", Reject, Block, c.WhenFull))
+		errs = append(errs, fmt.Errorf("when_full must be %q or %q, it is %q", Reject, Block, c.WhenFull))
 	}
 	return errors.Join(errs...)
 }
 
 func atLeast[N int | int64 | time.Duration](key string, value, low N) error {
 	if value < low {
-		return fmt.Errorf("queue.%s must be at least %v, it is %v", key, low, value)
+		return fmt.Errorf("%s must be at least %v, it is %v", key, low, value)
 	}
 	return nil
 }

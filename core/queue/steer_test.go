@@ -599,7 +599,7 @@ func TestAConfigurationIsCheckedInTheUsersWords(t *testing.T) {
 	c := queue.DefaultConfig()
 	c.Workers, c.WhenFull = 0, "sometimes"
 	err := c.Validate()
-	want(t, "error", err.Error(), "queue.workers must be at least 1, it is 0\nqueue.when_full must be \"reject\" or \"block\", it is \"sometimes\"")
+	want(t, "error", err.Error(), "workers must be at least 1, it is 0\nwhen_full must be \"reject\" or \"block\", it is \"sometimes\"")
 }
 
 func TestASinkIsReachableUnlessAllThatItDeliversToIsDown(t *testing.T) {
