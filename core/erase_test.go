@@ -191,6 +191,7 @@ func TestAnInstanceIsErasedAndNoOtherOne(t *testing.T) {
 		}
 		h.wait(t, "all are given up", func() bool { return h.letters(t, "sales") == 300 })
 		h.emit(t, "support", "bad-s", "busy-s1", "busy-s2") // from the first busy one on the target is left alone
+		h.wait(t, "the bad one is given up", func() bool { return h.letters(t, "support") == 1 })
 		h.emit(t, "sales", "busy-1", "busy-2", "busy-3")
 		h.wait(t, "all are given up or wait", func() bool {
 			return h.letters(t, "sales") == 300 && h.waiting("sales") == 3 && h.letters(t, "support") == 1 && h.waiting("support") == 2
