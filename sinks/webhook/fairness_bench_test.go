@@ -26,8 +26,9 @@ import (
 )
 
 // BenchmarkBesideSilentTargets measures from Emit to the arrival at the healthy webhook of each of 20 instances: first
-// alone, then while a silent webhook stands beside each of them and one more instance has 32 silent ones, as many as it may. The metrics
-// are of the instance that fares worst; x-p99 says how many times the p99 without silent targets that is.
+// alone, then while a silent webhook stands beside each of them and one more instance has 32 silent ones, as many as it
+// may, and an event a second. The metrics are of the instance that fares worst; x-p99 says how many times the p99
+// without silent targets that is.
 func BenchmarkBesideSilentTargets(b *testing.B) {
 	const tenants, perSecond, warm = 20, 20, 20
 	release := make(chan struct{})
@@ -109,6 +110,9 @@ func BenchmarkBesideSilentTargets(b *testing.B) {
 		for i := range n {
 			for _, name := range names {
 				<-tick.C
+				if name == "hog" && i%perSecond > 0 {
+					continue
+				}
 				sent[name] = append(sent[name], time.Now())
 				e := &event.Event{Name: "messages.upsert", Instance: name, Data: json.RawMessage(fmt.Sprint(i))}
 				if err := hub.Emit(b.Context(), e); err != nil {
