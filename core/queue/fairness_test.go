@@ -167,7 +167,9 @@ type moving struct {
 	move  func()
 }
 
-func (s *moving) Address(sink.Scope, sink.Target, string) string { return fmt.Sprint("address ", s.moved.Load()) }
+func (s *moving) Address(sink.Scope, sink.Target, string) string {
+	return fmt.Sprint("address ", s.moved.Load())
+}
 
 func (s *moving) Host(*sink.Delivery) string {
 	s.moved.Add(1)
