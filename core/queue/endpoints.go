@@ -123,19 +123,21 @@ func (t *endpointTable) moveTo(a *attempt, key string) bool {
 	if h == nil {
 		h = &host{key: key, answered: key == ""} // without a name it is the endpoint's own
 	}
-	if key != "" {
-		t.hosts[key] = h
-	}
 	a.host.attempts--
 	a.host.breaker.end(a)
-	t.disconnect(e)
 	if a.host.breaker.state == halfOpen {
 		t.letIn(a.host)
 	}
-	if e.place == atHost {
-		e.place = nowhere // its entry in the old host's list is passed over
+	if e.lanes > 0 { // else e has ended: it has left its host, and enters no other one
+		t.disconnect(e)
+		t.connect(e, h)
+		if key != "" {
+			t.hosts[key] = h
+		}
+		if e.place == atHost {
+			e.place = nowhere // its entry in the old host's list is passed over
+		}
 	}
-	t.connect(e, h)
 	a.host = h
 	mayGoOn := t.admits(h)
 	h.attempts++

@@ -160,6 +160,37 @@ func (hosted) Host(d *sink.Delivery) string {
 	return host
 }
 
+// moving is a sink whose target moves to another address and host while an attempt is about to begin.
+type moving struct {
+	hosted
+	moved atomic.Int64
+	move  func()
+}
+
+func (s *moving) Address(sink.Scope, sink.Target, string) string {
+	return fmt.Sprint("address ", s.moved.Load())
+}
+
+func (s *moving) Host(*sink.Delivery) string {
+	s.moved.Add(1)
+	s.move()
+	return fmt.Sprint("host ", s.moved.Load())
+}
+
+func TestATargetThatMovesWhileItIsAttemptedLeavesNothingBehind(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var r *rig
+		s := &moving{hosted: hosted{&target{}}}
+		s.move = func() { r.Refresh("a") }
+		r = start(t, newStore(t), queue.DefaultConfig(), outlet("hook", s))
+		r.fill(own("a"), 20)
+		after(time.Second)
+		want(t, "delivered", s.took("a"), ids(20))
+		lanes, endpoints := r.Size()
+		want(t, "lanes, and endpoints and hosts, in memory", []int{lanes, endpoints}, []int{0, 0})
+	})
+}
+
 func TestADeadHostOfThousandsOfInstancesIsProbedByOneAttempt(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var up atomic.Bool

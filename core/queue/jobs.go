@@ -109,17 +109,25 @@ func (j *jobs) doParts(ctx context.Context, id int64) error {
 		var errs []error
 		for h, n := range done {
 			leases[h.lease.Shard] = h.lease
-			errs = append(errs, j.store.AdvanceJob(context.WithoutCancel(ctx), h.lease, id, n, false))
+			errs = append(errs, j.advance(context.WithoutCancel(ctx), h, id, n, false))
 		}
 		return errors.Join(errs...)
 	})
 	for _, shard := range shards {
 		if h := j.queue.holdings.get(shard); err == nil && h != nil && !slices.Contains(lost, shard) {
 			if of, counted := leases[shard]; !counted || of.Epoch == h.lease.Epoch {
-				err = j.store.AdvanceJob(ctx, h.lease, id, 0, true)
+				err = j.advance(ctx, h, id, 0, true)
 			}
 		}
 	}
+	return err
+}
+
+// advance notes what was done of a job in a shard. One that is another node's is dropped, else its part would be begun
+// again and again.
+func (j *jobs) advance(ctx context.Context, h *holding, id int64, count int, done bool) error {
+	err := j.store.AdvanceJob(ctx, h.lease, id, count, done)
+	j.queue.fenced(h, err)
 	return err
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/evosink/evosink/adapters/memory"
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/queue"
@@ -293,4 +295,41 @@ func TestWhatWasDoneOfAJobIsCountedAlsoWhileTheQueueCloses(t *testing.T) {
 		jobs, err := store.Jobs(t.Context())
 		want(t, "job", []any{jobs[0].Parts[0].Count, err}, []any{3, nil})
 	})
+}
+
+// A part of a job that cannot be ended because its shard is another node's is left to that node, at once, and not begun
+// again and again until the lease is renewed.
+func TestAShardThatIsAnotherNodesIsDroppedWhenItsPartOfAJobIsRefused(t *testing.T) {
+	c := memory.DefaultConfig()
+	c.LeaseTime = time.Hour
+	engine, err := memory.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := make(chan bus.Lease, 1)
+	q, err := queue.New(queue.Options{
+		Store: engine.Queue(), Config: queue.DefaultConfig(), Logger: zerolog.Nop(), Sinks: []queue.Sink{outlet("hook", &target{})},
+		Lost: func(l bus.Lease) { lost <- l },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer (&rig{q, t, engine.Queue()}).close()
+	former, _, err := engine.Leases().Acquire(t.Context(), "dispatch", 0, "one")
+	if err = errors.Join(err, q.Start(t.Context()), q.Acquire(t.Context(), queue.Owned{Lease: former})); err != nil {
+		t.Fatal(err)
+	}
+	if err := engine.Leases().Release(t.Context(), former); err != nil { // as if it had ended
+		t.Fatal(err)
+	}
+	job := queue.Job{Kind: queue.PurgeJob, Purge: queue.Selector{Instance: "a"}, At: time.Now(), Parts: []queue.Part{{Shard: 0}}}
+	if _, err := engine.Queue().AddJob(t.Context(), job); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case l := <-lost:
+		want(t, "lost", l, former)
+	case <-time.After(20 * time.Second):
+		t.Error("the shard is still held")
+	}
 }

@@ -200,7 +200,7 @@ const (
 	DeadLettered                       // it becomes a dead letter
 )
 
-// An Result is how the attempts of one delivery stand.
+// A Result is how the attempts of one delivery stand.
 type Result struct {
 	Lane     LaneKey
 	Seq      int64
