@@ -38,7 +38,7 @@ func TestWhatTheStoreRefusesIsNotConfirmed(t *testing.T) {
 		text   string
 	}{
 		{errors.New("disk full at SECRET"), 503, "The engine failed and has not confirmed the request; try again"},
-		{instances.ErrConflict, 409, "somebody else changed the instance at the same time; try again"},
+		{instances.ErrConflict, 409, "the instance was changed by another request at the same time; try again"},
 	} {
 		engine, err := memory.New(memory.DefaultConfig())
 		if err != nil {

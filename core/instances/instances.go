@@ -92,7 +92,7 @@ var (
 	ErrExists    = errors.New("the instance exists already")
 	ErrUnknown   = errors.New("the instance does not exist")
 	ErrToken     = errors.New("the token is in use by another instance, or is the global key")
-	ErrConflict  = errors.New("somebody else changed the instance at the same time")
+	ErrConflict  = errors.New("the instance was changed by another request at the same time")
 	ErrForgotten = errors.New("the store does not remember the changes behind that revision; read all instances again")
 	ErrClosed    = errors.New("the store of instances is closed")
 )

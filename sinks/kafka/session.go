@@ -59,7 +59,7 @@ func (s *Sink) ping(ctx context.Context) error {
 }
 
 // attend asks again whenever a connection has ended, until none answers. The client says nothing of brokers that are away, and
-// keeps what it is given until somebody gives up.
+// keeps what it is given until the caller gives up.
 func (s *Sink) attend(ctx context.Context, _ *session) error {
 	s.prepare(ctx)
 	for {

@@ -13,7 +13,7 @@ import (
 // TLS says how brokers are talked to. Certificates and the key are PEM text, as in Evolution API, or the path of a PEM file.
 type TLS struct {
 	Enabled            bool   `koanf:"enabled" env:"KAFKA_SSL_ENABLED" help:"talk TLS to the brokers"`
-	RejectUnauthorized bool   `koanf:"reject_unauthorized" env:"KAFKA_SSL_REJECT_UNAUTHORIZED" help:"off: accept any certificate; anybody on the way can then read and change events"`
+	RejectUnauthorized bool   `koanf:"reject_unauthorized" env:"KAFKA_SSL_REJECT_UNAUTHORIZED" help:"off: accept any certificate; whatever is between the two can then read and change events"`
 	CA                 string `koanf:"ca" env:"KAFKA_SSL_CA" help:"authorities to trust instead of the system's: PEM text or the path of a file"`
 	Cert               string `koanf:"cert" env:"KAFKA_SSL_CERT" help:"the client's certificate: PEM text or the path of a file"`
 	Key                string `koanf:"key" env:"KAFKA_SSL_KEY" secret:"true" help:"its private key: PEM text or the path of a file"`

@@ -62,7 +62,7 @@ func (k *keeper) has(pattern string) bool {
 	return k.covered[pattern]
 }
 
-// forget lets the next event ask again: somebody may have deleted or changed the stream.
+// forget lets the next event ask again: the stream may have been deleted or changed.
 func (k *keeper) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -14,7 +14,7 @@ type TLS struct {
 	KeyFile    string `koanf:"key_file" env:"NATS_TLS_KEY" help:"PEM file of its private key"`
 	ServerName string `koanf:"server_name" env:"NATS_TLS_SERVER_NAME" help:"name in the server's certificate, if it is not the host of uri"`
 	First      bool   `koanf:"handshake_first" env:"NATS_TLS_HANDSHAKE_FIRST" help:"begin with TLS instead of waiting for the server to ask"`
-	Insecure   bool   `koanf:"insecure_skip_verify" env:"NATS_TLS_INSECURE_SKIP_VERIFY" help:"accept any certificate; anybody on the way can then read and change events"`
+	Insecure   bool   `koanf:"insecure_skip_verify" env:"NATS_TLS_INSECURE_SKIP_VERIFY" help:"accept any certificate; whatever is between the two can then read and change events"`
 }
 
 func (t *TLS) validate() error {

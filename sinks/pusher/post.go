@@ -37,7 +37,7 @@ func (s *Sink) post(ctx context.Context, a app, endpoint string, body []byte) er
 	return judge(a, res, fmt.Errorf("%s answered %s", host, status))
 }
 
-// failure is what becomes of a request without an answer. Nobody has judged the event.
+// failure is what becomes of a request without an answer. The event was not judged.
 func failure(ctx context.Context, host string, err error) error {
 	var address *url.Error
 	if errors.As(err, &address) {

@@ -22,7 +22,7 @@
 // again arrives again, with the same "id" in its envelope.
 //
 //	what happened                              outcome
-//	nobody answers, 401, 403, 429, 5xx         unavailable
+//	no answer, 401, 403, 429, 5xx         unavailable
 //	429 and 5xx with Retry-After               retry after that time
 //	400, 413, too large, a name too long       permanent
 //	the instance has no app any more           permanent

@@ -20,7 +20,7 @@ var (
 )
 
 // A channel publishes for one goroutine at a time. So a confirm, a returned message and the broker's closing of the
-// channel, which it does when an exchange is missing, concern nobody else's events.
+// channel, which it does when an exchange is missing, concern no other goroutine's events.
 type channel struct {
 	*amqp.Channel
 	conn    *amqp.Connection

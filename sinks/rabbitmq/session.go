@@ -123,7 +123,7 @@ func (s *session) takeIdle() *channel {
 	return c
 }
 
-// giveBack makes a channel idle, unless the broker has closed it, or still owes answers to somebody who has gone.
+// giveBack makes a channel idle, unless the broker has closed it, or still owes answers to a caller that has gone.
 func (s *session) giveBack(c *channel) {
 	if c.IsClosed() {
 		return

@@ -15,7 +15,7 @@ type TLS struct {
 	CertFile   string `koanf:"cert_file" env:"RABBITMQ_TLS_CERT" help:"PEM file of the client's certificate"`
 	KeyFile    string `koanf:"key_file" env:"RABBITMQ_TLS_KEY" help:"PEM file of its private key"`
 	ServerName string `koanf:"server_name" env:"RABBITMQ_TLS_SERVER_NAME" help:"name in the broker's certificate, if it is not the host of uri"`
-	Insecure   bool   `koanf:"insecure_skip_verify" env:"RABBITMQ_TLS_INSECURE_SKIP_VERIFY" help:"accept any certificate; anybody on the way can then read and change events"`
+	Insecure   bool   `koanf:"insecure_skip_verify" env:"RABBITMQ_TLS_INSECURE_SKIP_VERIFY" help:"accept any certificate; whatever is between the two can then read and change events"`
 }
 
 func (t *TLS) validate() error {

@@ -14,7 +14,7 @@ import (
 	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 )
 
-// loadAWS reads what AWS's own variables and files say, for whatever c leaves open. It asks nobody over the network: roles are looked up
+// loadAWS reads what AWS's own variables and files say, for whatever c leaves open. It asks nothing over the network: roles are looked up
 // with the first request.
 func (c *Config) loadAWS() (aws.Config, error) {
 	var opts []func(*awsconfig.LoadOptions) error

@@ -46,7 +46,7 @@ func failure(ctx context.Context, step string, err error) error {
 		}
 		return judge(api.ErrorCode(), wrapped)
 	}
-	return sink.Unavailable(wrapped) // nobody answered, or there are no credentials
+	return sink.Unavailable(wrapped) // there was no answer, or there are no credentials
 }
 
 func judge(code string, err error) error {

@@ -53,7 +53,7 @@ type TLS struct {
 	CertFile   string `koanf:"cert_file" env:"WEBHOOK_TLS_CERT" help:"PEM file of the certificate to show to the receiver of the global webhook and the error webhook, never to those of instances"`
 	KeyFile    string `koanf:"key_file" env:"WEBHOOK_TLS_KEY" help:"PEM file of its private key"`
 	MinVersion string `koanf:"min_version" env:"WEBHOOK_TLS_MIN_VERSION" help:"lowest TLS version: 1.2 or 1.3"`
-	Insecure   bool   `koanf:"insecure_skip_verify" env:"WEBHOOK_TLS_INSECURE_SKIP_VERIFY" help:"accept any certificate; anybody on the way can then read and change events"`
+	Insecure   bool   `koanf:"insecure_skip_verify" env:"WEBHOOK_TLS_INSECURE_SKIP_VERIFY" help:"accept any certificate; whatever is between the two can then read and change events"`
 }
 
 // Guard keeps the URLs that instances set away from addresses that are not of the open internet (SSRF): those that the

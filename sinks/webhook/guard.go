@@ -148,7 +148,7 @@ func prefixes(texts ...string) []netip.Prefix {
 type refused struct{ addr netip.Addr }
 
 func (r *refused) Error() string {
-	return fmt.Sprintf("the address %s is not public, and guard.deny_private is on; "+
+	return fmt.Sprintf("the address %s is not public, and guard.deny_private denies it; "+
 		"the operator can allow hosts and networks: guard.allow (WEBHOOK_ALLOW_ADDRESSES)", r.addr)
 }
 

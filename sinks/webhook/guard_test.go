@@ -58,7 +58,7 @@ func TestTheGuardLooksAtTheAddressThatIsDialled(t *testing.T) {
 			c.SetResolver(names)
 		})
 		err := s.Deliver(t.Context(), delivery("instance", settingsFor("http://"+host+":"+port+"/", "")))
-		wantText(t, err, "guard.deny_private is on")
+		wantText(t, err, "guard.deny_private denies it")
 		if outcome(err) != "permanent" {
 			t.Errorf("%s: %v is %s", host, err, outcome(err))
 		}
