@@ -230,3 +230,62 @@ func (t *trial) endsPauses() {
 		}
 	}
 }
+
+func (t *trial) sharesLetters() {
+	die := func(id string, l queue.LaneKey) {
+		t.put(id, l)
+		t.settle(queue.Result{Lane: l, Seq: t.window(l)[0].Seq, Kind: queue.DeadLettered, Reason: queue.Attempts})
+	}
+	other := lane("webhook", "one", "support")
+	die("o0", other)
+	die("o1", other)
+	r := ample()
+	r.Letters = 6
+	for i := range 20 {
+		die(fmt.Sprint("e", i), laneA)
+		t.sweep(r)
+	}
+	ids, letters := t.letters(queue.DeadLetterFilter{}, queue.Page{})
+	of := map[string]int{}
+	for _, l := range letters {
+		of[l.Instance]++
+	}
+	if of["support"] != 2 || of["sales"] != 4 || letters[len(letters)-1].EventID != "e19" {
+		t.Errorf("of 2 and 20 letters %v are left (%v), want 2 and the last 4", of, ids)
+	}
+}
+
+func (t *trial) sharesLetterBytes() {
+	die := func(id string, l queue.LaneKey, n int) (size int64) {
+		e := newEvent(l.Instance, id)
+		e.Data = big(n)
+		t.enter(queue.Entry{Event: e, At: time.Now(), To: []queue.Destination{{Lane: l, Refused: queue.Full}}})
+		return queue.Size(e)
+	}
+	other := lane("webhook", "one", "support")
+	for i := range 5 {
+		die(fmt.Sprint("o", i), other, 10)
+	}
+	r := ample()
+	for i := range 4 {
+		r.LetterBytes += die(fmt.Sprint("e", i), laneA, 10_000)
+		t.sweep(r)
+	}
+	for i := range 8 {
+		die(fmt.Sprint("f", i), laneA, 10_000)
+		t.sweep(r)
+	}
+	_, letters := t.letters(queue.DeadLetterFilter{}, queue.Page{})
+	of := map[string]int{}
+	for _, l := range letters {
+		of[l.Instance]++
+	}
+	if of["support"] != 5 || of["sales"] != 3 || letters[len(letters)-1].EventID != "f7" {
+		t.Errorf("%v are left within %d bytes, want all 5 small ones and the last 3 large ones", of, r.LetterBytes)
+	}
+	r.LetterBytes = 0
+	t.sweep(r)
+	if n, err := t.store.CountDeadLetters(t.Context(), queue.DeadLetterFilter{}); n != 8 || err != nil {
+		t.Errorf("without a bound %d of 8 letters are left (%v)", n, err)
+	}
+}
