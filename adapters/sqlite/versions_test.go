@@ -39,11 +39,11 @@ func fileOfVersion(t *testing.T, version int) sqlite.Config {
 
 // Whatever version wrote a file, everything that was in it is there after an upgrade, and after the next start too.
 func TestAFileOfAnyOlderSchemaKeepsWhatIsInIt(t *testing.T) {
-	scripts, err := filepath.Glob("testdata/schema-*.sql")
-	if err != nil || len(scripts) < 3 {
-		t.Fatalf("testdata has %q, %v; there is one for every version that was released", scripts, err)
-	}
-	for version := 1; version <= len(scripts); version++ {
+	var current int
+	c := newConfig(t)
+	closeDB(t, open(t, c))
+	query(t, c, "PRAGMA user_version", &current)
+	for version := 1; version < current; version++ { // testdata has a script for each
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
 			c := fileOfVersion(t, version)
 			for range 2 {

@@ -1,4 +1,4 @@
--- A file of schema version 4: what schema-3.sql makes, migrated by the program of that version.
+-- A file of schema version 4: what schema-3.sql makes, migrated by the program's own statements.
 PRAGMA auto_vacuum = INCREMENTAL;
 PRAGMA application_id = 1702260595;
 
