@@ -1,8 +1,6 @@
 package webhook_test
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log"
@@ -14,14 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-
-	"github.com/evosink/evosink/adapters/memory"
-	"github.com/evosink/evosink/core"
-	"github.com/evosink/evosink/core/event"
-	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/sinks/e2e/hubtest"
 	"github.com/evosink/evosink/sinks/webhook"
 )
 
@@ -122,51 +115,23 @@ func (l *refusing) Accept() (net.Conn, error) {
 
 // tenantsOf runs a hub until the test ends. subscribe makes an instance with a webhook for each path of the server, and
 // emit sends an event of it.
-func tenantsOf(t *testing.T, server *httptest.Server) (subscribe func(instance string, paths ...string), emit func(instance string), _ *core.Hub) {
+func tenantsOf(
+	t *testing.T, server *httptest.Server,
+) (subscribe func(instance string, paths ...string), emit func(instance string), _ *hubtest.Hub) {
 	t.Helper()
-	engine, err := memory.New(memory.DefaultConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry, err := instances.Open(t.Context(), engine, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	hub, err := core.New(core.Options{
-		Bus: engine.Bus(), Instances: registry, Queue: engine.Queue(), Logger: zerolog.Nop(),
-		Sinks: []*sink.Factory{sink.Use(webhook.Spec, func(c *webhook.Config) { c.Guard.DenyPrivate, c.TLS.Insecure = webhook.Off, true })},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = hub.Run(context.Background())
-	}()
-	<-hub.Started()
-	t.Cleanup(func() {
-		_ = hub.Close(context.Background())
-		<-ended
-	})
-
+	hub := hubtest.Run(t, sink.Use(webhook.Spec, func(c *webhook.Config) {
+		c.Guard.DenyPrivate, c.TLS.Insecure = webhook.Off, true
+	}))
 	subscribe = func(instance string, paths ...string) {
 		var hooks []string
 		for i, path := range paths {
 			hooks = append(hooks, fmt.Sprintf(`{"name":"h%d","enabled":true,"url":"%s/%s"}`, i, server.URL, path))
 		}
-		if _, err := registry.Create(t.Context(), instances.Instance{Name: instance}, ""); err != nil {
-			t.Fatal(err)
-		}
+		hub.Create(instance, webhook.Spec.Name)
 		settings := `{"enabled":true,"events":["ALL"],"webhooks":[` + strings.Join(hooks, ",") + `]}`
-		if _, err := registry.Set(t.Context(), instance, webhook.Spec.Name, []byte(settings)); err != nil {
+		if _, err := hub.Registry.Set(t.Context(), instance, webhook.Spec.Name, []byte(settings)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	emit = func(instance string) {
-		if err := hub.Emit(t.Context(), &event.Event{Name: "messages.upsert", Instance: instance, Data: json.RawMessage(`{}`)}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return subscribe, emit, hub
+	return subscribe, func(instance string) { hub.Emit(instance, "messages.upsert", "") }, hub
 }
