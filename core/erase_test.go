@@ -55,7 +55,9 @@ type erasing struct {
 	bus      bus.Bus
 }
 
-func startErasing(t *testing.T, p *picky, b bus.Bus, log sink.Log, s instances.Store, q queue.Store) *erasing {
+func startErasing(
+	t *testing.T, p *picky, b bus.Bus, log sink.Log, s instances.Store, q queue.Store, leases bus.Leases,
+) *erasing {
 	t.Helper()
 	registry, err := instances.Open(t.Context(), s, instances.Sum("key"))
 	if err != nil {
@@ -68,6 +70,7 @@ func startErasing(t *testing.T, p *picky, b bus.Bus, log sink.Log, s instances.S
 	})
 	hub, err := core.New(core.Options{
 		Bus: b, Instances: registry, Log: log, Queue: q, Sinks: []*sink.Factory{factory}, Logger: zerolog.Nop(), OnlyKnown: true,
+		Leases: leases,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +160,7 @@ func onBoth(t *testing.T, test func(t *testing.T, start func(p *picky) *erasing)
 		test(t, func(p *picky) *erasing {
 			b := engine.Bus()
 			t.Cleanup(func() { b.Close(context.Background()) })
-			return startErasing(t, p, b, engine, engine, engine.Queue())
+			return startErasing(t, p, b, engine, engine, engine.Queue(), nil)
 		})
 	})
 	t.Run("sqlite", func(t *testing.T) {
@@ -177,7 +180,7 @@ func onBoth(t *testing.T, test func(t *testing.T, start func(p *picky) *erasing)
 				t.Errorf("the file has what was erased %d times, %v", n, err)
 			}
 		})
-		test(t, func(p *picky) *erasing { return startErasing(t, p, db, db, db, db.Queue()) })
+		test(t, func(p *picky) *erasing { return startErasing(t, p, db, db, db, db.Queue(), nil) })
 	})
 }
 
@@ -227,6 +230,41 @@ func TestAnInstanceIsErasedAndNoOtherOne(t *testing.T) {
 		h.emit(t, "support", "bad-last")
 		h.wait(t, "the next is given up", func() bool { return h.letters(t, "support") == 1 && h.waiting("support") == 3 })
 	})
+}
+
+// What waits for an instance is another hub's, which is asked to remove it.
+func TestAnInstanceThatAnotherHubDeliversForIsErased(t *testing.T) {
+	engine, err := memory.New(memory.DefaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hubs []*erasing
+	for range 2 {
+		b := engine.Bus()
+		t.Cleanup(func() { b.Close(context.Background()) })
+		hubs = append(hubs, startErasing(t, &picky{}, b, engine, engine, engine.Queue(), engine.Leases()))
+	}
+	sales := hubs[0].present(t, "sales")
+	hubs[0].emit(t, "sales", "bad-1", "busy-1", "busy-2")
+	hubs[0].wait(t, "one is given up and two wait", func() bool {
+		return hubs[0].letters(t, "sales") == 1 && hubs[0].waiting("sales")+hubs[1].waiting("sales") == 2
+	})
+	owner, other := hubs[0], hubs[1]
+	if owner.waiting("sales") == 0 {
+		owner, other = other, owner
+	}
+	if err := other.registry.Delete(t.Context(), "sales"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	n, err := other.Erase(ctx, "sales", sales)
+	if err != nil || n.Left || n.Events != 3 || n.Deliveries != 2 || n.DeadLetters != 1 {
+		t.Errorf("Erase removed %+v, %v", n, err)
+	}
+	if owner.waiting("sales") != 0 || other.letters(t, "sales") != 0 || other.logged(t, "bad-1", "busy-1", "busy-2") != 0 {
+		t.Error("something is left")
+	}
 }
 
 // The newest of all is erased, and a later instance of the name keeps what is its own.

@@ -50,9 +50,9 @@
 //	a panic       as any other error; the sink is restarted, its other lanes wait for that
 //	any other     again after Policy.Delay; several in a row open the target's breaker
 //
-// A lane may be tried when it is ready (scheduler.setState) and has its turn at its endpoint, the endpoint has its own at
-// the sink (endpointTable.placeOf: breakers and limits; scheduler.next: Config.Workers), and, asked last, neither a pause
-// nor the settings hold it back (attempt.prepare).
+// A lane may be tried when it is ready (scheduler.setState) and has its turn at its endpoint, the endpoint has its own
+// at the sink (endpointTable.placeOf: breakers and limits; scheduler.next: Config.Workers), and, asked last, neither a
+// pause nor the settings hold it back (attempt.prepare).
 //
 // A delivery with its attempts or age used up becomes a dead letter, or pauses its lane, as its policy says. Every
 // delivery is tried at least once. Times of waiting are monotonic: a wall clock that is set back delays nothing, and

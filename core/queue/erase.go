@@ -28,6 +28,9 @@ func (n *Erased) Add(m Erased) {
 // Erase removes what waits for an instance, its dead letters, the attempts of its deliveries, and the pauses that name
 // it, unless they may be the present instance's. left says that attempts are under way, or their results not written
 // yet: it has to be called again. It may be called at any time, also after an error; n counts what this call removed.
+//
+// Where another node owns the instance's shard, it is asked to remove what waits, all that waits for the name; so if an
+// instance has the name now, the error wraps [ErrNotHeld], and the owner is the node to ask.
 func (a *Admin) Erase(ctx context.Context, e bus.Erasure) (n Erased, left bool, err error) {
 	if err := a.queue.running(); err != nil {
 		return n, false, err
