@@ -60,7 +60,7 @@ func BenchmarkQueue(b *testing.B) {
 			crowd(b, lanes, b.N, func(caller, i int) error {
 				instance := fmt.Sprint("instance-", caller)
 				e := &event.Event{ID: event.NewID(), Name: "messages.upsert", Instance: instance, Time: time.Now(), Data: data}
-				return q.Put(b.Context(), e, []queue.Destination{ownLane(instance)}, nil)
+				return q.Put(b.Context(), e, []queue.Destination{ownLane(instance)})
 			})
 			empty(b, db, s, b.N)
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")

@@ -274,7 +274,7 @@ func (c *cluster) refusesFrozenPuts() {
 	a.gate.freeze()
 	late := make(chan error, 1)
 	go func() {
-		late <- a.Put(context.Background(), newEvent(instance, "late"), []queue.Destination{destination(instance)}, nil)
+		late <- a.Put(context.Background(), newEvent(instance, "late"), []queue.Destination{destination(instance)})
 	}()
 	c.pass(2 * a.leases.TTL())
 	b.acquire(shard)
@@ -285,7 +285,7 @@ func (c *cluster) refusesFrozenPuts() {
 		c.Errorf("a Put of the node that was frozen returned %v, want ErrFenced, by which the bus gives the event to another node", err)
 	}
 	c.eventually("a drops the shard, and tells its owner", func() bool { return a.lost.Load() == 1 })
-	if err := a.Put(c.Context(), newEvent(instance, "later"), []queue.Destination{destination(instance)}, nil); !errors.Is(err, queue.ErrNotHeld) {
+	if err := a.Put(c.Context(), newEvent(instance, "later"), []queue.Destination{destination(instance)}); !errors.Is(err, queue.ErrNotHeld) {
 		c.Errorf("a Put after the shard is lost returned %v", err)
 	}
 	if lanes, err := b.store.Lanes(c.Context()); len(lanes) != 0 || err != nil {
@@ -412,7 +412,7 @@ func (c *cluster) releases() {
 	n := 1
 	c.eventually("a shard that is being released takes nothing any more", func() bool {
 		n++
-		return errors.Is(a.Put(c.Context(), newEvent(instance, number(n)), []queue.Destination{destination(instance)}, nil), queue.ErrNotHeld)
+		return errors.Is(a.Put(c.Context(), newEvent(instance, number(n)), []queue.Destination{destination(instance)}), queue.ErrNotHeld)
 	})
 	goOn <- struct{}{}
 	select {
