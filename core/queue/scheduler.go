@@ -52,6 +52,8 @@ type scheduler struct {
 	notices  *notices
 	pauses   *pauses
 	results  *resultBuffer
+	ledger   *ledger
+	answers  *answers
 	fenced   func(h *holding, err error)
 	stopping <-chan struct{}
 	running  sync.WaitGroup  // attempts, and a restart
@@ -102,7 +104,7 @@ func newScheduler(q *Queue, s Sink) *scheduler {
 	}
 	out := &scheduler{
 		Sink: s, config: &q.config, store: q.store, log: q.log.With().Str("sink", s.Name).Logger(), notices: q.notices,
-		pauses: &q.pauses, results: q.results, fenced: q.fenced, stopping: q.stopping,
+		pauses: &q.pauses, results: q.results, ledger: q.ledger, answers: q.answers, fenced: q.fenced, stopping: q.stopping,
 		lanes: laneTable{capacity: &q.door.capacity, droppable: q.door.droppable, byKey: map[LaneKey]*lane{}},
 	}
 	out.endpoints = endpointTable{
@@ -164,6 +166,9 @@ func (s *scheduler) setState(l *lane, to laneState) {
 	case attempting:
 		l.changed = false
 	case backingOff, suspended:
+		if l.holding.state.Load() == held { // what is let go of is left to the log
+			s.spill(l)
+		}
 		s.lanes.cutWindow(l)
 	case idle:
 		s.forget(l)
@@ -221,9 +226,9 @@ func (s *scheduler) somethingChanged(l *lane) {
 	}
 }
 
-// append adds a delivery of that size to a lane.
+// append adds a delivery that the store has to a lane.
 func (s *scheduler) append(l *lane, d Delivery, bytes int64) {
-	s.lanes.append(l, d, bytes)
+	s.lanes.append(l, &item{Delivery: d, lane: l, size: bytes, keeper: byStore})
 	if l.state == idle {
 		s.reconsider(l)
 	}

@@ -162,6 +162,15 @@ func (e *FencedError) Error() string { return fmt.Sprintf("shards %v: %v", e.Sha
 // Unwrap returns [bus.ErrFenced].
 func (e *FencedError) Unwrap() error { return bus.ErrFenced }
 
+// shardsFenced returns the shards that a [FencedError] names.
+func shardsFenced(err error) []int {
+	var fenced *FencedError
+	if errors.As(err, &fenced) {
+		return fenced.Shards
+	}
+	return nil
+}
+
 // Errors of the queue and of stores.
 var (
 	ErrNoJob        = errors.New("no job has that id")
