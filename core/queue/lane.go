@@ -212,16 +212,24 @@ func (t *laneTable) keepWindow(l *lane, read []Delivery, until int64) {
 	t.gather(l)
 }
 
-// cutWindow frees the window but for what an attempt has in hand, if the store has all of that.
+// cutWindow frees what the window shows of the store, but for what an attempt has in hand. What is not stored stays in
+// memory, behind that.
 func (t *laneTable) cutWindow(l *lane) {
-	if n := len(l.window); n > 0 && l.window[n-1].keeper != byStore {
+	kept, stored := l.window[:l.attempting:l.attempting], 0
+	for _, it := range l.window[l.attempting:] {
+		if it.keeper == byStore {
+			stored++
+		}
+	}
+	if stored == 0 {
 		return
 	}
 	for _, it := range l.window[l.attempting:] {
 		t.capacity.cached.Add(-it.size)
 	}
+	l.behind = append(slices.Clone(l.window[l.attempting+stored:]), l.behind...)
 	clear(l.window[l.attempting:])
-	if l.window = l.window[:l.attempting:l.attempting]; l.attempting == 0 {
+	if l.window = kept; l.attempting == 0 {
 		l.window = nil
 	}
 }

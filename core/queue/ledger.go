@@ -20,6 +20,9 @@ type ledger struct {
 	spilled chan struct{} // holds a token when there is something to store
 	done    chan struct{} // closed when nothing more is written
 
+	age   *time.Timer // of run: when the age of what is not handled is looked at, while there is something
+	aging bool        // it is set
+
 	mu sync.Mutex
 	// mu guards the fields below.
 	spills []*item       // in order; those of a lane in the order of the lane
@@ -34,7 +37,7 @@ const (
 	// After the store has failed the ledger waits, longer each time.
 	ledgerPause    = 50 * time.Millisecond
 	ledgerPauseMax = 5 * time.Second
-	// agePause is how often the age of what is not handled is looked at, while there is something.
+	// agePause is from one look at the age of what is not handled to the next.
 	agePause = trackAge / 4
 	// markPause is how long the next marks wait for each byte of the last ones, so that long ones are not written often.
 	markPause    = 2 * time.Microsecond
@@ -76,8 +79,9 @@ func (g *ledger) end() {
 // run writes until ctx ends, or until there is nothing to write and end was called.
 func (g *ledger) run(ctx context.Context) {
 	defer close(g.done)
-	age := time.NewTicker(agePause)
-	defer age.Stop()
+	g.age = time.NewTimer(agePause)
+	g.aging = true
+	defer g.age.Stop()
 	for failures := 0; ; {
 		size, err := g.write(ctx)
 		pause := min(time.Duration(size)*markPause, markPauseMax)
@@ -92,13 +96,13 @@ func (g *ledger) run(ctx context.Context) {
 		if ctx.Err() != nil || g.finished(err) {
 			return
 		}
-		g.wait(ctx, pause, err != nil, age.C)
+		g.wait(ctx, pause, err != nil)
 	}
 }
 
 // wait returns when there may be something to write: for spills at once unless the store has failed, for marks when the
 // pause is over.
-func (g *ledger) wait(ctx context.Context, pause time.Duration, failed bool, age <-chan time.Time) {
+func (g *ledger) wait(ctx context.Context, pause time.Duration, failed bool) {
 	if pause > 0 {
 		spilled := g.spilled
 		if failed {
@@ -120,7 +124,8 @@ func (g *ledger) wait(ctx context.Context, pause time.Duration, failed bool, age
 	select {
 	case <-g.spilled:
 	case <-g.moved:
-	case <-age:
+	case <-g.age.C:
+		g.aging = false
 		g.queue.spillOld(time.Now().Add(-trackAge))
 	case <-ctx.Done():
 	}
@@ -172,7 +177,10 @@ func (g *ledger) write(ctx context.Context) (size int, err error) {
 	}
 	size, failed := g.checkpoint(ctx)
 	for _, h := range g.queue.holdings.all() {
-		h.track.empty() // lets go on what waits for room
+		if !h.track.empty() && !g.aging {
+			g.age.Reset(agePause)
+			g.aging = true
+		}
 	}
 	return size, errors.Join(err, failed)
 }
