@@ -2,17 +2,14 @@ package queue_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/evosink/evosink/core/bus"
-	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/queue"
-	"github.com/evosink/evosink/core/sink"
 )
 
 // take gives events of one instance to a queue as the log does, each with its number as its position.
@@ -25,6 +22,19 @@ func (r *rig) take(instance string, from, until int, to ...queue.Destination) {
 			r.t.Fatalf("Take %d: %v", n, err)
 		}
 	}
+}
+
+// puts is a store that counts what is put.
+type puts struct {
+	queue.Store
+	n atomic.Int64
+}
+
+func (p *puts) Put(
+	ctx context.Context, leases []bus.Lease, marks []queue.Mark, entries ...queue.Entry,
+) ([]queue.PutResult, error) {
+	p.n.Add(int64(len(entries)))
+	return p.Store.Put(ctx, leases, marks, entries...)
 }
 
 // mark returns the store's mark of an instance's shard.
@@ -55,12 +65,12 @@ func (r *rig) stored(l queue.LaneKey) (ids []string) {
 }
 
 func TestWhatIsDeliveredAtOnceIsNeverStored(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		target := &target{}
 		store := &puts{Store: newStore(t)}
-		r := start(t, store, queue.DefaultConfig(), queue.Sink{Name: "webhook", Sink: target})
+		r := start(t, store, queue.DefaultConfig(), outlet("hook", target))
 		r.take("a", 1, 101, to("a"))
-		time.Sleep(time.Second)
+		after(time.Second)
 		if got := target.took("a"); len(got) != 100 || !slices.IsSorted(got) {
 			t.Errorf("delivered were %v", got)
 		}
