@@ -80,6 +80,7 @@ func Run(t *testing.T, s Subject) {
 	if s.Reopen != nil {
 		rules = append(rules, rule{"everything is there after a crash", (*trial).survives})
 	}
+	rules = append(rules, logRules...)
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) { rule.test(&trial{T: t, subject: s, store: s.Open(t)}) })
 	}
