@@ -54,12 +54,8 @@ func liveHub(b *testing.B, engine string, deliver func(*sink.Delivery)) *core.Hu
 	if err != nil {
 		b.Fatal(err)
 	}
-	live := sink.Use(sink.Spec[switches]{
-		Name: "live", Mode: sink.Live, Defaults: func() switches { return switches{} },
-		Enabled: func(*switches) bool { return true }, Rule: func(*switches) sink.Rule { return sink.Rule{Global: true} },
-		New: func(switches, sink.Host) (sink.Sink, error) { return s, nil },
-	})
-	hub, err := core.New(core.Options{Bus: transport, Instances: registry, Sinks: []*sink.Factory{live}, Logger: zerolog.Nop()})
+	o := core.Options{Bus: transport, Instances: registry, Sinks: []*sink.Factory{liveSink(s)}, Logger: zerolog.Nop()}
+	hub, err := core.New(o)
 	if err != nil {
 		b.Fatal(err)
 	}
