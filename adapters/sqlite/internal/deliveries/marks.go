@@ -10,15 +10,16 @@ import (
 	"github.com/evosink/evosink/core/queue"
 )
 
-// Checkpoint implements [queue.Store].
+// Checkpoint implements [queue.Store]. It mostly costs no commit of its own, see [file.Write].
 func (s *Store) Checkpoint(ctx context.Context, leases []bus.Lease, marks ...queue.Mark) error {
 	if err := fence(leases...); err != nil {
 		return err
 	}
 	w := &file.Write{
-		Frees: true,
-		Apply: func(t *file.Tx) error { return eventlog.SaveMarks(t, marks) },
-		After: func() { s.moved(marks) },
+		Frees:   true,
+		Patient: true,
+		Apply:   func(t *file.Tx) error { return eventlog.SaveMarks(t, marks) },
+		After:   func() { s.moved(marks) },
 	}
 	for _, m := range marks {
 		w.Bytes += int64(len(m.Done)) + 64
