@@ -15,16 +15,21 @@ func (s *Store) Checkpoint(ctx context.Context, leases []bus.Lease, marks ...que
 	if err := fence(leases...); err != nil {
 		return err
 	}
-	w := &file.Write{
+	return s.file.Write(ctx, &file.Write{
+		Bytes:   markBytes(marks),
 		Frees:   true,
 		Patient: true,
 		Apply:   func(t *file.Tx) error { return eventlog.SaveMarks(t, marks) },
 		After:   func() { s.moved(marks) },
-	}
+	})
+}
+
+// markBytes is about how much marks store.
+func markBytes(marks []queue.Mark) (n int64) {
 	for _, m := range marks {
-		w.Bytes += int64(len(m.Done)) + 64
+		n += int64(len(m.Done)) + 64
 	}
-	return s.file.Write(ctx, w)
+	return n
 }
 
 // moved moves the cursors of marks that are committed.
