@@ -20,7 +20,7 @@ const (
 	maxBatchBytes = 8 << 20
 )
 
-// patience is how long a patient write waits for others at most.
+// patience is how long patient writes wait for others at most.
 const patience = 20 * time.Millisecond
 
 // WriteOverhead is what a write counts in the queue beside its own bytes.
@@ -39,7 +39,7 @@ type Write struct {
 	// full.
 	Frees bool
 	// Patient says that the write is not worth a commit of its own: it waits for others that it can be committed with,
-	// for up to 20 ms.
+	// see [File.Patience].
 	Patient bool
 
 	state  atomic.Int32
@@ -74,7 +74,7 @@ type writer struct {
 	jobs     chan func()         // what uses the connection outside of the commits
 	room     *semaphore.Weighted // bytes of the queue
 	max      int64
-	patience time.Duration // how long patient writes wait for others
+	patience atomic.Int64  // how long patient writes wait for others at most, in nanoseconds
 	done     chan struct{} // closed when run has ended
 
 	closing sync.RWMutex // read-held while a write enters the queue
@@ -96,12 +96,14 @@ type writer struct {
 // newWriter returns the writer of a file that is open, its queue bounded to so many bytes.
 func newWriter(f *File, head Head) *writer {
 	limit := f.options.MaxQueueBytes
-	return &writer{
+	w := &writer{
 		path: f.options.Path, conn: f.conn, log: f.logger, presence: f.presence, reserve: f.reserve, clock: f.Clock,
 		head: head, max: limit, room: semaphore.NewWeighted(limit), born: time.Now(),
-		patience: patience, prepared: map[string]*sql.Stmt{},
-		queue: make(chan *Write, maxBatch), jobs: make(chan func()), done: make(chan struct{}),
+		prepared: map[string]*sql.Stmt{},
+		queue:    make(chan *Write, maxBatch), jobs: make(chan func()), done: make(chan struct{}),
 	}
+	w.patience.Store(int64(patience))
+	return w
 }
 
 // Write queues a write and waits for its outcome. While it waits for its turn ctx can end it: then nothing has
@@ -131,6 +133,9 @@ func (f *File) Write(ctx context.Context, x *Write) error {
 	}
 	return <-x.result
 }
+
+// Patience sets how long patient writes wait for others. Default 20 ms.
+func (f *File) Patience(d time.Duration) { f.writer.patience.Store(int64(d)) }
 
 // enter puts a write into the queue, unless the writer is being closed.
 func (w *writer) enter(ctx context.Context, x *Write) error {
@@ -184,7 +189,7 @@ func (w *writer) fill(b *batch) (open bool) {
 			if !ok {
 				return false
 			}
-			b.add(x, w.patience)
+			b.add(x, time.Duration(w.patience.Load()))
 		case <-b.due:
 			return true
 		case job := <-w.jobs:

@@ -179,7 +179,7 @@ func TestAWriteThatIsGivenUpWhileItWaitsNeverHappens(t *testing.T) {
 func patient(t *testing.T) *File {
 	t.Helper()
 	f := openFile(t, "")
-	f.writer.patience = time.Hour
+	f.Patience(time.Hour)
 	return f
 }
 
