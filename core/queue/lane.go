@@ -82,6 +82,7 @@ func (l *lane) last() int64 {
 
 // toStore says that the log does not answer for a delivery any more: it is to be stored.
 func (l *lane) toStore(it *item) {
+	it.keeper = spilling
 	l.logged--
 	l.loggedSize -= it.size
 	l.unstored++

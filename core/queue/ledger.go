@@ -58,12 +58,16 @@ func signal(c chan struct{}) {
 // wake has run look at the tracks. It may be called with any lock held.
 func (g *ledger) wake() { signal(g.moved) }
 
-// add has an item stored. Held: the lock of its scheduler, unless it has no lane.
-func (g *ledger) add(it *item) {
-	it.keeper = spilling
-	it.event.holding.work.Add(1)
+// add has items stored that are spilling. Those of a lane come in the order of the lane.
+func (g *ledger) add(items ...*item) {
+	if len(items) == 0 {
+		return
+	}
+	for _, it := range items {
+		it.event.holding.work.Add(1)
+	}
 	g.mu.Lock()
-	g.spills = append(g.spills, it)
+	g.spills = append(g.spills, items...)
 	g.mu.Unlock()
 	signal(g.spilled)
 }

@@ -86,6 +86,8 @@ func (q *Queue) takeOne(ctx context.Context, h *holding, e *Logged) error {
 	}
 	defer q.inOrder(e.Event.Instance)()
 	taken, to := h.track.take(h, e.Position, size, to)
+	var spills []*item // added together, so that the event is stored once for all its lanes
+	defer func() { q.ledger.add(spills...) }()
 	at := time.Now()
 	for i := range to {
 		it := &taken.items[i]
@@ -97,28 +99,29 @@ func (q *Queue) takeOne(ctx context.Context, h *holding, e *Logged) error {
 			s.mu.Unlock()
 			return fmt.Errorf("%w %d any more", ErrNotHeld, h.lease.Shard)
 		}
-		s.take(h, it)
+		spills = append(spills, s.take(h, it)...)
 		s.unlock()
 	}
 	return nil
 }
 
-// take adds an item that was taken from the log to its lane.
-func (s *scheduler) take(h *holding, it *item) {
+// take adds an item that was taken from the log to its lane, and returns what is to be stored because of that.
+func (s *scheduler) take(h *holding, it *item) (spills []*item) {
 	if it.dest.Refused != "" {
-		s.ledger.add(it)
-		return
+		it.keeper = spilling
+		return []*item{it}
 	}
 	s.counts.Put++
 	l := s.lane(h, it.dest.Lane, it.dest.Scope)
 	it.lane = l
 	s.lanes.append(l, it)
 	if s.holdsBack(l) || l.logged > laneLogged || l.loggedSize > h.track.maxBytes/4 {
-		s.spill(l)
+		spills = s.unlog(l)
 	}
 	if l.state == idle {
 		s.reconsider(l)
 	}
+	return spills
 }
 
 // laneLogged is how many deliveries of a lane the log answers for at most; what is more is spilled.
@@ -132,18 +135,22 @@ func (s *scheduler) holdsBack(l *lane) bool {
 }
 
 // spill has everything of a lane stored that the log answers for.
-func (s *scheduler) spill(l *lane) {
+func (s *scheduler) spill(l *lane) { s.ledger.add(s.unlog(l)...) }
+
+// unlog returns what the log answers for of a lane, which is to be stored now.
+func (s *scheduler) unlog(l *lane) (spills []*item) {
 	if l.logged == 0 || l.holding.gone() {
-		return
+		return nil
 	}
 	for _, items := range [][]*item{l.window, l.behind} {
 		for _, it := range items {
 			if it.keeper == byLog {
 				l.toStore(it)
-				s.ledger.add(it)
+				spills = append(spills, it)
 			}
 		}
 	}
+	return spills
 }
 
 // spillFirst has the first delivery of a lane stored, if the log answers for it.
