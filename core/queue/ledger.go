@@ -176,7 +176,11 @@ func (g *ledger) await(ctx context.Context, condition func() bool) error {
 // write stores what is spilled, and marks. It returns the size of the marks. When something cannot be stored the marks
 // are written nevertheless.
 func (g *ledger) write(ctx context.Context) (size int, err error) {
-	for batch := g.take(); len(batch) > 0 && err == nil; batch = g.take() {
+	for err == nil {
+		batch := g.take()
+		if len(batch) == 0 {
+			break
+		}
 		err = g.store(ctx, batch)
 	}
 	size, failed := g.checkpoint(ctx)
