@@ -53,7 +53,8 @@ func TestAnEventWithAPositionGoesWithItsLastDelivery(t *testing.T) {
 	purge := func(r queue.PurgeRequest) func(*testing.T, *sqlite.DB, int64) {
 		return func(t *testing.T, db *sqlite.DB, seq int64) {
 			r.Lane, r.Until, r.Max = b, seq, 10
-			if n, err := db.Queue().Purge(t.Context(), queuetest.Lease(db.Queue(), "sales"), r); n.Count != 1 || err != nil {
+			n, err := db.Queue().Purge(t.Context(), queuetest.Lease(db.Queue(), "sales"), r)
+			if n.Count != 1 || err != nil {
 				t.Fatalf("Purge: %+v, %v", n, err)
 			}
 		}
@@ -156,7 +157,8 @@ func TestAFileWithoutRememberedEventsIsNotSwept(t *testing.T) {
 		closeDB(t, db)
 		db = open(t, c)
 	}
-	if got, err := db.Queue().Window(t.Context(), laneOf("sales", "a"), 0, 1<<62, 10, 1<<20); len(got) != 3 || err != nil {
+	got, err := db.Queue().Window(t.Context(), laneOf("sales", "a"), 0, 1<<62, 10, 1<<20)
+	if len(got) != 3 || err != nil {
 		t.Errorf("%d deliveries wait, %v", len(got), err)
 	}
 }
@@ -188,7 +190,8 @@ func TestCheckpointsJoinTheCommitsOfOthers(t *testing.T) {
 		}
 	}
 	after := db.Stats()
-	if commits, writes := after.Commits-before.Commits, after.Writes-before.Writes; commits != uint64(published) || writes != uint64(published+checkpoints) {
+	commits, writes := int(after.Commits-before.Commits), int(after.Writes-before.Writes)
+	if commits != published || writes != published+checkpoints {
 		t.Errorf("%d commits of %d writes, want one for each of %d events", commits, writes, published)
 	}
 }
