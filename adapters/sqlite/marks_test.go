@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -193,6 +194,23 @@ func TestCheckpointsJoinTheCommitsOfOthers(t *testing.T) {
 	commits, writes := int(after.Commits-before.Commits), int(after.Writes-before.Writes)
 	if commits != published || writes != published+checkpoints {
 		t.Errorf("%d commits of %d writes, want one for each of %d events", commits, writes, published)
+	}
+}
+
+// What was delivered while the disk was full does not come again.
+func TestAFullDiskTakesCheckpoints(t *testing.T) {
+	c := newConfig(t)
+	c.Path = filepath.Join(smallDisk(t, 12<<20), "evosink.db")
+	db := open(t, c)
+	n := fillUp(t, db, 0)
+	l, m := shardOf(db, "a", bus.Position(n), "some")
+	if err := db.Queue().Checkpoint(t.Context(), []bus.Lease{l}, m); err != nil {
+		t.Fatalf("Checkpoint on a full disk: %v", err)
+	}
+	closeDB(t, db)
+	marks, err := open(t, c).Queue().Marks(t.Context(), l.Shard)
+	if err != nil || len(marks) != 1 || marks[0].Cursor != m.Cursor || string(marks[0].Done) != "some" {
+		t.Errorf("the marks are %+v, %v", marks, err)
 	}
 }
 
