@@ -40,7 +40,8 @@ func TestALedgerCountsWhatIsLostTwiceAndRefused(t *testing.T) {
 	if missing, last := to.ledger.backlog(); missing != 1 || last.Before(begun) {
 		t.Errorf("%d are missing, the last came at %s", missing, last)
 	}
-	f := to.ledger.figures(window{from: 0, to: 4, begun: begun, used: usage{cpu: 2 * time.Millisecond, written: 3000}})
+	f := to.ledger.figures(window{from: 0, to: 4, begun: begun, took: time.Second,
+		used: usage{cpu: 2 * time.Millisecond, written: 3000}})
 	if f.lost != 1 || f.twice != 1 || f.refused != 1 || f.cpu != 1000 || f.bytes != 1500 || f.rate <= 0 {
 		t.Errorf("%+v", f)
 	}
@@ -55,7 +56,7 @@ func TestTheTableHasMediansAndTheirRatio(t *testing.T) {
 		return out
 	}
 	results := [2][][]figures{rounds(300, 100, 200), rounds(50, 60, 900)}
-	got := strings.Join(strings.Fields(table(o, results, 0)), " ")
+	got := strings.Join(strings.Fields(table(o, results)), " ")
 	if want := "200/s processor time, µs/event 200 60 0.30"; !strings.Contains(got, want) {
 		t.Errorf("%s\nlacks %s", got, want)
 	}

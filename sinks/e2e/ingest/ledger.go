@@ -1,6 +1,7 @@
 package main
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -74,10 +75,11 @@ func (l *ledger) backlog() (missing int, last time.Time) {
 	return l.missing, l.last
 }
 
-// A window is a load: the events that began in it, and what evosink used from its begin until all had arrived.
+// A window is a load: the events that began in it, and what was used from its begin until all had arrived.
 type window struct {
 	from, to int // numbers of events
 	begun    time.Time
+	took     time.Duration
 	used     usage
 }
 
@@ -87,6 +89,7 @@ type figures struct {
 	cpu                  float64 // µs per event
 	bytes                float64 // per event
 	p50, p99, max        float64 // ms from the begin of the POST to the call of the receiver
+	others               float64 // what other programs used, in percent of all processors
 	lost, twice, refused int     // accepted and not arrived; arrivals beyond the first; not accepted
 }
 
@@ -94,6 +97,7 @@ type figures struct {
 func (l *ledger) figures(w window) (f figures) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	f.others = 100 * w.used.others.Seconds() / w.took.Seconds() / float64(runtime.NumCPU())
 	var took []float64
 	end := w.begun
 	for _, r := range l.records[w.from:w.to] {

@@ -62,7 +62,7 @@ func (l *loader) load(ctx context.Context, o options, i int, title string) (w wi
 	if err != nil {
 		return w, err
 	}
-	w.used = usage{cpu: after.cpu - before.cpu, written: after.written - before.written}
+	w.took, w.used = time.Since(w.begun), after.since(before)
 	if text := l.refused(); text != "" {
 		fmt.Fprintf(os.Stderr, "%s: not accepted: %s\n", title, text)
 	}

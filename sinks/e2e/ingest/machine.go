@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -35,26 +34,15 @@ func ticks(file string, from, to int) (sum time.Duration, err error) {
 	return sum, nil
 }
 
-// A watcher tells what processor time others than this program and what it starts have used. It is for the reader
-// only: what it cannot know counts as nothing.
-type watcher struct {
-	begun time.Time
-	busy  time.Duration
-}
-
-func watch() watcher { return watcher{time.Now(), othersBusy()} }
-
-// others is their share of all processors since watch, in percent. It is right when all subjects have ended.
-func (w watcher) others() float64 {
-	return 100 * (othersBusy() - w.busy).Seconds() / time.Since(w.begun).Seconds() / float64(runtime.NumCPU())
-}
-
-// othersBusy is the processor time since the machine began that is not this program's nor its children's.
-func othersBusy() time.Duration {
-	users, _ := ticks("/proc/stat", 1, 4)      // user, nice, system
-	interrupts, _ := ticks("/proc/stat", 6, 9) // hard, soft, and what other machines of the host have taken
-	own, _ := ticks("/proc/self/stat", 11, 15) // user and system, and those of children that have ended
-	return users + interrupts - own
+// busy is the processor time that all programs have used since the machine began, and that of interrupts and of what
+// the machine's host took away.
+func busy() (time.Duration, error) {
+	programs, err := ticks("/proc/stat", 1, 4) // user, nice, system
+	if err != nil {
+		return 0, err
+	}
+	rest, err := ticks("/proc/stat", 6, 9) // hard and soft interrupts, stolen
+	return programs + rest, err
 }
 
 // processor is the model of the processor, as far as the system says.

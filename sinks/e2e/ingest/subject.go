@@ -127,18 +127,32 @@ func (s *subject) createInstances(ctx context.Context, n int, url string) error 
 // instance is the name of the instance with a number.
 func instance(i int) string { return fmt.Sprint("bench-", i) }
 
-// usage is what a process has used since it began.
+// usage is what has been used up to a moment. Only the difference of two says anything.
 type usage struct {
-	cpu     time.Duration // in the kernel too
+	cpu     time.Duration // by a subject, in the kernel too
 	written int64         // bytes that it made the disk write
+	others  time.Duration // processor time of all but the subject and this program
 }
 
-// usage reads what the process has used.
+func (u usage) since(before usage) usage {
+	return usage{cpu: u.cpu - before.cpu, written: u.written - before.written, others: u.others - before.others}
+}
+
+// usage reads what the process has used, and what all others have.
 func (s *subject) usage() (u usage, err error) {
 	proc := fmt.Sprintf("/proc/%d/", s.cmd.Process.Pid)
 	if u.cpu, err = ticks(proc+"stat", 11, 13); err != nil {
 		return u, err
 	}
+	all, err := busy()
+	if err != nil {
+		return u, err
+	}
+	own, err := ticks("/proc/self/stat", 11, 13)
+	if err != nil {
+		return u, err
+	}
+	u.others = all - own - u.cpu
 	io, err := os.ReadFile(proc + "io")
 	if err != nil {
 		return u, err

@@ -25,14 +25,14 @@ var (
 		{"p99, ms", "%.1f", func(f figures) float64 { return f.p99 }},
 		{"max, ms", "%.1f", func(f figures) float64 { return f.max }},
 	}
+	noise = row{"other programs, % of the cores", "%.0f", func(f figures) float64 { return f.others }}
 )
 
 // table writes the medians of both binaries, load by load.
-func table(o options, results [2][][]figures, others float64) string {
+func table(o options, results [2][][]figures) string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "%d cores (%s), %d rounds, %s each, %d instances with a webhook each\n"+
-		"other programs used %.0f %% of the processors meanwhile\n\n",
-		runtime.NumCPU(), processor(), o.rounds, o.seconds, o.instances, others)
+	fmt.Fprintf(&out, "%d cores (%s), %d rounds, %s each, %d instances with a webhook each\n\n",
+		runtime.NumCPU(), processor(), o.rounds, o.seconds, o.instances)
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "load\tmedian of\told\tnew\tnew/old")
 	for i := range o.loads() {
@@ -40,7 +40,7 @@ func table(o options, results [2][][]figures, others float64) string {
 		if i < len(o.rates) {
 			name, rows = fmt.Sprint(o.rates[i], "/s"), slices.Concat(costs, delays)
 		}
-		for _, r := range rows {
+		for _, r := range append(rows, noise) {
 			before, after := median(results[0], i, r.of), median(results[1], i, r.of)
 			fmt.Fprintf(w, "%s\t%s\t"+r.format+"\t"+r.format+"\t%s\n", name, r.name, before, after, ratio(before, after))
 			name = ""
