@@ -70,7 +70,9 @@ func TestTheTableHasMediansAndTheirRatio(t *testing.T) {
 }
 
 func TestTheCommandLineIsChecked(t *testing.T) {
-	for _, args := range []string{"", "-old a", "-old a -new b -rates 0", "-old a -new b -rates= -callers 0", "-old a -new b -rounds 0"} {
+	for _, args := range []string{
+		"", "-old a -new b -rates 0", "-old a -new b -rates= -callers 0", "-old a -new b -rounds 0",
+	} {
 		if _, err := parse(strings.Fields(args)); err == nil {
 			t.Errorf("%q is taken", args)
 		}
