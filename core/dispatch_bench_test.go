@@ -125,8 +125,8 @@ func BenchmarkEmitToQueuedSink(b *testing.B) {
 	}
 }
 
-// BenchmarkEmitToNoopSink is the same way with as many callers as stand in its name, and a sink that answers at once: what
-// an event costs beside its delivery, until all are delivered and nothing is left to be written down.
+// BenchmarkEmitToNoopSink is the same way by one caller and by 64, to a sink that answers at once: what an event costs
+// beside its delivery, until all are delivered and none waits.
 func BenchmarkEmitToNoopSink(b *testing.B) {
 	engines := map[string]func(*testing.B) (core.Options, instances.Store){
 		"sqlite": func(b *testing.B) (core.Options, instances.Store) {
