@@ -80,10 +80,7 @@ func (d *dispatcher) dispatch(b *bus.Batch) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	if !d.moves {
-		b.Cursor = nil
-	}
-	return d.queue.PutAll(b.Context(), b.Cursor, entries...)
+	return d.queue.PutAll(b.Context(), entries...)
 }
 
 // destinations returns the lanes of all targets that receive the event.

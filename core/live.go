@@ -8,12 +8,16 @@ import (
 // live is the router's handler of a sink of mode Live: it delivers each event to the sink's targets. It never fails: a
 // client that cannot be reached now has missed the event.
 func (r *sinkRunner) live(b *bus.Batch) error {
-	var at bus.Position // of the last message; a broadcast has a single one in a batch
-	if b.Cursor != nil {
-		at = b.Cursor.Position
-		defer r.progress.reach(b.Cursor.Shard, at)
-	}
-	for _, m := range b.Messages {
+	defer func() {
+		for _, at := range b.Cursors {
+			r.progress.reach(at.Shard, at.Position)
+		}
+	}()
+	for i, m := range b.Messages {
+		var at bus.Cursor
+		if b.Cursors != nil {
+			at = b.Cursors[i]
+		}
 		e, err := bus.Event(m)
 		if err != nil {
 			r.log.Warn().Err(err).Str("message", m.UUID).Msg("message on the bus skipped")
@@ -27,7 +31,7 @@ func (r *sinkRunner) live(b *bus.Batch) error {
 		for _, to := range destinations {
 			d := &sink.Delivery{
 				Event: e, Scope: to.Scope, Target: to.Target, Settings: settings.Raw,
-				Attempt: 1, Key: sink.Key(e, to.Target), Position: int64(at),
+				Attempt: 1, Key: sink.Key(e, to.Target), Position: int64(at.Position),
 			}
 			if err := recovered(func() error { return r.get().Deliver(b.Context(), d) }); err != nil {
 				r.failed.Add(1)

@@ -41,7 +41,7 @@ func (r *recorder) got() []string {
 func putNumbered(q *queue.Queue, n int, data []byte) error {
 	e := numbered("sales", n)
 	e.Data = data
-	return q.Put(context.Background(), e, []queue.Destination{ownLane("sales")}, nil)
+	return q.Put(context.Background(), e, []queue.Destination{ownLane("sales")})
 }
 
 func TestAFullDiskRefusesEventsAndLosesNoDelivery(t *testing.T) {
@@ -95,7 +95,7 @@ func TestABusyWriterHoldsUpPutOnlyUntilItsContextEnds(t *testing.T) {
 	release := db.Hold()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	err := q.Put(ctx, numbered("sales", 0), []queue.Destination{ownLane("sales")}, nil)
+	err := q.Put(ctx, numbered("sales", 0), []queue.Destination{ownLane("sales")})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Put returned %v", err)
 	}
@@ -116,7 +116,7 @@ func TestTheQueueForgetsWhatItDeliveredInBoundedSpace(t *testing.T) {
 	lane := ownLane("sales")
 	for n := range 800 {
 		e := queue.Entry{Event: numbered("sales", n), At: time.Now(), To: []queue.Destination{lane}}
-		places, err := store.Put(t.Context(), queuetest.Lease(store, "sales"), e)
+		places, err := store.Put(t.Context(), []bus.Lease{queuetest.Lease(store, "sales")}, nil, e)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,17 +8,26 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// A Batch is what a subscription hands over at once: messages of one instance that follow each other, at least one. It
-// is answered as a whole.
+// A Batch is what a subscription hands over at once: messages that follow each other in a shard, or for a broadcast in
+// all shards, at least one. It is answered as a whole, and the next one comes after the answer.
 type Batch struct {
 	// Messages are in order. Those behind the first are shared with other readers: they are not to be changed, acked or
 	// nacked.
 	Messages []*message.Message
-	// Cursor is where the group, or the broadcast subscription, stands once the batch is acked. It is nil for a batch in
-	// front of which others are not acked yet, and where the engine has no Positions. With CursorWithQueue the queue's
-	// store may move it in the transaction that stores the deliveries; the ack then costs nothing more.
-	Cursor *Cursor
+	// Cursors are where the group, or the broadcast subscription, stands behind each message; nil where the engine has no
+	// Positions.
+	Cursors []Cursor
+
+	kept bool
 }
+
+// Keep says before the ack that the group's cursor stays where it is: whoever handles the messages moves it, by the
+// queue's store. The subscription goes on behind the batch; the next subscription of the group begins at the cursor. It
+// is for engines with CursorWithQueue.
+func (b *Batch) Keep() { b.kept = true }
+
+// Kept reports whether Keep was called, for engines: after the ack.
+func (b *Batch) Kept() bool { return b.kept }
 
 // Context ends with the batch's subscription.
 func (b *Batch) Context() context.Context { return b.Messages[0].Context() }

@@ -23,8 +23,9 @@ type Features struct {
 	// Replay: the log can be read again (the core's sink.Log), and the positions of all shards are in one order. Without:
 	// no "since" and no recovery of missed events beyond what a sink itself keeps.
 	Replay bool
-	// CursorWithQueue: a batch's cursor is moved by the queue's store, in the transaction that stores its deliveries.
-	// Without: the ack moves it, and a crash between the two puts the batch into the queue again.
+	// CursorWithQueue: the queue's store moves the cursor of a group that keeps its batches ([Batch].Keep), so that the
+	// log answers for what is delivered at once. Without: the queue stores every event before the ack, and a crash
+	// between the two puts it into the queue again.
 	CursorWithQueue bool
 	// Nodes: several buses, each a node of one cluster, share the log: a broadcast reaches all of them, and a group's
 	// message goes to one. Without: one hub at a time.

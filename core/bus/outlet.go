@@ -47,45 +47,46 @@ func (o *Outlet) Close() {
 	}
 }
 
-// Hand offers copies of the first of some messages, with the others and the cursor if the outlet is one of batches,
-// until one is acked. It is false when ctx ended first. Messages and cursor are only read.
-func (o *Outlet) Hand(ctx context.Context, messages []*message.Message, at *Cursor) (acked bool) {
+// Hand offers copies of the first of some messages, with the others and the cursors behind each if the outlet is one of
+// batches, until one is acked. kept says that the cursor stays, see [Batch.Keep]. acked is false when ctx ended first.
+// Messages and cursors are only read.
+func (o *Outlet) Hand(ctx context.Context, messages []*message.Message, at []Cursor) (acked, kept bool) {
 	Retry(ctx, func() bool {
 		var nacked bool
-		acked, nacked = o.offer(ctx, messages, at)
+		acked, nacked, kept = o.offer(ctx, messages, at)
 		return !nacked
 	})
-	return acked
+	return acked, kept
 }
 
 // offer hands over one copy and waits for the answer; neither is true when ctx ended first.
-func (o *Outlet) offer(ctx context.Context, messages []*message.Message, at *Cursor) (acked, nacked bool) {
+func (o *Outlet) offer(ctx context.Context, messages []*message.Message, at []Cursor) (acked, nacked, kept bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	m := messages[0].Copy()
 	m.SetContext(ctx)
-	var batch *Batch
+	batch := &Batch{}
 	if o.batches != nil {
-		batch = &Batch{Messages: slices.Clone(messages), Cursor: at}
+		*batch = Batch{Messages: slices.Clone(messages), Cursors: at}
 		batch.Messages[0] = m
 	}
 	select {
 	case o.messages <- m:
 	case o.batches <- batch:
 	case <-ctx.Done():
-		return false, false
+		return false, false, false
 	}
 	select {
 	case <-m.Acked():
-		return true, false
+		return true, false, batch.kept
 	case <-m.Nacked():
-		return false, true
+		return false, true, false
 	case <-ctx.Done():
 		select {
 		case <-m.Acked(): // an ack that came at the same moment counts
-			return true, false
+			return true, false, batch.kept
 		default:
-			return false, false
+			return false, false, false
 		}
 	}
 }

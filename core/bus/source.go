@@ -126,7 +126,7 @@ func (src *source) feed(ctx context.Context, out *Outlet) {
 				return
 			}
 		}
-		if !out.Hand(ctx, []*message.Message{src.held}, nil) {
+		if acked, _ := out.Hand(ctx, []*message.Message{src.held}, nil); !acked {
 			if !src.shared {
 				src.held.Nack()
 			}

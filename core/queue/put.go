@@ -9,24 +9,24 @@ import (
 	"github.com/evosink/evosink/core/event"
 )
 
-// Put puts an event into the lane of each destination, all of one instance, and moves the cursor if there is one, in
-// a single transaction; it returns nil when that is written for good. Lanes absorb an event that they have been given
-// before, see [Store]. Events of one instance are delivered in the order of the calls. The event belongs to the queue
-// then and must not be changed.
+// Put puts an event into the lane of each destination, all of one instance, in a single transaction; it returns nil
+// when that is written for good. It is for a log that does not have the event any more then, see [Queue.Take] for
+// others. Lanes absorb an event that they have been given before, see [Store]. Events of one instance are delivered in
+// the order of the calls. The event belongs to the queue then and must not be changed.
 //
 // When there is no room Put does what Config.WhenFull and Config.DropOldest say; waiting for it ends with ctx and
 // [ErrFull]. After an error nothing was put, and the event should be put again.
-func (q *Queue) Put(ctx context.Context, e *event.Event, to []Destination, cursor *bus.Cursor) error {
-	return q.PutAll(ctx, cursor, Entry{Event: e, To: to})
+func (q *Queue) Put(ctx context.Context, e *event.Event, to []Destination) error {
+	return q.PutAll(ctx, Entry{Event: e, To: to})
 }
 
 // PutAll is Put for several events of one instance, in their order: in one transaction, or in several if there is not
-// room for all at once. After an error the first of them may have been put, without the cursor; put again they are
-// absorbed. What is set of an entry are Event and To.
+// room for all at once. After an error the first of them may have been put; put again they are absorbed. What is set of
+// an entry are Event and To.
 //
 // The error wraps [ErrNotHeld] if the instance's shard is not held here, and [bus.ErrFenced] if it turns out to be
 // another node's: the bus hands the events to its owner then.
-func (q *Queue) PutAll(ctx context.Context, cursor *bus.Cursor, entries ...Entry) error {
+func (q *Queue) PutAll(ctx context.Context, entries ...Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
@@ -56,9 +56,6 @@ func (q *Queue) PutAll(ctx context.Context, cursor *bus.Cursor, entries ...Entry
 		if entries = entries[n:]; len(admitted) == 0 {
 			continue
 		}
-		if len(entries) == 0 {
-			admitted[len(admitted)-1].Cursor = cursor
-		}
 		if err := q.put(ctx, h, admitted); err != nil {
 			return err
 		}
@@ -81,7 +78,7 @@ func (q *Queue) put(ctx context.Context, h *holding, entries []Entry) error {
 		lanes[i] = s.lane(h, d.Lane, d.Scope)
 		lanes[i].pins++
 	})
-	places, err := q.store.Put(ctx, h.lease, entries...)
+	places, err := q.store.Put(ctx, []bus.Lease{h.lease}, nil, entries...)
 	q.eachDestination(h, entries, func(s *scheduler, e *Entry, d *Destination, i int) {
 		if err == nil {
 			q.take(s, lanes[i], e, d, places[i])

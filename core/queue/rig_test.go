@@ -139,7 +139,7 @@ func own(instance string) queue.Destination {
 
 func (r *rig) put(e *event.Event, to ...queue.Destination) {
 	r.t.Helper()
-	if err := r.Put(r.t.Context(), e, to, nil); err != nil {
+	if err := r.Put(r.t.Context(), e, to); err != nil {
 		r.t.Fatalf("Put: %v", err)
 	}
 }

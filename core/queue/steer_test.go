@@ -256,11 +256,11 @@ func TestAFullLaneBlocksWhenItIsToldToAndGoesOnWithRoom(t *testing.T) {
 		r.fill(to("a"), 3)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if err := r.Put(ctx, newEvent("a", "0003"), []queue.Destination{to("a")}, nil); !errors.Is(err, queue.ErrFull) {
+		if err := r.Put(ctx, newEvent("a", "0003"), []queue.Destination{to("a")}); !errors.Is(err, queue.ErrFull) {
 			t.Errorf("Put into a full lane returned %v", err)
 		}
 		done := make(chan error, 1)
-		go func() { done <- r.Put(t.Context(), newEvent("a", "0003"), []queue.Destination{to("a")}, nil) }()
+		go func() { done <- r.Put(t.Context(), newEvent("a", "0003"), []queue.Destination{to("a")}) }()
 		up.Store(true)
 		after(2 * time.Minute)
 		want(t, "Put", <-done, nil)
@@ -404,7 +404,7 @@ func TestCloseLetsAttemptsEndAndTheNextStartGoesOn(t *testing.T) {
 		r.close()
 		want(t, "Close took", time.Since(began), 2*time.Second)
 		want(t, "delivered", s.took(""), ids(1))
-		if err := r.Put(t.Context(), newEvent("a", "late"), []queue.Destination{to("a")}, nil); !errors.Is(err, queue.ErrClosed) {
+		if err := r.Put(t.Context(), newEvent("a", "late"), []queue.Destination{to("a")}); !errors.Is(err, queue.ErrClosed) {
 			t.Errorf("Put after Close: %v", err)
 		}
 		start(t, store, queue.DefaultConfig(), outlet("hook", s))
@@ -586,11 +586,11 @@ func TestATargetNamedTwiceGetsTheEventOnce(t *testing.T) {
 
 func TestPutRefusesALaneOfAnotherInstanceOrSink(t *testing.T) {
 	r := start(t, newStore(t), queue.DefaultConfig(), outlet("hook", &target{}))
-	if err := r.Put(t.Context(), newEvent("a", "x"), []queue.Destination{to("b")}, nil); err == nil {
+	if err := r.Put(t.Context(), newEvent("a", "x"), []queue.Destination{to("b")}); err == nil {
 		t.Error("an event of one instance went into a lane of another")
 	}
 	other := queue.Destination{Lane: queue.LaneKey{Sink: "other", Instance: "a"}}
-	if err := r.Put(t.Context(), newEvent("a", "x"), []queue.Destination{other}, nil); err == nil {
+	if err := r.Put(t.Context(), newEvent("a", "x"), []queue.Destination{other}); err == nil {
 		t.Error("an event went into a lane of a sink that does not run")
 	}
 }

@@ -35,13 +35,21 @@ type Store interface {
 	// Lanes returns the lanes of these shards in which deliveries wait; of all if none is named.
 	Lanes(ctx context.Context, shards ...int) ([]Backlog, error)
 
-	// Put appends the event of each entry to the lane of each of its destinations and moves the cursors, if there are
-	// some, in a single transaction. All are of one instance, and the lease is for its shard. It tells for each
-	// destination of each entry what became of it, in their order.
+	// Put appends the event of each entry to the lane of each of its destinations, in the order of the entries, and
+	// writes the marks, if there are some, in a single transaction. The leases are those of the entries' and the marks'
+	// shards. It tells for each destination of each entry what became of it, in their order. If a lease is stale nothing
+	// is written, and the error tells which.
 	//
-	// A lane takes an event of an instance once: a second Put of the same event id is absorbed while the first still
-	// waits, and afterwards for as long as Retention.Seen says. The same id from another instance is another event.
-	Put(ctx context.Context, l bus.Lease, entries ...Entry) ([]PutResult, error)
+	// Of an entry without a Position a lane takes the event once: a second Put of the same event id is absorbed while
+	// the first still waits, and afterwards for as long as Retention.Seen says. The same id from another instance is
+	// another event. An entry with a Position is never absorbed, whatever its id: the marks say what must not come again.
+	Put(ctx context.Context, leases []bus.Lease, marks []Mark, entries ...Entry) ([]PutResult, error)
+
+	// Checkpoint writes marks in a single transaction, fenced as Record is. It may wait up to 50 ms for a commit of
+	// others that it can be a part of.
+	Checkpoint(ctx context.Context, leases []bus.Lease, marks ...Mark) error
+	// Marks returns the marks of shards, in any order; none for a shard that has none yet.
+	Marks(ctx context.Context, shards ...int) ([]Mark, error)
 
 	// Window returns the first deliveries of a lane with after < Seq <= until, in order: at most limit of them, and
 	// no more than fit into so many bytes of data, but always one if there is one.
@@ -176,12 +184,24 @@ type Backlog struct {
 	Head    Progress  // of the first one; zero if it was not tried yet
 }
 
+// A Mark is how far the queue is in a shard of the log: what it need not be given again. It is written where the
+// engine has [bus.Features].CursorWithQueue, and takes the place of the shard's former one, but that a cursor does not
+// go back.
+type Mark struct {
+	// Cursor is where the queue's group goes on: what is before it is delivered, or stored, for every lane.
+	Cursor bus.Cursor
+	// Done is what behind the cursor is delivered or stored too, in a form that is the queue's own; nil if nothing is.
+	Done []byte
+}
+
 // An Entry is an event to be put into lanes.
 type Entry struct {
-	Event  *event.Event
-	At     time.Time
-	To     []Destination // of different lanes, all of the event's instance
-	Cursor *bus.Cursor   // moved together with it; nil if there is none
+	Event *event.Event
+	At    time.Time
+	To    []Destination // of different lanes, all of the event's instance
+	// Position is where the log has the event, for an entry that a mark says is stored; 0 for one that is absorbed when
+	// it comes again.
+	Position bus.Position
 }
 
 // A PutResult is what became of one destination of an [Entry].

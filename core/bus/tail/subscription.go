@@ -8,6 +8,12 @@ import (
 	"github.com/evosink/evosink/core/bus"
 )
 
+// A batch has at most so many entries, and bytes unless it is a single entry.
+const (
+	batchLength = 256
+	batchBytes  = 1 << 20
+)
+
 // A subscription hands the entries before its reader to one channel.
 type subscription struct {
 	owner  *subscriber
@@ -29,7 +35,7 @@ func (s *subscription) run(ctx context.Context) {
 		defer s.reader.leave()
 		s.taken = s.reader.Position()
 		s.log.pass(s.reader, s.taken)
-		if s.reader.Group == "" {
+		if s.reader.Group == "" || s.out.Batches() {
 			s.follow(ctx)
 		} else {
 			s.spread(ctx)
@@ -50,23 +56,57 @@ func (s *subscription) moved() {
 	}
 }
 
-// follow hands over one entry after the other until ctx ends.
+// follow hands over entries in order, one batch or message after the other, until ctx ends.
 func (s *subscription) follow(ctx context.Context) {
 	for {
 		entries, ok := s.next(ctx)
 		if !ok {
 			return
 		}
-		for _, e := range entries {
-			if !s.out.Hand(ctx, []*message.Message{e.Message}, s.cursor(e)) {
+		for len(entries) > 0 {
+			n := 1
+			if s.out.Batches() {
+				n = batchOf(entries)
+			}
+			if !s.hand(ctx, entries[:n]) {
 				return
 			}
-			s.taken = e.Position
-			if s.reader.move(e.Position) {
-				s.moved()
-			}
+			entries = entries[n:]
 		}
 	}
+}
+
+// batchOf returns how many of the first entries go into a batch.
+func batchOf(entries []Entry) (n int) {
+	for bytes := 0; n < len(entries) && n < batchLength; n++ {
+		if bytes += bus.Size(entries[n].Message); bytes > batchBytes && n > 0 {
+			break
+		}
+	}
+	return n
+}
+
+// hand hands over some entries, and moves the reader behind them unless whoever has them does.
+func (s *subscription) hand(ctx context.Context, entries []Entry) (acked bool) {
+	messages := make([]*message.Message, len(entries))
+	var at []bus.Cursor
+	for i, e := range entries {
+		messages[i] = e.Message
+		if s.out.Batches() {
+			at = append(at, bus.Cursor{Group: s.reader.Group, Shard: e.Shard, Position: bus.Position(e.Position)})
+		}
+	}
+	acked, kept := s.out.Hand(ctx, messages, at)
+	if !acked {
+		return false
+	}
+	last := entries[len(entries)-1].Position
+	s.taken = last
+	if !kept && s.reader.move(last) {
+		s.moved()
+	}
+	s.log.pass(s.reader, last)
+	return true
 }
 
 // next returns the entries behind those taken, waiting until there are some. ok is false when ctx ended first.
@@ -124,12 +164,4 @@ func (s *subscription) read(ctx context.Context, position int64) (entries []Entr
 		return err == nil
 	})
 	return entries, ok
-}
-
-// cursor is where the reader stands behind an entry; nil if there is nothing to tell it to.
-func (s *subscription) cursor(e Entry) *bus.Cursor {
-	if !s.out.Batches() {
-		return nil
-	}
-	return &bus.Cursor{Group: s.reader.Group, Shard: e.Shard, Position: bus.Position(e.Position)}
 }

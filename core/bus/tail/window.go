@@ -15,8 +15,7 @@ const (
 )
 
 // A window is what a group's subscription has taken of its shard and the reader has not passed. Instances do not wait
-// for each other: each has its line, the first entries of which are under way while the others wait; so a group that
-// commits what it makes of messages can do so for many at once. The reader passes an entry when all before it are
+// for each other: each has its line, the first entries of which are under way while the others wait. The reader passes an entry when all before it are
 // acked too. The subscription's goroutine owns the window.
 type window struct {
 	*subscription
@@ -37,7 +36,7 @@ type slot struct {
 // A line is the entries of an instance.
 type line struct {
 	instance string
-	run      []*slot // under way: one message, or a batch
+	run      *slot // under way
 	waiting  []*slot
 }
 
@@ -110,52 +109,26 @@ func (w *window) start(ctx context.Context) {
 	w.fresh = nil
 }
 
-// begin hands over the first that waits in a line, or all of them if the subscription is one of batches.
+// begin hands over the first that waits in a line.
 func (w *window) begin(ctx context.Context, l *line) {
-	n := 1
-	if w.out.Batches() {
-		n = len(l.waiting)
-	}
-	l.run, l.waiting = l.waiting[:n:n], l.waiting[n:]
-	var at *bus.Cursor
-	if to, ok := w.reach(l.run); ok {
-		at = w.cursor(to)
-	}
-	messages := make([]*message.Message, n)
-	for i, s := range l.run {
-		messages[i] = s.Message
-	}
+	l.run, l.waiting = l.waiting[0], l.waiting[1:]
 	w.under++
-	go func() { w.ended <- end{l, w.out.Hand(ctx, messages, at)} }()
-}
-
-// reach returns the last of the entries that the reader passes with the ack of a run. ok is false if others before the
-// run are not acked: the reader stays there.
-func (w *window) reach(run []*slot) (last Entry, ok bool) {
-	for _, s := range w.held {
-		switch {
-		case len(run) > 0 && s == run[0]:
-			run, ok = run[1:], true
-		case !s.acked:
-			return last, ok
-		}
-		last = s.Entry
-	}
-	return last, ok
+	go func() {
+		acked, _ := w.out.Hand(ctx, []*message.Message{l.run.Message}, nil)
+		w.ended <- end{l, acked}
+	}()
 }
 
 func (w *window) end(e end) {
 	w.under--
-	for _, s := range e.run {
-		s.acked = e.acked
-	}
+	e.run.acked = e.acked
 	w.pass()
 }
 
 // next begins what waits behind a run that has ended.
 func (w *window) next(ctx context.Context, l *line) {
 	switch {
-	case !l.run[0].acked: // ctx has ended
+	case !l.run.acked: // ctx has ended
 	case len(l.waiting) > 0:
 		w.begin(ctx, l)
 	default:

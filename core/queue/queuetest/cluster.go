@@ -188,7 +188,7 @@ func (c *cluster) put(instance, id string, nodes ...*member) {
 	c.Helper()
 	for deadline := time.Now().Add(c.Patience); ; time.Sleep(time.Millisecond) {
 		for _, m := range nodes {
-			err := m.Put(c.Context(), newEvent(instance, id), []queue.Destination{destination(instance)}, nil)
+			err := m.Put(c.Context(), newEvent(instance, id), []queue.Destination{destination(instance)})
 			if err == nil {
 				return
 			}

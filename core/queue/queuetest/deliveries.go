@@ -77,7 +77,7 @@ func (t *trial) putsSeveral() {
 	t.put("e0", laneA)
 	refused := entry("e3", laneA)
 	refused.To[0].Refused = queue.Full
-	places, err := t.store.Put(t.Context(), t.lease("sales"), entry("e1", laneA, laneB), entry("e2", laneB), entry("e1", laneA), refused, entry("e0", laneA, laneB), entry("e4", laneA))
+	places, err := t.store.Put(t.Context(), []bus.Lease{t.lease("sales")}, nil, entry("e1", laneA, laneB), entry("e2", laneB), entry("e1", laneA), refused, entry("e0", laneA, laneB), entry("e4", laneA))
 	if err != nil {
 		t.Fatalf("Put: %v", err)
 	}
@@ -346,7 +346,7 @@ func (t *trial) races() {
 			for n := range events {
 				e := queue.Entry{Event: newEvent(l.Instance, fmt.Sprintf("e%02d", n)), At: time.Now()}
 				e.To = []queue.Destination{{Lane: l}}
-				places, err := t.store.Put(t.Context(), t.lease(l.Instance), e)
+				places, err := t.store.Put(t.Context(), []bus.Lease{t.lease(l.Instance)}, nil, e)
 				if err != nil {
 					t.Errorf("Put: %v", err)
 					return
@@ -382,10 +382,14 @@ func (t *trial) survives() {
 	if err := t.store.PutPause(t.Context(), queue.Pause{Selector: queue.Selector{Sink: "nats"}, At: at(1)}); err != nil {
 		t.Fatal(err)
 	}
+	together := mark(t.lease("sales").Shard, 11, "13")
+	t.enterMarked([]queue.Mark{together}, placed("sales", "e3", 11, laneC))
 	t.store = t.subject.Reopen(t.T, t.store)
-	t.wantLanes(map[queue.LaneKey]int{laneA: 1, laneB: 1})
+	t.wantLanes(map[queue.LaneKey]int{laneA: 1, laneB: 1, laneC: 1})
 	t.wantWaiting("", laneA, "e3")
 	t.wantWaiting("", laneB, "e1")
+	t.wantWaiting("", laneC, "e3")
+	t.wantMarks("what was stored would be stored again", together)
 	if got := t.head(laneA); !reflect.DeepEqual(got, p) {
 		t.Errorf("the head's progress is %+v, want %+v", got, p)
 	}
@@ -401,6 +405,10 @@ func (t *trial) survives() {
 	if p := t.put("e4", laneA)[0]; p.Seq <= t.window(laneA)[0].Seq {
 		t.Error("after a crash a new event has got in front of old ones")
 	}
+	alone := mark(together.Cursor.Shard, 11, "13 14")
+	t.checkpoint(alone)
+	t.store = t.subject.Reopen(t.T, t.store)
+	t.wantMarks("what was delivered would be delivered again", alone)
 }
 
 // big returns JSON of about n bytes.
