@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/evosink/evosink/adapters/sqlite/internal/file"
 	"github.com/evosink/evosink/adapters/sqlite/internal/row"
@@ -43,8 +46,9 @@ func (l *Log) Append(ctx context.Context, shard int, entries ...bus.Entry) ([]bu
 			return nil, fmt.Errorf("%w: it has %d metadata entries, at most %d are stored",
 				bus.ErrTooLarge, n, row.MaxMetadata)
 		}
+		kept := &message.Message{UUID: m.UUID, Metadata: maps.Clone(m.Metadata), Payload: m.Payload} // is never acked
 		all[i] = addition{
-			Row: row.FromMessage(m), entry: tail.Entry{Shard: shard, Message: m.Copy()},
+			Row: row.FromMessage(m), entry: tail.Entry{Shard: shard, Message: kept},
 			instance: bus.InstanceOf(m), once: e.Once,
 		}
 		w.Bytes += all[i].Size() + file.WriteOverhead
