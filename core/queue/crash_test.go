@@ -78,7 +78,7 @@ func (*poster) Retry(*sink.Delivery) sink.Policy {
 }
 
 // A witness is a store that tells of every delivery that it has written down as made: "done <id>". A delivery that was
-// stored is written down by its result, another one by a mark that has its position behind it.
+// stored is written down by its result, another one by a mark.
 type witness struct {
 	queue.Store
 
@@ -122,9 +122,14 @@ func (w *witness) appended(at place, id string) {
 func (w *witness) tell(marks []queue.Mark) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for at, id := range w.logged {
-		for _, m := range marks {
-			if id != "" && at.shard == m.Cursor.Shard && at.at <= m.Cursor.Position {
+	for _, m := range marks {
+		behind, err := queue.DoneOf(m)
+		if err != nil {
+			os.Stdout.WriteString("error " + err.Error() + "\n")
+		}
+		for at, id := range w.logged {
+			_, done := behind[at.at]
+			if id != "" && at.shard == m.Cursor.Shard && (done || at.at <= m.Cursor.Position) {
 				os.Stdout.WriteString("done " + id + "\n")
 				delete(w.logged, at)
 			}
