@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -128,8 +129,8 @@ func (w *witness) tell(marks []queue.Mark) {
 			os.Stdout.WriteString("error " + err.Error() + "\n")
 		}
 		for at, id := range w.logged {
-			_, done := behind[at.at]
-			if id != "" && at.shard == m.Cursor.Shard && (done || at.at <= m.Cursor.Position) {
+			done := at.at <= m.Cursor.Position || slices.Contains(behind, at.at)
+			if id != "" && at.shard == m.Cursor.Shard && done {
 				os.Stdout.WriteString("done " + id + "\n")
 				delete(w.logged, at)
 			}

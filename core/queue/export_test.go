@@ -16,5 +16,11 @@ func (q *Queue) Size() (lanes, endpoints int) {
 // Cached returns the bytes of the events that memory holds.
 func (q *Queue) Cached() int { return int(q.door.capacity.cached.Load()) }
 
-// DoneOf returns what a mark says is done behind its cursor: for each position the lanes, none for all.
-func DoneOf(m Mark) (map[bus.Position][]uint64, error) { return decodeDone(m.Cursor.Position, m.Done) }
+// DoneOf returns what a mark says is done behind its cursor, for some lanes or for all.
+func DoneOf(m Mark) (positions []bus.Position, err error) {
+	done, err := decodeDone(m.Cursor.Position, m.Done)
+	for _, f := range done {
+		positions = append(positions, f.position)
+	}
+	return positions, err
+}

@@ -12,7 +12,7 @@ import (
 
 // A Logged is an event of the log with the lanes of its instance that it goes to.
 type Logged struct {
-	Position bus.Position // above those of the shard's events before it
+	Position bus.Position  // above those of the shard's events before it
 	Event    *event.Event  // nil for what is no event
 	To       []Destination // may be empty
 }

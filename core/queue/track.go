@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -43,12 +42,18 @@ type track struct {
 
 	mu sync.Mutex
 	// mu guards the fields below.
-	cursor bus.Position // everything up to it is handled
-	newest bus.Position // of what was taken
-	events []*logged    // behind the cursor, in order
-	bytes  int64        // of them
-	former map[bus.Position][]uint64
+	cursor bus.Position  // everything up to it is handled
+	newest bus.Position  // of what was taken
+	events []*logged     // behind the cursor, in order
+	bytes  int64         // of them
+	former []former      // in order, behind newest
 	room   chan struct{} // closed when something leaves the window; nil while nothing waits for that
+}
+
+// A former is an event that the shard's former owner was done with, for some lanes or for all.
+type former struct {
+	position bus.Position
+	lanes    []uint64 // digests of those; none for all
 }
 
 // A window of the log has at most so many events of a shard that are not handled, for so long. What is older, or would be
@@ -84,13 +89,12 @@ func (t *track) take(h *holding, position bus.Position, bytes int64, to []Destin
 	}
 	t.newest = position
 	e = &logged{holding: h, position: position, bytes: bytes, at: time.Now()}
-	if done, ok := t.former[position]; ok {
-		delete(t.former, position)
-		if len(done) == 0 {
-			to = nil
-		}
-		e.former = done
-		to = slices.DeleteFunc(slices.Clone(to), func(d Destination) bool { return slices.Contains(done, digest(d.Lane)) })
+	for len(t.former) > 0 && t.former[0].position < position { // the log does not have it any more
+		t.former = t.former[1:]
+	}
+	if len(t.former) > 0 && t.former[0].position == position {
+		e.former, to = t.former[0].lanes, t.former[0].left(to)
+		t.former = t.former[1:]
 	}
 	e.items = make([]item, len(to))
 	e.left.Store(int32(len(to)))
@@ -105,6 +109,14 @@ func (t *track) take(h *holding, position bus.Position, bytes int64, to []Destin
 		t.changed.Add(1)
 	}
 	return e, to
+}
+
+// left returns the destinations that the former owner was not done with.
+func (f former) left(to []Destination) []Destination {
+	if len(f.lanes) == 0 {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(to), func(d Destination) bool { return slices.Contains(f.lanes, digest(d.Lane)) })
 }
 
 // full returns nil if another event may be taken, else what is closed when there may be room.
@@ -205,8 +217,8 @@ func (t *track) mark(of bus.Lease) (m Mark, change int64, ok bool) {
 			add(e.position, lanes)
 		}
 	}
-	for _, position := range slices.Sorted(maps.Keys(t.former)) {
-		add(position, t.former[position])
+	for _, f := range t.former {
+		add(f.position, f.lanes)
 	}
 	return m, change, true
 }
@@ -246,10 +258,9 @@ const doneFormat = 1
 var errDone = errors.New("a mark of the log that this version cannot read")
 
 // decodeDone reads what track.mark wrote.
-func decodeDone(cursor bus.Position, b []byte) (map[bus.Position][]uint64, error) {
-	out := map[bus.Position][]uint64{}
+func decodeDone(cursor bus.Position, b []byte) (out []former, err error) {
 	if len(b) == 0 {
-		return out, nil
+		return nil, nil
 	}
 	if b[0] != doneFormat {
 		return nil, fmt.Errorf("%w: format %d", errDone, b[0])
@@ -271,7 +282,7 @@ func decodeDone(cursor bus.Position, b []byte) (map[bus.Position][]uint64, error
 		for i := range lanes {
 			lanes[i], b = binary.BigEndian.Uint64(b), b[8:]
 		}
-		out[at] = lanes
+		out = append(out, former{at, lanes})
 	}
 	return out, nil
 }
