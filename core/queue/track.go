@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -255,6 +256,9 @@ func digest(l LaneKey) uint64 {
 // are done with: the distance from the one before, how many lanes are done with it (0 for all), and their digests.
 const doneFormat = 1
 
+// doneLength is how many events a mark names at most: more than a window has, or any version's will.
+const doneLength = 16 * trackLength
+
 var errDone = errors.New("a mark of the log that this version cannot read")
 
 // decodeDone reads what track.mark wrote.
@@ -265,10 +269,10 @@ func decodeDone(cursor bus.Position, b []byte) (out []former, err error) {
 	if b[0] != doneFormat {
 		return nil, fmt.Errorf("%w: format %d", errDone, b[0])
 	}
-	at := cursor
+	at := max(0, cursor)
 	for b = b[1:]; len(b) > 0; {
 		distance, n := binary.Uvarint(b)
-		if n <= 0 || distance == 0 || distance > 1<<62 {
+		if n <= 0 || distance == 0 || distance > uint64(math.MaxInt64-at) || len(out) == doneLength {
 			return nil, errDone
 		}
 		b = b[n:]
