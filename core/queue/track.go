@@ -80,36 +80,48 @@ func (t *track) moved() {
 // dirty reports whether the store's mark is behind.
 func (t *track) dirty() bool { return t.written.Load() < t.changed.Load() }
 
-// take adds an event to the window, and returns nil if it was taken before, or is handled everywhere. The destinations
-// that are left have items.
-func (t *track) take(h *holding, position bus.Position, bytes int64, to []Destination) (e *logged, left []Destination) {
+// missing returns the destinations of an event that has to be taken: those that a former owner was not done with. It is
+// false if the event was taken before.
+func (t *track) missing(position bus.Position, to []Destination) ([]Destination, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if position <= t.newest {
-		return nil, nil
+		return nil, false
 	}
-	t.newest = position
-	e = &logged{holding: h, position: position, bytes: bytes, at: time.Now()}
 	for len(t.former) > 0 && t.former[0].position < position { // the log does not have it any more
 		t.former = t.former[1:]
 	}
 	if len(t.former) > 0 && t.former[0].position == position {
-		e.former, to = t.former[0].lanes, t.former[0].left(to)
-		t.former = t.former[1:]
+		to = t.former[0].left(to)
 	}
-	e.items = make([]item, len(to))
+	return to, true
+}
+
+// take adds an event to the window, with items for destinations that missing has returned. It returns nil if the event
+// was taken before, or is handled everywhere.
+func (t *track) take(h *holding, position bus.Position, bytes int64, to []Destination) *logged {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if position <= t.newest {
+		return nil
+	}
+	t.newest = position
+	e := &logged{holding: h, position: position, bytes: bytes, at: time.Now(), items: make([]item, len(to))}
+	if len(t.former) > 0 && t.former[0].position == position {
+		e.former, t.former = t.former[0].lanes, t.former[1:]
+	}
 	e.left.Store(int32(len(to)))
 	if len(to) == 0 && len(t.events) == 0 {
 		t.cursor = position
 		t.changed.Add(1)
-		return nil, nil
+		return nil
 	}
 	t.events = append(t.events, e)
 	t.bytes += bytes
 	if len(to) == 0 {
 		t.changed.Add(1)
 	}
-	return e, to
+	return e
 }
 
 // left returns the destinations that the former owner was not done with.
