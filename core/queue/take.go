@@ -75,17 +75,24 @@ func (q *Queue) awaitTrack(ctx context.Context, h *holding) error {
 
 // takeOne puts an event into its lanes.
 func (q *Queue) takeOne(ctx context.Context, h *holding, e *Logged) error {
-	if len(e.To) == 0 {
+	to, missing := h.track.missing(e.Position, e.To)
+	if !missing {
+		return nil
+	}
+	if len(to) == 0 {
 		h.track.take(h, e.Position, 0, nil)
 		return nil
 	}
 	size := Size(e.Event)
-	to, err := q.door.admitOne(ctx, h, e.Event, e.To, size)
+	to, err := q.door.admitOne(ctx, h, e.Event, to, size)
 	if err != nil {
 		return err
 	}
 	defer q.inOrder(e.Event.Instance)()
-	taken, to := h.track.take(h, e.Position, size, to)
+	taken := h.track.take(h, e.Position, size, to)
+	if taken == nil {
+		return nil
+	}
 	var spills []*item // added together, so that the event is stored once for all its lanes
 	defer func() { q.ledger.add(spills...) }()
 	at := time.Now()

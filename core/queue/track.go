@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -43,12 +43,18 @@ type track struct {
 
 	mu sync.Mutex
 	// mu guards the fields below.
-	cursor bus.Position // everything up to it is handled
-	newest bus.Position // of what was taken
-	events []*logged    // behind the cursor, in order
-	bytes  int64        // of them
-	former map[bus.Position][]uint64
+	cursor bus.Position  // everything up to it is handled
+	newest bus.Position  // of what was taken
+	events []*logged     // behind the cursor, in order
+	bytes  int64         // of them
+	former []former      // in order, behind newest
 	room   chan struct{} // closed when something leaves the window; nil while nothing waits for that
+}
+
+// A former is an event that the shard's former owner was done with, for some lanes or for all.
+type former struct {
+	position bus.Position
+	lanes    []uint64 // digests of those; none for all
 }
 
 // A window of the log has at most so many events of a shard that are not handled, for so long. What is older, or would be
@@ -74,37 +80,56 @@ func (t *track) moved() {
 // dirty reports whether the store's mark is behind.
 func (t *track) dirty() bool { return t.written.Load() < t.changed.Load() }
 
-// take adds an event to the window, and returns nil if it was taken before, or is handled everywhere. The destinations
-// that are left have items.
-func (t *track) take(h *holding, position bus.Position, bytes int64, to []Destination) (e *logged, left []Destination) {
+// missing returns the destinations of an event that has to be taken: those that a former owner was not done with. It is
+// false if the event was taken before.
+func (t *track) missing(position bus.Position, to []Destination) ([]Destination, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if position <= t.newest {
-		return nil, nil
+		return nil, false
+	}
+	for len(t.former) > 0 && t.former[0].position < position { // the log does not have it any more
+		t.former = t.former[1:]
+	}
+	if len(t.former) > 0 && t.former[0].position == position {
+		to = t.former[0].left(to)
+	}
+	return to, true
+}
+
+// take adds an event to the window, with items for destinations that missing has returned. It returns nil if the event
+// was taken before, or is handled everywhere.
+func (t *track) take(h *holding, position bus.Position, bytes int64, to []Destination) *logged {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if position <= t.newest {
+		return nil
 	}
 	t.newest = position
-	e = &logged{holding: h, position: position, bytes: bytes, at: time.Now()}
-	if done, ok := t.former[position]; ok {
-		delete(t.former, position)
-		if len(done) == 0 {
-			to = nil
-		}
-		e.former = done
-		to = slices.DeleteFunc(slices.Clone(to), func(d Destination) bool { return slices.Contains(done, digest(d.Lane)) })
+	e := &logged{holding: h, position: position, bytes: bytes, at: time.Now(), items: make([]item, len(to))}
+	if len(t.former) > 0 && t.former[0].position == position {
+		e.former, t.former = t.former[0].lanes, t.former[1:]
 	}
-	e.items = make([]item, len(to))
 	e.left.Store(int32(len(to)))
 	if len(to) == 0 && len(t.events) == 0 {
 		t.cursor = position
 		t.changed.Add(1)
-		return nil, nil
+		return nil
 	}
 	t.events = append(t.events, e)
 	t.bytes += bytes
 	if len(to) == 0 {
 		t.changed.Add(1)
 	}
-	return e, to
+	return e
+}
+
+// left returns the destinations that the former owner was not done with.
+func (f former) left(to []Destination) []Destination {
+	if len(f.lanes) == 0 {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(to), func(d Destination) bool { return slices.Contains(f.lanes, digest(d.Lane)) })
 }
 
 // full returns nil if another event may be taken, else what is closed when there may be room.
@@ -205,8 +230,8 @@ func (t *track) mark(of bus.Lease) (m Mark, change int64, ok bool) {
 			add(e.position, lanes)
 		}
 	}
-	for _, position := range slices.Sorted(maps.Keys(t.former)) {
-		add(position, t.former[position])
+	for _, f := range t.former {
+		add(f.position, f.lanes)
 	}
 	return m, change, true
 }
@@ -243,21 +268,23 @@ func digest(l LaneKey) uint64 {
 // are done with: the distance from the one before, how many lanes are done with it (0 for all), and their digests.
 const doneFormat = 1
 
+// doneLength is how many events a mark names at most: more than a window has, or any version's will.
+const doneLength = 16 * trackLength
+
 var errDone = errors.New("a mark of the log that this version cannot read")
 
 // decodeDone reads what track.mark wrote.
-func decodeDone(cursor bus.Position, b []byte) (map[bus.Position][]uint64, error) {
-	out := map[bus.Position][]uint64{}
+func decodeDone(cursor bus.Position, b []byte) (out []former, err error) {
 	if len(b) == 0 {
-		return out, nil
+		return nil, nil
 	}
 	if b[0] != doneFormat {
 		return nil, fmt.Errorf("%w: format %d", errDone, b[0])
 	}
-	at := cursor
+	at := max(0, cursor)
 	for b = b[1:]; len(b) > 0; {
 		distance, n := binary.Uvarint(b)
-		if n <= 0 || distance == 0 || distance > 1<<62 {
+		if n <= 0 || distance == 0 || distance > uint64(math.MaxInt64-at) || len(out) == doneLength {
 			return nil, errDone
 		}
 		b = b[n:]
@@ -271,7 +298,7 @@ func decodeDone(cursor bus.Position, b []byte) (map[bus.Position][]uint64, error
 		for i := range lanes {
 			lanes[i], b = binary.BigEndian.Uint64(b), b[8:]
 		}
-		out[at] = lanes
+		out = append(out, former{at, lanes})
 	}
 	return out, nil
 }
