@@ -1,6 +1,11 @@
 package queue
 
-import "sync"
+import (
+	"slices"
+	"sync"
+
+	"github.com/evosink/evosink/core/bus"
+)
 
 // answersKept is how many answers memory keeps.
 const answersKept = 4096
@@ -38,4 +43,14 @@ func (k *answers) of(eventID string) (out []Attempt) {
 		}
 	}
 	return out
+}
+
+// erase forgets the entries of an instance, and returns how many these were.
+func (k *answers) erase(e bus.Erasure) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	oldestFirst := slices.Concat(k.kept[k.next:], k.kept[:k.next])
+	k.kept = slices.DeleteFunc(oldestFirst, func(a *Attempt) bool { return a.Instance == e.Instance && e.Has(a.InstanceID) })
+	k.next = 0
+	return len(oldestFirst) - len(k.kept)
 }

@@ -20,13 +20,16 @@ type ledger struct {
 	spilled chan struct{} // holds a token when there is something to store
 	done    chan struct{} // closed when nothing more is written
 
-	age   *time.Timer // of run: when the age of what is not handled is looked at, while there is something
+	// used by run only
+	age   *time.Timer // when the age of what is not handled is looked at, while there is something
 	aging bool        // it is set
+	due   time.Time   // when marks may be written again
 
 	mu sync.Mutex
 	// mu guards the fields below.
 	spills []*item       // in order; those of a lane in the order of the lane
 	round  chan struct{} // closed after the next round; nil while nothing waits for that
+	failed error         // of the last round
 	ended  bool
 }
 
@@ -87,12 +90,11 @@ func (g *ledger) run(ctx context.Context) {
 	g.aging = true
 	defer g.age.Stop()
 	for failures := 0; ; {
-		size, err := g.write(ctx)
-		pause := min(time.Duration(size)*markPause, markPauseMax)
+		err := g.write(ctx)
 		if failures++; err == nil {
 			failures = 0
 		} else {
-			pause = min(ledgerPause<<min(failures-1, 10), ledgerPauseMax)
+			g.due = time.Now().Add(min(ledgerPause<<min(failures-1, 10), ledgerPauseMax))
 			if ctx.Err() == nil {
 				g.queue.log.Error().Err(err).Msg("how far the log is delivered could not be written down; trying again")
 			}
@@ -100,14 +102,14 @@ func (g *ledger) run(ctx context.Context) {
 		if ctx.Err() != nil || g.finished(err) {
 			return
 		}
-		g.wait(ctx, pause, err != nil)
+		g.wait(ctx, err != nil)
 	}
 }
 
-// wait returns when there may be something to write: for spills at once unless the store has failed, for marks when the
-// pause is over.
-func (g *ledger) wait(ctx context.Context, pause time.Duration, failed bool) {
-	if pause > 0 {
+// wait returns when there may be something to write: for spills at once unless the store has failed, for marks when they
+// are due.
+func (g *ledger) wait(ctx context.Context, failed bool) {
+	if pause := time.Until(g.due); pause > 0 {
 		spilled := g.spilled
 		if failed {
 			spilled = nil
@@ -129,16 +131,22 @@ func (g *ledger) wait(ctx context.Context, pause time.Duration, failed bool) {
 	case <-g.spilled:
 	case <-g.moved:
 	case <-g.age.C:
-		g.aging = false
-		g.queue.spillOld(time.Now().Add(-trackAge))
+		g.spillOld()
 	case <-ctx.Done():
 	}
+}
+
+// spillOld has stored what was taken from the log a while ago and is not handled.
+func (g *ledger) spillOld() {
+	g.aging = false
+	g.queue.spillOld(time.Now().Add(-trackAge))
 }
 
 // finished reports whether everything is written and nothing will come, after a round with that error.
 func (g *ledger) finished(err error) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.failed = err
 	if g.round != nil {
 		close(g.round)
 		g.round = nil
@@ -146,21 +154,24 @@ func (g *ledger) finished(err error) bool {
 	if !g.ended || err != nil || len(g.spills) > 0 {
 		return false
 	}
-	return !slices.ContainsFunc(g.queue.holdings.all(), func(h *holding) bool { return h.track.dirty() })
+	return len(g.changed()) == 0
 }
 
-// await returns when a condition holds, which is looked at after each round, or with the error of ctx. The condition
-// holds at the latest when nothing more is written.
-func (g *ledger) await(ctx context.Context, condition func() bool) error {
+// await returns when a condition holds, which is looked at after each round, or with the error of ctx, or, unless it is
+// patient, of a round that has failed. The condition holds at the latest when nothing more is written.
+func (g *ledger) await(ctx context.Context, patient bool, condition func() bool) error {
 	for {
 		g.mu.Lock()
 		if g.round == nil {
 			g.round = make(chan struct{})
 		}
-		round := g.round
+		round, failed := g.round, g.failed
 		g.mu.Unlock()
 		if condition() {
 			return nil
+		}
+		if failed != nil && !patient {
+			return failed
 		}
 		g.wake()
 		select {
@@ -173,66 +184,89 @@ func (g *ledger) await(ctx context.Context, condition func() bool) error {
 	}
 }
 
-// write stores what is spilled, and marks. It returns the size of the marks. When something cannot be stored the marks
-// are written nevertheless.
-func (g *ledger) write(ctx context.Context) (size int, err error) {
-	for err == nil {
-		batch := g.take()
-		if len(batch) == 0 {
-			break
-		}
-		err = g.store(ctx, batch)
+// write stores the first of what is spilled, with marks, or writes marks alone if there is nothing to store, or it cannot
+// be stored. What does not find room is for the next round: whoever waits for one, and the marks of other shards, wait no
+// longer because one shard has much to store.
+func (g *ledger) write(ctx context.Context) (err error) {
+	select {
+	case <-g.age.C:
+		g.spillOld()
+	default:
 	}
-	size, failed := g.checkpoint(ctx)
+	batch, more := g.take()
+	if more {
+		signal(g.spilled)
+	}
+	stored, err := g.store(ctx, batch)
+	if !stored {
+		err = errors.Join(err, g.checkpoint(ctx))
+	}
 	for _, h := range g.queue.holdings.all() {
 		if !h.track.empty() && !g.aging {
 			g.age.Reset(agePause)
 			g.aging = true
 		}
 	}
-	return size, errors.Join(err, failed)
+	return err
 }
 
-// take takes the first spills.
-func (g *ledger) take() []*item {
+// changed returns the shards with marks that are behind, by their numbers.
+func (g *ledger) changed() map[int]*holding {
+	of := map[int]*holding{}
+	for _, h := range g.queue.holdings.all() {
+		if h.track.dirty() && !h.gone() {
+			of[h.lease.Shard] = h
+		}
+	}
+	return of
+}
+
+// take takes the first spills, and reports whether there are more.
+func (g *ledger) take() (batch []*item, more bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := 0
 	for bytes := int64(0); n < len(g.spills) && n < storeAtOnce && bytes < storeBytesAtOnce; n++ {
 		bytes += g.spills[n].size
 	}
-	batch := slices.Clone(g.spills[:n])
+	batch = slices.Clone(g.spills[:n])
 	clear(g.spills[:n])
 	if g.spills = g.spills[n:]; len(g.spills) == 0 {
 		g.spills = nil
 	}
-	return batch
+	return batch, g.spills != nil
 }
 
-// store stores items, with the marks that say so. After an error they are spills again, but for those of shards that
-// have turned out to be other nodes'.
-func (g *ledger) store(ctx context.Context, batch []*item) error {
+// store stores items, with the marks that say so, and all marks that have changed if they are due. It reports whether
+// there was something to store, and that is done. After an error they are spills again, but for those of shards that have
+// turned out to be other nodes'.
+func (g *ledger) store(ctx context.Context, batch []*item) (stored bool, err error) {
 	for {
 		if batch = g.begin(batch); len(batch) == 0 {
-			return nil
+			return false, nil
 		}
 		entries := entriesOf(batch)
-		of := map[int]*holding{}
+		of, all := map[int]*holding{}, !time.Now().Before(g.due)
+		if all {
+			of = g.changed()
+		}
 		for _, it := range batch {
 			of[it.event.holding.lease.Shard] = it.event.holding
 		}
 		c := checkpointOf(of)
 		places, err := g.queue.store.Put(ctx, c.leases, c.marks, entries...)
 		if err == nil {
-			c.written()
+			if c.written(); all {
+				g.due = time.Now().Add(c.pause())
+			}
 			g.each(batch, func(s *scheduler, i int) { s.stored(batch[i], places[i]) })
-			return nil
+			return true, nil
 		}
 		if g.queue.fencedOf(of, err) {
 			continue // with the rest
 		}
 		g.fail(batch)
-		return err
+		return false, err
 	}
 }
 
@@ -301,26 +335,22 @@ func entriesOf(batch []*item) (entries []Entry) {
 }
 
 // checkpoint writes the marks that have changed.
-func (g *ledger) checkpoint(ctx context.Context) (size int, err error) {
+func (g *ledger) checkpoint(ctx context.Context) error {
 	for {
-		of := map[int]*holding{}
-		for _, h := range g.queue.holdings.all() {
-			if h.track.dirty() && !h.gone() {
-				of[h.lease.Shard] = h
-			}
-		}
+		of := g.changed()
 		c := checkpointOf(of)
 		if len(c.marks) == 0 {
 			c.written()
-			return 0, nil
+			return nil
 		}
 		err := g.queue.store.Checkpoint(ctx, c.leases, c.marks...)
 		if err == nil {
 			c.written()
-			return c.size, nil
+			g.due = time.Now().Add(c.pause())
+			return nil
 		}
 		if !g.queue.fencedOf(of, err) {
-			return 0, err
+			return err
 		}
 	}
 }
@@ -353,3 +383,6 @@ func (c *checkpoint) written() {
 		t.written.Store(change)
 	}
 }
+
+// pause returns how long the next marks wait for these.
+func (c *checkpoint) pause() time.Duration { return min(time.Duration(c.size)*markPause, markPauseMax) }

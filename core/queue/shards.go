@@ -190,7 +190,7 @@ func (q *Queue) Release(ctx context.Context, shard int) error {
 		close(done)
 	}()
 	if closedInTime(ctx, 0, done) {
-		return q.ledger.await(ctx, func() bool { return h.gone() || !h.track.dirty() })
+		return q.ledger.await(ctx, true, func() bool { return h.gone() || !h.track.dirty() })
 	}
 	h.cancel()
 	if !closedInTime(ctx, graceAttempts, done) {

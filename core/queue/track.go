@@ -205,6 +205,8 @@ func (t *track) mark(of bus.Lease) (m Mark, change int64, ok bool) {
 			add(e.position, lanes)
 		}
 	}
+	// What the log has not given again by now was erased from it.
+	maps.DeleteFunc(t.former, func(position bus.Position, _ []uint64) bool { return position <= t.newest })
 	for _, position := range slices.Sorted(maps.Keys(t.former)) {
 		add(position, t.former[position])
 	}
