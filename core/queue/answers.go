@@ -50,7 +50,9 @@ func (k *answers) erase(e bus.Erasure) int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	oldestFirst := slices.Concat(k.kept[k.next:], k.kept[:k.next])
-	k.kept = slices.DeleteFunc(oldestFirst, func(a *Attempt) bool { return a.Instance == e.Instance && e.Has(a.InstanceID) })
+	k.kept = slices.DeleteFunc(oldestFirst, func(a *Attempt) bool {
+		return a.Instance == e.Instance && e.Has(a.InstanceID)
+	})
 	k.next = 0
 	return len(oldestFirst) - len(k.kept)
 }

@@ -85,13 +85,13 @@ func (r *rig) flood(instance string, d queue.Destination, pause time.Duration) (
 
 func TestMarksOfOtherShardsFollowWhileOneIsFlooded(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		store := &slowPuts{Store: newStore(t), takes: 10 * time.Millisecond}
+		store := &slowPuts{Store: newStore(t), takes: 50 * time.Millisecond}
 		r := start(t, store, queue.DefaultConfig(), outlet("hook", deadAndWell()))
 		other := apart(r, "flooded")
 		end := r.flood("flooded", ownTarget("flooded", "dead"), 0)
-		time.Sleep(time.Second)
+		time.Sleep(300 * time.Millisecond)
 		r.take(other, 1, 11, to(other))
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(500 * time.Millisecond)
 		if m := r.mark(other); m.Cursor.Position != 10 {
 			t.Errorf("the mark of the other shard is %+v while one is flooded", m)
 		}
@@ -152,9 +152,8 @@ func TestWhatIsStoredBehindAHungAttemptIsNotKeptInMemory(t *testing.T) {
 		c.CacheBytes = 64 << 10
 		r := start(t, newStore(t), c, outlet("hook", deadAndWell()))
 		for n := 1; n < 3000; n++ {
-			l := queue.Logged{
-				Position: bus.Position(n), Event: large("hung", fmt.Sprint(n), 1000), To: []queue.Destination{ownTarget("hung", "hung")},
-			}
+			l := queue.Logged{Position: bus.Position(n), Event: large("hung", fmt.Sprint(n), 1000)}
+			l.To = []queue.Destination{ownTarget("hung", "hung")}
 			if err := r.Take(t.Context(), bus.Shard("hung", r.store.Shards()), l); err != nil {
 				t.Fatal(err)
 			}
