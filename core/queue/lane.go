@@ -41,7 +41,8 @@ type lane struct {
 	attempting int       // how many of the window an attempt has in hand
 	logged     int       // deliveries that the log answers for
 	loggedSize int64     // of them
-	unstored   int       // deliveries that the ledger has to store
+	spilled    int64     // deliveries that the ledger was ever given
+	unstored   int       // of them, those that it has not settled
 	inHand     int64     // bytes of them, see inFlight
 	burst      int       // how many may be tried at once after a failure; 0 sets no limit
 }
@@ -85,6 +86,7 @@ func (l *lane) toStore(it *item) {
 	it.keeper = spilling
 	l.logged--
 	l.loggedSize -= it.size
+	l.spilled++
 	l.unstored++
 }
 

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	"github.com/evosink/evosink/core/bus"
-	"github.com/evosink/evosink/core/retry"
 )
 
 // A ledger writes down, behind what is delivered, what the store has to know of deliveries that the log answers for:
@@ -21,13 +21,18 @@ type ledger struct {
 	urgent chan struct{} // holds a token when there is something to store, or something waits for the next round
 	done   chan struct{} // closed when nothing more is written
 
-	age   *time.Timer // of run: when the age of what is not handled is looked at, while there is something
-	aging bool        // it is set
+	// used by run only
+	storing turn
+	marking turn
+	age     *time.Timer  // when the age of what is not handled is looked at, while there is something
+	aging   bool         // it is set
+	doubt   map[int]Mark // by shard, of the last Put that failed: it may have been done nevertheless
 
 	mu sync.Mutex
 	// mu guards the fields below.
 	spills []*item       // in order; those of a lane in the order of the lane
 	round  chan struct{} // closed after the next round; nil while nothing waits for that
+	failed error         // why spills cannot be stored
 	ended  bool
 }
 
@@ -46,6 +51,25 @@ const (
 	markBytePause = 2 * time.Microsecond
 	markPauseMax  = 50 * time.Millisecond
 )
+
+// A turn says when something may be written again.
+type turn struct {
+	due      time.Time
+	failures int // in a row
+}
+
+func (t *turn) isNow() bool { return !time.Now().Before(t.due) }
+
+// next puts the next turn off for a pause, or after a failure for one that grows with each.
+func (t *turn) next(pause time.Duration, err error) {
+	if err == nil {
+		t.failures = 0
+	} else {
+		pause = min(ledgerPause<<min(t.failures, 10), ledgerPauseMax)
+		t.failures++
+	}
+	t.due = time.Now().Add(pause)
+}
 
 func newLedger(q *Queue) *ledger {
 	return &ledger{queue: q, moved: make(chan struct{}, 1), urgent: make(chan struct{}, 1), done: make(chan struct{})}
@@ -89,45 +113,56 @@ func (g *ledger) run(ctx context.Context) {
 	g.age = time.NewTimer(agePause)
 	g.aging = true
 	defer g.age.Stop()
-	for failures := 0; ; {
-		size, err := g.write(ctx)
-		if g.finished(err) || ctx.Err() != nil {
+	for ctx.Err() == nil {
+		err := g.write(ctx)
+		if err != nil && ctx.Err() == nil {
+			g.queue.log.Error().Err(err).Msg("how far the log is delivered could not be written down; trying again")
+		}
+		if g.finished(err) {
 			return
 		}
-		if err != nil {
-			g.queue.log.Error().Err(err).Msg("how far the log is delivered could not be written down; trying again")
-			retry.Sleep(ctx.Done(), min(ledgerPause<<min(failures, 10), ledgerPauseMax))
-			failures++
-			continue
-		}
-		failures = 0
-		g.wait(ctx, time.Now().Add(min(markPause+time.Duration(size)*markBytePause, markPauseMax)))
+		g.wait(ctx)
 	}
 }
 
-// wait returns when there is something to write: what is urgent at once, other marks not before a time.
-func (g *ledger) wait(ctx context.Context, marks time.Time) {
+// wait returns when there may be something to write: what is urgent at once, marks when they are due, and what could not
+// be stored when that is to be tried again.
+func (g *ledger) wait(ctx context.Context) {
+	var again <-chan time.Time
+	if g.storing.failures > 0 {
+		timer := time.NewTimer(time.Until(g.storing.due))
+		defer timer.Stop()
+		again = timer.C
+	}
 	select {
+	case <-g.moved:
 	case <-g.urgent:
 		return
+	case <-again:
+		return
 	case <-g.age.C:
-		g.aging = false
-		g.queue.spillOld(time.Now().Add(-trackAge))
+		g.spillOld()
 		return
 	case <-ctx.Done():
 		return
-	case <-g.moved:
 	}
-	timer := time.NewTimer(time.Until(marks))
+	timer := time.NewTimer(time.Until(g.marking.due))
 	defer timer.Stop()
 	select {
 	case <-g.urgent:
+	case <-again:
 	case <-timer.C:
 	case <-ctx.Done():
 	}
 }
 
-// finished reports whether everything is written and nothing will come, after a round with that error.
+// spillOld has stored what was taken from the log a while ago and is not handled.
+func (g *ledger) spillOld() {
+	g.aging = false
+	g.queue.spillOld(time.Now().Add(-trackAge))
+}
+
+// finished ends a round that came to that error, and reports whether everything is written and nothing will come.
 func (g *ledger) finished(err error) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -135,24 +170,24 @@ func (g *ledger) finished(err error) bool {
 		close(g.round)
 		g.round = nil
 	}
-	if !g.ended || err != nil || len(g.spills) > 0 {
-		return false
-	}
-	return !slices.ContainsFunc(g.queue.holdings.all(), func(h *holding) bool { return h.track.dirty() })
+	return g.ended && err == nil && len(g.spills) == 0 && len(g.changed()) == 0
 }
 
-// await returns when a condition holds, which is looked at after each round, or with the error of ctx. The condition
-// holds at the latest when nothing more is written.
-func (g *ledger) await(ctx context.Context, condition func() bool) error {
+// await returns when a condition holds, which is looked at after each round, or with the error of ctx, or, unless it is
+// patient, if what is spilled cannot be stored. The condition holds at the latest when nothing more is written.
+func (g *ledger) await(ctx context.Context, patient bool, condition func() bool) error {
 	for {
 		g.mu.Lock()
 		if g.round == nil {
 			g.round = make(chan struct{})
 		}
-		round := g.round
+		round, failed := g.round, g.failed
 		g.mu.Unlock()
 		if condition() {
 			return nil
+		}
+		if failed != nil && !patient {
+			return failed
 		}
 		signal(g.urgent)
 		select {
@@ -165,67 +200,162 @@ func (g *ledger) await(ctx context.Context, condition func() bool) error {
 	}
 }
 
-// write stores what is spilled, and marks. It returns the size of the marks. When something cannot be stored the marks
-// are written nevertheless.
-func (g *ledger) write(ctx context.Context) (size int, err error) {
-	for err == nil {
-		batch := g.take()
-		if len(batch) == 0 {
-			break
-		}
-		err = g.store(ctx, batch)
+// write stores the first of what is spilled, with marks, or writes marks alone if there is nothing to store, or it cannot
+// be stored. What does not find room is for the next round: whoever waits for one, and the marks of other shards, wait no
+// longer because one shard has much to store.
+func (g *ledger) write(ctx context.Context) (err error) {
+	select {
+	case <-g.age.C:
+		g.spillOld()
+	default:
 	}
-	size, failed := g.checkpoint(ctx)
+	stored := false
+	if g.storing.isNow() {
+		stored, err = g.storeFirst(ctx)
+		g.storing.next(0, err)
+		g.mu.Lock()
+		g.failed = err
+		g.mu.Unlock()
+	}
+	if !stored && (g.marking.isNow() || g.isAwaited()) {
+		size, failed := g.checkpoint(ctx)
+		g.marking.next(pauseAfter(size), failed)
+		err = errors.Join(err, failed)
+	}
 	for _, h := range g.queue.holdings.all() {
 		if !h.track.empty() && !g.aging {
 			g.age.Reset(agePause)
 			g.aging = true
 		}
 	}
-	return size, errors.Join(err, failed)
+	return err
+}
+
+// pauseAfter returns how long the next marks wait for some of that size.
+func pauseAfter(size int) time.Duration {
+	return min(markPause+time.Duration(size)*markBytePause, markPauseMax)
+}
+
+// isAwaited reports whether something waits for the end of the round.
+func (g *ledger) isAwaited() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.round != nil || g.ended
+}
+
+// changed returns the shards with marks that are behind, by their numbers, but for those of which the store may have one
+// that is further.
+func (g *ledger) changed() map[int]*holding {
+	of := map[int]*holding{}
+	for _, h := range g.queue.holdings.all() {
+		if _, doubtful := g.doubt[h.lease.Shard]; h.track.dirty() && !h.gone() && !doubtful {
+			of[h.lease.Shard] = h
+		}
+	}
+	return of
+}
+
+// storeFirst stores the first of what is spilled, and reports whether there was something. If it cannot be stored
+// together, each shard's part is tried alone, so that what the store refuses of one holds up no other.
+func (g *ledger) storeFirst(ctx context.Context) (stored bool, err error) {
+	if err := g.resolve(ctx); err != nil {
+		return false, err
+	}
+	batch := g.begin(g.take())
+	if len(batch) == 0 {
+		return false, nil
+	}
+	again, err := g.store(ctx, batch)
+	if err == nil {
+		return true, nil
+	}
+	parts := map[*holding][]*item{}
+	for _, it := range again {
+		parts[it.event.holding] = append(parts[it.event.holding], it)
+	}
+	if len(parts) > 1 && g.resolve(ctx) == nil {
+		again = nil
+		for _, part := range parts {
+			left, failed := g.store(ctx, g.begin(part))
+			again, err = append(again, left...), cmp.Or(failed, err)
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.spills = append(again, g.spills...)
+	return false, err
 }
 
 // take takes the first spills.
-func (g *ledger) take() []*item {
+func (g *ledger) take() (batch []*item) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := 0
 	for bytes := int64(0); n < len(g.spills) && n < storeAtOnce && bytes < storeBytesAtOnce; n++ {
 		bytes += g.spills[n].size
 	}
-	batch := slices.Clone(g.spills[:n])
+	batch = slices.Clone(g.spills[:n])
 	clear(g.spills[:n])
 	if g.spills = g.spills[n:]; len(g.spills) == 0 {
 		g.spills = nil
+	} else {
+		signal(g.urgent)
 	}
 	return batch
 }
 
-// store stores items, with the marks that say so. After an error they are spills again, but for those of shards that
-// have turned out to be other nodes'.
-func (g *ledger) store(ctx context.Context, batch []*item) error {
-	for {
-		if batch = g.begin(batch); len(batch) == 0 {
-			return nil
-		}
+// store stores items, with the marks that say so, and all marks that have changed if they are due. After an error it
+// returns those that are to be stored again: not those of shards that have turned out to be other nodes'.
+func (g *ledger) store(ctx context.Context, batch []*item) (again []*item, err error) {
+	for ; len(batch) > 0; batch = g.begin(batch) {
 		entries := entriesOf(batch)
-		of := map[int]*holding{}
+		of, all := map[int]*holding{}, g.marking.isNow()
+		if all {
+			of = g.changed()
+		}
 		for _, it := range batch {
 			of[it.event.holding.lease.Shard] = it.event.holding
 		}
 		c := checkpointOf(of)
 		places, err := g.queue.store.Put(ctx, c.leases, c.marks, entries...)
 		if err == nil {
-			c.written()
+			if c.written(); all {
+				g.marking.next(pauseAfter(c.size), nil)
+			}
 			g.each(batch, func(s *scheduler, i int) { s.stored(batch[i], places[i]) })
-			return nil
+			return nil, nil
 		}
-		if g.queue.fencedOf(of, err) {
-			continue // with the rest
+		if !g.queue.fencedOf(of, err) {
+			g.doubt = c.byShard()
+			return g.fail(batch), err
 		}
-		g.fail(batch)
+	}
+	return nil, nil
+}
+
+// resolve finds out whether a Put that failed has been done nevertheless, as when the answer to a commit was lost. The
+// shards that it was about are then given up, because what was stored has places that are not known here: their next
+// owner, which may be this node, reads them. Until it is known nothing more is stored, nor marked of these shards.
+func (g *ledger) resolve(ctx context.Context) error {
+	if g.doubt == nil {
+		return nil
+	}
+	var shards []int
+	for shard := range g.doubt {
+		shards = append(shards, shard)
+	}
+	marks, err := g.queue.store.Marks(ctx, shards...)
+	if err != nil {
 		return err
 	}
+	for _, m := range marks {
+		tried := g.doubt[m.Cursor.Shard]
+		if m.Cursor == tried.Cursor && bytes.Equal(m.Done, tried.Done) {
+			g.queue.giveUp(m.Cursor.Shard)
+		}
+	}
+	g.doubt = nil
+	return nil
 }
 
 // begin returns the items that are to be stored now: not those that were delivered meanwhile, or are another node's.
@@ -240,13 +370,15 @@ func (g *ledger) begin(batch []*item) (out []*item) {
 		it.done.Store(true) // as soon as it is stored
 		out = append(out, it)
 	})
-	slices.SortStableFunc(out, func(a, b *item) int { return cmp.Compare(a.event.position, b.event.position) })
+	slices.SortStableFunc(out, func(a, b *item) int {
+		return cmp.Or(cmp.Compare(a.event.holding.lease.Shard, b.event.holding.lease.Shard),
+			cmp.Compare(a.event.position, b.event.position))
+	})
 	return out
 }
 
 // fail makes spills of items again that could not be stored.
-func (g *ledger) fail(batch []*item) {
-	var again []*item
+func (g *ledger) fail(batch []*item) []*item {
 	g.each(batch, func(s *scheduler, i int) {
 		it := batch[i]
 		it.done.Store(false)
@@ -255,11 +387,8 @@ func (g *ledger) fail(batch []*item) {
 			it.results = nil
 			it.event.handled(it)
 		}
-		again = append(again, it)
 	})
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.spills = append(again, g.spills...)
+	return batch
 }
 
 // each calls f for the index of each item, with the lock of its scheduler held.
@@ -280,7 +409,7 @@ func (g *ledger) each(batch []*item, f func(s *scheduler, i int)) {
 	}
 }
 
-// entriesOf returns the entries of items that are in order of position, one for each event.
+// entriesOf returns the entries of items that are in order of shard and position, one for each event.
 func entriesOf(batch []*item) (entries []Entry) {
 	for i, it := range batch {
 		if i == 0 || it.event != batch[i-1].event {
@@ -292,15 +421,10 @@ func entriesOf(batch []*item) (entries []Entry) {
 	return entries
 }
 
-// checkpoint writes the marks that have changed.
+// checkpoint writes the marks that have changed, and returns their size.
 func (g *ledger) checkpoint(ctx context.Context) (size int, err error) {
 	for {
-		of := map[int]*holding{}
-		for _, h := range g.queue.holdings.all() {
-			if h.track.dirty() && !h.gone() {
-				of[h.lease.Shard] = h
-			}
-		}
+		of := g.changed()
 		c := checkpointOf(of)
 		if len(c.marks) == 0 {
 			c.written()
@@ -344,4 +468,12 @@ func (c *checkpoint) written() {
 	for t, change := range c.changes {
 		t.written.Store(change)
 	}
+}
+
+func (c *checkpoint) byShard() map[int]Mark {
+	by := make(map[int]Mark, len(c.marks))
+	for _, m := range c.marks {
+		by[m.Cursor.Shard] = m
+	}
+	return by
 }

@@ -190,7 +190,7 @@ func (q *Queue) Release(ctx context.Context, shard int) error {
 		close(done)
 	}()
 	if closedInTime(ctx, 0, done) {
-		return q.ledger.await(ctx, func() bool { return h.gone() || !h.track.dirty() })
+		return q.ledger.await(ctx, true, func() bool { return h.gone() || !h.track.dirty() })
 	}
 	h.cancel()
 	if !closedInTime(ctx, graceAttempts, done) {
@@ -245,6 +245,23 @@ func (q *Queue) readMarks(ctx context.Context, of map[int]*holding, shards []int
 		}
 	}
 	return err
+}
+
+// giveUp drops a shard whose lanes in memory may not be those of the store any more, and tells its owner here, who may
+// acquire it anew.
+func (q *Queue) giveUp(shard int) {
+	q.holdings.mu.RLock()
+	h := q.holdings.by[shard]
+	q.holdings.mu.RUnlock()
+	if h == nil || h.gone() {
+		return
+	}
+	q.drop(h)
+	q.log.Warn().Int("shard", shard).
+		Msg("the store has done what it had said had failed: what waits in a shard is read anew")
+	if q.lost != nil {
+		q.lost(h.lease)
+	}
 }
 
 // restore takes over a lane from the store.

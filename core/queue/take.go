@@ -190,11 +190,16 @@ func (s *scheduler) stored(it *item, p PutResult) {
 			r.Seq = p.Seq
 			s.record(l, r)
 		}
-		if it.results = nil; l.state == backingOff || l.state == suspended {
+		if it.results = nil; l.state == backingOff || l.state == suspended || s.overflows(l) {
 			s.lanes.cutWindow(l)
 		}
 	}
 	s.settled(it)
+}
+
+// overflows reports whether a window shows more than memory is to keep of what the store has.
+func (s *scheduler) overflows(l *lane) bool {
+	return len(l.window) > windowLength || s.lanes.capacity.cached.Load() > int64(s.config.CacheBytes)
 }
 
 // settled says that the ledger is done with an item.
@@ -219,25 +224,27 @@ func (q *Queue) spillLanes(lanes []*lane) {
 // spillOld spills the lanes of what was taken before a time and is not handled.
 func (q *Queue) spillOld(before time.Time) {
 	for _, h := range q.holdings.all() {
-		if h.state.Load() == held {
+		if h, err := q.holdings.use(h.lease.Shard); err == nil {
 			q.spillLanes(h.track.lagging(before))
+			h.work.Done()
 		}
 	}
 }
 
-// settle returns when the store has everything that waits in a lane.
+// settle returns when the store has everything that waits in a lane now, whatever comes meanwhile. When the store fails
+// it does not wait for better times.
 func (s *scheduler) settle(ctx context.Context, l *lane) error {
 	s.mu.Lock()
 	s.spill(l)
-	waits := l.unstored > 0
+	all, waits := l.spilled, l.unstored > 0
 	s.unlock()
 	if !waits {
 		return nil
 	}
-	return s.ledger.await(ctx, func() bool {
+	return s.ledger.await(ctx, false, func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return l.unstored == 0 || l.dropped
+		return l.spilled-int64(l.unstored) >= all || l.dropped
 	})
 }
 

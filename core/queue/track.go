@@ -35,6 +35,7 @@ func (e *logged) handled(it *item) {
 
 // A track is how far a shard of the log is handled: a window of the events behind the cursor.
 type track struct {
+	waits   atomic.Bool  // something waits for room
 	changed atomic.Int64 // grows with every change that a mark would show
 	written atomic.Int64 // the change up to which the store has the mark
 	wake    func()       // has the ledger look; called with any lock held
@@ -74,6 +75,11 @@ func (t *track) begin(m Mark) (err error) {
 
 func (t *track) moved() {
 	t.changed.Add(1)
+	if t.waits.Load() {
+		t.mu.Lock()
+		t.advance()
+		t.mu.Unlock()
+	}
 	t.wake()
 }
 
@@ -142,6 +148,7 @@ func (t *track) full() <-chan struct{} {
 	}
 	if t.room == nil {
 		t.room = make(chan struct{})
+		t.waits.Store(true)
 	}
 	return t.room
 }
@@ -163,6 +170,7 @@ func (t *track) advance() {
 	if t.room != nil {
 		close(t.room)
 		t.room = nil
+		t.waits.Store(false)
 	}
 }
 
@@ -229,6 +237,9 @@ func (t *track) mark(of bus.Lease) (m Mark, change int64, ok bool) {
 		} else if lanes := e.doneLanes(); len(lanes) > 0 {
 			add(e.position, lanes)
 		}
+	}
+	for len(t.former) > 0 && t.former[0].position <= t.newest { // the log did not have it any more
+		t.former = t.former[1:]
 	}
 	for _, f := range t.former {
 		add(f.position, f.lanes)
