@@ -48,7 +48,7 @@
 //	which targets get it      asked when the shard's owner takes it from the log, moments after it was accepted; and
 //	                          again by the next owner, or after a restart, of what was neither delivered nor stored
 //	URL, headers, the switch  asked before each attempt; what was taken is kept while the switch is off
-//	a deleted instance        what waits for its own targets becomes dead letters ("gone"), an attempt under way ends
+//	a deleted instance        what waits for its own targets becomes dead letters, an attempt under way ends
 //	                          as it would; global targets get the event
 //	a former instance of      the same: its events reach no target of the present one, and global ones without the
 //	the name                  present one's settings
