@@ -332,6 +332,22 @@ func TestTheLogWaitsWhileTooMuchOfAShardIsNotHandled(t *testing.T) {
 	}
 }
 
+// It waits for a commit then, not until what hangs is old.
+func TestWhatFillsAWindowIsStoredAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const targets, events = 20, 6000 // none of them has so much that it is stored for that
+		r := start(t, newStore(t), queue.DefaultConfig(), outlet("hook", hanging(nil, anything)))
+		began := time.Now()
+		for n := 1; n <= events; n++ {
+			r.take("a", n, n+1, ownTarget("a", fmt.Sprint(n%targets)))
+		}
+		if d := time.Since(began); d >= 200*time.Millisecond {
+			t.Errorf("%d events of which none is delivered were taken within %v", events, d)
+		}
+		r.kill()
+	})
+}
+
 func TestTakeWaitsNoLongerThanItsContext(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store := &blocked{Store: newStore(t), open: make(chan struct{})}

@@ -99,8 +99,9 @@ func idsOf(all []queue.Delivery) (ids []string) {
 	return ids
 }
 
-// standing is what operators see of a queue, but for numbers that only the store gives.
+// standing is what operators see of a queue that has come to rest, but for numbers that only the store gives.
 func (w *way) standing() string {
+	synctest.Wait()
 	var out []string
 	now := time.Now()
 	for _, l := range w.Backlog(queue.Selector{}) {
