@@ -1,6 +1,11 @@
 package queue
 
-import "sync"
+import (
+	"slices"
+	"sync"
+
+	"github.com/evosink/evosink/core/bus"
+)
 
 // answersKept is how many answers memory keeps.
 const answersKept = 4096
@@ -26,6 +31,16 @@ func (k *answers) add(a *Attempt) {
 	}
 	k.kept[k.next] = a
 	k.next = (k.next + 1) % answersKept
+}
+
+// erase removes the entries of an instance, and returns how many.
+func (k *answers) erase(e bus.Erasure) (n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	oldest := slices.Concat(k.kept[k.next:], k.kept[:k.next])
+	k.kept = slices.DeleteFunc(oldest, func(a *Attempt) bool { return a.Instance == e.Instance && e.Has(a.InstanceID) })
+	k.next = 0
+	return len(oldest) - len(k.kept)
 }
 
 // of returns the entries of an event.

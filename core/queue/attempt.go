@@ -85,20 +85,15 @@ func (s *scheduler) begin(e *endpoint) *attempt {
 	return a
 }
 
-// run makes an attempt, and goes on with others of the sink as long as one can begin.
-func (a *attempt) run() {
-	s := a.scheduler
-	defer s.running.Done()
-	for a != nil {
-		room := batchLength
-		for i, l := range a.lanes {
-			share := max(1, room/(len(a.lanes)-i)) // a lane with much does not push out those behind it
-			room -= a.prepare(l, share)
-		}
-		if len(a.portions) > 0 && a.reachHost() {
-			a.deliver()
-		}
-		a = s.finish(a)
+// make makes an attempt, as far as there is something to try.
+func (a *attempt) make() {
+	room := batchLength
+	for i, l := range a.lanes {
+		share := max(1, room/(len(a.lanes)-i)) // a lane with much does not push out those behind it
+		room -= a.prepare(l, share)
+	}
+	if len(a.portions) > 0 && a.reachHost() {
+		a.deliver()
 	}
 }
 

@@ -9,16 +9,17 @@ import (
 	"time"
 
 	"github.com/evosink/evosink/core/bus"
+	"github.com/evosink/evosink/core/retry"
 )
 
 // A ledger writes down, behind what is delivered, what the store has to know of deliveries that the log answers for:
 // those that are spilled, and marks of how far each shard is handled. One goroutine writes, so that a mark never says
 // less than the one before it.
 type ledger struct {
-	queue   *Queue
-	moved   chan struct{} // holds a token when a track has changed
-	spilled chan struct{} // holds a token when there is something to store
-	done    chan struct{} // closed when nothing more is written
+	queue  *Queue
+	moved  chan struct{} // holds a token when a track has changed
+	urgent chan struct{} // holds a token when there is something to store, or something waits for the next round
+	done   chan struct{} // closed when nothing more is written
 
 	age   *time.Timer // of run: when the age of what is not handled is looked at, while there is something
 	aging bool        // it is set
@@ -39,13 +40,15 @@ const (
 	ledgerPauseMax = 5 * time.Second
 	// agePause is from one look at the age of what is not handled to the next.
 	agePause = trackAge / 4
-	// markPause is how long the next marks wait for each byte of the last ones, so that long ones are not written often.
-	markPause    = 2 * time.Microsecond
-	markPauseMax = 50 * time.Millisecond
+	// The next marks wait for markPause, and longer for each byte of the last ones, so that long ones are not written
+	// often.
+	markPause     = 5 * time.Millisecond
+	markBytePause = 2 * time.Microsecond
+	markPauseMax  = 50 * time.Millisecond
 )
 
 func newLedger(q *Queue) *ledger {
-	return &ledger{queue: q, moved: make(chan struct{}, 1), spilled: make(chan struct{}, 1), done: make(chan struct{})}
+	return &ledger{queue: q, moved: make(chan struct{}, 1), urgent: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 func signal(c chan struct{}) {
@@ -69,7 +72,7 @@ func (g *ledger) add(items ...*item) {
 	g.mu.Lock()
 	g.spills = append(g.spills, items...)
 	g.mu.Unlock()
-	signal(g.spilled)
+	signal(g.urgent)
 }
 
 // end lets run return when everything is written.
@@ -77,7 +80,7 @@ func (g *ledger) end() {
 	g.mu.Lock()
 	g.ended = true
 	g.mu.Unlock()
-	g.wake()
+	signal(g.urgent)
 }
 
 // run writes until ctx ends, or until there is nothing to write and end was called.
@@ -88,49 +91,38 @@ func (g *ledger) run(ctx context.Context) {
 	defer g.age.Stop()
 	for failures := 0; ; {
 		size, err := g.write(ctx)
-		pause := min(time.Duration(size)*markPause, markPauseMax)
-		if failures++; err == nil {
-			failures = 0
-		} else {
-			pause = min(ledgerPause<<min(failures-1, 10), ledgerPauseMax)
-			if ctx.Err() == nil {
-				g.queue.log.Error().Err(err).Msg("how far the log is delivered could not be written down; trying again")
-			}
-		}
-		if ctx.Err() != nil || g.finished(err) {
+		if g.finished(err) || ctx.Err() != nil {
 			return
 		}
-		g.wait(ctx, pause, err != nil)
+		if err != nil {
+			g.queue.log.Error().Err(err).Msg("how far the log is delivered could not be written down; trying again")
+			retry.Sleep(ctx.Done(), min(ledgerPause<<min(failures, 10), ledgerPauseMax))
+			failures++
+			continue
+		}
+		failures = 0
+		g.wait(ctx, time.Now().Add(min(markPause+time.Duration(size)*markBytePause, markPauseMax)))
 	}
 }
 
-// wait returns when there may be something to write: for spills at once unless the store has failed, for marks when the
-// pause is over.
-func (g *ledger) wait(ctx context.Context, pause time.Duration, failed bool) {
-	if pause > 0 {
-		spilled := g.spilled
-		if failed {
-			spilled = nil
-		}
-		timer := time.NewTimer(pause)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-spilled:
-			return
-		case <-ctx.Done():
-			return
-		}
-		if failed {
-			return
-		}
-	}
+// wait returns when there is something to write: what is urgent at once, other marks not before a time.
+func (g *ledger) wait(ctx context.Context, marks time.Time) {
 	select {
-	case <-g.spilled:
-	case <-g.moved:
+	case <-g.urgent:
+		return
 	case <-g.age.C:
 		g.aging = false
 		g.queue.spillOld(time.Now().Add(-trackAge))
+		return
+	case <-ctx.Done():
+		return
+	case <-g.moved:
+	}
+	timer := time.NewTimer(time.Until(marks))
+	defer timer.Stop()
+	select {
+	case <-g.urgent:
+	case <-timer.C:
 	case <-ctx.Done():
 	}
 }
@@ -162,7 +154,7 @@ func (g *ledger) await(ctx context.Context, condition func() bool) error {
 		if condition() {
 			return nil
 		}
-		g.wake()
+		signal(g.urgent)
 		select {
 		case <-round:
 		case <-g.done:

@@ -60,7 +60,7 @@ func (q *Queue) awaitTrack(ctx context.Context, h *holding) error {
 			return nil
 		}
 		q.spillLanesOf(h.track.lagging(time.Time{}))
-		q.ledger.wake()
+		signal(q.ledger.urgent)
 		select {
 		case <-room:
 		case <-h.attempts.Done():

@@ -470,9 +470,9 @@ func TestAnswersInMemoryAreBounded(t *testing.T) {
 			return nil
 		}
 		r := start(t, newStore(t), queue.DefaultConfig(), outlet("hook", target))
-		for n := 1; n <= events; n += 100 { // less at once than is stored for its number
+		for n := 1; n <= events; n += 100 { // so that none is stored, with its answer
 			r.take("a", n, n+100, to("a"))
-			after(time.Millisecond)
+			after(time.Second)
 		}
 		known := 0
 		for n := 1; n <= events; n++ {
@@ -483,5 +483,24 @@ func TestAnswersInMemoryAreBounded(t *testing.T) {
 			known += len(attempts)
 		}
 		want(t, "known", known, kept)
+	})
+}
+
+// What is erased of an instance is the answers that memory keeps too.
+func TestAnswersInMemoryAreErasedWithTheirInstance(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		target := &target{}
+		target.deliver = func(ctx context.Context, d *sink.Delivery) error {
+			sink.Report(ctx, sink.Answer{Status: "202", Head: []byte(d.Event.Instance)})
+			return nil
+		}
+		r := start(t, newStore(t), queue.DefaultConfig(), outlet("hook", target))
+		r.take("a", 1, 4, to("a"))
+		r.take("b", 1, 3, to("b"))
+		after(time.Second)
+		n, left, err := r.Erase(t.Context(), bus.Erasure{Instance: "a"})
+		want(t, "erased", []any{n.Attempts, left, err}, []any{3, false, nil})
+		attempts, err := r.Attempts(t.Context(), "0001")
+		want(t, "of both, those left", []any{len(attempts), attempts[0].Instance, err}, []any{1, "b", nil})
 	})
 }
