@@ -504,3 +504,56 @@ func TestAnswersInMemoryAreErasedWithTheirInstance(t *testing.T) {
 		want(t, "of both, those left", []any{len(attempts), attempts[0].Instance, err}, []any{1, "b", nil})
 	})
 }
+
+// An unsure is a store whose Put is done although it fails, as when the answer to a commit is lost.
+type unsure struct {
+	queue.Store
+	lost atomic.Int64 // answers to be lost
+}
+
+func (u *unsure) Put(
+	ctx context.Context, leases []bus.Lease, marks []queue.Mark, entries ...queue.Entry,
+) ([]queue.PutResult, error) {
+	places, err := u.Store.Put(ctx, leases, marks, entries...)
+	if err == nil && u.lost.Add(-1) >= 0 {
+		return nil, errNoSpace
+	}
+	return places, err
+}
+
+func TestWhatIsStoredAlthoughTheStoreSaidOtherwiseComesOnceAndInOrder(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var up atomic.Bool
+		store := &unsure{Store: newStore(t)}
+		store.lost.Store(1)
+		target := &target{}
+		target.deliver = func(context.Context, *sink.Delivery) error {
+			if !up.Load() {
+				return errBusy
+			}
+			return nil
+		}
+		lost := make(chan bus.Lease, 1)
+		q, err := queue.New(queue.Options{
+			Store: store, Config: queue.DefaultConfig(), Sinks: []queue.Sink{outlet("hook", target)},
+			Lost: func(l bus.Lease) { lost <- l },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin(t, q, store)
+		r := &rig{q, t, store}
+		defer r.close()
+		r.take("a", 1, 6, to("a"))
+		l := <-lost // the queue has given the shard up
+		if err := r.Acquire(t.Context(), queue.Owned{Lease: l}); err != nil {
+			t.Fatal(err)
+		}
+		up.Store(true)
+		r.take("a", 1, 9, to("a")) // the log gives again what it has behind the cursor, and more
+		after(time.Minute)
+		want(t, "delivered", target.took("a"), numbered(1, 9))
+		r.wantMark("mark", "a", 8)
+		want(t, "stored", r.stored(to("a").Lane), []string(nil))
+	})
+}
