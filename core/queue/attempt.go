@@ -172,7 +172,7 @@ func (a *attempt) prepare(l *lane, room int) (n int) {
 	}
 	s.takeInHand(l, bytes)
 	p := portion{lane: l, items: l.window[:n:n]}
-	l.attempting = n
+	l.attempting, l.begun = n, time.Now()
 	requests := make([]sink.Delivery, n) // a sink may keep them
 	for i, d := range p.items {
 		requests[i] = sink.Delivery{

@@ -30,7 +30,7 @@
 //
 // The store keeps only what the log cannot answer for. [Queue.Take] is given events in the order of the log and puts
 // their deliveries into lanes in memory. A delivery that succeeds there writes nothing of its own: the shard's track
-// notes that its event is handled, and the ledger writes a [Mark] behind that, 5 ms after the last one at the earliest:
+// notes that its event is handled, and the ledger writes a [Mark] behind that, 3 ms after the last one at the earliest:
 // the cursor, up to which everything is handled, and the lanes of events behind it that are done with. A crash repeats
 // what was delivered since the last mark, with the same key, and nothing else.
 //
@@ -39,9 +39,11 @@
 // together. Spilled is
 //
 //	everything of a lane         when its first delivery fails or is held back (a pause, settings, no such sink)
-//	what comes for a lane        while it backs off, is suspended, its endpoint's breaker is not closed, or it does not fit
-//	                             into the lane's window: 512 deliveries, or a quarter of the shard's bytes
-//	the lanes of old events      when the shard has events that were not handled for 2 s, also if an attempt has them in hand
+//	what comes for a lane        while it backs off, is suspended, its endpoint's breaker is not closed, its attempt takes
+//	                             more than 500 ms, or it does not fit into the lane's window: 512 deliveries, or a quarter
+//	                             of the shard's bytes
+//	the lanes of old events      when the shard has events that were not handled for 500 ms, also if an attempt has them
+//	                             in hand
 //	the lanes of the older half  when the shard's window of 4096 events, or its part of Config.CacheBytes, is full; Take
 //	                             waits until it is not
 //	the first delivery           when it becomes a dead letter

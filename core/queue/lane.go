@@ -39,6 +39,7 @@ type lane struct {
 	window     []*item   // its first deliveries: those that the store has, then those that it does not have yet
 	behind     []*item   // what is to be stored behind a window that does not show all that waits
 	attempting int       // how many of the window an attempt has in hand
+	begun      time.Time // when it has taken them
 	logged     int       // deliveries that the log answers for
 	loggedSize int64     // of them
 	spilled    int64     // deliveries that the ledger was ever given

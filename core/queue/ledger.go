@@ -47,7 +47,7 @@ const (
 	agePause = trackAge / 4
 	// The next marks wait for markPause, and longer for each byte of the last ones, so that long ones are not written
 	// often.
-	markPause     = 5 * time.Millisecond
+	markPause     = 3 * time.Millisecond
 	markBytePause = 2 * time.Microsecond
 	markPauseMax  = 50 * time.Millisecond
 )

@@ -49,7 +49,7 @@ func TestTheNextOwnerGivesAnEventToTheLanesThatDoNotHaveIt(t *testing.T) {
 		r.take("a", 1, 4, to("a"), own("a"))
 		r.take("a", 4, 7, to("a"))
 		r.take("a", 7, 9) // of no target
-		after(time.Second)
+		after(200 * time.Millisecond) // what hangs is not stored yet
 		r.kill()
 		want(t, "delivered by the first owner", target.took("a"), numbered(1, 7))
 		want(t, "cursor", r.mark("a").Cursor.Position, 0)
@@ -60,7 +60,7 @@ func TestTheNextOwnerGivesAnEventToTheLanesThatDoNotHaveIt(t *testing.T) {
 			r = start(t, store, queue.DefaultConfig(), outlet("hook", target))
 			r.take("a", 1, 2, to("a"), own("a"))
 			r.take("a", 2, 3, to("a"), own("a"), second)
-			after(time.Second)
+			after(200 * time.Millisecond)
 			r.kill()
 		}
 		r = start(t, store, queue.DefaultConfig(), outlet("hook", target))
@@ -86,7 +86,7 @@ func TestAMarkOfWhatTheLogDoesNotHaveAnyMoreIsLeftBehind(t *testing.T) {
 		r := start(t, store, queue.DefaultConfig(), outlet("hook", target))
 		r.take("a", 1, 2, own("a"))
 		r.take("a", 2, 10, to("a"))
-		after(time.Second)
+		after(200 * time.Millisecond)
 		r.kill()
 		if m := r.mark("a"); m.Cursor.Position != 0 || len(m.Done) == 0 {
 			t.Fatalf("the mark is %+v", m)

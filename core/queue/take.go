@@ -133,11 +133,11 @@ func (s *scheduler) take(h *holding, it *item) (spills []*item) {
 // laneLogged is how many deliveries of a lane the log answers for at most; what is more is spilled.
 const laneLogged = 512
 
-// holdsBack reports whether something keeps a lane from being tried now, or its window does not show all of it: what
-// comes for it is stored, so that the log need not wait for it.
+// holdsBack reports whether something keeps a lane from being tried now, or its window does not show all of it, or its
+// target is slow: what comes for it is stored, so that the log need not wait for it.
 func (s *scheduler) holdsBack(l *lane) bool {
 	return len(l.behind) > 0 || l.state == backingOff || l.state == suspended || l.endpoint == nil ||
-		l.endpoint.breakerState() != closed
+		l.endpoint.breakerState() != closed || l.attempting > 0 && time.Since(l.begun) > trackAge
 }
 
 // spill has everything of a lane stored that the log answers for.

@@ -219,18 +219,18 @@ func TestWhatIsSwitchedOffIsStoredAtOnce(t *testing.T) {
 }
 
 // A target that does not answer keeps the log no longer than it has to: what waits for it, and what an attempt has in
-// hand, is stored after some seconds.
+// hand, is stored after a moment.
 func TestWhatAnAttemptHasInHandForLongIsStored(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store, answer := newStore(t), make(chan struct{})
 		target := hanging(answer, ofOwn)
 		r := start(t, store, queue.DefaultConfig(), outlet("hook", target))
 		r.take("a", 1, 4, to("a"), own("a"))
-		after(time.Second)
-		r.wantStored("after a second", own("a").Lane, nil)
-		want(t, "mark after a second", r.mark("a").Cursor.Position, 0)
-		after(2 * time.Second)
-		r.wantStored("after three seconds", own("a").Lane, numbered(1, 4))
+		after(400 * time.Millisecond)
+		r.wantStored("at first", own("a").Lane, nil)
+		want(t, "mark at first", r.mark("a").Cursor.Position, 0)
+		after(400 * time.Millisecond)
+		r.wantStored("after 0.8 seconds", own("a").Lane, numbered(1, 4))
 		r.wantStored("of the target that answers", to("a").Lane, nil)
 		r.wantMark("what is stored need not come again", "a", 3)
 		r.kill()
@@ -555,5 +555,26 @@ func TestWhatIsStoredAlthoughTheStoreSaidOtherwiseComesOnceAndInOrder(t *testing
 		want(t, "delivered", target.took("a"), numbered(1, 9))
 		r.wantMark("mark", "a", 8)
 		want(t, "stored", r.stored(to("a").Lane), []string(nil))
+	})
+}
+
+// While an attempt takes long, what comes for its lane is stored at once: the mark waits for the first of it only.
+func TestWhatComesForATargetThatIsSlowIsStoredAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		answer := make(chan struct{})
+		target := hanging(answer, ofOwn)
+		r := start(t, newStore(t), queue.DefaultConfig(), outlet("hook", target))
+		r.take("a", 1, 2, own("a"))
+		after(time.Second)
+		r.take("a", 2, 5, own("a"), to("a"))
+		after(50 * time.Millisecond)
+		r.wantStored("while the first hangs", own("a").Lane, numbered(1, 5))
+		r.wantMark("what is stored need not come again", "a", 4)
+		close(answer)
+		after(time.Second)
+		r.take("a", 5, 8, own("a"))
+		after(time.Second)
+		r.wantStored("in the end", own("a").Lane, nil)
+		want(t, "delivered to its own target and the other", len(target.took("a")), 7+3)
 	})
 }

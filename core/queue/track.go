@@ -62,7 +62,7 @@ type former struct {
 // too much, is spilled.
 const (
 	trackLength = 4096
-	trackAge    = 2 * time.Second
+	trackAge    = 500 * time.Millisecond
 )
 
 // begin goes on where a mark says that the shard's former owner was.
