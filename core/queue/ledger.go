@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/evosink/evosink/core/bus"
@@ -17,7 +18,9 @@ import (
 // less than the one before it.
 type ledger struct {
 	queue  *Queue
-	moved  chan struct{} // holds a token when a track has changed
+	moved  *time.Timer   // set when a track has changed, to when that may be marked
+	winded atomic.Bool   // it is set
+	pause  atomic.Int64  // for how long, in nanoseconds
 	urgent chan struct{} // holds a token when there is something to store, or something waits for the next round
 	done   chan struct{} // closed when nothing more is written
 
@@ -72,7 +75,10 @@ func (t *turn) next(pause time.Duration, err error) {
 }
 
 func newLedger(q *Queue) *ledger {
-	return &ledger{queue: q, moved: make(chan struct{}, 1), urgent: make(chan struct{}, 1), done: make(chan struct{})}
+	g := &ledger{queue: q, urgent: make(chan struct{}, 1), done: make(chan struct{}), moved: time.NewTimer(time.Hour)}
+	g.moved.Stop()
+	g.pause.Store(int64(markPause))
+	return g
 }
 
 func signal(c chan struct{}) {
@@ -82,8 +88,12 @@ func signal(c chan struct{}) {
 	}
 }
 
-// wake has run look at the tracks. It may be called with any lock held.
-func (g *ledger) wake() { signal(g.moved) }
+// wake has run look at the tracks in a moment: what moves until then shares a mark. It may be called with any lock held.
+func (g *ledger) wake() {
+	if !g.winded.Load() && !g.winded.Swap(true) {
+		g.moved.Reset(time.Duration(g.pause.Load()))
+	}
+}
 
 // add has items stored that are spilling. Those of a lane come in the order of the lane.
 func (g *ledger) add(items ...*item) {
@@ -135,23 +145,12 @@ func (g *ledger) wait(ctx context.Context) {
 		again = timer.C
 	}
 	select {
-	case <-g.moved:
+	case <-g.moved.C:
+		g.winded.Store(false)
 	case <-g.urgent:
-		return
 	case <-again:
-		return
 	case <-g.age.C:
 		g.spillOld()
-		return
-	case <-ctx.Done():
-		return
-	}
-	timer := time.NewTimer(time.Until(g.marking.due))
-	defer timer.Stop()
-	select {
-	case <-g.urgent:
-	case <-again:
-	case <-timer.C:
 	case <-ctx.Done():
 	}
 }
@@ -219,7 +218,7 @@ func (g *ledger) write(ctx context.Context) (err error) {
 	}
 	if !stored && (g.marking.isNow() || g.isAwaited()) {
 		size, failed := g.checkpoint(ctx)
-		g.marking.next(pauseAfter(size), failed)
+		g.marked(size, failed)
 		err = errors.Join(err, failed)
 	}
 	for _, h := range g.queue.holdings.all() {
@@ -227,13 +226,17 @@ func (g *ledger) write(ctx context.Context) (err error) {
 			g.age.Reset(agePause)
 			g.aging = true
 		}
+		if h.track.dirty() && !h.gone() {
+			g.wake()
+		}
 	}
 	return err
 }
 
-// pauseAfter returns how long the next marks wait for some of that size.
-func pauseAfter(size int) time.Duration {
-	return min(markPause+time.Duration(size)*markBytePause, markPauseMax)
+// marked puts the next marks off after some of that size were written, or could not be.
+func (g *ledger) marked(size int, err error) {
+	g.marking.next(min(time.Duration(size)*markBytePause, markPauseMax), err)
+	g.pause.Store(int64(max(markPause, time.Until(g.marking.due))))
 }
 
 // isAwaited reports whether something waits for the end of the round.
@@ -329,7 +332,7 @@ func (g *ledger) store(ctx context.Context, batch []*item) (again []*item, err e
 		places, err := g.queue.store.Put(ctx, c.leases, c.marks, entries...)
 		if err == nil {
 			if c.written(); all {
-				g.marking.next(pauseAfter(c.size), nil)
+				g.marked(c.size, nil)
 			}
 			g.each(batch, func(s *scheduler, i int) { s.stored(batch[i], places[i]) })
 			return nil, nil

@@ -48,7 +48,7 @@ func TestTheNextOwnerGivesAnEventToTheLanesThatDoNotHaveIt(t *testing.T) {
 		r := start(t, store, queue.DefaultConfig(), outlet("hook", target))
 		r.take("a", 1, 4, to("a"), own("a"))
 		r.take("a", 4, 7, to("a"))
-		r.take("a", 7, 9) // of no target
+		r.take("a", 7, 9)             // of no target
 		after(200 * time.Millisecond) // what hangs is not stored yet
 		r.kill()
 		want(t, "delivered by the first owner", target.took("a"), numbered(1, 7))
