@@ -5,6 +5,7 @@ package daemon
 
 import (
 	"errors"
+	"runtime"
 
 	"github.com/evosink/evosink/adapters/commands"
 	"github.com/evosink/evosink/adapters/evolution"
@@ -41,8 +42,14 @@ type Engine struct {
 	MaxEventBytes *int // the key max_event_bytes in it; nil if there is none
 }
 
+// ballast is memory that the garbage collector counts and nothing ever writes to, so it takes none. The collector runs
+// when the heap has grown by as much more: evosink holds little and makes much garbage, and it would run many times a
+// second else.
+var ballast = make([]byte, 16<<20)
+
 // New returns a daemon before any layer of configuration: the defaults of all rooms.
 func New(version string, engine Engine, sinks ...*sink.Factory) *Daemon {
+	runtime.KeepAlive(ballast)
 	return &Daemon{
 		Version: version, Engine: engine, Sinks: sinks,
 		HTTP: httpapi.Default(), Log: logs.Default(), Envelope: evolution.DefaultEnvelope(),
