@@ -31,15 +31,38 @@ func (s *subscription) run(ctx context.Context) {
 	defer s.cancel()
 	defer s.out.Close()
 	defer s.part()
-	if s.reader.enter(ctx) {
-		defer s.reader.leave()
-		s.taken = s.reader.Position()
-		s.log.pass(s.reader, s.taken)
-		if s.reader.Group == "" || s.out.Batches() {
-			s.follow(ctx)
-		} else {
-			s.spread(ctx)
-		}
+	if !s.reader.enter(ctx) {
+		return
+	}
+	defer s.reader.leave()
+	if s.reader.Group == "" || s.log.Enter == nil {
+		s.read(ctx)
+		return
+	}
+	for ctx.Err() == nil {
+		s.readHeld(ctx)
+	}
+}
+
+// readHeld hands entries over while this process is the one that reads the shard.
+func (s *subscription) readHeld(ctx context.Context) {
+	held, at, leave, ok := s.log.Enter(ctx, s.reader)
+	if !ok {
+		return
+	}
+	defer leave()
+	s.reader.position.Store(at) // before what was acked here too late
+	s.read(held)
+}
+
+// read hands over the entries before the reader until ctx ends.
+func (s *subscription) read(ctx context.Context) {
+	s.taken = s.reader.Position()
+	s.log.pass(s.reader, s.taken)
+	if s.reader.Group == "" || s.out.Batches() {
+		s.follow(ctx)
+	} else {
+		s.spread(ctx)
 	}
 }
 
@@ -132,7 +155,7 @@ func (s *subscription) ready(ctx context.Context) (entries []Entry, wake <-chan 
 		if s.taken >= floor {
 			return entries, wake, true
 		}
-		entries, ok := s.read(ctx, s.taken)
+		entries, ok := s.load(ctx, s.taken)
 		if !ok {
 			return nil, nil, false
 		}
@@ -153,8 +176,8 @@ func (s *subscription) miss(to int64, n int) {
 	}
 }
 
-// read asks storage until it answers.
-func (s *subscription) read(ctx context.Context, position int64) (entries []Entry, ok bool) {
+// load asks storage until it answers.
+func (s *subscription) load(ctx context.Context, position int64) (entries []Entry, ok bool) {
 	if s.log.Read == nil {
 		return nil, ctx.Err() == nil
 	}
