@@ -160,11 +160,13 @@ type unwilling struct {
 	left atomic.Int32
 }
 
-func (u *unwilling) Put(ctx context.Context, l bus.Lease, entries ...queue.Entry) ([]queue.PutResult, error) {
+func (u *unwilling) Put(
+	ctx context.Context, leases []bus.Lease, marks []queue.Mark, entries ...queue.Entry,
+) ([]queue.PutResult, error) {
 	if u.left.Add(-1) >= 0 {
 		return nil, errors.New("disk full")
 	}
-	return u.Store.Put(ctx, l, entries...)
+	return u.Store.Put(ctx, leases, marks, entries...)
 }
 
 // counting is a store that counts its transactions.
@@ -173,9 +175,11 @@ type counting struct {
 	puts atomic.Int32
 }
 
-func (c *counting) Put(ctx context.Context, l bus.Lease, entries ...queue.Entry) ([]queue.PutResult, error) {
+func (c *counting) Put(
+	ctx context.Context, leases []bus.Lease, marks []queue.Mark, entries ...queue.Entry,
+) ([]queue.PutResult, error) {
 	c.puts.Add(1)
-	return c.Store.Put(ctx, l, entries...)
+	return c.Store.Put(ctx, leases, marks, entries...)
 }
 
 func TestABurstOfOneInstanceSharesTransactions(t *testing.T) {

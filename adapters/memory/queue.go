@@ -22,6 +22,7 @@ type Queue struct {
 	mu sync.Mutex
 	// mu guards the fields below.
 	newest   int64 // the last Seq given out
+	marks    map[marked]queue.Mark
 	lanes    map[queue.LaneKey]*queued
 	events   map[identity]*stored // those that are absorbed
 	seen     []*stored            // the same in order of Put
@@ -44,6 +45,12 @@ var (
 
 // identity is what an event is absorbed by.
 type identity struct{ instance, instanceID, id string }
+
+// marked is what a mark is of.
+type marked struct {
+	group string
+	shard int
+}
 
 // stored is an event that was put.
 type stored struct {
@@ -75,6 +82,7 @@ func (e *Engine) Queue() *Queue { return e.queue }
 func newQueue(e *Engine) *Queue {
 	return &Queue{
 		engine: e, lanes: map[queue.LaneKey]*queued{}, events: map[identity]*stored{},
+		marks:   map[marked]queue.Mark{},
 		changed: make(chan struct{}),
 	}
 }
@@ -125,13 +133,15 @@ func (q *Queue) Lanes(_ context.Context, shards ...int) ([]queue.Backlog, error)
 }
 
 // Put implements [queue.Store].
-func (q *Queue) Put(ctx context.Context, l bus.Lease, entries ...queue.Entry) (results []queue.PutResult, err error) {
+func (q *Queue) Put(
+	ctx context.Context, leases []bus.Lease, marks []queue.Mark, entries ...queue.Entry,
+) (results []queue.PutResult, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if err := q.fence(l); err != nil {
+	if err := q.fence(leases...); err != nil {
 		return nil, err
 	}
 	for _, e := range entries {
@@ -140,16 +150,63 @@ func (q *Queue) Put(ctx context.Context, l bus.Lease, entries ...queue.Entry) (r
 		for _, d := range e.To {
 			results = append(results, q.putInLane(s, e.At, d))
 		}
-		if e.Cursor != nil {
-			q.engine.log.Move(*e.Cursor)
-			q.engine.moved(nil)
-		}
 	}
+	q.mark(marks)
 	return results, nil
 }
 
-// remember returns the event as it was stored before, or stores it.
+// Checkpoint implements [queue.Store].
+func (q *Queue) Checkpoint(ctx context.Context, leases []bus.Lease, marks ...queue.Mark) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err := q.fence(leases...); err != nil {
+		return err
+	}
+	q.mark(marks)
+	return nil
+}
+
+// mark moves cursors, and keeps what is done behind them. Held: mu.
+func (q *Queue) mark(marks []queue.Mark) {
+	for _, m := range marks {
+		of := marked{m.Cursor.Group, m.Cursor.Shard}
+		if m.Cursor.Position < q.marks[of].Cursor.Position {
+			continue
+		}
+		m.Done = slices.Clone(m.Done)
+		q.marks[of] = m
+		q.engine.log.Move(m.Cursor)
+	}
+	if len(marks) > 0 {
+		q.engine.moved(nil)
+	}
+}
+
+// Marks implements [queue.Store].
+func (q *Queue) Marks(ctx context.Context, shards ...int) (out []queue.Mark, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for of, m := range q.marks {
+		if slices.Contains(shards, of.shard) {
+			m.Done = slices.Clone(m.Done)
+			out = append(out, m)
+		}
+	}
+	return out, nil
+}
+
+// remember returns the event as it was stored before, or stores it; one with a position is remembered by its lanes alone.
+// Held: mu.
 func (q *Queue) remember(e queue.Entry) *stored {
+	if e.Position > 0 {
+		return &stored{Event: e.Event, at: e.At, lanes: map[queue.LaneKey]int64{}}
+	}
 	id := identity{e.Event.Instance, e.Event.InstanceID, e.Event.ID}
 	if s, ok := q.events[id]; ok {
 		return s

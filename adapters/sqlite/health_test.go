@@ -127,7 +127,7 @@ func TestAClockThatIsAMonthAheadErasesNothing(t *testing.T) {
 	c := newConfig(t)
 	db := open(t, c)
 	publishMany(t, db, "a", 0, 100)
-	places, err := db.Queue().Put(t.Context(), queuetest.Lease(db.Queue(), "a"), queue.Entry{Event: numbered("a", 0), At: time.Now(), To: []queue.Destination{ownLane("a")}})
+	places, err := db.Queue().Put(t.Context(), []bus.Lease{queuetest.Lease(db.Queue(), "a")}, nil, queue.Entry{Event: numbered("a", 0), At: time.Now(), To: []queue.Destination{ownLane("a")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestAClockThatIsAMonthAheadErasesNothing(t *testing.T) {
 	}
 	keep := queue.Retention{LetterAge: week, Letters: 1000, AttemptAge: week, Attempts: 1000, SeenAge: time.Hour, Seen: 1000, SeenBytes: 1 << 20}
 	// What waits grows old by the time that passes: the queue buries what waits for too long.
-	if _, err := db.Queue().Put(t.Context(), queuetest.Lease(db.Queue(), "a"), queue.Entry{Event: numbered("a", 1), At: time.Now(), To: []queue.Destination{ownLane("a")}}); err != nil {
+	if _, err := db.Queue().Put(t.Context(), []bus.Lease{queuetest.Lease(db.Queue(), "a")}, nil, queue.Entry{Event: numbered("a", 1), At: time.Now(), To: []queue.Destination{ownLane("a")}}); err != nil {
 		t.Fatal(err)
 	}
 	waiting := func(when string) {

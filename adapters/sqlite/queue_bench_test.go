@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/evosink/evosink/adapters/sqlite"
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/queue/queuetest"
@@ -139,7 +140,7 @@ func backlog(b *testing.B, c sqlite.Config, lanes, events int) {
 	crowd(b, lanes, events, func(caller, i int) error {
 		instance := fmt.Sprint("instance-", caller)
 		e := &event.Event{ID: event.NewID(), Name: "messages.upsert", Instance: instance, Time: time.Now(), Data: data}
-		_, err := db.Queue().Put(b.Context(), queuetest.Lease(db.Queue(), instance), queue.Entry{Event: e, At: e.Time, To: []queue.Destination{ownLane(instance)}})
+		_, err := db.Queue().Put(b.Context(), []bus.Lease{queuetest.Lease(db.Queue(), instance)}, nil, queue.Entry{Event: e, At: e.Time, To: []queue.Destination{ownLane(instance)}})
 		return err
 	})
 }

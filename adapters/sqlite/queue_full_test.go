@@ -116,7 +116,7 @@ func TestTheQueueForgetsWhatItDeliveredInBoundedSpace(t *testing.T) {
 	lane := ownLane("sales")
 	for n := range 800 {
 		e := queue.Entry{Event: numbered("sales", n), At: time.Now(), To: []queue.Destination{lane}}
-		places, err := store.Put(t.Context(), queuetest.Lease(store, "sales"), e)
+		places, err := store.Put(t.Context(), []bus.Lease{queuetest.Lease(store, "sales")}, nil, e)
 		if err != nil {
 			t.Fatal(err)
 		}

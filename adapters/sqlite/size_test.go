@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/evosink/evosink/adapters/sqlite"
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/queue/queuetest"
@@ -28,7 +29,7 @@ func TestTheLimitsOfTheQueueCountNoLessThanTheDisk(t *testing.T) {
 			if db, err = sqlite.Open(t.Context(), c, nop); err != nil {
 				t.Fatal(err)
 			}
-			lease := queuetest.Lease(db.Queue(), "sales")
+			leases := []bus.Lease{queuetest.Lease(db.Queue(), "sales")}
 			counted := int64(0)
 			for range max(1, 1_000_000/(size+500)/100) {
 				var entries []queue.Entry
@@ -40,7 +41,7 @@ func TestTheLimitsOfTheQueueCountNoLessThanTheDisk(t *testing.T) {
 					counted += queue.Size(e)
 					entries = append(entries, queue.Entry{Event: e, At: time.Now(), To: []queue.Destination{ownLane("sales")}})
 				}
-				if _, err := db.Queue().Put(t.Context(), lease, entries...); err != nil {
+				if _, err := db.Queue().Put(t.Context(), leases, nil, entries...); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -94,8 +94,10 @@ func (w *witness) saw(l queue.LaneKey, seq int64, id string) {
 	w.ids[l][seq] = id
 }
 
-func (w *witness) Put(ctx context.Context, l bus.Lease, entries ...queue.Entry) ([]queue.PutResult, error) {
-	places, err := w.Store.Put(ctx, l, entries...)
+func (w *witness) Put(
+	ctx context.Context, leases []bus.Lease, marks []queue.Mark, entries ...queue.Entry,
+) ([]queue.PutResult, error) {
+	places, err := w.Store.Put(ctx, leases, marks, entries...)
 	for i, n := 0, 0; err == nil && i < len(entries); i++ {
 		for _, d := range entries[i].To {
 			w.saw(d.Lane, places[n].Seq, entries[i].Event.ID)

@@ -319,7 +319,7 @@ func TestAWallClockThatWasSetBackDelaysNoLaneForMoreThanAnHour(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store := newStore(t)
 		e := newEvent("a", "0000")
-		places, err := store.Put(t.Context(), queuetest.Lease(store, "a"), queue.Entry{Event: e, At: time.Now(), To: []queue.Destination{to("a")}})
+		places, err := store.Put(t.Context(), []bus.Lease{queuetest.Lease(store, "a")}, nil, queue.Entry{Event: e, At: time.Now(), To: []queue.Destination{to("a")}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -77,7 +77,7 @@ func (t *trial) putsSeveral() {
 	t.put("e0", laneA)
 	refused := entry("e3", laneA)
 	refused.To[0].Refused = queue.Full
-	places, err := t.store.Put(t.Context(), t.lease("sales"), entry("e1", laneA, laneB), entry("e2", laneB), entry("e1", laneA), refused, entry("e0", laneA, laneB), entry("e4", laneA))
+	places, err := t.store.Put(t.Context(), []bus.Lease{t.lease("sales")}, nil, entry("e1", laneA, laneB), entry("e2", laneB), entry("e1", laneA), refused, entry("e0", laneA, laneB), entry("e4", laneA))
 	if err != nil {
 		t.Fatalf("Put: %v", err)
 	}
@@ -346,7 +346,7 @@ func (t *trial) races() {
 			for n := range events {
 				e := queue.Entry{Event: newEvent(l.Instance, fmt.Sprintf("e%02d", n)), At: time.Now()}
 				e.To = []queue.Destination{{Lane: l}}
-				places, err := t.store.Put(t.Context(), t.lease(l.Instance), e)
+				places, err := t.store.Put(t.Context(), []bus.Lease{t.lease(l.Instance)}, nil, e)
 				if err != nil {
 					t.Errorf("Put: %v", err)
 					return

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,10 +24,11 @@ import (
 type store struct {
 	queue.Store
 	queue.Steering
-	leases  *bus.LocalLeases
-	cursors *cursors
+	leases *bus.LocalLeases
 
-	put     func(ctx context.Context, l bus.Lease, entries []queue.Entry) ([]queue.PutResult, error)
+	put     putFunc
+	mark    func(ctx context.Context, l []bus.Lease, m []queue.Mark) error
+	marks   func(ctx context.Context, shards []int) ([]queue.Mark, error)
 	lanes   func(ctx context.Context, shards []int) ([]queue.Backlog, error)
 	window  func(ctx context.Context, l queue.LaneKey, after, until int64, limit, bytes int) ([]queue.Delivery, error)
 	record  func(ctx context.Context, l []bus.Lease, r []queue.Result) error
@@ -45,50 +45,36 @@ type store struct {
 	delete   func(ctx context.Context, id int64) error
 }
 
-// cursors are where groups stand.
-type cursors struct {
-	mu sync.Mutex
-	at map[string]int64 // guarded by mu
-}
+type putFunc func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error)
 
 func newStore(e *memory.Engine) *store {
 	q := e.Queue()
 	s := &store{
-		Store: q, Steering: q, leases: e.Leases(), cursors: &cursors{at: map[string]int64{}}, lanes: func(ctx context.Context, shards []int) ([]queue.Backlog, error) {
-			return q.Lanes(ctx, shards...)
-		},
+		Store: q, Steering: q, leases: e.Leases(),
+		lanes:  func(ctx context.Context, shards []int) ([]queue.Backlog, error) { return q.Lanes(ctx, shards...) },
+		mark:   func(ctx context.Context, l []bus.Lease, m []queue.Mark) error { return q.Checkpoint(ctx, l, m...) },
+		marks:  func(ctx context.Context, shards []int) ([]queue.Mark, error) { return q.Marks(ctx, shards...) },
 		window: q.Window, record: q.Record, purge: q.Purge, requeue: q.Requeue, sweep: q.Sweep, erase: q.Erase, letters: q.DeadLetters, pause: q.PutPause,
 		revision: q.PausesRevision, jobs: q.Jobs, advance: q.AdvanceJob, delete: q.DeleteJob,
 	}
-	s.put = func(ctx context.Context, l bus.Lease, entries []queue.Entry) ([]queue.PutResult, error) {
-		places, err := q.Put(ctx, l, entries...)
-		for _, entry := range entries {
-			if c := entry.Cursor; c != nil && err == nil {
-				s.cursors.move(c, false)
-			}
-		}
-		return places, err
+	s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
+		return q.Put(ctx, l, m, entries...)
 	}
 	return s
 }
 
-func (c *cursors) move(to *bus.Cursor, back bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	key := fmt.Sprint(to.Group, to.Shard)
-	if at := int64(to.Position); back || at > c.at[key] {
-		c.at[key] = at
-	}
+func (s *store) Put(
+	ctx context.Context, l []bus.Lease, m []queue.Mark, entries ...queue.Entry,
+) ([]queue.PutResult, error) {
+	return s.put(ctx, l, slices.Clone(m), slices.Clone(entries))
 }
 
-func (c *cursors) get(group string, shard int) int64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at[fmt.Sprint(group, shard)]
+func (s *store) Checkpoint(ctx context.Context, l []bus.Lease, m ...queue.Mark) error {
+	return s.mark(ctx, l, slices.Clone(m))
 }
 
-func (s *store) Put(ctx context.Context, l bus.Lease, entries ...queue.Entry) ([]queue.PutResult, error) {
-	return s.put(ctx, l, slices.Clone(entries))
+func (s *store) Marks(ctx context.Context, shards ...int) ([]queue.Mark, error) {
+	return s.marks(ctx, shards)
 }
 
 func (s *store) Lanes(ctx context.Context, shards ...int) ([]queue.Backlog, error) {
@@ -149,6 +135,14 @@ func (s *store) current(l bus.Lease) bus.Lease {
 	return l
 }
 
+// currents are current of each.
+func (s *store) currents(l []bus.Lease) (now []bus.Lease) {
+	for _, l := range l {
+		now = append(now, s.current(l))
+	}
+	return now
+}
+
 // subject is a memory engine with a fault.
 func subject(fault func(*store), patience time.Duration) queuetest.Subject {
 	open := func(t *testing.T, clock func() time.Time) (*store, *memory.Engine) {
@@ -165,8 +159,12 @@ func subject(fault func(*store), patience time.Duration) queuetest.Subject {
 	return queuetest.Subject{
 		Open:   func(t *testing.T) queue.Store { s, _ := open(t, nil); return s },
 		Reopen: func(_ *testing.T, s queue.Store) queue.Store { reopened := *s.(*store); return &reopened },
-		Cursor: func(_ *testing.T, s queue.Store, group string, shard int) int64 {
-			return s.(*store).cursors.get(group, shard)
+		Cursor: func(t *testing.T, s queue.Store, group string, shard int) int64 {
+			marks, err := s.Marks(t.Context(), shard)
+			if err != nil || len(marks) != 1 || marks[0].Cursor.Group != group {
+				t.Fatalf("marks: %+v, %v", marks, err)
+			}
+			return int64(marks[0].Cursor.Position)
 		},
 		Nodes: func(t *testing.T) queuetest.Nodes {
 			var passed atomic.Int64
@@ -198,21 +196,21 @@ var faults = map[string]struct {
 		}
 	}},
 	"puts entries backwards": {"entries of one call are put in their order, each as if alone", func(s *store) {
-		s.put = func(ctx context.Context, l bus.Lease, entries []queue.Entry) ([]queue.PutResult, error) {
+		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
 			slices.Reverse(entries)
-			return s.Store.Put(ctx, l, entries...)
+			return s.Store.Put(ctx, l, m, entries...)
 		}
 	}},
 	"takes an event again": {"an event that comes again is absorbed, by lane and instance", func(s *store) {
 		n := 0
 		sound := s.put
-		s.put = func(ctx context.Context, l bus.Lease, entries []queue.Entry) ([]queue.PutResult, error) {
+		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
 			for i := range entries {
 				n++
 				e := *entries[i].Event
 				e.InstanceID, entries[i].Event = fmt.Sprint(n), &e
 			}
-			return sound(ctx, l, entries)
+			return sound(ctx, l, m, entries)
 		}
 	}},
 	"forgets what it has delivered": {"an event that comes again is absorbed after its delivery", func(s *store) {
@@ -235,19 +233,19 @@ var faults = map[string]struct {
 		}
 	}},
 	"mixes instances of one name": {"a later instance of the name has lanes and dead letters of its own", func(s *store) {
-		s.put = func(ctx context.Context, l bus.Lease, entries []queue.Entry) ([]queue.PutResult, error) {
+		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
 			for i := range entries {
 				e := *entries[i].Event
 				e.InstanceID, entries[i].Event = "", &e
 			}
-			return s.Store.Put(ctx, l, entries...)
+			return s.Store.Put(ctx, l, m, entries...)
 		}
 	}},
 	"loses what is refused": {"what is refused is a dead letter at once", func(s *store) {
-		s.put = func(ctx context.Context, l bus.Lease, entries []queue.Entry) ([]queue.PutResult, error) {
+		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
 			to := entries[0].To
 			entries[0].To = slices.DeleteFunc(slices.Clone(to), func(d queue.Destination) bool { return d.Refused != "" })
-			places, err := s.Store.Put(ctx, l, entries...)
+			places, err := s.Store.Put(ctx, l, m, entries...)
 			return append([]queue.PutResult{{New: true}}, places...)[:len(to)], err
 		}
 	}},
@@ -267,7 +265,7 @@ var faults = map[string]struct {
 				if r.Kind == queue.DeadLettered {
 					e := queue.Entry{Event: &event.Event{ID: fmt.Sprint("gone", r.Seq), Name: "x", Instance: r.Lane.Instance}, At: time.Now()}
 					e.To = []queue.Destination{{Lane: r.Lane, Refused: queue.Full}}
-					if _, err := s.Store.Put(ctx, l[0], e); err != nil {
+					if _, err := s.Store.Put(ctx, l, nil, e); err != nil {
 						return err
 					}
 				}
@@ -359,11 +357,11 @@ var faults = map[string]struct {
 		}
 	}},
 	"loses a write of those at once": {"calls at once neither lose nor reorder", func(s *store) {
-		s.put = func(ctx context.Context, l bus.Lease, entries []queue.Entry) ([]queue.PutResult, error) {
+		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
 			if e := entries[0].Event; e.Instance == "instance-3" && e.ID == "e01" {
 				return []queue.PutResult{{Seq: 1, New: true}}, nil
 			}
-			return s.Store.Put(ctx, l, entries...)
+			return s.Store.Put(ctx, l, m, entries...)
 		}
 	}},
 	"tells all lanes": {"lanes are told by shard", func(s *store) {
@@ -371,8 +369,8 @@ var faults = map[string]struct {
 	}},
 	"puts with any epoch": {"a write with a stale epoch writes nothing", func(s *store) {
 		sound := s.put
-		s.put = func(ctx context.Context, l bus.Lease, entries []queue.Entry) ([]queue.PutResult, error) {
-			return sound(ctx, s.current(l), entries)
+		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
+			return sound(ctx, s.currents(l), m, entries)
 		}
 	}},
 	"records with any epoch": {"a write with a stale epoch writes nothing", recordsAll},
@@ -397,9 +395,18 @@ var faults = map[string]struct {
 		}
 	}},
 	"moves cursors back": {"the cursor moves with the deliveries", func(s *store) {
-		s.put = func(ctx context.Context, l bus.Lease, entries []queue.Entry) ([]queue.PutResult, error) {
-			s.cursors.move(entries[0].Cursor, true)
-			return s.Store.Put(ctx, l, entries...)
+		marked := map[int]queue.Mark{}
+		s.mark = func(_ context.Context, _ []bus.Lease, m []queue.Mark) error {
+			for _, m := range m {
+				marked[m.Cursor.Shard] = m
+			}
+			return nil
+		}
+		s.marks = func(_ context.Context, shards []int) (m []queue.Mark, err error) {
+			for _, shard := range shards {
+				m = append(m, marked[shard])
+			}
+			return m, nil
 		}
 	}},
 	"forgets attempts in a crash": {"everything is there after a crash", func(s *store) {
@@ -444,8 +451,8 @@ var faults = map[string]struct {
 	"takes what a frozen node records": {"a node that was frozen writes no result any more", recordsAll},
 	"takes what a frozen node puts": {"a node that was frozen puts nothing any more", func(s *store) {
 		sound := s.put
-		s.put = func(ctx context.Context, l bus.Lease, entries []queue.Entry) ([]queue.PutResult, error) {
-			return sound(ctx, s.current(l), entries)
+		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
+			return sound(ctx, s.currents(l), m, entries)
 		}
 	}},
 	"takes what an old lease records": {"a lease that was released or has ended writes nothing", recordsAll},
@@ -476,7 +483,7 @@ var faults = map[string]struct {
 		}
 	}},
 	"takes what it does not store": {"nothing begins when a lease has ended", func(s *store) {
-		s.put = func(_ context.Context, _ bus.Lease, entries []queue.Entry) ([]queue.PutResult, error) {
+		s.put = func(_ context.Context, _ []bus.Lease, _ []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
 			return make([]queue.PutResult, len(entries[0].To)), nil
 		}
 	}},

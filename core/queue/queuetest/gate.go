@@ -52,11 +52,20 @@ func (g *gate) through() error {
 	return nil
 }
 
-func (g *gate) Put(ctx context.Context, l bus.Lease, entries ...queue.Entry) ([]queue.PutResult, error) {
+func (g *gate) Put(
+	ctx context.Context, leases []bus.Lease, marks []queue.Mark, entries ...queue.Entry,
+) ([]queue.PutResult, error) {
 	if err := g.through(); err != nil {
 		return nil, err
 	}
-	return g.Store.Put(ctx, l, entries...)
+	return g.Store.Put(ctx, leases, marks, entries...)
+}
+
+func (g *gate) Checkpoint(ctx context.Context, leases []bus.Lease, marks ...queue.Mark) error {
+	if err := g.through(); err != nil {
+		return err
+	}
+	return g.Store.Checkpoint(ctx, leases, marks...)
 }
 
 func (g *gate) Window(ctx context.Context, l queue.LaneKey, after, until int64, limit, bytes int) ([]queue.Delivery, error) {

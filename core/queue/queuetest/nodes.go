@@ -345,7 +345,7 @@ func (c *cluster) keepsToItsOwn() {
 	one, two, inOne, inTwo := c.split(a, 2)
 	a.acquire(one...)
 	if len(inTwo) > 0 {
-		err := a.Put(c.Context(), newEvent(inTwo[0], number(0)), []queue.Destination{destination(inTwo[0])}, nil)
+		err := a.Put(c.Context(), newEvent(inTwo[0], number(0)), []queue.Destination{destination(inTwo[0])})
 		if !errors.Is(err, queue.ErrNotHeld) {
 			c.Errorf("Put for a shard that is not held: %v", err)
 		}

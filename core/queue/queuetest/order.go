@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
@@ -57,7 +58,7 @@ func (o Order) Run(t testing.TB) Arrivals {
 			ID: o.ID(n), Name: name, Instance: o.To.Lane.Instance, Time: time.Now(), Data: json.RawMessage(fmt.Sprint(n)),
 		}
 		entry := queue.Entry{Event: e, At: time.Now(), To: []queue.Destination{o.To}}
-		if _, err := o.Store.Put(t.Context(), Lease(o.Store, e.Instance), entry); err != nil {
+		if _, err := o.Store.Put(t.Context(), []bus.Lease{Lease(o.Store, e.Instance)}, nil, entry); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -13,9 +13,9 @@ import (
 
 // Put implements [queue.Store].
 func (s *Store) Put(
-	ctx context.Context, l bus.Lease, entries ...queue.Entry,
+	ctx context.Context, leases []bus.Lease, marks []queue.Mark, entries ...queue.Entry,
 ) (results []queue.PutResult, err error) {
-	if err := fence(l); err != nil {
+	if err := fence(leases...); err != nil {
 		return nil, err
 	}
 	puts := make([]put, len(entries))
@@ -38,17 +38,17 @@ func (s *Store) Put(
 				return err
 			}
 		}
-		return nil
+		return eventlog.SaveMarks(t, marks)
 	}
 	w.After = func() {
 		for i := range puts {
 			p := &puts[i]
 			p.pending.commit()
-			s.recent.add(p.seq, p.row.Size())
-			if c := p.entry.Cursor; c != nil {
-				s.log.Move(*c)
+			if p.entry.Position == 0 {
+				s.recent.add(p.seq, p.row.Size())
 			}
 		}
+		s.moved(marks)
 	}
 	err = s.file.Write(ctx, w)
 	return results, err
@@ -74,6 +74,9 @@ func (p *put) apply(t *file.Tx) error {
 	p.seq = p.store.seq
 	clear(p.results)
 	p.pending = pending{store: p.store}
+	if p.entry.Position > 0 {
+		return p.applyOnce(t)
+	}
 	list := make(laneList, 0, 16*len(p.entry.To))
 	for _, d := range p.entry.To {
 		list = list.add(d.Lane, p.seqOf(d))
@@ -88,10 +91,25 @@ func (p *put) apply(t *file.Tx) error {
 	for i := 0; fresh && err == nil && i < len(p.entry.To); i++ {
 		err = p.deliver(t, i)
 	}
-	if err == nil && p.entry.Cursor != nil {
-		err = eventlog.SaveCursor(t, *p.entry.Cursor)
-	}
 	return err
+}
+
+// applyOnce stores the event and its deliveries, whatever was put before. Where all lanes refuse the event it is not
+// stored.
+func (p *put) applyOnce(t *file.Tx) error {
+	stored := false
+	for i, d := range p.entry.To {
+		if !stored && d.Refused == "" {
+			if _, err := p.insert(t, 1, laneList{}); err != nil {
+				return err
+			}
+			stored = true
+		}
+		if err := p.deliver(t, i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // seqOf returns the seq that a destination gets; 0 if its lane has refused the event.

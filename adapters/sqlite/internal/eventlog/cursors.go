@@ -12,6 +12,7 @@ import (
 	"github.com/evosink/evosink/adapters/sqlite/internal/file"
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/bus/tail"
+	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/retry"
 )
 
@@ -148,6 +149,25 @@ func SaveCursor(t *file.Tx, c bus.Cursor) error {
 		ON CONFLICT DO UPDATE SET position = max(position, excluded.position), seen = excluded.seen`,
 		c.Group, c.Shard, c.Position, time.Now().UnixMilli())
 	return err
+}
+
+// SaveMarks stores marks of the queue in any transaction, and [Log.Move] is called for each after the commit. One with a
+// lower cursor than the stored one changes nothing.
+func SaveMarks(t *file.Tx, marks []queue.Mark) error {
+	for _, m := range marks {
+		done := m.Done
+		if done == nil {
+			done = []byte{} // NULL is for cursors that only acks have moved
+		}
+		_, err := t.Exec(`INSERT INTO cursors (name, shard, position, seen, done) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET position = excluded.position, seen = excluded.seen, done = excluded.done
+			WHERE excluded.position >= position`,
+			m.Cursor.Group, m.Cursor.Shard, m.Cursor.Position, time.Now().UnixMilli(), done)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Move says that a cursor is stored, so that the ack of what is before it costs nothing.

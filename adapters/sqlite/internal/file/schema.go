@@ -224,6 +224,10 @@ var migrations = []string{
 	DROP TABLE queue_pauses;
 	ALTER TABLE queue_pauses_of RENAME TO queue_pauses;
 	`,
+	`
+	-- What the queue has behind the cursor of its group, in its own form; NULL for a cursor that acks alone have moved.
+	ALTER TABLE cursors ADD COLUMN done BLOB;
+	`,
 }
 
 // sameToken is a window of the instances that have one token, the oldest first.
