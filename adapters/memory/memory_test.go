@@ -1,7 +1,10 @@
 package memory_test
 
 import (
+	"context"
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"go.uber.org/goleak"
@@ -11,6 +14,7 @@ import (
 	"github.com/evosink/evosink/core/bus/bustest"
 	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/instances/storetest"
+	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -50,6 +54,8 @@ func TestBus(t *testing.T) {
 							return err
 						},
 						Delete: func(_ bus.Bus, name string) error { return storetest.Delete(t.Context(), e, name) },
+						Move:   func(_ bus.Bus, to bus.Cursor) error { return moveCursor(t, e, to) },
+						Retain: fill,
 					}
 				},
 			})
@@ -60,6 +66,28 @@ func TestBus(t *testing.T) {
 // publishForeign publishes what carries no event: in memory there is no other way in.
 func publishForeign(b bus.Bus, shard int) error {
 	return b.Publisher().Publish(bus.Topic(shard), message.NewMessage("", []byte("not an event")))
+}
+
+// moveCursor moves a group's cursor by the queue's store.
+func moveCursor(t *testing.T, e *memory.Engine, to bus.Cursor) error {
+	lease, _, err := e.Leases().Acquire(t.Context(), to.Group, to.Shard, "n1")
+	if err != nil {
+		return err
+	}
+	return e.Queue().Checkpoint(t.Context(), []bus.Lease{lease}, queue.Mark{Cursor: to})
+}
+
+// fill publishes as much of another instance as the log holds, or as there is room for beside what readers need.
+func fill(b bus.Bus) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	m := message.NewMessage("filler", make([]byte, 4<<20))
+	for range memory.DefaultConfig().MaxBytes / len(m.Payload) {
+		if _, err := b.Append(ctx, 0, bus.Entry{Message: m}); err != nil && !errors.Is(err, bus.ErrOverloaded) {
+			return err
+		}
+	}
+	return nil
 }
 
 func TestStore(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/rs/zerolog"
@@ -15,6 +16,7 @@ import (
 	"github.com/evosink/evosink/core/bus/bustest"
 	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/instances/storetest"
+	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -81,6 +83,8 @@ func TestBus(t *testing.T) {
 							return err
 						},
 						Delete: func(b bus.Bus, name string) error { return storetest.Delete(t.Context(), b.(*sqlite.DB), name) },
+						Move:   func(b bus.Bus, to bus.Cursor) error { return moveCursor(t, b.(*sqlite.DB), to) },
+						Retain: func(b bus.Bus) error { return b.(*sqlite.DB).Retain(t.Context(), time.Now().Add(2*week)) },
 					}
 				},
 			})
@@ -91,6 +95,15 @@ func TestBus(t *testing.T) {
 // publishForeign publishes what carries no event. What cannot be decoded in the file itself has a test of its own.
 func publishForeign(b bus.Bus, shard int) error {
 	return b.Publisher().Publish(bus.Topic(shard), message.NewMessage("", []byte("not an event")))
+}
+
+// moveCursor moves a group's cursor by the queue's store.
+func moveCursor(t *testing.T, db *sqlite.DB, to bus.Cursor) error {
+	lease, _, err := db.Leases().Acquire(t.Context(), to.Group, to.Shard, "n1")
+	if err != nil {
+		return err
+	}
+	return db.Queue().Checkpoint(t.Context(), []bus.Lease{lease}, queue.Mark{Cursor: to})
 }
 
 func TestStore(t *testing.T) {

@@ -189,7 +189,7 @@ func (a *Adapted) Broadcast() message.Subscriber { return a.subscriberOf("") }
 // Group implements [Bus].
 func (a *Adapted) Group(name string) message.Subscriber { return a.subscriberOf(name) }
 
-// Batches implements [Bus]. A batch has one message.
+// Batches implements [Bus]. A batch has one message and no cursors; to keep it changes nothing.
 func (a *Adapted) Batches(group string) BatchSubscriber { return adaptedBatches{a.subscriberOf(group)} }
 
 // Check implements [Bus]. It returns an error while a subscription cannot be made again.

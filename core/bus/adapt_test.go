@@ -83,21 +83,19 @@ func (s topics) Subscribe(ctx context.Context, topic string) (<-chan *message.Me
 	if err != nil {
 		return nil, err
 	}
-	out := make(chan *message.Message)
+	out, c := bus.NewOutlet()
 	go func() {
-		defer close(out)
+		defer out.Close()
 		for b := range in {
-			if b.Cursor.Shard != shard {
-				b.Ack()
-				continue
+			for i, m := range b.Messages {
+				if b.Cursors[i].Shard == shard {
+					out.Hand(b.Context(), bus.Batch{Messages: []*message.Message{m}})
+				}
 			}
-			select {
-			case out <- b.Messages[0]:
-			case <-ctx.Done():
-			}
+			b.Ack()
 		}
 	}()
-	return out, nil
+	return c, nil
 }
 
 func TestAdaptRefusesWhatAPubSubCannotHave(t *testing.T) {

@@ -8,38 +8,41 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// A Batch is what a subscription hands over at once: messages that follow each other in a shard, or for a broadcast in
-// all shards, at least one. It is answered as a whole, and the next one comes after the answer.
+// A Batch is what a subscription of batches hands over at once: at least one message, and those that follow it in its
+// shard, of whatever instances; for a broadcast, in all shards. It is answered as a whole, by its receiver alone.
 type Batch struct {
-	// Messages are in order. Those behind the first are shared with other readers: they are not to be changed, acked or
-	// nacked.
+	// Messages are in order. Those behind the first are shared with other readers, as the payloads of all are: they must
+	// not be changed, acked or nacked.
 	Messages []*message.Message
 	// Cursors are where the group, or the broadcast subscription, stands behind each message; nil where the engine has no
-	// Positions.
+	// Positions. They must not be changed.
 	Cursors []Cursor
 
 	kept bool
 }
 
-// Keep says before the ack that the group's cursor stays where it is: whoever handles the messages moves it, by the
-// queue's store. The subscription goes on behind the batch; the next subscription of the group begins at the cursor. It
-// is for engines with CursorWithQueue.
+// Keep has the ack leave the group's cursor where it is, for a group whose cursor the queue's store moves when it has
+// what became of the messages (CursorWithQueue). It is called before [Batch.Ack]. The subscription goes on behind the
+// batch; the next one of the group begins at the cursor, wherever the store has put it by then, and until then the log
+// keeps what is behind it. The ack of a later batch that is not kept moves the cursor behind that one, and so behind
+// everything that was kept before. On a broadcast, and on engines without CursorWithQueue, it changes nothing.
 func (b *Batch) Keep() { b.kept = true }
 
-// Kept reports whether Keep was called, for engines: after the ack.
+// Kept reports whether Keep was called. An engine asks after the ack.
 func (b *Batch) Kept() bool { return b.kept }
 
-// Context ends with the batch's subscription.
+// Context ends with the batch's subscription, and once the batch is answered.
 func (b *Batch) Context() context.Context { return b.Messages[0].Context() }
 
-// Ack says that all messages are handled. Only the first answer counts.
+// Ack says that all messages are handled, or taken over ([Batch.Keep]). Only the first answer counts.
 func (b *Batch) Ack() { b.Messages[0].Ack() }
 
-// Nack has the batch delivered again after a pause, perhaps with more messages.
+// Nack has the engine deliver the messages again after a pause, in a batch that begins with the same one and may have
+// more of them.
 func (b *Batch) Nack() { b.Messages[0].Nack() }
 
-// A BatchSubscriber is a [message.Subscriber] of batches; the same holds for its two methods. [Bus] says when Subscribe
-// waits and fails.
+// A BatchSubscriber is a [message.Subscriber] of batches; the same holds for its two methods. A subscription has one
+// batch under way at a time: the next one comes after the answer. [Bus] says when Subscribe waits and fails.
 type BatchSubscriber interface {
 	Subscribe(ctx context.Context, topic string) (<-chan *Batch, error)
 	Close() error

@@ -57,11 +57,16 @@ type Bus interface {
 	// it.
 	Group(name string) message.Subscriber
 
-	// Batches returns what Group does, or Broadcast with the group "", but hands over a [Batch] at a time.
+	// Batches returns a subscriber of what Group hands over, or Broadcast with the group "", a [Batch] at a time. Unlike
+	// with Group, the instances of a shard wait for each other: they share batches, and the next batch comes after the
+	// answer to the last. After an ack the subscription goes on behind the batch. So does the next one of the group, but
+	// where batches were kept ([Batch.Keep]) it begins at the cursor, and what was kept behind it comes again.
 	Batches(group string) BatchSubscriber
 
-	// Reached returns when a group has acked everything up to a cursor, here or on another node, or with ctx's error.
-	// Where the engine has no Positions it returns [ErrUnsupported].
+	// Reached returns when a group has taken everything up to a cursor, here or on another node, or with ctx's error.
+	// Taken is what the group's subscription has acked, kept or not; while it has none, and as seen from other nodes, at
+	// the latest what is before the group's cursor. So what was kept is not taken any more when the subscription ends
+	// before the cursor has passed it. Where the engine has no Positions Reached returns [ErrUnsupported].
 	Reached(ctx context.Context, c Cursor) error
 
 	// Shards returns the number of shards, at least 1, the same for the life of the log.

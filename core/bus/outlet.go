@@ -47,44 +47,41 @@ func (o *Outlet) Close() {
 	}
 }
 
-// Hand offers copies of the first of some messages, with the others and the cursors behind each if the outlet is one of
-// batches, until one is acked. kept says that the cursor stays, see [Batch.Keep]. acked is false when ctx ended first.
-// Messages and cursors are only read.
-func (o *Outlet) Hand(ctx context.Context, messages []*message.Message, at []Cursor) (acked, kept bool) {
+// Hand offers copies of a batch until one is acked; an outlet of messages takes batches of one. A copy has a first
+// message of its own, with a context that ends with ctx, and shares the rest. acked is false when ctx ended first; kept
+// says that the batch was acked with [Batch.Keep].
+func (o *Outlet) Hand(ctx context.Context, b Batch) (acked, kept bool) {
 	Retry(ctx, func() bool {
 		var nacked bool
-		acked, nacked, kept = o.offer(ctx, messages, at)
+		acked, nacked, kept = o.offer(ctx, b)
 		return !nacked
 	})
 	return acked, kept
 }
 
 // offer hands over one copy and waits for the answer; neither is true when ctx ended first.
-func (o *Outlet) offer(ctx context.Context, messages []*message.Message, at []Cursor) (acked, nacked, kept bool) {
+func (o *Outlet) offer(ctx context.Context, b Batch) (acked, nacked, kept bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	m := messages[0].Copy()
-	m.SetContext(ctx)
-	batch := &Batch{}
-	if o.batches != nil {
-		*batch = Batch{Messages: slices.Clone(messages), Cursors: at}
-		batch.Messages[0] = m
-	}
+	first := b.Messages[0].Copy()
+	first.SetContext(ctx)
+	offered := &Batch{Messages: slices.Clone(b.Messages), Cursors: b.Cursors}
+	offered.Messages[0] = first
 	select {
-	case o.messages <- m:
-	case o.batches <- batch:
+	case o.messages <- first:
+	case o.batches <- offered:
 	case <-ctx.Done():
 		return false, false, false
 	}
 	select {
-	case <-m.Acked():
-		return true, false, batch.kept
-	case <-m.Nacked():
+	case <-first.Acked():
+		return true, false, offered.kept
+	case <-first.Nacked():
 		return false, true, false
 	case <-ctx.Done():
 		select {
-		case <-m.Acked(): // an ack that came at the same moment counts
-			return true, false, batch.kept
+		case <-first.Acked(): // an ack that came at the same moment counts
+			return true, false, offered.kept
 		default:
 			return false, false, false
 		}

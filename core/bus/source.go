@@ -126,7 +126,7 @@ func (src *source) feed(ctx context.Context, out *Outlet) {
 				return
 			}
 		}
-		if acked, _ := out.Hand(ctx, []*message.Message{src.held}, nil); !acked {
+		if acked, _ := out.Hand(ctx, Batch{Messages: []*message.Message{src.held}}); !acked {
 			if !src.shared {
 				src.held.Nack()
 			}

@@ -1,8 +1,6 @@
 package bustest
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -12,60 +10,85 @@ import (
 var batchRules = []rule{
 	{
 		"batches are a group's events, each once and in order",
-		"the dispatcher puts a batch into the queue at once; what is missing or doubled there is lost or delivered twice",
+		"the dispatcher takes a batch over at once; what is missing or doubled there is lost or delivered twice",
 		func(t *trial) {
+			b := t.open("n1")
+			c := t.batches(b, "g", bus.Topic(bus.Shard("a", b.Shards())))
+			t.publish(b, "a", 0, 200)
+			t.carry(c, "a", 0, 200, (*bus.Batch).Ack)
+			t.publish(b, "a", 200, 210)
+			t.carry(c, "a", 200, 210, (*bus.Batch).Ack)
+		},
+	},
+	{
+		"a batch is what follows in its shard",
+		"the queue keeps one position per shard: all before it is taken; and what many instances emit costs one answer",
+		func(t *trial) {
+			t.needs("Positions")
 			b := t.open("n1")
 			shard := bus.Shard("a", b.Shards())
-			c := t.batches(b, "g", bus.Topic(shard))
-			t.publish(b, "a", 0, 200)
-			for n := 0; n < 200; {
-				some := t.nextBatch(c)
-				for _, m := range some.Messages {
-					t.want(m, "a", n)
-					n++
-				}
-				some.Ack()
-			}
-		},
-	},
-	{
-		"a batch holds events of one instance",
-		"an error of one instance's event must not have those of others delivered again, nor hold them up",
-		func(t *trial) {
-			b := t.open("n1")
-			c := t.batches(b, "g", bus.Topic(bus.Shard("a", b.Shards())))
-			other := beside("a", b.Shards())
+			t.begin(b, "g", shard)
+			var want []string
 			for n := range 20 {
-				t.publish(b, "a", n, n+1)
-				t.publish(b, other, n, n+1)
+				for _, instance := range []string{"a", beside("a", b.Shards())} {
+					t.publish(b, instance, n, n+1)
+					want = append(want, newEvent(instance, n).ID)
+				}
+				if other, ok := elsewhere("a", b.Shards()); ok {
+					t.publish(b, other, n, n+1)
+				}
 			}
-			for n := 0; n < 40; {
+			c := t.batches(b, "g", bus.Topic(shard))
+			for got := []string(nil); len(got) < len(want); {
 				some := t.nextBatch(c)
-				for _, m := range some.Messages {
-					if bus.InstanceOf(m) != bus.InstanceOf(some.Messages[0]) {
-						t.failf("%s is in one batch with %s", m.UUID, some.Messages[0].UUID)
-					}
-					n++
+				got = append(got, idsOf(some)...)
+				if n := min(len(got), len(want)); !slices.Equal(got, want[:n]) {
+					t.failf("the shard's events came as %v, published were %v", got, want[:n])
 				}
 				some.Ack()
+			}
+			t.quietBatch(c)
+		},
+	},
+	{
+		"the next batch comes after the answer to the last",
+		"the router runs each batch in a goroutine of its own; order exists only because one is under way",
+		func(t *trial) {
+			b := t.open("n1")
+			other := beside("a", b.Shards())
+			for kind, c := range t.batchKinds(b, "a") {
+				t.publish(b, "a", 0, 1)
+				some := t.nextBatch(c)
+				t.publish(b, other, 0, 1)
+				t.quietBatch(c)
+				some.Ack()
+				t.carry(c, other, 0, 1, (*bus.Batch).Ack)
+				t.Logf("%s: ok", kind)
 			}
 		},
 	},
 	{
-		"a nacked batch comes again from its first event",
-		"the queue's store has failed, and holds none of it",
+		"a nacked batch comes again from its first event, after a pause",
+		"the handler has failed, and holds none of it; and a handler that always fails must not spin",
 		func(t *trial) {
 			b := t.open("n1")
-			c := t.batches(b, "g", bus.Topic(bus.Shard("a", b.Shards())))
-			t.publish(b, "a", 0, 2)
-			first := t.nextBatch(c)
-			first.Nack()
-			again := t.nextBatch(c)
-			t.want(again.Messages[0], "a", 0)
-			if again == first {
-				t.failf("it is the same batch, which is answered already")
+			for kind, c := range t.batchKinds(b, "a") {
+				t.publish(b, "a", 0, 4)
+				first := t.nextBatch(c)
+				t.publish(b, "a", 4, 6)
+				nacked := time.Now()
+				first.Nack()
+				again := t.nextBatch(c)
+				if pause := time.Since(nacked); pause < 500*time.Microsecond {
+					t.failf("%s: the batch came again %v after its nack, which is no pause", kind, pause)
+				}
+				had, ids := idsOf(first), idsOf(again)
+				if again == first || len(ids) < len(had) || !slices.Equal(ids[:len(had)], had) {
+					t.failf("%s: a batch of %v was nacked, then came one of %v", kind, had, ids)
+				}
+				again.Ack()
+				t.carry(c, "a", len(again.Messages), 6, (*bus.Batch).Ack)
 			}
-			again.Ack()
 		},
 	},
 	{
@@ -74,134 +97,66 @@ var batchRules = []rule{
 		func(t *trial) {
 			b := t.open("n1")
 			c := t.batches(b, "", bus.All)
-			t.publish(b, "a", 0, 20)
-			for n := 0; n < 20; {
+			instances := []string{"a", "b", "c"}
+			for n := range 20 {
+				for _, instance := range instances {
+					t.publish(b, instance, n, n+1)
+				}
+			}
+			next := map[string]int{}
+			for n := 0; n < 20*len(instances); {
 				some := t.nextBatch(c)
 				for _, m := range some.Messages {
-					t.want(m, "a", n)
+					instance := bus.InstanceOf(m)
+					t.want(m, instance, next[instance])
+					next[instance]++
 					n++
 				}
 				some.Ack()
 			}
+			t.quietBatch(c)
 		},
 	},
 }
 
-var positionRules = []rule{
-	{
-		"Append reports where events are",
-		"what waits until an event is handled waits for its position",
-		func(t *trial) {
-			t.needs("Positions")
-			b := t.open("n1")
-			c := t.batches(b, "", bus.All)
-			shard := bus.Shard("a", b.Shards())
-			var entries []bus.Entry
-			for _, m := range messagesOf("a", 0, 5) {
-				entries = append(entries, bus.Entry{Message: m})
-			}
-			positions, err := b.Append(t.ctx, shard, entries...)
-			if err != nil || len(positions) != len(entries) {
-				t.failf("Append of %d events reports %v, %v", len(entries), positions, err)
-			}
-			if !slices.IsSortedFunc(positions, bus.Position.Compare) || positions[0] <= 0 {
-				t.failf("the positions do not grow: %v", positions)
-			}
-			var seen []bus.Position
-			for len(seen) < len(entries) {
-				some := t.nextBatch(c)
-				if some.Cursor == nil || some.Cursor.Shard != shard || len(some.Messages) != 1 {
-					t.failf("%s has the cursor %+v in a batch of %d", some.Messages[0].UUID, some.Cursor, len(some.Messages))
-				}
-				seen = append(seen, some.Cursor.Position)
-				some.Ack()
-			}
-			if !slices.Equal(seen, positions) {
-				t.failf("Append reports %v, the broadcast %v", positions, seen)
-			}
-		},
-	},
-	{
-		"Append reports where an event is that the log holds",
-		"a producer that posts again waits for the first post",
-		func(t *trial) {
-			t.needs("Positions", "Once")
-			b := t.open("n1")
-			first := t.once(b, "a", "a#0", "a#1")
-			if again := t.once(b, "a", "a#1", "a#2", "a#0", "a#2"); len(first) != 2 || len(again) != 4 ||
-				again[0] != first[1] || again[2] != first[0] || again[1] != again[3] || again[1] <= first[1] {
-				t.failf("the events are at %v, and when published again at %v", first, again)
-			}
-		},
-	},
-	{
-		"Reached waits until a group has acked everything up to a position",
-		"before an instance is removed its last events must be in the queue, on whichever node",
-		func(t *trial) {
-			t.needs("Positions")
-			b := t.open("n1")
-			shard := bus.Shard("a", b.Shards())
-			c := t.group(b, "g", shard)
-			positions := t.once(b, "a", "a#0", "a#1")
-			reached := make(chan error, 1)
-			go func() {
-				reached <- b.Reached(t.ctx, bus.Cursor{Group: "g", Shard: shard, Position: positions[1]})
-			}()
-			t.take(c, "a", 0)
-			last := t.next(c)
-			select {
-			case err := <-reached:
-				t.failf("Reached returned %v before the ack", err)
-			case <-time.After(t.engine.Quiet):
-			}
-			last.Ack()
-			select {
-			case err := <-reached:
-				if err != nil {
-					t.failf("Reached returned %v", err)
-				}
-			case <-time.After(t.engine.Patience):
-				t.failf("Reached did not return in %v", t.engine.Patience)
-			}
-			ctx, cancel := context.WithCancel(t.ctx)
-			cancel()
-			if err := b.Reached(ctx, bus.Cursor{Group: "other", Shard: shard, Position: 1}); !errors.Is(err, context.Canceled) {
-				t.failf("Reached with an ended context returned %v for a group that does not exist", err)
-			}
-		},
-	},
-	{
-		"Reached sees acks on another node",
-		"an instance is removed on one node while its events are dispatched on another",
-		func(t *trial) {
-			t.needs("Positions", "Nodes")
-			one, two := t.open("n1"), t.open("n2")
-			shard := bus.Shard("a", one.Shards())
-			t.count(t.group(two, "g", shard))
-			positions := t.once(one, "a", "a#0")
-			ctx, cancel := context.WithTimeout(t.ctx, t.engine.Patience)
-			defer cancel()
-			if err := one.Reached(ctx, bus.Cursor{Group: "g", Shard: shard, Position: positions[0]}); err != nil {
-				t.failf("Reached returned %v", err)
-			}
-		},
-	},
-	{
-		"without positions nothing pretends to have them",
-		"an event that is taken for handled too early is delivered with the wrong settings",
-		func(t *trial) {
-			if t.engine.Features.Positions {
-				t.Skip("the engine declares the feature Positions")
-			}
-			b := t.open("n1")
-			if positions := t.once(b, "a", "a#0"); positions != nil {
-				t.failf("Append reports %v", positions)
-			}
-			if err := b.Reached(t.ctx, bus.Cursor{Group: "g"}); !errors.Is(err, bus.ErrUnsupported) {
-				t.failf("Reached returned %v, want ErrUnsupported", err)
-			}
-		},
-	},
+// batchKinds are the two kinds of subscription of batches, for rules that hold for both. Each is of events that are
+// published while it is ranged over.
+func (t *trial) batchKinds(b bus.Bus, instance string) func(yield func(kind string, c <-chan *bus.Batch) bool) {
+	return func(yield func(kind string, c <-chan *bus.Batch) bool) {
+		shard := bus.Shard(instance, b.Shards())
+		if yield("group", t.batches(b, "g", bus.Topic(shard))) {
+			yield("broadcast", t.batches(b, "", bus.All))
+		}
+	}
+}
+
+// carry takes batches until it has the events from (included) to (excluded) of an instance, which must come alone and
+// in order, and answers each. It returns the cursors behind them.
+func (t *trial) carry(c <-chan *bus.Batch, instance string, from, to int, answer func(*bus.Batch)) (at []bus.Cursor) {
+	t.Helper()
+	for n := from; n < to; {
+		some := t.nextBatch(c)
+		for _, m := range some.Messages {
+			t.want(m, instance, n)
+			n++
+		}
+		at = append(at, some.Cursors...)
+		answer(some)
+	}
+	return at
+}
+
+// keep acks a batch and leaves the cursor to the queue's store.
+func keep(b *bus.Batch) {
+	b.Keep()
+	b.Ack()
+}
+
+func idsOf(b *bus.Batch) (ids []string) {
+	for _, m := range b.Messages {
+		ids = append(ids, m.UUID)
+	}
+	return ids
 }
 
 // beside returns the name of another instance in the same shard.

@@ -43,6 +43,12 @@ type Log struct {
 	Create func(b bus.Bus, name string) error
 	// Delete deletes it.
 	Delete func(b bus.Bus, name string) error
+	// Move moves a group's cursor by the engine's queue store, as queue.Store.Checkpoint does, and returns when it has. nil
+	// if the engine lacks the feature CursorWithQueue.
+	Move func(b bus.Bus, to bus.Cursor) error
+	// Retain has the engine remove what it may remove, however young: by its retention, or by more events, of other
+	// instances, than it holds. nil if it never removes anything.
+	Retain func(b bus.Bus) error
 }
 
 // Run runs every rule as a subtest.
@@ -68,7 +74,8 @@ type rule struct {
 func rules() []rule {
 	var all []rule
 	for _, some := range [][]rule{
-		publishRules, broadcastRules, groupRules, handoverRules, batchRules, positionRules, closeRules, durableRules, nodeRules, replayRules,
+		publishRules, broadcastRules, groupRules, handoverRules, batchRules, keepRules, positionRules, closeRules,
+		durableRules, nodeRules, replayRules,
 	} {
 		all = append(all, some...)
 	}

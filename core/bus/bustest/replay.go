@@ -121,13 +121,16 @@ var replayRules = []rule{
 			t.publish(b, "a", 0, 4)
 			t.publish(b, "b", 0, 2)
 			var positions []int64
-			for range 6 {
-				m := t.nextBatch(c)
-				if m.Cursor == nil || m.Cursor.Group != "" || len(positions) > 0 && int64(m.Cursor.Position) <= positions[len(positions)-1] {
-					t.failf("%s has the cursor %+v behind %v", m.Messages[0].UUID, m.Cursor, positions)
+			for len(positions) < 6 {
+				some := t.nextBatch(c)
+				for i, m := range some.Messages {
+					at := some.Cursors[i]
+					if at.Group != "" || len(positions) > 0 && int64(at.Position) <= positions[len(positions)-1] {
+						t.failf("%s has the cursor %+v behind %v", m.UUID, at, positions)
+					}
+					positions = append(positions, int64(at.Position))
 				}
-				positions = append(positions, int64(m.Cursor.Position))
-				m.Ack()
+				some.Ack()
 			}
 			if first := t.found(log, "a#0"); first != positions[0] {
 				t.failf("Find gave the position %d, the broadcast %d", first, positions[0])

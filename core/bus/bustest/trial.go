@@ -222,8 +222,25 @@ func (t *trial) quiet(c <-chan *message.Message) {
 	}
 }
 
+// quietBatch watches that no batch comes.
+func (t *trial) quietBatch(c <-chan *bus.Batch) {
+	t.Helper()
+	select {
+	case b, ok := <-c:
+		if ok {
+			t.failf("a batch of %v came, none was expected", idsOf(b))
+		}
+	case <-time.After(t.engine.Quiet):
+	}
+}
+
 // ended waits for the end of a subscription.
 func (t *trial) ended(c <-chan *message.Message) {
+	t.Helper()
+	ended(t, c)
+}
+
+func ended[T any](t *trial, c <-chan T) {
 	t.Helper()
 	deadline := time.After(t.engine.Patience)
 	for {

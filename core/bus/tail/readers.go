@@ -15,7 +15,7 @@ type Readers struct {
 	// mu guards the fields below.
 	groups     map[groupKey]*Reader
 	broadcasts map[*Reader]struct{}
-	passing    chan struct{} // closed when a reader passes an entry; nil while nothing waits for that
+	passing    chan struct{} // closed when a group may have taken more; nil while nothing waits for that
 
 	waiting atomic.Int32 // calls of reached
 }
@@ -40,12 +40,16 @@ type Reader struct {
 	Shard int    // or All
 
 	position atomic.Int64
-	passed   atomic.Int64  // up to where all is acked; behind position while an ack of what Move was called for is not in
+	passed   atomic.Int64  // up to where the subscription that has the reader has acked everything, kept or not; or vacant
 	users    atomic.Int32  // subscriptions that have the reader or wait for it; grows under Readers.mu
 	turn     chan struct{} // holds a token while no subscription has the reader
 }
 
-// Position returns the position of the last entry acked.
+// vacant is what a group's reader has passed while no subscription has it.
+const vacant = -1
+
+// Position returns the position up to which nothing is needed any more: all is acked and not kept, or before what
+// [Readers.Move] was called with.
 func (r *Reader) Position() int64 { return r.position.Load() }
 
 // Cursor returns where the reader stands.
@@ -74,16 +78,25 @@ func (r *Reader) move(to int64) bool {
 	}
 }
 
-// Move moves a group's cursor forward without an ack, for an engine that has stored it together with what the group
-// made of the message. The ack of that message then moves nothing, and [Log.Moved] is not called for it.
-func (r *Readers) Move(c bus.Cursor) { r.group(c.Group, c.Shard).move(int64(c.Position)) }
-
-// pass notes that a subscription has everything up to a position acked.
-func (r *Readers) pass(reader *Reader, to int64) {
-	if reader.Group == "" {
-		return
+// Move moves a group's cursor forward without an ack, for an engine that has stored it together with what became of the
+// messages before it; see [bus.Batch.Keep]. [Log.Moved] is not called for that. A running subscription goes on where
+// it is.
+func (r *Readers) Move(c bus.Cursor) {
+	if r.group(c.Group, c.Shard).move(int64(c.Position)) {
+		r.wake()
 	}
-	reader.passed.Store(to) // by the one subscription that has the reader
+}
+
+// pass notes that the subscription that has a reader has acked everything up to a position.
+func (r *Readers) pass(reader *Reader, to int64) {
+	if reader.Group != "" {
+		reader.passed.Store(to)
+		r.wake()
+	}
+}
+
+// wake has those who wait in reached look again.
+func (r *Readers) wake() {
 	if r.waiting.Load() == 0 {
 		return
 	}
@@ -95,12 +108,12 @@ func (r *Readers) pass(reader *Reader, to int64) {
 	}
 }
 
-// reached waits until everything up to a group's cursor is acked, or ctx ends.
+// reached waits until a group has taken everything up to a cursor, or ctx ends.
 func (r *Readers) reached(ctx context.Context, c bus.Cursor) error {
 	r.waiting.Add(1) // before the first look, so that no pass behind it is missed
 	defer r.waiting.Add(-1)
 	for {
-		passing := r.unlessPassed(c)
+		passing := r.unlessTaken(c)
 		if passing == nil {
 			return nil
 		}
@@ -112,17 +125,25 @@ func (r *Readers) reached(ctx context.Context, c bus.Cursor) error {
 	}
 }
 
-// unlessPassed returns nil if a group has passed a cursor, else what is closed when a reader passes something.
-func (r *Readers) unlessPassed(c bus.Cursor) <-chan struct{} {
+// unlessTaken returns nil if a group has taken everything up to a cursor, else what is closed when it may have.
+func (r *Readers) unlessTaken(c bus.Cursor) <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if reader, ok := r.groups[groupKey{c.Group, c.Shard}]; ok && reader.passed.Load() >= int64(c.Position) {
+	if reader, ok := r.groups[groupKey{c.Group, c.Shard}]; ok && reader.taken() >= int64(c.Position) {
 		return nil
 	}
 	if r.passing == nil {
 		r.passing = make(chan struct{})
 	}
 	return r.passing
+}
+
+// taken returns up to where a group has taken everything: what its subscription has passed, or without one its cursor.
+func (r *Reader) taken() int64 {
+	if passed := r.passed.Load(); passed != vacant {
+		return passed
+	}
+	return r.Position()
 }
 
 // Need reports whether any reader still has e before it.
@@ -183,6 +204,7 @@ func (r *Readers) lookup(name string, shard int) *Reader {
 	reader, ok := r.groups[groupKey{name, shard}]
 	if !ok {
 		reader = &Reader{Group: name, Shard: shard, turn: make(chan struct{}, 1)}
+		reader.passed.Store(vacant)
 		reader.turn <- struct{}{}
 		r.groups[groupKey{name, shard}] = reader
 	}
@@ -215,21 +237,31 @@ func (r *Readers) part(reader *Reader) {
 	delete(r.broadcasts, reader)
 }
 
-// enter waits for the reader's turn and reports whether it came before ctx ended. leave gives it back.
-func (r *Reader) enter(ctx context.Context) bool {
-	if r.Group == "" {
-		return true
+// enter waits for a reader's turn and returns the position behind which its subscription begins. ok is false when ctx
+// ended first. leave gives the turn back.
+func (r *Readers) enter(ctx context.Context, reader *Reader) (position int64, ok bool) {
+	if reader.Group != "" {
+		select {
+		case <-reader.turn:
+		case <-ctx.Done():
+			return 0, false
+		}
 	}
-	select {
-	case <-r.turn:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	position = reader.Position()
+	r.pass(reader, position)
+	return position, true
 }
 
-func (r *Reader) leave() {
-	if r.Group != "" {
-		r.turn <- struct{}{}
+// begin puts a reader that has its turn where the group stands in the engine's storage, and so before what was acked here
+// and came there too late.
+func (r *Readers) begin(reader *Reader, at int64) {
+	reader.position.Store(at)
+	r.pass(reader, at)
+}
+
+func (r *Readers) leave(reader *Reader) {
+	if reader.Group != "" {
+		r.pass(reader, vacant)
+		reader.turn <- struct{}{}
 	}
 }

@@ -8,11 +8,8 @@ import (
 	"github.com/evosink/evosink/core/bus"
 )
 
-// A batch has at most so many entries, and bytes unless it is a single entry.
-const (
-	batchLength = 256
-	batchBytes  = 1 << 20
-)
+// A batch has at most a page of entries, and so many bytes unless it is a single entry.
+const batchBytes = 1 << 20
 
 // A subscription hands the entries before its reader to one channel.
 type subscription struct {
@@ -31,10 +28,11 @@ func (s *subscription) run(ctx context.Context) {
 	defer s.cancel()
 	defer s.out.Close()
 	defer s.part()
-	if !s.reader.enter(ctx) {
+	var ok bool
+	if s.taken, ok = s.log.enter(ctx, s.reader); !ok {
 		return
 	}
-	defer s.reader.leave()
+	defer s.log.leave(s.reader)
 	if s.reader.Group == "" || s.log.Enter == nil {
 		s.read(ctx)
 		return
@@ -51,14 +49,14 @@ func (s *subscription) readHeld(ctx context.Context) {
 		return
 	}
 	defer leave()
-	s.reader.position.Store(at) // before what was acked here too late
+	defer s.log.pass(s.reader, vacant)
+	s.taken = at
+	s.log.begin(s.reader, at)
 	s.read(held)
 }
 
 // read hands over the entries before the reader until ctx ends.
 func (s *subscription) read(ctx context.Context) {
-	s.taken = s.reader.Position()
-	s.log.pass(s.reader, s.taken)
 	if s.reader.Group == "" || s.out.Batches() {
 		s.follow(ctx)
 	} else {
@@ -79,29 +77,27 @@ func (s *subscription) moved() {
 	}
 }
 
-// follow hands over entries in order, one batch or message after the other, until ctx ends.
+// follow hands entries over in order, one batch or message after the other, until ctx ends.
 func (s *subscription) follow(ctx context.Context) {
 	for {
 		entries, ok := s.next(ctx)
 		if !ok {
 			return
 		}
-		for len(entries) > 0 {
-			n := 1
+		for n := 1; len(entries) > 0; entries = entries[n:] {
 			if s.out.Batches() {
-				n = batchOf(entries)
+				n = batchLength(entries)
 			}
 			if !s.hand(ctx, entries[:n]) {
 				return
 			}
-			entries = entries[n:]
 		}
 	}
 }
 
-// batchOf returns how many of the first entries go into a batch.
-func batchOf(entries []Entry) (n int) {
-	for bytes := 0; n < len(entries) && n < batchLength; n++ {
+// batchLength returns how many of the first entries make a batch.
+func batchLength(entries []Entry) (n int) {
+	for bytes := 0; n < min(len(entries), page); n++ {
 		if bytes += bus.Size(entries[n].Message); bytes > batchBytes && n > 0 {
 			break
 		}
@@ -109,26 +105,28 @@ func batchOf(entries []Entry) (n int) {
 	return n
 }
 
-// hand hands over some entries, and moves the reader behind them unless whoever has them does.
+// hand hands entries over until they are acked, and then moves the reader behind them, unless they are kept. acked is
+// false when ctx ended first.
 func (s *subscription) hand(ctx context.Context, entries []Entry) (acked bool) {
-	messages := make([]*message.Message, len(entries))
-	var at []bus.Cursor
+	b := bus.Batch{Messages: make([]*message.Message, len(entries))}
+	if s.out.Batches() {
+		b.Cursors = make([]bus.Cursor, len(entries))
+	}
 	for i, e := range entries {
-		messages[i] = e.Message
-		if s.out.Batches() {
-			at = append(at, bus.Cursor{Group: s.reader.Group, Shard: e.Shard, Position: bus.Position(e.Position)})
+		b.Messages[i] = e.Message
+		if b.Cursors != nil {
+			b.Cursors[i] = bus.Cursor{Group: s.reader.Group, Shard: e.Shard, Position: bus.Position(e.Position)}
 		}
 	}
-	acked, kept := s.out.Hand(ctx, messages, at)
+	acked, kept := s.out.Hand(ctx, b)
 	if !acked {
 		return false
 	}
-	last := entries[len(entries)-1].Position
-	s.taken = last
-	if !kept && s.reader.move(last) {
+	s.taken = entries[len(entries)-1].Position
+	if kept = kept && s.reader.Group != ""; !kept && s.reader.move(s.taken) {
 		s.moved()
 	}
-	s.log.pass(s.reader, last)
+	s.log.pass(s.reader, s.taken)
 	return true
 }
 

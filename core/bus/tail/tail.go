@@ -13,8 +13,8 @@ import (
 // All stands for every shard.
 const All = -1
 
-// page is how many entries a reader takes at once.
-const page = 64
+// page is how many entries a reader takes at once at most.
+const page = 256
 
 // An Entry is a message in the log. Positions are above 0 and grow, also from shard to shard.
 // All readers share Message; each hands out copies.

@@ -97,23 +97,17 @@ func newLog(t *testing.T) (log *tail.Log, node *tail.Node, moved *int) {
 func TestAnAckOfACursorThatWasMovedAlreadyMovesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, node, moved := newLog(t)
-		c, err := node.Batches("g").Subscribe(t.Context(), bus.Topic(0))
-		if err != nil {
-			t.Fatal(err)
-		}
+		c, _ := node.Batches("g").Subscribe(t.Context(), bus.Topic(0))
 		log.Append(of("a", 1), of("b", 2))
-		got := received(t, c)
-		m := got["1"]
-		if want := (bus.Cursor{Group: "g", Shard: 0, Position: 1}); m.Cursor == nil || *m.Cursor != want {
-			t.Fatalf("the batch's cursor is %+v, want %+v", m.Cursor, want)
-		}
-		log.Move(*m.Cursor) // as a queue does that has stored it with the deliveries
-		m.Ack()
+		b := nextBatch(t, c, "1", "2")
+		log.Move(b.Cursors[1]) // as a queue does that has stored it with the deliveries
+		b.Ack()
 		synctest.Wait()
 		if *moved != 0 {
 			t.Fatalf("the ack has moved the cursor %d times", *moved)
 		}
-		got["2"].Ack()
+		log.Append(of("b", 3))
+		nextBatch(t, c, "3").Ack()
 		synctest.Wait()
 		if *moved != 1 {
 			t.Fatalf("the second ack has moved the cursor %d times, want once", *moved)
@@ -122,33 +116,59 @@ func TestAnAckOfACursorThatWasMovedAlreadyMovesNothing(t *testing.T) {
 	})
 }
 
+// nextBatch returns what a subscription hands over now, which must have messages of these ids.
+func nextBatch(t *testing.T, c <-chan *bus.Batch, ids ...string) *bus.Batch {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case b := <-c:
+		var got []string
+		for _, m := range b.Messages {
+			got = append(got, m.UUID)
+		}
+		if !slices.Equal(got, ids) {
+			t.Fatalf("got a batch of %v, want %v", got, ids)
+		}
+		return b
+	default:
+		t.Fatalf("no batch came, want one of %v", ids)
+	}
+	return nil
+}
+
+// noBatch checks that a subscription hands nothing over now.
+func noBatch(t *testing.T, c <-chan *bus.Batch) {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case b := <-c:
+		t.Fatalf("a batch came that begins with %s", b.Messages[0].UUID)
+	default:
+	}
+}
+
 // of is an entry of an instance.
 func of(instance string, position int64) tail.Entry {
 	e := &event.Event{ID: fmt.Sprint(position), Name: "call", Instance: instance, Time: time.Now()}
 	return tail.Entry{Position: position, Message: bus.Message(e)}
 }
 
-// received is what a subscription of messages or batches has handed over, by the id of the first message.
-func received[T any](t *testing.T, c <-chan T) map[string]T {
+// received is what a subscription has handed over, by id.
+func received(t *testing.T, c <-chan *message.Message) map[string]*message.Message {
 	t.Helper()
-	got := map[string]T{}
+	got := map[string]*message.Message{}
 	for {
 		synctest.Wait()
 		select {
-		case some := <-c:
-			switch some := any(some).(type) {
-			case *message.Message:
-				got[some.UUID] = any(some).(T)
-			case *bus.Batch:
-				got[some.Messages[0].UUID] = any(some).(T)
-			}
+		case m := <-c:
+			got[m.UUID] = m
 		default:
 			return got
 		}
 	}
 }
 
-func wantIDs[T any](t *testing.T, what string, got map[string]T, ids ...string) {
+func wantIDs(t *testing.T, what string, got map[string]*message.Message, ids ...string) {
 	t.Helper()
 	if have := slices.Sorted(maps.Keys(got)); !slices.Equal(have, ids) {
 		t.Fatalf("%s: got %v, want %v", what, have, ids)
@@ -195,41 +215,115 @@ func TestInstancesOfAGroupDoNotWaitForEachOther(t *testing.T) {
 	})
 }
 
-func TestABatchBringsTheNextOfItsInstanceAlong(t *testing.T) {
+func TestABatchIsWhatFollowsInTheShard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, node, _ := newLog(t)
-		log.Append(of("a", 1), of("a", 2), of("b", 3), of("a", 4), of("b", 5))
+		log.Append(of("a", 1), of("b", 2), of("a", 4)) // positions have gaps
 		c, _ := node.Batches("g").Subscribe(t.Context(), bus.Topic(0))
-		reader := log.Groups()[0]
-		followers := func(b *bus.Batch) (ids []string) {
-			for _, f := range b.Messages[1:] {
-				ids = append(ids, f.UUID)
-			}
-			return ids
+		b := nextBatch(t, c, "1", "2", "4")
+		want := []bus.Cursor{{Group: "g", Position: 1}, {Group: "g", Position: 2}, {Group: "g", Position: 4}}
+		if !slices.Equal(b.Cursors, want) {
+			t.Fatalf("the cursors are %+v, want %+v", b.Cursors, want)
 		}
-		got := received(t, c)
-		wantIDs(t, "at first", got, "1", "3")
-		if a, b := followers(got["1"]), followers(got["3"]); !slices.Equal(a, []string{"2", "4"}) || !slices.Equal(b, []string{"5"}) {
-			t.Fatalf("they bring %v and %v along", a, b)
-		}
-		if c := got["1"].Cursor; c == nil || c.Position != 2 {
-			t.Fatalf("the cursor of the first is %+v: it must not pass 3, which is another batch", c)
-		}
-		if got["3"].Cursor != nil {
-			t.Fatal("a batch behind one that is not acked has a cursor")
-		}
-		got["3"].Ack()
-		got["1"].Nack()
+		log.Append(of("c", 5))
+		noBatch(t, c) // before the answer
+		b.Nack()
+		noBatch(t, c) // before the pause is over
 		time.Sleep(time.Second)
-		got = received(t, c)
-		wantIDs(t, "after a nack", got, "1")
-		if ids := followers(got["1"]); !slices.Equal(ids, []string{"2", "4"}) {
-			t.Fatalf("the nacked batch comes again with %v", ids)
-		}
-		got["1"].Ack()
+		again := nextBatch(t, c, "1", "2", "4")
+		b.Ack() // the former one is answered already
+		noBatch(t, c)
+		again.Ack()
+		nextBatch(t, c, "5").Ack()
 		synctest.Wait()
-		if reader.Position() != 5 {
-			t.Fatalf("the reader is at %d, want 5", reader.Position())
+		if at := log.Groups()[0].Position(); at != 5 {
+			t.Fatalf("the reader is at %d, want 5", at)
+		}
+		node.Close()
+	})
+}
+
+func TestBatchesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, node, _ := newLog(t)
+		for i := range int64(1000) {
+			log.Append(of("a", i+1))
+		}
+		for i, size := range []int{600 << 10, 300 << 10, 200 << 10, 2 << 20, 1} {
+			e := of("a", int64(i)+1001)
+			e.Message.Payload = make([]byte, size)
+			log.Append(e)
+		}
+		c, _ := node.Batches("g").Subscribe(t.Context(), bus.Topic(0))
+		var lengths []int
+		for n := 0; n < 1005; n += lengths[len(lengths)-1] {
+			synctest.Wait()
+			b := <-c
+			lengths = append(lengths, len(b.Messages))
+			b.Ack()
+		}
+		if want := []int{256, 256, 256, 234, 1, 1, 1}; !slices.Equal(lengths, want) {
+			t.Errorf("the batches have %d messages, want %d", lengths, want)
+		}
+		node.Close()
+	})
+}
+
+func TestAKeptBatchLeavesTheCursorToMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, node, moved := newLog(t)
+		s := node.Batches("g")
+		c, _ := s.Subscribe(t.Context(), bus.Topic(0))
+		reader := log.Groups()[0]
+		log.Append(of("a", 1), of("b", 2))
+		nacked := nextBatch(t, c, "1", "2")
+		nacked.Keep()
+		nacked.Nack() // a nack keeps nothing
+		time.Sleep(time.Second)
+		kept := nextBatch(t, c, "1", "2")
+		if kept.Kept() {
+			t.Fatal("the batch that comes again is kept already")
+		}
+		kept.Keep()
+		kept.Ack()
+		log.Append(of("a", 3))
+		next := nextBatch(t, c, "3")
+		if reader.Position() != 0 || log.Trim(0, 0, log.Need) {
+			t.Fatalf("the reader is at %d; it must keep what is behind its cursor", reader.Position())
+		}
+		log.Move(kept.Cursors[0])
+		next.Keep()
+		next.Ack()
+		noBatch(t, c)
+		s.Close()
+		c, _ = node.Batches("g").Subscribe(t.Context(), bus.Topic(0))
+		next = nextBatch(t, c, "2", "3")
+		if *moved != 0 {
+			t.Fatalf("acks of kept batches have moved the cursor %d times", *moved)
+		}
+		next.Keep()
+		next.Ack()
+		log.Append(of("a", 4))
+		nextBatch(t, c, "4").Ack() // without Keep
+		synctest.Wait()
+		if reader.Position() != 4 || *moved != 1 {
+			t.Fatalf("after an ack the reader is at %d, moved %d times; want 4, once", reader.Position(), *moved)
+		}
+		node.Close()
+	})
+}
+
+func TestABroadcastKeepsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, node, moved := newLog(t)
+		c, _ := node.Batches("").Subscribe(t.Context(), bus.All)
+		log.Append(of("a", 1))
+		b := nextBatch(t, c, "1")
+		b.Keep()
+		b.Ack()
+		synctest.Wait()
+		if *moved != 1 || !log.Trim(0, 0, log.Need) {
+			t.Fatalf("the reader has moved %d times and still needs what it was given", *moved)
 		}
 		node.Close()
 	})
@@ -327,35 +421,80 @@ func tellsOfMissed(t *testing.T, kept []int64, after []string, want int64) {
 	node.Close()
 }
 
-func TestReachedWaitsForTheAcksOfEverythingUpToAPosition(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log, node, _ := newLog(t)
-		log.Append(of("a", 1), of("b", 2), of("c", 3))
-		at := bus.Cursor{Group: "g", Position: 2}
-		reached := make(chan error, 1)
-		go func() { reached <- node.Reached(t.Context(), at) }()
-		c, _ := node.Batches("g").Subscribe(t.Context(), bus.Topic(0))
-		got := received(t, c)
-		log.Move(at) // the queue has them, and its callers do not know that yet
-		got["2"].Ack()
+// reached calls Reached in the background, and returns a function that checks whether it has returned by now.
+func reached(t *testing.T, node *tail.Node, position bus.Position) (check func(when string, want bool)) {
+	result := make(chan error, 1)
+	go func() { result <- node.Reached(t.Context(), bus.Cursor{Group: "g", Position: position}) }()
+	return func(when string, want bool) {
+		t.Helper()
 		synctest.Wait()
 		select {
-		case err := <-reached:
-			t.Fatalf("Reached returned %v while the first is without an answer", err)
+		case err := <-result:
+			if err != nil || !want {
+				t.Fatalf("%s: Reached(%d) has returned %v", when, position, err)
+			}
 		default:
+			if want {
+				t.Fatalf("%s: Reached(%d) has not returned", when, position)
+			}
 		}
-		got["1"].Ack()
-		if err := <-reached; err != nil {
-			t.Fatal(err)
-		}
-		if len(log.Groups()) != 1 {
+	}
+}
+
+func TestReachedWaitsUntilTheGroupHasTakenEverythingUpToAPosition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, node, _ := newLog(t)
+		log.Append(of("a", 1), of("b", 2))
+		two, three := reached(t, node, 2), reached(t, node, 3)
+		two("before there is the group", false)
+		if len(log.Groups()) != 0 {
 			t.Errorf("Reached has made a group: %d", len(log.Groups()))
 		}
+		c, _ := node.Batches("g").Subscribe(t.Context(), bus.Topic(0))
+		b := nextBatch(t, c, "1", "2")
+		log.Move(b.Cursors[1]) // the queue has stored them, and its callers do not know that yet
+		two("before the answer", false)
+		b.Ack()
+		two("after the ack", true)
+		three("before there is a third", false)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := node.Reached(ctx, bus.Cursor{Group: "g", Position: 3}); !errors.Is(err, context.Canceled) {
 			t.Errorf("Reached returned %v though 3 is not acked", err)
 		}
+		log.Append(of("a", 3))
+		b = nextBatch(t, c, "3")
+		b.Keep()
+		b.Ack()
+		three("after the ack of a kept batch", true)
+		node.Close()
+	})
+}
+
+func TestWhatWasKeptIsNotTakenAnyMoreWhenItsSubscriptionHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, node, _ := newLog(t)
+		log.Append(of("a", 1), of("b", 2), of("c", 3))
+		s := node.Batches("g")
+		c, _ := s.Subscribe(t.Context(), bus.Topic(0))
+		b := nextBatch(t, c, "1", "2", "3")
+		log.Move(b.Cursors[0])
+		b.Keep()
+		b.Ack()
+		reached(t, node, 3)("after the ack", true)
+		s.Close()
+		reached(t, node, 1)("of what the cursor has passed", true)
+		two, three := reached(t, node, 2), reached(t, node, 3)
+		two("after the end of the subscription", false)
+		log.Move(b.Cursors[1]) // by a write that was under way
+		two("when the cursor has passed it", true)
+		three("when the cursor has not", false)
+		c, _ = node.Batches("g").Subscribe(t.Context(), bus.Topic(0))
+		b = nextBatch(t, c, "3")
+		three("while another subscription is at it", false)
+		b.Keep()
+		b.Ack()
+		three("when the other one has acked it", true)
 		node.Close()
 	})
 }

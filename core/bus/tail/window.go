@@ -14,9 +14,9 @@ const (
 	windowBytes  = 1 << 20
 )
 
-// A window is what a group's subscription has taken of its shard and the reader has not passed. Instances do not wait
-// for each other: each has its line, the first entries of which are under way while the others wait. The reader passes an entry when all before it are
-// acked too. The subscription's goroutine owns the window.
+// A window is what a group's subscription of single messages has taken of its shard and the reader has not passed.
+// Instances do not wait for each other: each has its line, the first entry of which is under way while the others wait.
+// The reader passes an entry when all before it are acked too. The subscription's goroutine owns the window.
 type window struct {
 	*subscription
 	ahead []Entry // read, but not taken yet
@@ -36,11 +36,11 @@ type slot struct {
 // A line is the entries of an instance.
 type line struct {
 	instance string
-	run      *slot // under way
+	first    *slot // under way
 	waiting  []*slot
 }
 
-// An end says that a line's run is not under way any more: it is acked, or ctx has ended.
+// An end says that the entry under way of a line is not any more: it is acked, or ctx has ended.
 type end struct {
 	*line
 	acked bool
@@ -111,24 +111,24 @@ func (w *window) start(ctx context.Context) {
 
 // begin hands over the first that waits in a line.
 func (w *window) begin(ctx context.Context, l *line) {
-	l.run, l.waiting = l.waiting[0], l.waiting[1:]
+	l.first, l.waiting = l.waiting[0], l.waiting[1:]
 	w.under++
 	go func() {
-		acked, _ := w.out.Hand(ctx, []*message.Message{l.run.Message}, nil)
+		acked, _ := w.out.Hand(ctx, bus.Batch{Messages: []*message.Message{l.first.Message}})
 		w.ended <- end{l, acked}
 	}()
 }
 
 func (w *window) end(e end) {
 	w.under--
-	e.run.acked = e.acked
+	e.first.acked = e.acked
 	w.pass()
 }
 
-// next begins what waits behind a run that has ended.
+// next begins what waits in a line behind the entry that was under way.
 func (w *window) next(ctx context.Context, l *line) {
 	switch {
-	case !l.run.acked: // ctx has ended
+	case !l.first.acked: // ctx has ended
 	case len(l.waiting) > 0:
 		w.begin(ctx, l)
 	default:
