@@ -38,7 +38,7 @@
 //
 // Events of an instance stay in order because each step hands them on one after the other: the bus keeps a shard in the
 // order of its positions, which Append gives; a shard has one owner and one dispatch subscription, which gives the next
-// batch after the ack of the last ([bus.Bus], Batches); [queue.Queue.PutAll] puts events of one instance
+// batch of an instance after the ack of the last ([bus.Bus], Group); [queue.Queue.PutAll] puts events of one instance
 // in the order of the calls; and of a lane only the first delivery is tried.
 //
 // # Glossary

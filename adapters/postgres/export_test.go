@@ -1,0 +1,9 @@
+package postgres
+
+import "context"
+
+// Retain removes what retention lets go.
+func (db *DB) Retain(ctx context.Context) error { return db.log.Retain(ctx) }
+
+// Hears reports whether rings of other nodes arrive.
+func (db *DB) Hears() bool { return db.database.Bell.Hears() }
