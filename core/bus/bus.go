@@ -64,9 +64,9 @@ type Bus interface {
 	Batches(group string) BatchSubscriber
 
 	// Reached returns when a group has taken everything up to a cursor, here or on another node, or with ctx's error.
-	// Taken is what the group's subscription has acked, kept or not; while it has none, and as seen from other nodes, at
-	// the latest what is before the group's cursor. So what was kept is not taken any more when the subscription ends
-	// before the cursor has passed it. Where the engine has no Positions Reached returns [ErrUnsupported].
+	// Taken is what the shard's subscription has acked, kept or not. While there is no subscription, only what is before
+	// the group's cursor is taken: what was kept behind it comes again. An engine that cannot know what another node's
+	// subscription has acked waits for the cursor. Where the engine has no Positions Reached returns [ErrUnsupported].
 	Reached(ctx context.Context, c Cursor) error
 
 	// Shards returns the number of shards, at least 1, the same for the life of the log.
