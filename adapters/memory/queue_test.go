@@ -14,6 +14,9 @@ import (
 func TestQueueKeepsTheContractOfStores(t *testing.T) {
 	queuetest.Run(t, queuetest.Subject{
 		Open: func(t *testing.T) queue.Store { return newEngine(t).Queue() },
+		Cursor: func(_ *testing.T, s queue.Store, group string, shard int) int64 {
+			return s.(*memory.Queue).Cursor(group, shard)
+		},
 		Nodes: func(t *testing.T) queuetest.Nodes {
 			var passed atomic.Int64
 			begin := time.Now()

@@ -87,7 +87,7 @@ type victim struct {
 	lines chan string // closed at its end
 }
 
-func startChild(t *testing.T, path string, round int) *victim {
+func startChild(t *testing.T, path string, round int, env ...string) *victim {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -95,6 +95,7 @@ func startChild(t *testing.T, path string, round int) *victim {
 	}
 	v := &victim{cmd: exec.Command(self), lines: make(chan string, 1024)}
 	v.cmd.Env = append(os.Environ(), childPath+"="+path, childRound+"="+strconv.Itoa(round))
+	v.cmd.Env = append(v.cmd.Env, env...)
 	v.cmd.Stderr = os.Stderr
 	out, err := v.cmd.StdoutPipe()
 	if err != nil {

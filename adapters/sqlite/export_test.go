@@ -29,6 +29,9 @@ const ReplayTurns = eventlog.ReplayTurns
 // ReplayedAtOnce returns how many replays have read at once at most.
 func (db *DB) ReplayedAtOnce() int { return db.log.ReplayedAtOnce() }
 
+// Patience sets how long checkpoints of the queue wait for a commit of others.
+func (db *DB) Patience(d time.Duration) { db.file.Patience(d) }
+
 // LimitPages makes SQLite take the disk for full when the file has so many pages; 0 lifts the limit.
 func (db *DB) LimitPages(n int) error {
 	if n == 0 {

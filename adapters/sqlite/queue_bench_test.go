@@ -87,6 +87,67 @@ func empty(b *testing.B, db *sqlite.DB, s *swallow, n int) {
 	}
 }
 
+// BenchmarkQueuePut puts 256 entries of 1 KiB, of 64 instances, in one call, with marks of all their shards: with
+// positions they are what the log has too, without they are absorbed when they come again.
+func BenchmarkQueuePut(b *testing.B) {
+	for _, positions := range []bool{true, false} {
+		b.Run(fmt.Sprint("positions=", positions), func(b *testing.B) {
+			store := benchDB(b).Queue()
+			b.ReportAllocs()
+			for n := range b.N {
+				var entries []queue.Entry
+				for i := range 256 {
+					at := bus.Position(256*n + i + 1)
+					if !positions {
+						at = 0
+					}
+					instance := fmt.Sprint("instance-", i%64)
+					e := &event.Event{ID: event.NewID(), Name: "messages.upsert", Instance: instance, Time: time.Now(), Data: data}
+					to := []queue.Destination{ownLane(instance)}
+					entries = append(entries, queue.Entry{Event: e, At: e.Time, To: to, Position: at})
+				}
+				marks := marksOf(store, bus.Position(256*n+256), 100)
+				if _, err := store.Put(b.Context(), leasesOf(marks), marks, entries...); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(256*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
+
+// BenchmarkCheckpoint writes marks of all 16 shards, each with what is done behind it in so many bytes.
+func BenchmarkCheckpoint(b *testing.B) {
+	for _, bytes := range []int{0, 100, 4000} {
+		b.Run(fmt.Sprint("done=", bytes), func(b *testing.B) {
+			db := benchDB(b)
+			b.ReportAllocs()
+			for n := range b.N {
+				marks := marksOf(db.Queue(), bus.Position(n+1), bytes)
+				if err := db.Queue().Checkpoint(b.Context(), leasesOf(marks), marks...); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// marksOf returns marks of all shards.
+func marksOf(s queue.Store, at bus.Position, done int) (marks []queue.Mark) {
+	for shard := range s.Shards() {
+		c := bus.Cursor{Group: "dispatch", Shard: shard, Position: at}
+		marks = append(marks, queue.Mark{Cursor: c, Done: make([]byte, done)})
+	}
+	return marks
+}
+
+func leasesOf(marks []queue.Mark) (leases []bus.Lease) {
+	for _, m := range marks {
+		leases = append(leases, bus.Lease{Group: "dispatch", Shard: m.Cursor.Shard, Node: "alone", Epoch: 1})
+	}
+	return leases
+}
+
 // BenchmarkQueueOpen opens a file in which a million events wait, in a thousand lanes.
 func BenchmarkQueueOpen(b *testing.B) {
 	const lanes, events = 1000, 1_000_000

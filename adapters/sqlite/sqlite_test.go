@@ -29,6 +29,10 @@ func TestMain(m *testing.M) {
 			lockless(path, call)
 			return
 		}
+		if os.Getenv(childQueue) != "" {
+			queueChild(path)
+			return
+		}
 		child(path) // a process of a test that kills it
 		return
 	}

@@ -382,10 +382,14 @@ func (t *trial) survives() {
 	if err := t.store.PutPause(t.Context(), queue.Pause{Selector: queue.Selector{Sink: "nats"}, At: at(1)}); err != nil {
 		t.Fatal(err)
 	}
+	together := mark(t.lease("sales").Shard, 11, "13")
+	t.enterMarked([]queue.Mark{together}, placed("sales", "e3", 11, laneC))
 	t.store = t.subject.Reopen(t.T, t.store)
-	t.wantLanes(map[queue.LaneKey]int{laneA: 1, laneB: 1})
+	t.wantLanes(map[queue.LaneKey]int{laneA: 1, laneB: 1, laneC: 1})
 	t.wantWaiting("", laneA, "e3")
 	t.wantWaiting("", laneB, "e1")
+	t.wantWaiting("", laneC, "e3")
+	t.wantMarks("what was stored would be stored again", together)
 	if got := t.head(laneA); !reflect.DeepEqual(got, p) {
 		t.Errorf("the head's progress is %+v, want %+v", got, p)
 	}
@@ -401,6 +405,10 @@ func (t *trial) survives() {
 	if p := t.put("e4", laneA)[0]; p.Seq <= t.window(laneA)[0].Seq {
 		t.Error("after a crash a new event has got in front of old ones")
 	}
+	alone := mark(together.Cursor.Shard, 11, "13 14")
+	t.checkpoint(alone)
+	t.store = t.subject.Reopen(t.T, t.store)
+	t.wantMarks("what was delivered would be delivered again", alone)
 }
 
 // big returns JSON of about n bytes.

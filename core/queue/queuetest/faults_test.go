@@ -43,6 +43,8 @@ type store struct {
 	jobs     func(ctx context.Context) ([]queue.Job, error)
 	advance  func(ctx context.Context, l bus.Lease, id int64, count int, done bool) error
 	delete   func(ctx context.Context, id int64) error
+
+	crash func() // what a crash does; nil for nothing
 }
 
 type putFunc func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error)
@@ -157,8 +159,14 @@ func subject(fault func(*store), patience time.Duration) queuetest.Subject {
 		return s, e
 	}
 	return queuetest.Subject{
-		Open:   func(t *testing.T) queue.Store { s, _ := open(t, nil); return s },
-		Reopen: func(_ *testing.T, s queue.Store) queue.Store { reopened := *s.(*store); return &reopened },
+		Open: func(t *testing.T) queue.Store { s, _ := open(t, nil); return s },
+		Reopen: func(_ *testing.T, s queue.Store) queue.Store {
+			reopened := *s.(*store)
+			if reopened.crash != nil {
+				reopened.crash()
+			}
+			return &reopened
+		},
 		Cursor: func(t *testing.T, s queue.Store, group string, shard int) int64 {
 			marks, err := s.Marks(t.Context(), shard)
 			if err != nil || len(marks) != 1 || marks[0].Cursor.Group != group {
@@ -351,6 +359,80 @@ var faults = map[string]struct {
 			return s.Store.Sweep(ctx, r)
 		}
 	}},
+	"tells marks of all shards": {"marks come back, by shard", func(s *store) {
+		s.marks = func(ctx context.Context, _ []int) (all []queue.Mark, err error) {
+			for shard := range s.Shards() {
+				m, _ := s.Store.Marks(ctx, shard)
+				all = append(all, m...)
+			}
+			return all, nil
+		}
+	}},
+	"keeps the first list of what is done": {"a mark takes the place of the one before", func(s *store) {
+		s.mark = func(ctx context.Context, l []bus.Lease, m []queue.Mark) error {
+			return s.Store.Checkpoint(ctx, l, slices.DeleteFunc(m, func(m queue.Mark) bool {
+				was, _ := s.Store.Marks(ctx, m.Cursor.Shard)
+				return len(was) > 0 && was[0].Cursor == m.Cursor
+			})...)
+		}
+	}},
+	"takes the list of a mark that came late": {"a mark takes the place of the one before", func(s *store) {
+		s.mark = func(ctx context.Context, l []bus.Lease, m []queue.Mark) error {
+			for i := range m {
+				if was, _ := s.Store.Marks(ctx, m[i].Cursor.Shard); len(was) > 0 {
+					m[i].Cursor.Position = max(m[i].Cursor.Position, was[0].Cursor.Position)
+				}
+			}
+			return s.Store.Checkpoint(ctx, l, m...)
+		}
+	}},
+	"marks nothing in a Put": {"marks and entries of several shards are put in one call", func(s *store) {
+		s.put = func(ctx context.Context, l []bus.Lease, _ []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
+			return s.Store.Put(ctx, l, nil, entries...)
+		}
+	}},
+	"puts entries by shard": {"marks and entries of several shards are put in one call", func(s *store) {
+		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
+			slices.SortStableFunc(entries, func(a, b queue.Entry) int {
+				return bus.Shard(b.Event.Instance, s.Shards()) - bus.Shard(a.Event.Instance, s.Shards())
+			})
+			return s.Store.Put(ctx, l, m, entries...)
+		}
+	}},
+	"absorbs what has a position": {"an entry with a position is put whatever was put before", func(s *store) {
+		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
+			for i := range entries {
+				entries[i].Position = 0
+			}
+			return s.Store.Put(ctx, l, m, entries...)
+		}
+	}},
+	"remembers what has a position": {"an entry with a position is put whatever was put before", func(s *store) {
+		placed := map[string]bool{}
+		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
+			e := entries[0]
+			if e.Position == 0 && placed[e.Event.ID] {
+				return make([]queue.PutResult, len(e.To)), nil
+			}
+			placed[e.Event.ID] = e.Position > 0
+			return s.Store.Put(ctx, l, m, entries...)
+		}
+	}},
+	"refuses what has a position once": {"an entry with a position is a dead letter each time", func(s *store) {
+		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
+			for i := range entries {
+				if entries[i].To[0].Refused != "" {
+					entries[i].Position = 0
+				}
+			}
+			return s.Store.Put(ctx, l, m, entries...)
+		}
+	}},
+	"overlooks contexts of checkpoints": {"a call whose context has ended writes nothing", func(s *store) {
+		s.mark = func(ctx context.Context, l []bus.Lease, m []queue.Mark) error {
+			return s.Store.Checkpoint(context.WithoutCancel(ctx), l, m...)
+		}
+	}},
 	"overlooks contexts": {"a call whose context has ended writes nothing", func(s *store) {
 		s.record = func(ctx context.Context, l []bus.Lease, results []queue.Result) error {
 			return s.Store.Record(context.WithoutCancel(ctx), l, results)
@@ -371,6 +453,27 @@ var faults = map[string]struct {
 		sound := s.put
 		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
 			return sound(ctx, s.currents(l), m, entries)
+		}
+	}},
+	"checkpoints with any epoch": {"a write with a stale epoch writes nothing", func(s *store) {
+		s.mark = func(ctx context.Context, l []bus.Lease, m []queue.Mark) error {
+			return s.Store.Checkpoint(ctx, s.currents(l), m...)
+		}
+	}},
+	"marks what it does not put": {"a write with a stale epoch writes nothing", func(s *store) {
+		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
+			s.Store.Checkpoint(ctx, s.currents(l), m...)
+			return s.Store.Put(ctx, l, m, entries...)
+		}
+	}},
+	"puts the part that is not stale": {"a write with a stale epoch writes nothing", func(s *store) {
+		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
+			for _, lease := range l[:len(l)-1] {
+				s.Store.Put(ctx, []bus.Lease{lease}, nil, slices.DeleteFunc(slices.Clone(entries), func(e queue.Entry) bool {
+					return bus.Shard(e.Event.Instance, s.Shards()) != lease.Shard
+				})...)
+			}
+			return s.Store.Put(ctx, l, m, entries...)
 		}
 	}},
 	"records with any epoch": {"a write with a stale epoch writes nothing", recordsAll},
@@ -394,7 +497,7 @@ var faults = map[string]struct {
 			return s.Store.Record(ctx, l, results)
 		}
 	}},
-	"moves cursors back": {"the cursor moves with the deliveries", func(s *store) {
+	"moves cursors back": {"the cursor moves with the marks", func(s *store) {
 		marked := map[int]queue.Mark{}
 		s.mark = func(_ context.Context, _ []bus.Lease, m []queue.Mark) error {
 			for _, m := range m {
@@ -415,6 +518,17 @@ var faults = map[string]struct {
 				results[i].Attempt = nil
 			}
 			return s.Store.Record(ctx, l, results)
+		}
+	}},
+
+	"forgets marks in a crash": {"everything is there after a crash", func(s *store) {
+		crashed := false
+		s.crash = func() { crashed = true }
+		s.marks = func(ctx context.Context, shards []int) ([]queue.Mark, error) {
+			if crashed {
+				return nil, nil
+			}
+			return s.Store.Marks(ctx, shards...)
 		}
 	}},
 
@@ -456,6 +570,21 @@ var faults = map[string]struct {
 		}
 	}},
 	"takes what an old lease records": {"a lease that was released or has ended writes nothing", recordsAll},
+	"forgets marks with their owner": {"a shard's marks are there for its next owner", func(s *store) {
+		epochs := map[int]int64{}
+		s.mark = func(ctx context.Context, l []bus.Lease, m []queue.Mark) error {
+			for _, l := range l {
+				epochs[l.Shard] = l.Epoch
+			}
+			return s.Store.Checkpoint(ctx, l, m...)
+		}
+		s.marks = func(ctx context.Context, shards []int) ([]queue.Mark, error) {
+			m, err := s.Store.Marks(ctx, shards...)
+			return slices.DeleteFunc(m, func(m queue.Mark) bool {
+				return s.current(bus.Lease{Group: m.Cursor.Group, Shard: m.Cursor.Shard}).Epoch != epochs[m.Cursor.Shard]
+			}), err
+		}
+	}},
 	"advances jobs with any epoch": {"a lease that was released or has ended writes nothing", func(s *store) {
 		s.advance = func(ctx context.Context, l bus.Lease, id int64, count int, done bool) error {
 			return s.Steering.AdvanceJob(ctx, s.current(l), id, count, done)

@@ -31,6 +31,7 @@ var nodeRules = []nodeRule{
 	{"a node that was frozen writes no result any more", (*cluster).refusesFrozenResults},
 	{"a node that was frozen puts nothing any more", (*cluster).refusesFrozenPuts},
 	{"a lease that was released or has ended writes nothing", (*cluster).refusesStale},
+	{"a shard's marks are there for its next owner", (*cluster).passesMarks},
 	{"what a node does not hold it neither takes nor counts", (*cluster).keepsToItsOwn},
 	{"a release waits for what is under way, and cuts it off when its time is over", (*cluster).releases},
 	{"nothing begins when a lease has ended, also if no timer said so", (*cluster).looksAtTheClock},
@@ -293,26 +294,34 @@ func (c *cluster) refusesFrozenPuts() {
 	}
 }
 
+// trial is of a node's store, with leases that nodes take.
+func (c *cluster) trial(m *member) *trial {
+	return &trial{T: c.T, subject: c.subject, store: m.store, leases: map[int]bus.Lease{}}
+}
+
+// take gives the shard of an instance to a node: what the trial writes there carries its lease.
+func (t *trial) take(m *member, instance string) bus.Lease {
+	t.Helper()
+	l, ok, err := m.leases.Acquire(t.Context(), group, bus.Shard(instance, m.store.Shards()), m.name)
+	if !ok || err != nil {
+		t.Fatalf("node %s does not get the shard of %s: %v", m.name, instance, err)
+	}
+	t.leases[l.Shard] = l
+	return l
+}
+
 // refusesStale tries each writing method with leases that are another node's, or of no node.
 func (c *cluster) refusesStale() {
 	a, b := c.join("a", nil), c.join("b", nil)
-	t := &trial{T: c.T, subject: c.subject, store: a.store, leases: map[int]bus.Lease{}}
-	take := func(m *member, instance string) bus.Lease {
-		l, ok, err := m.leases.Acquire(c.Context(), group, bus.Shard(instance, m.store.Shards()), m.name)
-		if !ok || err != nil {
-			c.Fatalf("node %s does not get the shard of %s: %v", m.name, instance, err)
-		}
-		t.leases[l.Shard] = l
-		return l
-	}
-	former := take(a, laneA.Instance)
-	take(a, "support")
+	t := c.trial(a)
+	former := t.take(a, laneA.Instance)
+	t.take(a, "support")
 	t.waitForRefusal()
 	if err := a.leases.Release(c.Context(), former); err != nil {
 		c.Fatal(err)
 	}
 	wantRefused(t, former, t.lease("support")) // of no node
-	take(b, laneA.Instance)
+	t.take(b, laneA.Instance)
 	wantRefused(t, former, t.lease("support"))
 	steering := a.store.(queue.Steering)
 	id, err := steering.AddJob(c.Context(), queue.Job{Kind: queue.PurgeJob, Parts: []queue.Part{{Shard: former.Shard}}, At: time.Now()})
@@ -328,7 +337,7 @@ func (c *cluster) refusesStale() {
 	ended := t.lease(laneA.Instance)
 	c.pass(a.leases.TTL())
 	if former.Shard != bus.Shard("support", a.store.Shards()) {
-		take(a, "support")
+		t.take(a, "support")
 	}
 	wantRefused(t, ended, t.lease("support"))
 }

@@ -69,13 +69,18 @@ func Run(t *testing.T, s Subject) {
 		{"retention removes the oldest, never what waits", (*trial).sweeps},
 		{"dead letters of one instance push out no other's", (*trial).sharesLetters},
 		{"bytes of dead letters of one instance push out no other's", (*trial).sharesLetterBytes},
+		{"marks come back, by shard", (*trial).marks},
+		{"a mark takes the place of the one before, but does not go back", (*trial).replacesMarks},
+		{"marks and entries of several shards are put in one call", (*trial).putsMarks},
+		{"an entry with a position is put whatever was put before, and is not remembered", (*trial).putsPlaced},
+		{"an entry with a position is a dead letter each time that it is refused", (*trial).refusesPlaced},
 		{"a call whose context has ended writes nothing", (*trial).heeds},
 		{"calls at once neither lose nor reorder", (*trial).races},
 		{"lanes are told by shard", (*trial).shards},
 		{"a write with a stale epoch writes nothing", (*trial).fences},
 	}
 	if s.Cursor != nil {
-		rules = append(rules, rule{"the cursor moves with the deliveries", (*trial).movesCursor})
+		rules = append(rules, rule{"the cursor moves with the marks", (*trial).movesCursor})
 	}
 	if s.Reopen != nil {
 		rules = append(rules, rule{"everything is there after a crash", (*trial).survives})
@@ -139,11 +144,6 @@ func (t *trial) enter(e queue.Entry) []queue.PutResult {
 		t.Fatalf("Put told of %d of %d destinations", len(places), len(e.To))
 	}
 	return places
-}
-
-// mark returns a mark of an instance's shard.
-func (t *trial) mark(instance string, at bus.Position) queue.Mark {
-	return queue.Mark{Cursor: bus.Cursor{Group: group, Shard: t.lease(instance).Shard, Position: at}}
 }
 
 // lease returns the lease that writes for an instance carry.
@@ -242,33 +242,26 @@ func ample() queue.Retention {
 	}
 }
 
-func (t *trial) movesCursor() {
-	shard := t.lease("sales").Shard
-	for _, position := range []bus.Position{7, 5} {
-		if err := t.store.Checkpoint(t.Context(), []bus.Lease{t.lease("sales")}, t.mark("sales", position)); err != nil {
-			t.Fatal(err)
-		}
-		if got := t.subject.Cursor(t.T, t.store, group, shard); got != 7 {
-			t.Errorf("the cursor is at %d, want 7: after a crash each event would be delivered twice", got)
-		}
-	}
-}
-
 func (t *trial) heeds() {
 	t.put("e1", laneA)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	seq := t.window(laneA)[0].Seq
-	_, put := t.store.Put(ctx, []bus.Lease{t.lease("sales")}, nil, queue.Entry{Event: newEvent("sales", "e2"), To: []queue.Destination{{Lane: laneA}}})
+	m := mark(t.lease("sales").Shard, 7, "8")
+	_, put := t.store.Put(ctx, []bus.Lease{t.lease("sales")}, []queue.Mark{m}, placed("sales", "e2", 7, laneA))
+	checkpoint := t.store.Checkpoint(ctx, []bus.Lease{t.lease("sales")}, m)
 	settle := t.store.Record(ctx, []bus.Lease{t.lease("sales")}, []queue.Result{{Lane: laneA, Seq: seq, Kind: queue.Delivered}})
 	_, cleared := t.store.Purge(ctx, t.lease("sales"), queue.PurgeRequest{Lane: laneA, Until: everything, Max: 10})
 	pause := t.store.PutPause(ctx, queue.Pause{Selector: queue.Selector{Sink: "webhook"}})
-	for call, err := range map[string]error{"Put": put, "Settle": settle, "Clear": cleared, "PutPause": pause} {
+	for call, err := range map[string]error{
+		"Put": put, "Checkpoint": checkpoint, "Settle": settle, "Clear": cleared, "PutPause": pause,
+	} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s returned %v, want the context's error", call, err)
 		}
 	}
 	t.wantWaiting("an error must mean that nothing was written", laneA, "e1")
+	t.wantMarks("an error must mean that nothing was written")
 	if p, err := t.store.Pauses(t.Context()); len(p) != 0 || err != nil {
 		t.Errorf("Pauses = %v, %v", p, err)
 	}
@@ -311,6 +304,7 @@ func (t *trial) waitForRefusal() {
 	t.Helper()
 	t.put("e1", laneA)
 	t.put("e2", laneA)
+	t.checkpoint(mark(t.lease("sales").Shard, 1, "3"))
 	t.kill(laneA, queue.Permanent, "410")
 	t.put("o1", lane("webhook", "one", "support"))
 }
@@ -322,13 +316,14 @@ func wantRefused(t *trial, stale, valid bus.Lease) {
 	other := lane("webhook", "one", "support")
 	ctx, seq, otherSeq := t.Context(), t.first(laneA), t.first(other)
 	ids, _ := t.letters(queue.DeadLetterFilter{}, queue.Page{})
-	entry := queue.Entry{
-		Event: newEvent("sales", "e3"), At: time.Now(), To: []queue.Destination{{Lane: laneA}},
-	}
+	before, _ := t.store.Marks(ctx, stale.Shard, valid.Shard)
+	marks := []queue.Mark{mark(stale.Shard, 1<<40, "")}
+	entry := placed("sales", "e3", 1<<40, laneA)
 	result := queue.Result{Lane: laneA, Seq: seq, Kind: queue.Delivered, Attempt: &queue.Attempt{LaneKey: laneA, EventID: "e2", Number: 1, At: at(1), Error: "500"}}
 	calls := map[string]func() error{
-		"Put":    func() error { _, err := t.store.Put(ctx, []bus.Lease{stale}, nil, entry); return err },
-		"Record": func() error { return t.store.Record(ctx, []bus.Lease{stale}, []queue.Result{result}) },
+		"Put":        func() error { _, err := t.store.Put(ctx, []bus.Lease{stale}, marks, entry); return err },
+		"Checkpoint": func() error { return t.store.Checkpoint(ctx, []bus.Lease{stale}, marks...) },
+		"Record":     func() error { return t.store.Record(ctx, []bus.Lease{stale}, []queue.Result{result}) },
 		"Purge": func() error {
 			_, err := t.store.Purge(ctx, stale, queue.PurgeRequest{Lane: laneA, Until: everything, Max: 10})
 			return err
@@ -336,6 +331,14 @@ func wantRefused(t *trial, stale, valid bus.Lease) {
 		"Requeue": func() error { _, err := t.store.Requeue(ctx, stale, ids, time.Now()); return err },
 	}
 	if stale.Shard != valid.Shard {
+		marks = append(marks, mark(valid.Shard, 1<<40, ""))
+		calls["Put of two shards"] = func() error {
+			_, err := t.store.Put(ctx, []bus.Lease{valid, stale}, marks, placed("support", "o2", 1<<40, other), entry)
+			return err
+		}
+		calls["Checkpoint of two shards"] = func() error {
+			return t.store.Checkpoint(ctx, []bus.Lease{valid, stale}, marks...)
+		}
 		calls["Record of two shards"] = func() error {
 			return t.store.Record(ctx, []bus.Lease{valid, stale}, []queue.Result{{Lane: other, Seq: otherSeq, Kind: queue.Delivered}, result})
 		}
@@ -349,7 +352,8 @@ func wantRefused(t *trial, stale, valid bus.Lease) {
 		}
 	}
 	t.wantWaiting("a stale write was done", laneA, "e2")
-	t.wantWaiting("results of one shard were written although those of another were refused", other, "o1")
+	t.wantWaiting("the part of one shard was written although that of another was refused", other, "o1")
+	t.wantMarks("a stale write moved the cursor: the shard's events since would be lost", before...)
 	if now, _ := t.letters(queue.DeadLetterFilter{}, queue.Page{}); !slices.Equal(now, ids) {
 		t.Errorf("the dead letters were %v and are %v", ids, now)
 	}

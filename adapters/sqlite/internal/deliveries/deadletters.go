@@ -121,12 +121,7 @@ func (s *Store) Requeue(
 			}
 			return nil
 		},
-		After: func() {
-			p.commit()
-			for _, r := range out {
-				s.recent.add(r.Seq, 0)
-			}
-		},
+		After: func() { p.commit() },
 	})
 	return out, err
 }

@@ -15,7 +15,8 @@ type recent struct {
 	// mu guards the fields below.
 	swept int64        // all up to here are done with
 	marks []recentMark // in order
-	bytes int64        // of the events of all marks
+	count int64        // of the events of all marks
+	bytes int64        // of these events
 	seq   int64        // of the newest event
 }
 
@@ -32,11 +33,12 @@ const (
 	markAge    = time.Second
 )
 
-// begin says what a file holds that was just opened. How old that is is not known; it counts as new.
+// begin says what a file holds that was just opened, with all of its events behind swept counted as such that are
+// remembered. How old they are is not known; they count as new.
 func (r *recent) begin(swept, seq int64) {
 	r.swept, r.seq = swept, seq
-	if seq > swept {
-		r.marks = []recentMark{{seq: seq, at: time.Now(), count: markEvents}}
+	if r.count = seq - swept; r.count > 0 {
+		r.marks = []recentMark{{seq: seq, at: time.Now(), count: r.count}}
 	}
 }
 
@@ -55,6 +57,7 @@ func (r *recent) add(seq, bytes int64) {
 	m.seq = r.seq
 	m.count++
 	m.bytes += bytes
+	r.count++
 	r.bytes += bytes
 }
 
@@ -62,12 +65,13 @@ func (r *recent) add(seq, bytes int64) {
 func (r *recent) end(keep queue.Retention, now time.Time) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	end, bytes := r.swept, r.bytes
+	end, count, bytes := r.swept, r.count, r.bytes
 	for _, m := range r.marks {
-		if r.seq-end <= int64(keep.Seen) && bytes <= int64(keep.SeenBytes) && now.Sub(m.at) < keep.SeenAge {
+		if count <= int64(keep.Seen) && bytes <= int64(keep.SeenBytes) && now.Sub(m.at) < keep.SeenAge {
 			break
 		}
 		end = m.seq
+		count -= m.count
 		bytes -= m.bytes
 	}
 	return end
@@ -86,6 +90,7 @@ func (r *recent) shrink(to int64) {
 	defer r.mu.Unlock()
 	r.swept = to
 	for len(r.marks) > 0 && r.marks[0].seq <= to {
+		r.count -= r.marks[0].count
 		r.bytes -= r.marks[0].bytes
 		r.marks = r.marks[1:]
 	}

@@ -10,20 +10,26 @@ import (
 	"github.com/evosink/evosink/core/queue"
 )
 
-// Checkpoint implements [queue.Store].
+// Checkpoint implements [queue.Store]. It mostly costs no commit of its own, see [file.Write].
 func (s *Store) Checkpoint(ctx context.Context, leases []bus.Lease, marks ...queue.Mark) error {
 	if err := fence(leases...); err != nil {
 		return err
 	}
-	w := &file.Write{
-		Frees: true,
-		Apply: func(t *file.Tx) error { return eventlog.SaveMarks(t, marks) },
-		After: func() { s.moved(marks) },
-	}
+	return s.file.Write(ctx, &file.Write{
+		Bytes:   markBytes(marks),
+		Frees:   true,
+		Patient: true,
+		Apply:   func(t *file.Tx) error { return eventlog.SaveMarks(t, marks) },
+		After:   func() { s.moved(marks) },
+	})
+}
+
+// markBytes is about how much marks store.
+func markBytes(marks []queue.Mark) (n int64) {
 	for _, m := range marks {
-		w.Bytes += int64(len(m.Done)) + 64
+		n += int64(len(m.Done)) + 64
 	}
-	return s.file.Write(ctx, w)
+	return n
 }
 
 // moved moves the cursors of marks that are committed.

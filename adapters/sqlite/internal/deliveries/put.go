@@ -18,33 +18,36 @@ func (s *Store) Put(
 	if err := fence(leases...); err != nil {
 		return nil, err
 	}
-	puts := make([]put, len(entries))
-	w := &file.Write{}
+	puts := make([]put, len(entries)) // encoded here, where it does not take the writer's time
+	w := &file.Write{Bytes: markBytes(marks)}
 	n := 0
 	for i, e := range entries {
 		r := row.FromEvent(e.Event)
-		puts[i] = put{store: s, entry: e, row: r, size: queue.Size(e.Event)}
+		puts[i] = put{Entry: e, row: r, size: queue.Size(e.Event)}
 		w.Bytes += r.Size() + int64(len(e.To))*64
 		n += len(e.To)
 	}
 	results = make([]queue.PutResult, n)
-	rest := results
-	for i, e := range entries {
-		puts[i].results, rest = rest[:len(e.To)], rest[len(e.To):]
-	}
+	var added pending
 	w.Apply = func(t *file.Tx) error {
+		clear(results)
+		added = pending{store: s}
+		rest := results
 		for i := range puts {
-			if err := puts[i].apply(t); err != nil {
+			p := &puts[i]
+			s.seq++
+			p.seq, p.copied = s.seq, false
+			p.results, rest = rest[:len(p.To)], rest[len(p.To):]
+			if err := p.apply(t, &added); err != nil {
 				return err
 			}
 		}
 		return eventlog.SaveMarks(t, marks)
 	}
 	w.After = func() {
+		added.commit()
 		for i := range puts {
-			p := &puts[i]
-			p.pending.commit()
-			if p.entry.Position == 0 {
+			if p := &puts[i]; p.Position == 0 {
 				s.recent.add(p.seq, p.row.Size())
 			}
 		}
@@ -56,56 +59,42 @@ func (s *Store) Put(
 
 // A put is one entry on its way.
 type put struct {
-	store   *Store
-	entry   queue.Entry
-	row     row.Row
-	size    int64             // see [queue.Size]
-	results []queue.PutResult // of the entry's destinations
+	queue.Entry
+	row  row.Row
+	size int64 // see [queue.Size]
 
-	// what apply has done, anew each time that it is called
-	seq     int64 // the one given out
-	pending pending
+	// of the transaction, anew each time that it is tried
+	seq     int64             // the one given out
+	results []queue.PutResult // of the entry's destinations
+	copied  bool              // stored as a copy
 }
 
-// apply stores the event with a delivery for each destination. If the event was put before, lanes that know it absorb
-// it; for the others it is stored once more, because it has to be behind what waits there.
-func (p *put) apply(t *file.Tx) error {
-	p.store.seq++
-	p.seq = p.store.seq
-	clear(p.results)
-	p.pending = pending{store: p.store}
-	if p.entry.Position > 0 {
-		return p.applyOnce(t)
+// What the column copy of queue_events says.
+const (
+	original = 0 // the event is remembered when it is delivered, and absorbed when it comes again
+	copied   = 1 // it goes with its last delivery
+)
+
+// apply stores the event with a delivery for each destination. One with a position is not remembered. If another was
+// put before, lanes that know it absorb it; for the others it is stored once more, because it has to be behind what
+// waits there.
+func (p *put) apply(t *file.Tx, added *pending) error {
+	if p.Position > 0 {
+		return p.deliverCopies(t, added)
 	}
-	list := make(laneList, 0, 16*len(p.entry.To))
-	for _, d := range p.entry.To {
+	list := make(laneList, 0, 16*len(p.To))
+	for _, d := range p.To {
 		list = list.add(d.Lane, p.seqOf(d))
 	}
-	fresh, err := p.insert(t, 0, list)
+	fresh, err := p.insert(t, original, list)
 	if err != nil {
 		return err
 	}
 	if !fresh {
-		err = p.again(t)
+		return p.again(t, added)
 	}
-	for i := 0; fresh && err == nil && i < len(p.entry.To); i++ {
-		err = p.deliver(t, i)
-	}
-	return err
-}
-
-// applyOnce stores the event and its deliveries, whatever was put before. Where all lanes refuse the event it is not
-// stored.
-func (p *put) applyOnce(t *file.Tx) error {
-	stored := false
-	for i, d := range p.entry.To {
-		if !stored && d.Refused == "" {
-			if _, err := p.insert(t, 1, laneList{}); err != nil {
-				return err
-			}
-			stored = true
-		}
-		if err := p.deliver(t, i); err != nil {
+	for i := range p.To {
+		if err := p.deliver(t, added, i); err != nil {
 			return err
 		}
 	}
@@ -120,12 +109,12 @@ func (p *put) seqOf(d queue.Destination) int64 {
 	return p.seq
 }
 
-// insert stores the event, unless copy is 0 and it was stored before.
+// insert stores the event, unless it is to be an original and was stored before.
 func (p *put) insert(t *file.Tx, copy int, list laneList) (stored bool, err error) {
-	e := p.entry.Event
+	e := p.Event
 	r, err := t.Exec(`INSERT INTO queue_events (seq, instance, id, name, at, copy, lanes, metadata, payload)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		p.seq, e.Instance, e.ID, e.Name, p.entry.At.UnixMilli(), copy, []byte(list), p.row.Metadata, p.row.Payload)
+		p.seq, e.Instance, e.ID, e.Name, p.At.UnixMilli(), copy, []byte(list), p.row.Metadata, p.row.Payload)
 	if err != nil {
 		return false, err
 	}
@@ -134,11 +123,11 @@ func (p *put) insert(t *file.Tx, copy int, list laneList) (stored bool, err erro
 }
 
 // deliver stores the delivery of destination i, or a dead letter if it is refused.
-func (p *put) deliver(t *file.Tx, i int) error {
-	d, e := p.entry.To[i], p.entry.Event
+func (p *put) deliver(t *file.Tx, added *pending, i int) error {
+	d, e := p.To[i], p.Event
 	p.results[i] = queue.PutResult{Seq: p.seqOf(d), New: true}
 	if d.Refused == "" {
-		return p.pending.deliver(t, d.Lane, p.seq, p.size, d.Scope, d.Droppable)
+		return added.deliver(t, d.Lane, p.seq, p.size, d.Scope, d.Droppable)
 	}
 	_, err := t.Exec(insertDeadLetters+"VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, '', ?, ?, ?, ?)",
 		d.Lane.Sink, string(d.Lane.Target), d.Lane.Instance, d.Lane.InstanceID, int(d.Scope), e.ID, e.Name, string(d.Refused),
@@ -146,9 +135,30 @@ func (p *put) deliver(t *file.Tx, i int) error {
 	return err
 }
 
+// deliverCopies stores the deliveries of an event that is not remembered.
+func (p *put) deliverCopies(t *file.Tx, added *pending) error {
+	for i := range p.To {
+		if err := p.deliverCopy(t, added, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deliverCopy stores the delivery of destination i, and the event with the first delivery that is not refused.
+func (p *put) deliverCopy(t *file.Tx, added *pending, i int) error {
+	if !p.copied && p.To[i].Refused == "" {
+		if _, err := p.insert(t, copied, laneList{}); err != nil {
+			return err
+		}
+		p.copied = true
+	}
+	return p.deliver(t, added, i)
+}
+
 // again puts an event that was put before.
-func (p *put) again(t *file.Tx) error {
-	e := p.entry.Event
+func (p *put) again(t *file.Tx, added *pending) error {
+	e := p.Event
 	var first int64
 	var list []byte
 	_, err := t.Row("SELECT seq, lanes FROM queue_events WHERE instance = ? AND id = ? AND copy = 0",
@@ -156,8 +166,7 @@ func (p *put) again(t *file.Tx) error {
 	if err != nil {
 		return err
 	}
-	stored := false
-	for i, d := range p.entry.To {
+	for i, d := range p.To {
 		if seq, known := laneList(list).find(d.Lane); known {
 			waits, err := t.Row(`SELECT d.seq FROM queue_lanes l JOIN queue_deliveries d ON d.seq = ? AND d.lane = l.id
 				WHERE l.sink = ? AND l.target = ? AND l.instance = ? AND l.instance_id = ?`,
@@ -170,13 +179,7 @@ func (p *put) again(t *file.Tx) error {
 			}
 			continue
 		}
-		if !stored && d.Refused == "" {
-			if _, err := p.insert(t, 1, laneList{}); err != nil {
-				return err
-			}
-			stored = true
-		}
-		if err := p.deliver(t, i); err != nil {
+		if err := p.deliverCopy(t, added, i); err != nil {
 			return err
 		}
 		list = laneList(list).add(d.Lane, p.seqOf(d))

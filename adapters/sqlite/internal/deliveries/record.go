@@ -3,6 +3,7 @@ package deliveries
 import (
 	"context"
 	"database/sql"
+	"math"
 	"time"
 
 	"github.com/evosink/evosink/adapters/sqlite/internal/file"
@@ -77,12 +78,17 @@ func (s *Store) recordResult(t *file.Tx, lane *lane, r *queue.Result) error {
 	if _, err := t.Exec("DELETE FROM queue_deliveries WHERE seq = ? AND lane = ?", r.Seq, lane.id); err != nil {
 		return err
 	}
-	if r.Seq > s.swept && !t.DiskFull() {
-		return nil
-	}
-	_, err := t.Exec(`DELETE FROM queue_events WHERE seq = ?1
-		AND NOT EXISTS (SELECT 1 FROM queue_deliveries WHERE seq = ?1)`, r.Seq)
+	_, err := t.Exec(`DELETE FROM queue_events WHERE seq = ?1 AND (copy = 1 OR seq <= ?2)
+		AND NOT EXISTS (SELECT 1 FROM queue_deliveries WHERE seq = ?1)`, r.Seq, s.forgets(t))
 	return err
+}
+
+// forgets returns the seq up to which events need not stay to be absorbed.
+func (s *Store) forgets(t *file.Tx) int64 {
+	if t.DiskFull() {
+		return math.MaxInt64
+	}
+	return s.swept
 }
 
 // Attempts implements [queue.Store].
@@ -136,7 +142,7 @@ func (s *Store) Purge(ctx context.Context, l bus.Lease, c queue.PurgeRequest) (o
 				if err != nil {
 					return err
 				}
-				_, err = t.Exec(`DELETE FROM queue_events WHERE seq IN (SELECT value FROM json_each(?)) AND seq <= ?
+				_, err = t.Exec(`DELETE FROM queue_events WHERE seq IN (SELECT value FROM json_each(?)) AND (copy = 1 OR seq <= ?)
 					AND NOT EXISTS (SELECT 1 FROM queue_deliveries d WHERE d.seq = queue_events.seq)`, list, s.swept)
 				return err
 			}

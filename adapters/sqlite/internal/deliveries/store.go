@@ -5,11 +5,12 @@
 // is the order of every lane. Both grow at their ends only, so that a commit writes few pages however many lanes it is
 // for. Which deliveries a lane has is known in memory, 8 bytes for each; the file has no index for that.
 //
-// Events that are delivered everywhere stay for a while, so that they can be absorbed when they come again; then
-// [Store.Sweep] passes over them. The point that it has reached is stored, so each row is passed over once: an event
-// that waits at that time goes with its last delivery.
+// An event goes with its last delivery. But one that was put without a position stays for a while when it is delivered
+// everywhere, so that it can be absorbed when it comes again; then [Store.Sweep] passes over it. The point that this has
+// reached is stored, so each row is passed over once: an event that waits at that time goes with its last delivery too.
 //
 //	Put               put.go          an event becomes deliveries, or is absorbed
+//	Checkpoint        marks.go        how far the queue is in the log
 //	Window, Lanes     store.go        lanes.go: what waits in which lane
 //	Record, Purge     record.go       a delivery ends: delivered, tried again later, dead-lettered, purged
 //	DeadLetters       deadletters.go  and how they go back to their lanes
@@ -37,7 +38,7 @@ import (
 // A Store implements [queue.Store] in the file of an engine. Any number of goroutines may use it at once.
 type Store struct {
 	file *file.File
-	log  *eventlog.Log // its cursors move with Put
+	log  *eventlog.Log // its cursors move with marks
 
 	// used by the writer only
 	seq   int64 // the last one given out
@@ -57,12 +58,17 @@ const sweptKey = "queue_swept"
 // Open returns the store of a file that is being opened with conn.
 func Open(ctx context.Context, f *file.File, conn *sql.Conn, log *eventlog.Log) (*Store, error) {
 	s := &Store{file: f, log: log}
+	var remembers bool
 	err := conn.QueryRowContext(ctx, `SELECT coalesce((SELECT max(seq) FROM queue_events), 0),
-		coalesce((SELECT value FROM meta WHERE key = ?), 0)`, sweptKey).Scan(&s.seq, &s.swept)
+		coalesce((SELECT value FROM meta WHERE key = ?), 0),
+		EXISTS (SELECT 1 FROM queue_events INDEXED BY queue_events_id WHERE copy = 0)`, sweptKey).
+		Scan(&s.seq, &s.swept, &remembers)
 	if err != nil {
 		return nil, fmt.Errorf("read the extent of the queue: %w", err)
 	}
-	s.seq = max(s.seq, s.swept)
+	if s.seq = max(s.seq, s.swept); !remembers {
+		s.swept = s.seq
+	}
 	s.recent.begin(s.swept, s.seq)
 	if err := s.loadLanes(ctx, conn); err != nil {
 		return nil, fmt.Errorf("read the lanes of the queue: %w", err)

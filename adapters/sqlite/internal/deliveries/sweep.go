@@ -51,11 +51,17 @@ func (s *Store) Relieve(ctx context.Context) error {
 // sweepEvents passes over the events up to a seq: those that wait in no lane go.
 func (s *Store) sweepEvents(ctx context.Context, end int64) (removed int64, err error) {
 	for from, _ := s.recent.span(); from < end; {
-		to := min(from+sweepBatch, end)
-		var n int64
+		var to, n int64
 		err := s.file.Write(ctx, &file.Write{
 			Frees: true,
 			Apply: func(t *file.Tx) error {
+				// Seqs have gaps, where events have gone with their last delivery.
+				_, err := t.Row(`SELECT iif(count(*) = ?1, max(seq), ?2) FROM
+					(SELECT seq FROM queue_events WHERE seq > ?3 AND seq <= ?2 ORDER BY seq LIMIT ?1)`,
+					[]any{sweepBatch, end, from}, &to)
+				if err != nil {
+					return err
+				}
 				r, err := t.Exec(`DELETE FROM queue_events WHERE seq > ? AND seq <= ?
 					AND NOT EXISTS (SELECT 1 FROM queue_deliveries d WHERE d.seq = queue_events.seq)`, from, to)
 				if err != nil {

@@ -20,6 +20,9 @@ const (
 	maxBatchBytes = 8 << 20
 )
 
+// patience is how long patient writes wait for others at most.
+const patience = 20 * time.Millisecond
+
 // WriteOverhead is what a write counts in the queue beside its own bytes.
 const WriteOverhead = 512
 
@@ -35,6 +38,9 @@ type Write struct {
 	// Frees says that the write makes space, or is small and needed for that: it may use the reserve when the disk is
 	// full.
 	Frees bool
+	// Patient says that the write is not worth a commit of its own: it waits for others that it can be committed with,
+	// see [File.Patience].
+	Patient bool
 
 	state  atomic.Int32
 	result chan error // receives the outcome once
@@ -47,7 +53,9 @@ const (
 	givenUp       // by the caller: Apply will not be called
 )
 
-// A writer owns the one writing connection. Writes that wait at the same time are committed together.
+// A writer owns the one writing connection. Writes that wait at the same time are committed together. Patient ones wait
+// in the batch that is filled next: they are committed with the first that is not patient, or when the patience of the
+// oldest ends, or at the end. Without them there is no timer, and whatever comes is committed at once.
 //
 // When a statement or the commit fails, nothing of the batch has happened. If the cause is the file or the disk (full,
 // damaged, not writable), every write of the batch fails with it: the next one would meet the same. Otherwise a single
@@ -66,6 +74,7 @@ type writer struct {
 	jobs     chan func()         // what uses the connection outside of the commits
 	room     *semaphore.Weighted // bytes of the queue
 	max      int64
+	patience atomic.Int64  // how long patient writes wait for others at most, in nanoseconds
 	done     chan struct{} // closed when run has ended
 
 	closing sync.RWMutex // read-held while a write enters the queue
@@ -87,11 +96,14 @@ type writer struct {
 // newWriter returns the writer of a file that is open, its queue bounded to so many bytes.
 func newWriter(f *File, head Head) *writer {
 	limit := f.options.MaxQueueBytes
-	return &writer{
+	w := &writer{
 		path: f.options.Path, conn: f.conn, log: f.logger, presence: f.presence, reserve: f.reserve, clock: f.Clock,
-		head: head, max: limit, room: semaphore.NewWeighted(limit), born: time.Now(), prepared: map[string]*sql.Stmt{},
-		queue: make(chan *Write, maxBatch), jobs: make(chan func()), done: make(chan struct{}),
+		head: head, max: limit, room: semaphore.NewWeighted(limit), born: time.Now(),
+		prepared: map[string]*sql.Stmt{},
+		queue:    make(chan *Write, maxBatch), jobs: make(chan func()), done: make(chan struct{}),
 	}
+	w.patience.Store(int64(patience))
+	return w
 }
 
 // Write queues a write and waits for its outcome. While it waits for its turn ctx can end it: then nothing has
@@ -122,6 +134,9 @@ func (f *File) Write(ctx context.Context, x *Write) error {
 	return <-x.result
 }
 
+// Patience sets how long patient writes wait for others. Default 20 ms.
+func (f *File) Patience(d time.Duration) { f.writer.patience.Store(int64(d)) }
+
 // enter puts a write into the queue, unless the writer is being closed.
 func (w *writer) enter(ctx context.Context, x *Write) error {
 	w.closing.RLock()
@@ -151,46 +166,74 @@ func (w *writer) close() {
 // run commits until close.
 func (w *writer) run() {
 	defer close(w.done)
-	batch := make([]*Write, 0, maxBatch)
-	for {
+	b := batch{writes: make([]*Write, 0, maxBatch)}
+	for open := true; open; {
+		open = w.fill(&b)
+		w.commit(b.take())
+		b.reset()
+	}
+	for _, s := range w.prepared {
+		s.Close()
+	}
+}
+
+// fill adds to an empty batch what waits in the queue. While all of that is patient it waits for more, as long as the
+// patience of the first lasts. open is false when there is nothing to come any more.
+func (w *writer) fill(b *batch) (open bool) {
+	for !b.full() {
+		if b.urgent && len(w.queue) == 0 {
+			return true
+		}
 		select {
-		case first, ok := <-w.queue:
+		case x, ok := <-w.queue:
 			if !ok {
-				for _, s := range w.prepared {
-					s.Close()
-				}
-				return
+				return false
 			}
-			batch = w.gather(append(batch[:0], first))
-			w.commit(batch)
-			clear(batch)
+			b.add(x, time.Duration(w.patience.Load()))
+		case <-b.due:
+			return true
 		case job := <-w.jobs:
 			w.timed(job)
 		}
 	}
+	return true
 }
 
-// gather adds what waits to a batch that has its first write, and leaves out what was given up.
-func (w *writer) gather(batch []*Write) []*Write {
-	for bytes := batch[0].Bytes; len(batch) < maxBatch && bytes < maxBatchBytes; {
-		select {
-		case x, ok := <-w.queue:
-			if ok {
-				batch = append(batch, x)
-				bytes += x.Bytes
-				continue
-			}
-		default:
-		}
-		break
+// A batch is the writes of one commit, in the order in which they came.
+type batch struct {
+	writes []*Write
+	bytes  int64
+	urgent bool             // one of them is not patient
+	due    <-chan time.Time // receives when the patience of the first ends; nil if that is not patient
+}
+
+func (b *batch) add(x *Write, patience time.Duration) {
+	if !x.Patient {
+		b.urgent = true
+	} else if len(b.writes) == 0 {
+		b.due = time.After(patience)
 	}
-	kept := batch[:0]
-	for _, x := range batch {
+	b.writes = append(b.writes, x)
+	b.bytes += x.Bytes
+}
+
+func (b *batch) full() bool { return len(b.writes) >= maxBatch || b.bytes >= maxBatchBytes }
+
+// take returns the writes, but for those that were given up.
+func (b *batch) take() []*Write {
+	taking := b.writes[:0]
+	for _, x := range b.writes {
 		if x.state.CompareAndSwap(waiting, taken) {
-			kept = append(kept, x)
+			taking = append(taking, x)
 		}
 	}
-	return kept
+	return taking
+}
+
+// reset empties the batch, and lets go of its writes.
+func (b *batch) reset() {
+	clear(b.writes)
+	*b = batch{writes: b.writes[:0]}
 }
 
 // commit gives every write of a batch its outcome.

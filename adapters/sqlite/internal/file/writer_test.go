@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -171,6 +172,137 @@ func TestAWriteThatIsGivenUpWhileItWaitsNeverHappens(t *testing.T) {
 	release()
 	if err := f.Write(t.Context(), fact("b", fine)); err != nil || stored(t, f, "a") {
 		t.Fatalf("%v; the write given up was stored: %v", err, stored(t, f, "a"))
+	}
+}
+
+// patient returns a file whose patient writes wait for others however long that takes.
+func patient(t *testing.T) *File {
+	t.Helper()
+	f := openFile(t, "")
+	f.Patience(time.Hour)
+	return f
+}
+
+// begin begins a patient write, and returns when it waits in the batch that is filled next.
+func begin(t *testing.T, f *File, ctx context.Context, w *Write) (result chan error) {
+	t.Helper()
+	w.Patient = true
+	result = make(chan error, 1)
+	release := hold(f)
+	go func() { result <- f.Write(ctx, w) }()
+	until(t, "the write is in the queue", func() bool { return f.Waiting() == 1 })
+	release()
+	until(t, "the writer has seen it", func() bool { return f.Waiting() == 0 })
+	return result
+}
+
+func TestPatientWritesWaitForACommitOfOthers(t *testing.T) {
+	f := patient(t)
+	defer f.Close()
+	one := begin(t, f, t.Context(), fact("a", fine))
+	two := begin(t, f, t.Context(), fact("b", fine)) // what holds the writer here takes the first along
+	if err := <-one; err != nil || !stored(t, f, "a") {
+		t.Fatalf("the first: %v, stored %v", err, stored(t, f, "a"))
+	}
+	select {
+	case err := <-two:
+		t.Fatalf("the second did not wait: %v", err)
+	default:
+	}
+	before := f.Commits()
+	if err := f.Write(t.Context(), fact("c", fine)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-two; err != nil || !stored(t, f, "b") {
+		t.Fatalf("the second: %v, stored %v", err, stored(t, f, "b"))
+	}
+	if after := f.Commits(); after.Count-before.Count != 1 || after.Writes-before.Writes != 2 {
+		t.Fatalf("%d commits of %d writes, want one of two", after.Count-before.Count, after.Writes-before.Writes)
+	}
+}
+
+func TestAPatientWriteIsCommittedInItsTurn(t *testing.T) {
+	f := patient(t)
+	defer f.Close()
+	var order []string
+	in := func(key string) *Write {
+		return fact(key, func(*Tx) error { order = append(order, key); return nil })
+	}
+	a := begin(t, f, t.Context(), in("a"))
+	if err := f.Write(t.Context(), in("b")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-a; err != nil || len(order) != 2 || order[0] != "a" {
+		t.Fatalf("%v; in the order %v, want what came first first", err, order)
+	}
+}
+
+func TestAPatientWriteThatNoneComesForIsCommittedAlone(t *testing.T) {
+	f := open(t)
+	before := f.Commits()
+	w := fact("a", fine)
+	w.Patient = true
+	if err := f.Write(t.Context(), w); err != nil || !stored(t, f, "a") || f.Commits().Count != before.Count+1 {
+		t.Fatalf("%v, stored %v in %d commits", err, stored(t, f, "a"), f.Commits().Count-before.Count)
+	}
+}
+
+func TestPatientWritesThatFillABatchWaitNoLonger(t *testing.T) {
+	f := patient(t)
+	defer f.Close()
+	results := make(chan error, maxBatch)
+	for i := range maxBatch {
+		w := fact(fmt.Sprint(i), fine)
+		w.Patient = true
+		go func() { results <- f.Write(t.Context(), w) }()
+	}
+	for range maxBatch {
+		if err := <-results; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAPatientWriteIsGivenUpWhileItWaits(t *testing.T) {
+	f := patient(t)
+	defer f.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	result := begin(t, f, ctx, fact("a", fine))
+	cancel()
+	if err := <-result; !errors.Is(err, context.Canceled) {
+		t.Fatalf("result is %v", err)
+	}
+	before := f.Commits()
+	if err := f.Write(t.Context(), fact("b", fine)); err != nil || stored(t, f, "a") {
+		t.Fatalf("%v; the write given up was stored: %v", err, stored(t, f, "a"))
+	}
+	if after := f.Commits(); after.Writes-before.Writes != 1 {
+		t.Fatalf("a commit of %d writes, want 1", after.Writes-before.Writes)
+	}
+}
+
+func TestCloseDoesNotWaitForThePatienceOfWrites(t *testing.T) {
+	for what, end := range map[string]func(*File){
+		"by the last write of the file": func(*File) {},
+		"by the end of the queue":       func(f *File) { f.writer.close() },
+	} {
+		t.Run(what, func(t *testing.T) {
+			f := patient(t)
+			path := f.options.Path
+			result := begin(t, f, t.Context(), fact("a", fine))
+			end(f)
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-result; err != nil {
+				t.Fatalf("the waiting write: %v", err)
+			}
+			again := openFile(t, path)
+			defer again.Close()
+			if !stored(t, again, "a") {
+				t.Fatal("what waited when Close was called is lost")
+			}
+		})
 	}
 }
 
