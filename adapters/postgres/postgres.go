@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/evosink/evosink/adapters/postgres/internal/database"
+	"github.com/evosink/evosink/adapters/postgres/internal/deliveries"
 	"github.com/evosink/evosink/adapters/postgres/internal/eventlog"
 	"github.com/evosink/evosink/adapters/postgres/internal/lease"
 	"github.com/evosink/evosink/adapters/postgres/internal/registry"
@@ -28,8 +29,8 @@ var (
 	ErrUnknown  = database.ErrUnknown  // there was no answer: it may have happened or not
 )
 
-// A DB is one node on an open database: the bus, its log and the store of instances, and the leases. Any number of
-// goroutines may use it at once.
+// A DB is one node on an open database: the bus, its log and the store of instances, the leases, and the queue's store, see
+// [DB.Queue]. Any number of goroutines may use it at once.
 type DB struct {
 	sink.Log        // the events of the log
 	instances.Store // the registry
@@ -38,11 +39,15 @@ type DB struct {
 	leases   *lease.Leases
 	registry *registry.Registry
 	log      *eventlog.Log
+	queue    *Queue
 
 	once  sync.Once
 	stop  chan struct{} // closed when Close begins
 	ended chan struct{} // closed when Close has ended
 }
+
+// A Queue is the store of deliveries in a database; it implements core's queue.Store and queue.Steering.
+type Queue = deliveries.Store
 
 var (
 	_ bus.Bus         = (*DB)(nil)
@@ -70,9 +75,15 @@ func Open(ctx context.Context, c Config, logger zerolog.Logger) (*DB, error) {
 	db.log, err = eventlog.Open(ctx, eventlog.Options{
 		Self: self, MaxEventBytes: c.MaxEventBytes, MaxQueueBytes: c.MaxQueueBytes,
 		RetentionAge: c.Retention.Age, RetentionBytes: c.Retention.Bytes,
+		Paused: func(revision int64) { db.queue.Know(revision) }, // there is one when the log is started
 	}, base, db.leases, logger)
 	if err == nil {
-		db.registry, err = registry.Open(ctx, base, logger)
+		db.queue, err = deliveries.Open(ctx, base, db.log.Move, logger)
+	}
+	if err == nil {
+		if db.registry, err = registry.Open(ctx, base, logger); err != nil {
+			db.queue.Close()
+		}
 	}
 	if err != nil {
 		base.Close()
@@ -92,6 +103,7 @@ func (db *DB) Close(ctx context.Context) error {
 		defer close(db.ended)
 		close(db.stop)
 		db.registry.Close()
+		db.queue.Close()
 		db.log.Close()
 		db.leases.Close()
 		db.database.Close()
@@ -116,6 +128,9 @@ func (db *DB) Check(ctx context.Context) error {
 
 // Leases returns what shares the shards among nodes.
 func (db *DB) Leases() bus.Leases { return db.leases }
+
+// Queue returns the database's store of deliveries, always the same.
+func (db *DB) Queue() *Queue { return db.queue }
 
 // Features implements [bus.Bus].
 func (db *DB) Features() bus.Features { return db.log.Features() }

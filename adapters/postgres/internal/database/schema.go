@@ -25,7 +25,8 @@ const (
 	lockMigrate   = "migrate"
 	lockPublish   = "publish"
 	lockInstances = "instances"
-	lockShard     = "shard"
+	lockShard     = "shard" // with the shard's number: held to write by its lease, and alone to change hands
+	lockLanes     = "lanes" // with the shard's number
 )
 
 // lock returns the number of an advisory lock.
@@ -98,7 +99,7 @@ func (db *DB) step(ctx context.Context, tx pgx.Tx, version int64) error {
 		return err
 	}
 	sql := db.expand(string(text))
-	for _, name := range []string{lockPublish, lockInstances, lockShard} {
+	for _, name := range []string{lockPublish, lockInstances, lockShard, lockLanes} {
 		sql = strings.ReplaceAll(sql, "@lock_"+name, fmt.Sprint("(", db.lock(name), ")"))
 	}
 	sql = strings.ReplaceAll(sql, "@schema", "'"+db.options.Schema+"'")

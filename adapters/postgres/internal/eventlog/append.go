@@ -231,6 +231,7 @@ func (w *writer) commit(calls []*call) {
 	w.mu.Unlock()
 	if err == nil {
 		b.place()
+		w.log.options.Paused(b.pauses)
 		w.log.push(b.before, b.stored())
 		w.log.db.Bell.Ring(database.Entries)
 	}
@@ -252,12 +253,12 @@ func (w *writer) store(b *commit) error {
 	deadline := time.Now().Add(l.db.Timeout())
 	doubt := false
 	for n := 1; ; n++ {
-		_, err := l.db.Write(context.Background(), `SELECT before, first, known
+		_, err := l.db.Write(context.Background(), `SELECT before, first, known, pauses
 			FROM @.log_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 * interval '1 millisecond')`,
 			[]any{
 				[]byte(l.options.Self), w.batch, l.tail.Newest(), b.shards, b.sizes, b.ids, b.instances, b.metadata, b.payloads,
 				b.once, l.chunkBytes(), l.chunkAge().Milliseconds(),
-			}, &b.before, &b.first, &b.known)
+			}, &b.before, &b.first, &b.known, &b.pauses)
 		if err == nil {
 			return nil
 		}
@@ -284,7 +285,7 @@ type commit struct {
 	shards, sizes                      []int32
 	ids, instances, metadata, payloads [][]byte
 	once                               []bool // nil if none is
-	before, first                      int64  // see log_append
+	before, first, pauses              int64  // see log_append
 	known                              []int64
 }
 

@@ -23,9 +23,10 @@ const (
 	pageBytes   = 4 << 20
 )
 
-// selectPage gives the entries of a condition behind $1, at most $2 of them, up to the one that makes them as large as $3.
+// selectPage gives the entries of a condition behind $1, at most $2 of them, up to the one that makes them as large as $3;
+// with each, how often pauses were changed.
 func selectPage(condition string) string {
-	return `SELECT position, shard, id, metadata, payload FROM (
+	return `SELECT position, shard, id, metadata, payload, (SELECT value FROM @.meta WHERE key = 'pauses_revision') FROM (
 			SELECT *, sum(bytes) OVER (ORDER BY position) - bytes AS before
 			FROM (SELECT * FROM @.log WHERE position > $1` + condition + ` ORDER BY position LIMIT $2) AS behind
 		) AS page WHERE before < $3 ORDER BY position`
@@ -39,11 +40,12 @@ var (
 
 // page returns the entries that such a query gives.
 func (l *Log) page(ctx context.Context, query string, args ...any) (entries []tail.Entry, err error) {
+	var pauses int64
 	err = l.db.Each(ctx, func(rows pgx.Rows) error {
 		var e tail.Entry
 		var r row.Row
 		var id []byte
-		if err := rows.Scan(&e.Position, &e.Shard, &id, &r.Metadata, &r.Payload); err != nil {
+		if err := rows.Scan(&e.Position, &e.Shard, &id, &r.Metadata, &r.Payload, &pauses); err != nil {
 			return err
 		}
 		r.ID = string(id)
@@ -54,6 +56,7 @@ func (l *Log) page(ctx context.Context, query string, args ...any) (entries []ta
 	if err != nil {
 		return nil, err
 	}
+	l.options.Paused(pauses)
 	return entries, nil
 }
 

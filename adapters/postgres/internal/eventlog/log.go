@@ -33,6 +33,9 @@ type Options struct {
 	MaxQueueBytes  int64         // of what waits for a commit
 	RetentionAge   time.Duration // how long an event stays; 0 for ever
 	RetentionBytes int64         // how much the log holds; 0 without a bound
+	// Paused is told how often the queue's pauses were changed, as of the time when events were read or appended, before
+	// the events are handed to subscriptions.
+	Paused func(revision int64)
 }
 
 // A Log is the log as one node has it. Any number of goroutines may use it at once.
