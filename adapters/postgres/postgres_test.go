@@ -20,36 +20,48 @@ import (
 	"github.com/evosink/evosink/core/sink"
 )
 
+// features are what the engine declares.
+var features = bus.Features{
+	Durable: true, Reopens: true, Backlog: true, AtomicBatches: true, Once: true, Positions: true, Replay: true,
+	CursorWithQueue: true, Nodes: true,
+}
+
 func TestBus(t *testing.T) {
-	bustest.Run(t, bustest.Engine{
-		TooLarge: 16 << 20,
-		Features: bus.Features{
-			Durable: true, Reopens: true, Backlog: true, AtomicBatches: true, Once: true, Positions: true, Replay: true,
-			CursorWithQueue: true, Nodes: true,
+	for name, shards := range map[string]int{"16 shards": 16, "1 shard": 1} {
+		t.Run(name, func(t *testing.T) {
+			bustest.Run(t, bustest.Engine{
+				TooLarge: 16 << 20, Features: features,
+				New: func(t *testing.T) bustest.Log {
+					c := newConfig(t)
+					c.Shards = shards
+					return logOf(t, c)
+				},
+			})
+		})
+	}
+}
+
+// logOf returns the log of a schema.
+func logOf(t *testing.T, c postgres.Config) bustest.Log {
+	return bustest.Log{
+		Open:    func(string) (bus.Bus, error) { return postgres.Open(context.Background(), c, nop) },
+		Events:  func(b bus.Bus) sink.Log { return b.(*postgres.DB) },
+		Foreign: publishForeign,
+		Create: func(b bus.Bus, name string) error {
+			_, err := b.(*postgres.DB).PutInstance(t.Context(), instances.Instance{Name: name})
+			return err
 		},
-		New: func(t *testing.T) bustest.Log {
-			c := newConfig(t)
-			return bustest.Log{
-				Open:    func(string) (bus.Bus, error) { return postgres.Open(context.Background(), c, nop) },
-				Events:  func(b bus.Bus) sink.Log { return b.(*postgres.DB) },
-				Foreign: publishForeign,
-				Create: func(b bus.Bus, name string) error {
-					_, err := b.(*postgres.DB).PutInstance(t.Context(), instances.Instance{Name: name})
-					return err
-				},
-				Delete: func(b bus.Bus, name string) error { return storetest.Delete(t.Context(), b.(*postgres.DB), name) },
-				Move:   func(b bus.Bus, to bus.Cursor) error { return move(t, c, b.(*postgres.DB), to) },
-				Retain: func(b bus.Bus) error {
-					sql(t, c, "UPDATE @.log_head SET opened = opened - interval '1 year'")
-					if err := publishForeign(b, 0); err != nil { // opens another chunk
-						return err
-					}
-					sql(t, c, "UPDATE @.log_chunks SET closed = closed - interval '1 year'")
-					return b.(*postgres.DB).Retain(t.Context())
-				},
+		Delete: func(b bus.Bus, name string) error { return storetest.Delete(t.Context(), b.(*postgres.DB), name) },
+		Move:   func(b bus.Bus, to bus.Cursor) error { return move(t, b.(*postgres.DB), to) },
+		Retain: func(b bus.Bus) error {
+			sql(t, c, "UPDATE @.log_head SET opened = opened - interval '1 year'")
+			if err := publishForeign(b, 0); err != nil { // opens another chunk
+				return err
 			}
+			sql(t, c, "UPDATE @.log_chunks SET closed = closed - interval '1 year'")
+			return b.(*postgres.DB).Retain(t.Context())
 		},
-	})
+	}
 }
 
 // publishForeign publishes what carries no event.
@@ -58,7 +70,7 @@ func publishForeign(b bus.Bus, shard int) error {
 }
 
 // move moves a cursor by the queue's store, with the lease that the group's subscription has, or one that is acquired.
-func move(t *testing.T, c postgres.Config, db *postgres.DB, to bus.Cursor) error {
+func move(t *testing.T, db *postgres.DB, to bus.Cursor) error {
 	lease, ok, err := db.Leases().Acquire(t.Context(), to.Group, to.Shard, "mover")
 	if err != nil {
 		return err
@@ -116,18 +128,20 @@ func TestQueueKeepsTheContractOfStores(t *testing.T) {
 			}
 			return int64(marks[0].Cursor.Position)
 		},
-		Nodes: func(t *testing.T) queuetest.Nodes {
-			c := newConfig(t)
-			c.LeaseTime = time.Hour // which passes by what the rows say
-			return queuetest.Nodes{
-				Open: func(string) (queue.Store, bus.Leases) {
-					db := open(t, c)
-					return db.Queue(), db.Leases()
-				},
-				Pass: func(d time.Duration) { pass(t, c, d) },
-			}
-		},
+		Nodes: func(t *testing.T) queuetest.Nodes { return nodesOf(t, newConfig(t)) },
 	})
+}
+
+// nodesOf returns the nodes of a schema.
+func nodesOf(t *testing.T, c postgres.Config) queuetest.Nodes {
+	c.LeaseTime = time.Hour // which passes by what the rows say
+	return queuetest.Nodes{
+		Open: func(string) (queue.Store, bus.Leases) {
+			db := open(t, c)
+			return db.Queue(), db.Leases()
+		},
+		Pass: func(d time.Duration) { pass(t, c, d) },
+	}
 }
 
 // pass lets time pass for leases.
@@ -140,18 +154,19 @@ func pass(t *testing.T, c postgres.Config, d time.Duration) {
 
 func TestStore(t *testing.T) {
 	storetest.Run(t, storetest.Engine{
-		Durable: true, Nodes: true,
-		New: func(t *testing.T) storetest.Open {
-			c := newConfig(t)
-			return func() (instances.Store, func() error, error) {
-				db, err := postgres.Open(context.Background(), c, nop)
-				if err != nil {
-					return nil, nil, err
-				}
-				return db, func() error { return db.Close(context.Background()) }, nil
-			}
-		},
+		Durable: true, Nodes: true, New: func(t *testing.T) storetest.Open { return storeOf(newConfig(t)) },
 	})
+}
+
+// storeOf returns what opens a node on a schema.
+func storeOf(c postgres.Config) storetest.Open {
+	return func() (instances.Store, func() error, error) {
+		db, err := postgres.Open(context.Background(), c, nop)
+		if err != nil {
+			return nil, nil, err
+		}
+		return db, func() error { return db.Close(context.Background()) }, nil
+	}
 }
 
 func TestLeases(t *testing.T) {

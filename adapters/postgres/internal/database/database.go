@@ -88,6 +88,7 @@ func withoutURL(err error) error {
 func configure(c *pgxpool.Config, o Options) {
 	c.MinConns, c.MinIdleConns = 0, 0
 	c.MaxConnIdleTime, c.MaxConnLifetimeJitter = 5*time.Minute, 10*time.Minute
+	c.PingTimeout = o.Timeout / 5 // of a connection that was not used for a second
 	conn := c.ConnConfig
 	conn.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // binary, one round trip, no named statements
 	conn.StatementCacheCapacity, conn.DescriptionCacheCapacity = 0, 512
