@@ -54,7 +54,7 @@ func logOf(t *testing.T, c postgres.Config) bustest.Log {
 		Delete: func(b bus.Bus, name string) error { return storetest.Delete(t.Context(), b.(*postgres.DB), name) },
 		Move:   func(b bus.Bus, to bus.Cursor) error { return move(t, b.(*postgres.DB), to) },
 		Retain: func(b bus.Bus) error {
-			sql(t, c, "UPDATE @.log_head SET opened = opened - interval '1 year'")
+			sql(t, c, "UPDATE @.log_chunks SET opened = opened - interval '1 year'")
 			if err := publishForeign(b, 0); err != nil { // opens another chunk
 				return err
 			}

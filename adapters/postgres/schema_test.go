@@ -25,7 +25,7 @@ func TestNodesThatStartAtOnceMakeOneSchema(t *testing.T) {
 		})
 	}
 	starting.Wait()
-	if n := number(t, c, "SELECT count(*) FROM @.log_head"); n != 1 {
+	if n := number(t, c, "SELECT count(*) FROM @.log_chunks"); n != 1 {
 		t.Errorf("the schema was made %d times", n)
 	}
 }
@@ -98,7 +98,7 @@ func TestARoleThatOwnsTheSchemaSuffices(t *testing.T) {
 	}
 	defer closeDB(t, db)
 	emit(t, db, "a", 0)
-	sql(t, c, "UPDATE @.log_head SET opened = opened - interval '1 year'")
+	sql(t, c, "UPDATE @.log_chunks SET opened = opened - interval '1 year'")
 	emit(t, db, "a", 1)
 	sql(t, c, "UPDATE @.log_chunks SET closed = closed - interval '1 year'")
 	if err := db.Retain(t.Context()); err != nil {

@@ -120,6 +120,9 @@ func (db *DB) Timeout() time.Duration { return db.options.Timeout }
 // Shards returns the number of shards.
 func (db *DB) Shards() int { return db.options.Shards }
 
+// Schema returns the name of the schema.
+func (db *DB) Schema() string { return db.options.Schema }
+
 // expand puts the schema in place of the "@" of a statement's "@.table".
 func (db *DB) expand(sql string) string { return strings.ReplaceAll(sql, "@.", db.options.Schema+".") }
 

@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -55,7 +56,7 @@ type writer struct {
 	stop chan struct{}
 	done chan struct{}
 
-	batch int64 // number of the last commit; run's own
+	batch uint64 // number of the last commit; run's own
 
 	mu sync.Mutex
 	// mu guards the fields below.
@@ -187,7 +188,6 @@ func (w *writer) run() {
 		case <-w.some:
 		case <-w.stop:
 			if calls = w.next(); len(calls) == 0 {
-				w.forget()
 				return
 			}
 			w.commit(calls)
@@ -212,13 +212,6 @@ func (w *writer) next() (calls []*call) {
 		w.waiting = nil
 	}
 	return calls
-}
-
-// forget removes what the server has noted of this writer's last commit.
-func (w *writer) forget() {
-	if w.batch > 0 { // what is left of it otherwise retention removes
-		_, _ = w.log.db.Write(context.Background(), "DELETE FROM @.log_writers WHERE writer = $1", []any{[]byte(w.log.options.Self)})
-	}
 }
 
 // commit stores the entries of some calls at once, shows them to subscriptions and tells the calls.
@@ -246,17 +239,19 @@ func (w *writer) commit(calls []*call) {
 	}
 }
 
-// store has the server append a commit's entries. Where there is no answer it is asked again with the same number, by
-// which it knows a commit that has happened.
+// store has the server append a commit's entries. Where there is no answer it is asked again by the same name, by which it
+// knows a commit that has happened.
 func (w *writer) store(b *commit) error {
 	l := w.log
 	deadline := time.Now().Add(l.db.Timeout())
 	doubt := false
+	name := binary.BigEndian.AppendUint64([]byte(l.options.Self), w.batch)
+	since := l.tail.Newest()
 	for n := 1; ; n++ {
 		_, err := l.db.Write(context.Background(), `SELECT before, first, known, pauses
 			FROM @.log_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 * interval '1 millisecond')`,
 			[]any{
-				[]byte(l.options.Self), w.batch, l.tail.Newest(), b.shards, b.sizes, b.ids, b.instances, b.metadata, b.payloads,
+				name, since, l.tail.Newest(), b.shards, b.sizes, b.ids, b.instances, b.metadata, b.payloads,
 				b.once, l.chunkBytes(), l.chunkAge().Milliseconds(),
 			}, &b.before, &b.first, &b.known, &b.pauses)
 		if err == nil {

@@ -108,9 +108,9 @@ func (l *Log) Close() {
 	l.done.Wait()
 }
 
-// head returns the position of the newest entry, and has the tail take what is up to there.
+// head returns the position of the newest entry.
 func (l *Log) head(ctx context.Context) (position int64, err error) {
-	_, err = l.db.One(ctx, "SELECT position FROM @.log_head", nil, &position)
+	_, err = l.db.One(ctx, "SELECT @.log_newest()", nil, &position)
 	return position, err
 }
 
@@ -141,7 +141,7 @@ func (l *Log) Check(ctx context.Context) error {
 		_, err := l.head(ctx)
 		return err
 	}
-	_, err := l.db.Write(ctx, "UPDATE @.log_head SET position = position", nil)
+	_, err := l.db.Write(ctx, "UPDATE @.meta SET value = value WHERE key = 'log_cut'", nil)
 	if err != nil {
 		return err
 	}

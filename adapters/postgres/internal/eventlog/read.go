@@ -24,13 +24,11 @@ type extent struct {
 
 func (l *Log) extent(ctx context.Context, instance string) (x extent, err error) {
 	if instance == "" {
-		_, err = l.db.One(ctx, `SELECT h.position, (SELECT max(value) FROM @.meta WHERE key IN ('log_floor', 'log_cut')), 0::bigint
-			FROM @.log_head h`, nil, &x.newest, &x.missing, &x.born)
+		_, err = l.db.One(ctx, "SELECT @.log_newest(), max(value), 0::bigint FROM @.meta WHERE key IN ('log_floor', 'log_cut')", nil, &x.newest, &x.missing, &x.born)
 		return x, err
 	}
-	_, err = l.db.One(ctx, `SELECT h.position, greatest((SELECT value FROM @.meta WHERE key = 'log_floor'),
-			(SELECT position FROM @.log_erased WHERE instance = $1)), @.born($1)
-		FROM @.log_head h`, []any{[]byte(instance)}, &x.newest, &x.missing, &x.born)
+	_, err = l.db.One(ctx, `SELECT @.log_newest(), greatest((SELECT value FROM @.meta WHERE key = 'log_floor'),
+			(SELECT position FROM @.log_erased WHERE instance = $1)), @.born($1)`, []any{[]byte(instance)}, &x.newest, &x.missing, &x.born)
 	return x, err
 }
 

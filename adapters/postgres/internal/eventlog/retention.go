@@ -64,9 +64,12 @@ func (l *Log) retain() {
 
 // A chunk is a part of the log that is closed.
 type chunk struct {
-	number, newest, bytes int64
-	age                   time.Duration // since it was closed
+	number, bytes int64
+	age           time.Duration // since it was closed
 }
+
+// end is the last position that the chunk could have.
+func (c chunk) end() int64 { return (c.number+1)<<20 - 1 }
 
 // Retain drops the oldest chunks while they are too old, or the log is too large, up to the first one of which a group
 // has not acked something; and forgets groups that no node has read for long. The log does so by itself.
@@ -100,32 +103,30 @@ func (l *Log) Retain(ctx context.Context) error {
 		}
 		bytes -= c.bytes
 	}
-	_, err = l.db.Write(ctx, "DELETE FROM @.log_writers WHERE written < clock_timestamp() - interval '1 day'", nil)
-	return err
+	return nil
 }
 
 // chunks returns the closed chunks, oldest first, and the bytes of all with the open one.
 func (l *Log) chunks(ctx context.Context) (all []chunk, bytes int64, err error) {
-	if _, err := l.db.One(ctx, "SELECT bytes FROM @.log_head", nil, &bytes); err != nil {
-		return nil, 0, err
-	}
 	err = l.db.Each(ctx, func(rows pgx.Rows) error {
 		var c chunk
-		var age float64
-		err := rows.Scan(&c.number, &c.newest, &c.bytes, &age)
-		c.age = time.Duration(age * float64(time.Second))
-		bytes += c.bytes
-		all = append(all, c)
+		var age *float64
+		err := rows.Scan(&c.number, &c.bytes, &age)
+		if bytes += c.bytes; age != nil {
+			c.age = time.Duration(*age * float64(time.Second))
+			all = append(all, c)
+		}
 		return err
-	}, `SELECT chunk, newest, bytes, extract(epoch FROM clock_timestamp() - closed)::double precision
-		FROM @.log_chunks ORDER BY chunk`)
+	}, `SELECT chunk, pg_table_size((SELECT oid FROM pg_class WHERE relname = 'log_' || chunk AND relnamespace = $1::regnamespace)),
+			extract(epoch FROM clock_timestamp() - closed)::double precision
+		FROM @.log_chunks ORDER BY chunk`, l.db.Schema())
 	return all, bytes, err
 }
 
 // needs reports whether a group has not acked something of a chunk.
 func (l *Log) needs(ctx context.Context, c chunk) (needed bool, err error) {
 	_, err = l.db.One(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT FROM @.cursors c WHERE c.position < $1 AND EXISTS (
-		SELECT FROM @.log_%d e WHERE e.shard = c.shard AND e.position > c.position))`, c.number), []any{c.newest}, &needed)
+		SELECT FROM @.log_%d e WHERE e.shard = c.shard AND e.position > c.position))`, c.number), []any{c.end()}, &needed)
 	if err != nil {
 		return false, fmt.Errorf("read what groups have not acked: %w", err)
 	}
@@ -146,11 +147,11 @@ func (l *Log) drop(ctx context.Context, c chunk) error {
 			_, err = t.Exec("DELETE FROM @.log_chunks WHERE chunk = $1", c.number)
 		}
 		if err == nil {
-			_, err = t.Exec("UPDATE @.meta SET value = $1 WHERE key = 'log_floor'", c.newest)
+			_, err = t.Exec("UPDATE @.meta SET value = $1 WHERE key = 'log_floor'", c.end())
 		}
 		for _, table := range []string{"log_erased", "deleted_instances"} {
 			if err == nil {
-				_, err = t.Exec("DELETE FROM @."+table+" WHERE position <= $1", c.newest)
+				_, err = t.Exec("DELETE FROM @."+table+" WHERE position <= $1", c.end())
 			}
 		}
 		return err

@@ -11,11 +11,14 @@ INSERT INTO @.meta (key, value) VALUES ('log_floor', 0), ('log_cut', 0), ('insta
 	('pauses_revision', 0), ('jobs_revision', 0);
 
 -- The log. A chunk is the table of 2^20 positions; when it is full of bytes, or old, the rest of its positions are not
--- given out. Retention drops whole chunks.
+-- given out. Retention drops whole chunks. batch is in the first entry of each commit, which is known by it when its
+-- answer was lost and it is sent again. Appending changes no row: rows that change often cost more and more while a foreign
+-- transaction is open, because none of their former versions can go.
 CREATE TABLE @.log (
 	position bigint NOT NULL,
 	shard integer NOT NULL,
 	bytes integer NOT NULL,
+	batch bytea,
 	id bytea NOT NULL,
 	instance bytea NOT NULL,
 	metadata bytea NOT NULL,
@@ -25,36 +28,16 @@ CREATE TABLE @.log (
 ALTER TABLE @.log ALTER COLUMN payload SET STORAGE EXTERNAL;
 CREATE INDEX ON @.log (shard, position);
 CREATE INDEX ON @.log (id, position);
+CREATE INDEX ON @.log (batch) WHERE batch IS NOT NULL;
 CREATE TABLE @.log_0 PARTITION OF @.log FOR VALUES FROM (0) TO (1048576);
 
--- The newest position, and the chunk that is open. One row.
-CREATE TABLE @.log_head (
-	position bigint NOT NULL,
-	chunk bigint NOT NULL,
-	events bigint NOT NULL,
-	bytes bigint NOT NULL,
-	opened timestamptz NOT NULL
-) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
-INSERT INTO @.log_head VALUES (0, 0, 0, 0, clock_timestamp());
-
--- The chunks that are closed: what they hold, and since when.
+-- The chunks. The newest one is open. The first position of a chunk is not given out.
 CREATE TABLE @.log_chunks (
 	chunk bigint PRIMARY KEY,
-	newest bigint NOT NULL,
-	events bigint NOT NULL,
-	bytes bigint NOT NULL,
-	closed timestamptz NOT NULL
+	opened timestamptz NOT NULL,
+	closed timestamptz
 );
-
--- The last batch of each writer: when its answer was lost it is sent again, and not written again.
-CREATE TABLE @.log_writers (
-	writer bytea PRIMARY KEY,
-	batch bigint NOT NULL,
-	before bigint NOT NULL,
-	first bigint NOT NULL,
-	known bigint[],
-	written timestamptz NOT NULL
-) WITH (fillfactor = 50);
+INSERT INTO @.log_chunks VALUES (0, clock_timestamp());
 
 -- Where groups are, and what the queue has marked as done behind that; done is null where it has marked nothing.
 CREATE TABLE @.cursors (
@@ -230,7 +213,7 @@ $$;
 
 -- log_known returns for each entry that is to be written once where the log has it, behind a position; 0 for the others.
 CREATE FUNCTION @.log_known(ids bytea[], names bytea[], once boolean[], after bigint) RETURNS bigint[]
-LANGUAGE plpgsql STABLE SET enable_seqscan = off AS $$
+LANGUAGE plpgsql STABLE SET jit = off SET enable_seqscan = off AS $$
 DECLARE
 	known bigint[] := array_fill(0::bigint, ARRAY[cardinality(ids)]);
 	at bigint;
@@ -249,10 +232,18 @@ BEGIN
 	RETURN known;
 END $$;
 
--- log_chunk closes the open chunk and opens the one of a position behind it.
-CREATE FUNCTION @.log_chunk(h @.log_head, next bigint) RETURNS void LANGUAGE plpgsql AS $$
+-- log_newest returns the position of the newest entry, also of one that was erased, or where the open chunk begins.
+CREATE FUNCTION @.log_newest() RETURNS bigint LANGUAGE sql STABLE AS $$
+	SELECT greatest(o.chunk << 20, (SELECT max(l.position) FROM @.log l WHERE l.position > o.chunk << 20),
+		(SELECT value FROM @.meta WHERE key = 'log_cut'))
+	FROM (SELECT max(c.chunk) AS chunk FROM @.log_chunks c) AS o
+$$;
+
+-- log_open closes the open chunk and opens another one.
+CREATE FUNCTION @.log_open(next bigint) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-	INSERT INTO @.log_chunks VALUES (h.chunk, h.position, h.events, h.bytes, clock_timestamp());
+	UPDATE @.log_chunks SET closed = clock_timestamp() WHERE closed IS NULL;
+	INSERT INTO @.log_chunks VALUES (next, clock_timestamp());
 	-- A table is attached, and not made as a part of the log, because that takes a lock which readers hold up.
 	EXECUTE format('CREATE TABLE %I.%I (LIKE @.log INCLUDING ALL)', @schema, 'log_' || next);
 	EXECUTE format('ALTER TABLE @.log ATTACH PARTITION %I.%I FOR VALUES FROM (%s) TO (%s)', @schema, 'log_' || next,
@@ -262,78 +253,74 @@ END $$;
 -- log_roll closes the open chunk if it holds something and is that old, so that an idle log does not keep it for ever.
 CREATE FUNCTION @.log_roll(age interval) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-	h @.log_head;
-	next bigint;
+	c @.log_chunks;
 BEGIN
 	PERFORM pg_advisory_xact_lock(@lock_publish, 0);
-	SELECT * INTO h FROM @.log_head;
-	IF h.events > 0 AND clock_timestamp() > h.opened + age THEN
-		next := greatest(h.chunk, h.position >> 20) + 1;
-		PERFORM @.log_chunk(h, next);
-		UPDATE @.log_head SET position = next << 20, chunk = next, events = 0, bytes = 0, opened = clock_timestamp();
+	SELECT * INTO c FROM @.log_chunks x ORDER BY x.chunk DESC LIMIT 1;
+	IF @.log_newest() > c.chunk << 20 AND clock_timestamp() > c.opened + age THEN
+		PERFORM @.log_open(c.chunk + 1);
 	END IF;
 END $$;
 
 -- log_append writes a batch behind the log, and returns the position of the newest entry before, that of the first one
 -- written, and, if some entries are to be written once, where the log has had each already, 0 for those written. Entries
--- are visible in the order of their positions: the lock is held until the commit can be seen. seen is the newest position
--- that the writer has met: a server that has lost some does not give them out again. pauses is how often pauses were
--- changed, so that an event is held by what was paused before it.
+-- are visible in the order of their positions: the lock is held until the commit can be seen. A batch of that name that
+-- was written behind the position since is not written again. seen is the newest position that the writer has met: a
+-- server that has lost some does not give them out again. pauses is how often pauses were changed, so that an event is
+-- held by what was paused before it.
 CREATE FUNCTION @.log_append(
-	by bytea, number bigint, seen bigint, shards integer[], sizes integer[], ids bytea[], names bytea[],
+	label bytea, since bigint, seen bigint, shards integer[], sizes integer[], ids bytea[], names bytea[],
 	metadatas bytea[], payloads bytea[], once boolean[], chunk_bytes bigint, chunk_age interval,
 	OUT before bigint, OUT first bigint, OUT known bigint[], OUT pauses bigint
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
 DECLARE
-	h @.log_head;
+	c @.log_chunks;
 	looked bigint := 0;
 	late bigint[];
 	fresh integer := cardinality(ids);
-	next bigint;
 BEGIN
 	PERFORM set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off';
 	IF once IS NOT NULL THEN -- most of it before the lock
-		SELECT position INTO looked FROM @.log_head;
+		looked := @.log_newest();
 		known := @.log_known(ids, names, once, 0);
 	END IF;
 	PERFORM pg_advisory_xact_lock(@lock_publish, 0);
 	SELECT value INTO pauses FROM @.meta WHERE key = 'pauses_revision';
-	SELECT w.before, w.first, w.known INTO before, first, late FROM @.log_writers w WHERE w.writer = by AND w.batch >= number;
+	before := @.log_newest();
+	IF once IS NOT NULL AND before > looked THEN
+		late := @.log_known(ids, names, once, looked);
+		known := ARRAY(SELECT CASE WHEN k > 0 THEN k ELSE l END FROM unnest(known, late) WITH ORDINALITY AS u(k, l, i) ORDER BY i);
+	END IF;
+	SELECT l.position INTO first FROM @.log l WHERE l.batch = label AND l.position > since;
 	IF FOUND THEN
-		known := late;
+		IF once IS NOT NULL THEN
+			known := ARRAY(SELECT CASE WHEN k < first THEN k ELSE 0 END FROM unnest(known) WITH ORDINALITY AS u(k, i) ORDER BY i);
+		END IF;
+		before := first - 1;
 		RETURN;
 	END IF;
-	SELECT * INTO h FROM @.log_head;
 	IF once IS NOT NULL THEN
-		IF h.position > looked THEN
-			late := @.log_known(ids, names, once, looked);
-			known := ARRAY(SELECT CASE WHEN k > 0 THEN k ELSE l END FROM unnest(known, late) WITH ORDINALITY AS u(k, l, i) ORDER BY i);
-		END IF;
 		fresh := (SELECT count(*) FROM unnest(known) AS k WHERE k = 0);
 	END IF;
-	h.position := greatest(h.position, seen);
-	before := h.position;
+	before := greatest(before, seen);
 	first := before + 1;
-	IF fresh > 0 THEN
-		IF (before + fresh) >> 20 <> h.chunk OR h.bytes >= chunk_bytes OR h.events > 0 AND clock_timestamp() > h.opened + chunk_age THEN
-			next := greatest(h.chunk, before >> 20) + 1;
-			PERFORM @.log_chunk(h, next);
-			first := next << 20;
-			h.chunk := next;
-			h.events := 0;
-			h.bytes := 0;
-			h.opened := clock_timestamp();
-		END IF;
-		INSERT INTO @.log (position, shard, bytes, id, instance, metadata, payload)
-		SELECT first - 1 + row_number() OVER (ORDER BY i), u.shard, u.size, u.id, u.name, u.metadata, u.payload
-		FROM unnest(shards, sizes, ids, names, metadatas, payloads) WITH ORDINALITY AS u(shard, size, id, name, metadata, payload, i)
-		WHERE known IS NULL OR known[i] = 0;
-		UPDATE @.log_head SET position = first + fresh - 1, chunk = h.chunk, events = h.events + fresh, opened = h.opened,
-			bytes = h.bytes + (SELECT sum(s) FROM unnest(sizes, coalesce(known, array_fill(0::bigint, ARRAY[cardinality(sizes)]))) AS u(s, k) WHERE k = 0);
+	IF fresh = 0 THEN
+		RETURN;
 	END IF;
-	INSERT INTO @.log_writers VALUES (by, number, before, first, known, clock_timestamp())
-	ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch, before = excluded.before, first = excluded.first,
-		known = excluded.known, written = excluded.written;
+	SELECT * INTO c FROM @.log_chunks x ORDER BY x.chunk DESC LIMIT 1;
+	IF (before + fresh) >> 20 <> c.chunk OR before > c.chunk << 20 AND (clock_timestamp() > c.opened + chunk_age
+		OR (before >> 6 <> (before + fresh) >> 6 OR sizes[1] > 65536) -- seldom: it looks at files
+			AND pg_table_size(format('%I.%I', @schema, 'log_' || c.chunk)::regclass) >= chunk_bytes)
+	THEN
+		c.chunk := greatest(c.chunk, before >> 20) + 1;
+		PERFORM @.log_open(c.chunk);
+		first := (c.chunk << 20) + 1;
+	END IF;
+	INSERT INTO @.log (position, shard, bytes, batch, id, instance, metadata, payload)
+	SELECT first - 1 + row_number() OVER w, u.shard, u.size, CASE WHEN row_number() OVER w = 1 THEN label END,
+		u.id, u.name, u.metadata, u.payload
+	FROM unnest(shards, sizes, ids, names, metadatas, payloads) WITH ORDINALITY AS u(shard, size, id, name, metadata, payload, i)
+	WHERE known IS NULL OR known[i] = 0 WINDOW w AS (ORDER BY i);
 END $$;
 
 -- fence returns which of some leases are stale, by their places in the arrays: they have another epoch than the shard's
@@ -417,7 +404,7 @@ BEGIN
 	END IF;
 	UPDATE @.meta m SET value = m.value + 1 WHERE m.key = 'instances_revision' RETURNING m.value INTO version;
 	IF i.name IS NULL THEN
-		SELECT h.position INTO birth FROM @.log_head h;
+		birth := @.log_newest();
 		DELETE FROM @.deleted_instances d WHERE d.name = of;
 		INSERT INTO @.instances VALUES (of, version, birth, key, content);
 	ELSE
@@ -438,7 +425,7 @@ BEGIN
 		RETURN 0;
 	END IF;
 	UPDATE @.meta m SET value = m.value + 1 WHERE m.key = 'instances_revision' RETURNING m.value INTO now;
-	INSERT INTO @.deleted_instances SELECT of, h.position FROM @.log_head h
+	INSERT INTO @.deleted_instances VALUES (of, @.log_newest())
 	ON CONFLICT (name) DO UPDATE SET position = excluded.position;
 	INSERT INTO @.instance_changes VALUES (now, of, 0, NULL);
 	DELETE FROM @.instance_changes c WHERE c.revision <= now - remember;
@@ -491,7 +478,7 @@ CREATE FUNCTION @.queue_put(grps bytea[], shards integer[], epochs bigint[],
 	entries integer[], lane_shards integer[], sinks bytea[], targets bytea[], instances bytea[], records bytea[],
 	scopes smallint[], drops boolean[], reasons bytea[],
 	OUT stale integer[], OUT seqs bigint[], OUT fresh boolean[], OUT pauses bigint
-) LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+) LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
 	lanes bigint[];
 	places bigint[];
@@ -560,7 +547,7 @@ CREATE FUNCTION @.queue_record(grps bytea[], shards integer[], epochs bigint[],
 	firsts timestamptz[], lasts timestamptz[], nexts timestamptz[], errors bytea[], reasons bytea[],
 	events bytea[], tried_sinks bytea[], tried_targets bytea[], tried_instances bytea[], tried_records bytea[],
 	numbers integer[], ats timestamptz[], tooks bigint[], tried_errors bytea[], statuses bytea[], heads bytea[]
-) RETURNS integer[] LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+) RETURNS integer[] LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
 	stale integer[] := @.queue_lock(grps, shards, epochs);
 	lanes bigint[];
@@ -600,7 +587,7 @@ END $$;
 CREATE FUNCTION @.queue_purge(grps bytea[], shards integer[], epochs bigint[], lane_sink bytea, lane_target bytea, lane_instance bytea,
 	lane_record bytea, behind bigint, until bigint, most bigint, droppable_only boolean, why bytea,
 	OUT stale integer[], OUT count bigint, OUT bytes bigint
-) LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+) LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
 	l @.queue_lanes;
 	gone bigint[];
@@ -636,7 +623,7 @@ END $$;
 -- queue_requeue moves dead letters back to the ends of their lanes, in the order given.
 CREATE FUNCTION @.queue_requeue(grps bytea[], shards integer[], epochs bigint[], ids bigint[], put timestamptz)
 RETURNS TABLE (stale integer[], id bigint, sink bytea, target bytea, instance bytea, record bytea, scope smallint, seq bigint, size bigint)
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
 	r @.queue_letters;
