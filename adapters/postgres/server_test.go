@@ -30,6 +30,9 @@ var server struct {
 }
 
 func TestMain(m *testing.M) {
+	if config := os.Getenv(childConfig); config != "" {
+		child(config)
+	}
 	drop, err := createDatabase()
 	server.why = err
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {

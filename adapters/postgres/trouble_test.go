@@ -148,3 +148,37 @@ func TestANodeThatHearsNothingLooksByItself(t *testing.T) {
 		})
 	}
 }
+
+// A standby that was behind has taken the server's place: the positions of what is lost are not given out again, so that
+// nodes which have met them miss nothing.
+func TestPositionsThatWereLostAreNotGivenOutAgain(t *testing.T) {
+	c := newConfig(t)
+	one, two := open(t, c), open(t, c)
+	seen := broadcast(t, one)
+	var last bus.Position
+	for n := range 5 {
+		last = emit(t, two, "a", n)
+	}
+	for n := 0; n < 5; {
+		b := next(t, seen)
+		n += len(b.Messages)
+		b.Ack()
+	}
+	closeDB(t, two)
+	sql(t, c, "DELETE FROM @.log WHERE position > 2")
+	if at := emit(t, one, "a", 5); at <= last {
+		t.Errorf("a node that has met position %d appends at %d", last, at)
+	}
+	next(t, seen).Ack()
+	sql(t, c, "DELETE FROM @.log WHERE position > 2")
+	if err := one.Lift(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	third := open(t, c) // which has not met them
+	if at := emit(t, third, "a", 6); at <= last {
+		t.Errorf("a node that has met nothing appends at %d, another one has met %d", at, last)
+	}
+	if b := next(t, seen); b.Messages[0].UUID != "a#6" {
+		t.Errorf("behind what was lost comes %s", b.Messages[0].UUID)
+	}
+}

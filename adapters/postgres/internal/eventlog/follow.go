@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -60,9 +61,12 @@ func (l *Log) page(ctx context.Context, query string, args ...any) (entries []ta
 	return entries, nil
 }
 
+// liftPeriod is how often a node looks whether the log ends before what it has met.
+const liftPeriod = 10 * time.Second
+
 // follow takes what all nodes append into the tail, until the log is closed.
 func (l *Log) follow() {
-	failing := false
+	failing, lifted := false, time.Now()
 	for l.life.Err() == nil {
 		rung := l.db.Bell.Rung(database.Entries)
 		bus.Retry(l.life, func() bool {
@@ -82,8 +86,25 @@ func (l *Log) follow() {
 			}
 			return err == nil
 		})
+		if time.Since(lifted) > liftPeriod {
+			lifted = time.Now()
+			if err := l.Lift(); err != nil && l.life.Err() == nil {
+				l.logger.Warn().Err(err).Msg("where the log ends could not be looked at")
+			}
+		}
 		l.db.Bell.Wait(l.life, rung, l.kicked)
 	}
+}
+
+// Lift has the log go on behind what this node has met. It ends before that when the server has lost entries: a standby
+// that was behind was made the server, or a backup was restored. The log does so by itself.
+func (l *Log) Lift() error {
+	var lost bool
+	_, err := l.db.Write(l.life, "SELECT @.log_lift($1)", []any{l.tail.Newest()}, &lost)
+	if err == nil && lost {
+		l.logger.Error().Msg("the server has lost the newest events: a standby that was behind has taken its place, or a backup")
+	}
+	return err
 }
 
 // take reads the next entries into the tail and returns how many.

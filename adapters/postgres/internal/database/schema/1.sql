@@ -262,6 +262,21 @@ BEGIN
 	END IF;
 END $$;
 
+-- log_lift opens another chunk if the log ends before a position, and returns whether it does: so a server that has lost
+-- entries, as a standby that was behind, gives out no positions again that nodes have met.
+CREATE FUNCTION @.log_lift(met bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	IF @.log_newest() >= met THEN
+		RETURN false;
+	END IF;
+	PERFORM pg_advisory_xact_lock(@lock_publish, 0);
+	IF @.log_newest() >= met THEN
+		RETURN false;
+	END IF;
+	PERFORM @.log_open((met >> 20) + 1);
+	RETURN true;
+END $$;
+
 -- log_append writes a batch behind the log, and returns the position of the newest entry before, that of the first one
 -- written, and, if some entries are to be written once, where the log has had each already, 0 for those written. Entries
 -- are visible in the order of their positions: the lock is held until the commit can be seen. A batch of that name that
@@ -347,6 +362,10 @@ RETURNS TABLE (epoch bigint, remaining double precision) LANGUAGE plpgsql AS $$
 DECLARE
 	l @.leases;
 BEGIN
+	SELECT * INTO l FROM @.leases x WHERE x.grp = of AND x.shard = s;
+	IF l.node <> who AND l.until > clock_timestamp() THEN -- those who ask in vain hold up no write
+		RETURN;
+	END IF;
 	PERFORM pg_advisory_xact_lock(@lock_shard, s);
 	SELECT * INTO l FROM @.leases x WHERE x.grp = of AND x.shard = s;
 	IF l.grp IS NULL THEN
