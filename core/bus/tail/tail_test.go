@@ -498,3 +498,16 @@ func TestWhatWasKeptIsNotTakenAnyMoreWhenItsSubscriptionHasEnded(t *testing.T) {
 		node.Close()
 	})
 }
+
+func TestAGroupHasTakenWhatIsBeforeItsStoredCursor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stored := tail.NewReaders(bus.Cursor{Group: "g", Position: 2})
+		node := tail.NewNode(&tail.Log{Tail: tail.New(1, 3), Readers: stored})
+		reached(t, node, 2)("before the first subscription", true)
+		three := reached(t, node, 3)
+		three("before the first subscription", false)
+		stored.Move(bus.Cursor{Group: "g", Position: 3})
+		three("when the cursor was moved", true)
+		node.Close()
+	})
+}
