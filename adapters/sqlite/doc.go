@@ -15,16 +15,18 @@
 //
 // Writing. One goroutine has the only writing connection (WAL, synchronous=FULL). Every change is a write: a function
 // on a transaction, of which the caller waits for the commit. The writer takes what waits, runs it in one transaction
-// and commits once, so that the cost of an fsync is shared by all writes that came while the last one ran. Another
-// table in the file takes a migration and writes of its own; they join the same commits.
+// and commits once, so that the cost of an fsync is shared by all writes that came while the last one ran. A patient
+// write, which is not worth an fsync, joins the commit of those that come next; it waits 20 ms for them and has one of
+// its own then. Another table in the file takes a migration and writes of its own; they join the same commits.
 //
 // Reading. After the commit, and only then, the entries go to package tail, which wakes the subscriptions; a
 // subscription that keeps up never touches the file, one that is behind reads pages of it. Nothing polls: an idle file
 // is neither read nor written, but for a look at the oldest entry once a minute.
 //
 // Cursors. An ack moves the cursor in memory; it is stored within 100 ms, and when the file is closed. After a crash a
-// group is given again what it acked in that time. A queue in the same file moves the cursor in the transaction that
-// stores its deliveries; the ack then costs nothing.
+// group is given again what it acked in that time. The cursor of the queue's group is moved by the queue itself, with a
+// list of what is done behind it (core's queue.Mark): in the transaction that stores deliveries, as far as these make it
+// move, and else by a patient write.
 //
 // Retention. Entries of all go when they are older than the age of the configuration. When the log is beyond its size,
 // entries of the instances that hold most go, so that none loses events to another as long as it holds less than an

@@ -127,11 +127,15 @@ func TestAClockThatIsAMonthAheadErasesNothing(t *testing.T) {
 	c := newConfig(t)
 	db := open(t, c)
 	publishMany(t, db, "a", 0, 100)
-	places, err := db.Queue().Put(t.Context(), []bus.Lease{queuetest.Lease(db.Queue(), "a")}, nil, queue.Entry{Event: numbered("a", 0), At: time.Now(), To: []queue.Destination{ownLane("a")}})
+	leases := []bus.Lease{queuetest.Lease(db.Queue(), "a")}
+	entry := func(n int) queue.Entry {
+		return queue.Entry{Event: numbered("a", n), At: time.Now(), To: []queue.Destination{ownLane("a")}}
+	}
+	places, err := db.Queue().Put(t.Context(), leases, nil, entry(0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = db.Queue().Record(t.Context(), []bus.Lease{queuetest.Lease(db.Queue(), "a")}, []queue.Result{{
+	err = db.Queue().Record(t.Context(), leases, []queue.Result{{
 		Lane: ownLane("a").Lane, Seq: places[0].Seq, Kind: queue.DeadLettered, Reason: queue.Permanent,
 		Attempt: &queue.Attempt{EventID: "a#0", LaneKey: ownLane("a").Lane, Number: 1, At: time.Now()},
 	}})
@@ -140,7 +144,7 @@ func TestAClockThatIsAMonthAheadErasesNothing(t *testing.T) {
 	}
 	keep := queue.Retention{LetterAge: week, Letters: 1000, AttemptAge: week, Attempts: 1000, SeenAge: time.Hour, Seen: 1000, SeenBytes: 1 << 20}
 	// What waits grows old by the time that passes: the queue buries what waits for too long.
-	if _, err := db.Queue().Put(t.Context(), []bus.Lease{queuetest.Lease(db.Queue(), "a")}, nil, queue.Entry{Event: numbered("a", 1), At: time.Now(), To: []queue.Destination{ownLane("a")}}); err != nil {
+	if _, err := db.Queue().Put(t.Context(), leases, nil, entry(1)); err != nil {
 		t.Fatal(err)
 	}
 	waiting := func(when string) {

@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -53,7 +54,8 @@ func TestAnEventWithAPositionGoesWithItsLastDelivery(t *testing.T) {
 	purge := func(r queue.PurgeRequest) func(*testing.T, *sqlite.DB, int64) {
 		return func(t *testing.T, db *sqlite.DB, seq int64) {
 			r.Lane, r.Until, r.Max = b, seq, 10
-			if n, err := db.Queue().Purge(t.Context(), queuetest.Lease(db.Queue(), "sales"), r); n.Count != 1 || err != nil {
+			n, err := db.Queue().Purge(t.Context(), queuetest.Lease(db.Queue(), "sales"), r)
+			if n.Count != 1 || err != nil {
 				t.Fatalf("Purge: %+v, %v", n, err)
 			}
 		}
@@ -156,7 +158,8 @@ func TestAFileWithoutRememberedEventsIsNotSwept(t *testing.T) {
 		closeDB(t, db)
 		db = open(t, c)
 	}
-	if got, err := db.Queue().Window(t.Context(), laneOf("sales", "a"), 0, 1<<62, 10, 1<<20); len(got) != 3 || err != nil {
+	got, err := db.Queue().Window(t.Context(), laneOf("sales", "a"), 0, 1<<62, 10, 1<<20)
+	if len(got) != 3 || err != nil {
 		t.Errorf("%d deliveries wait, %v", len(got), err)
 	}
 }
@@ -188,8 +191,26 @@ func TestCheckpointsJoinTheCommitsOfOthers(t *testing.T) {
 		}
 	}
 	after := db.Stats()
-	if commits, writes := after.Commits-before.Commits, after.Writes-before.Writes; commits != uint64(published) || writes != uint64(published+checkpoints) {
+	commits, writes := int(after.Commits-before.Commits), int(after.Writes-before.Writes)
+	if commits != published || writes != published+checkpoints {
 		t.Errorf("%d commits of %d writes, want one for each of %d events", commits, writes, published)
+	}
+}
+
+// What was delivered while the disk was full does not come again.
+func TestAFullDiskTakesCheckpoints(t *testing.T) {
+	c := newConfig(t)
+	c.Path = filepath.Join(smallDisk(t, 12<<20), "evosink.db")
+	db := open(t, c)
+	n := fillUp(t, db, 0)
+	l, m := shardOf(db, "a", bus.Position(n), "some")
+	if err := db.Queue().Checkpoint(t.Context(), []bus.Lease{l}, m); err != nil {
+		t.Fatalf("Checkpoint on a full disk: %v", err)
+	}
+	closeDB(t, db)
+	marks, err := open(t, c).Queue().Marks(t.Context(), l.Shard)
+	if err != nil || len(marks) != 1 || marks[0].Cursor != m.Cursor || string(marks[0].Done) != "some" {
+		t.Errorf("the marks are %+v, %v", marks, err)
 	}
 }
 

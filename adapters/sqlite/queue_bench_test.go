@@ -190,7 +190,7 @@ func (dead) Deliver(context.Context, *sink.Delivery) error {
 	return sink.Unavailable(errors.New("down"))
 }
 
-// backlog fills a file with events that wait.
+// backlog fills a file with events that wait, in calls of one event of each lane.
 func backlog(b *testing.B, c sqlite.Config, lanes, events int) {
 	b.Helper()
 	db, err := sqlite.Open(b.Context(), c, nop)
@@ -198,12 +198,19 @@ func backlog(b *testing.B, c sqlite.Config, lanes, events int) {
 		b.Fatal(err)
 	}
 	defer db.Close(context.Background())
-	crowd(b, lanes, events, func(caller, i int) error {
-		instance := fmt.Sprint("instance-", caller)
-		e := &event.Event{ID: event.NewID(), Name: "messages.upsert", Instance: instance, Time: time.Now(), Data: data}
-		_, err := db.Queue().Put(b.Context(), []bus.Lease{queuetest.Lease(db.Queue(), instance)}, nil, queue.Entry{Event: e, At: e.Time, To: []queue.Destination{ownLane(instance)}})
-		return err
-	})
+	leases := leasesOf(marksOf(db.Queue(), 0, 0))
+	for n := 0; n < events; n += lanes {
+		var entries []queue.Entry
+		for i := range lanes {
+			instance := fmt.Sprint("instance-", i)
+			e := &event.Event{ID: event.NewID(), Name: "messages.upsert", Instance: instance, Time: time.Now(), Data: data}
+			to := []queue.Destination{ownLane(instance)}
+			entries = append(entries, queue.Entry{Event: e, At: e.Time, To: to, Position: bus.Position(n + i + 1)})
+		}
+		if _, err := db.Queue().Put(b.Context(), leases, nil, entries...); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 // heap returns the bytes in use after a collection.

@@ -19,6 +19,7 @@ import (
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
+	"github.com/evosink/evosink/core/queue"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -58,7 +59,9 @@ func TestAFileOfAnyOlderSchemaKeepsWhatIsInIt(t *testing.T) {
 					wantQueueOfVersion(t, c)
 				}
 			}
-			wantCursorOfVersion(t, open(t, c))
+			db := open(t, c)
+			wantCursorOfVersion(t, db)
+			wantMarksOfVersion(t, db)
 		})
 	}
 }
@@ -167,6 +170,28 @@ func wantCursorOfVersion(t *testing.T, db *sqlite.DB) {
 	m := <-messages
 	if m.Ack(); m.UUID != "e2" {
 		t.Errorf("the group goes on with %s, want e2", m.UUID)
+	}
+}
+
+// wantMarksOfVersion checks that the file has no marks, and takes them.
+func wantMarksOfVersion(t *testing.T, db *sqlite.DB) {
+	t.Helper()
+	l, m := shardOf(db, "sales", 2, "4")
+	marks := func() []queue.Mark {
+		marks, err := db.Queue().Marks(t.Context(), l.Shard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return marks
+	}
+	if got := marks(); len(got) != 0 {
+		t.Errorf("the file has marks %+v", got)
+	}
+	if err := db.Queue().Checkpoint(t.Context(), []bus.Lease{l}, m); err != nil {
+		t.Fatal(err)
+	}
+	if got := marks(); len(got) != 1 || got[0].Cursor != m.Cursor || string(got[0].Done) != "4" {
+		t.Errorf("the file has marks %+v", got)
 	}
 }
 

@@ -319,12 +319,14 @@ func TestAWallClockThatWasSetBackDelaysNoLaneForMoreThanAnHour(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store := newStore(t)
 		e := newEvent("a", "0000")
-		places, err := store.Put(t.Context(), []bus.Lease{queuetest.Lease(store, "a")}, nil, queue.Entry{Event: e, At: time.Now(), To: []queue.Destination{to("a")}})
+		leases := []bus.Lease{queuetest.Lease(store, "a")}
+		entry := queue.Entry{Event: e, At: time.Now(), To: []queue.Destination{to("a")}}
+		places, err := store.Put(t.Context(), leases, nil, entry)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ahead := time.Now().Add(1000 * time.Hour) // written before the clock was set back
-		store.Record(t.Context(), []bus.Lease{queuetest.Lease(store, "a")}, []queue.Result{{
+		store.Record(t.Context(), leases, []queue.Result{{
 			Lane: to("a").Lane, Seq: places[0].Seq, Kind: queue.Retry,
 			Progress: queue.Progress{Attempts: 4, First: ahead, Last: ahead, Next: ahead.Add(time.Minute)},
 		}})

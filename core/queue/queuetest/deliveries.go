@@ -77,7 +77,8 @@ func (t *trial) putsSeveral() {
 	t.put("e0", laneA)
 	refused := entry("e3", laneA)
 	refused.To[0].Refused = queue.Full
-	places, err := t.store.Put(t.Context(), []bus.Lease{t.lease("sales")}, nil, entry("e1", laneA, laneB), entry("e2", laneB), entry("e1", laneA), refused, entry("e0", laneA, laneB), entry("e4", laneA))
+	places, err := t.store.Put(t.Context(), []bus.Lease{t.lease("sales")}, nil,
+		entry("e1", laneA, laneB), entry("e2", laneB), entry("e1", laneA), refused, entry("e0", laneA, laneB), entry("e4", laneA))
 	if err != nil {
 		t.Fatalf("Put: %v", err)
 	}

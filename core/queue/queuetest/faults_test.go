@@ -26,7 +26,7 @@ type store struct {
 	queue.Steering
 	leases *bus.LocalLeases
 
-	put     putFunc
+	put     func(ctx context.Context, c putCall) ([]queue.PutResult, error)
 	mark    func(ctx context.Context, l []bus.Lease, m []queue.Mark) error
 	marks   func(ctx context.Context, shards []int) ([]queue.Mark, error)
 	lanes   func(ctx context.Context, shards []int) ([]queue.Backlog, error)
@@ -47,7 +47,16 @@ type store struct {
 	crash func() // what a crash does; nil for nothing
 }
 
-type putFunc func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error)
+// A putCall is what Put is called with.
+type putCall struct {
+	leases  []bus.Lease
+	marks   []queue.Mark
+	entries []queue.Entry
+}
+
+func (c putCall) put(ctx context.Context, to queue.Store) ([]queue.PutResult, error) {
+	return to.Put(ctx, c.leases, c.marks, c.entries...)
+}
 
 func newStore(e *memory.Engine) *store {
 	q := e.Queue()
@@ -59,16 +68,14 @@ func newStore(e *memory.Engine) *store {
 		window: q.Window, record: q.Record, purge: q.Purge, requeue: q.Requeue, sweep: q.Sweep, erase: q.Erase, letters: q.DeadLetters, pause: q.PutPause,
 		revision: q.PausesRevision, jobs: q.Jobs, advance: q.AdvanceJob, delete: q.DeleteJob,
 	}
-	s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
-		return q.Put(ctx, l, m, entries...)
-	}
+	s.put = func(ctx context.Context, c putCall) ([]queue.PutResult, error) { return c.put(ctx, q) }
 	return s
 }
 
 func (s *store) Put(
 	ctx context.Context, l []bus.Lease, m []queue.Mark, entries ...queue.Entry,
 ) ([]queue.PutResult, error) {
-	return s.put(ctx, l, slices.Clone(m), slices.Clone(entries))
+	return s.put(ctx, putCall{l, slices.Clone(m), slices.Clone(entries)})
 }
 
 func (s *store) Checkpoint(ctx context.Context, l []bus.Lease, m ...queue.Mark) error {
@@ -204,21 +211,21 @@ var faults = map[string]struct {
 		}
 	}},
 	"puts entries backwards": {"entries of one call are put in their order, each as if alone", func(s *store) {
-		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
-			slices.Reverse(entries)
-			return s.Store.Put(ctx, l, m, entries...)
+		s.put = func(ctx context.Context, c putCall) ([]queue.PutResult, error) {
+			slices.Reverse(c.entries)
+			return c.put(ctx, s.Store)
 		}
 	}},
 	"takes an event again": {"an event that comes again is absorbed, by lane and instance", func(s *store) {
 		n := 0
 		sound := s.put
-		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
-			for i := range entries {
+		s.put = func(ctx context.Context, c putCall) ([]queue.PutResult, error) {
+			for i := range c.entries {
 				n++
-				e := *entries[i].Event
-				e.InstanceID, entries[i].Event = fmt.Sprint(n), &e
+				e := *c.entries[i].Event
+				e.InstanceID, c.entries[i].Event = fmt.Sprint(n), &e
 			}
-			return sound(ctx, l, m, entries)
+			return sound(ctx, c)
 		}
 	}},
 	"forgets what it has delivered": {"an event that comes again is absorbed after its delivery", func(s *store) {
@@ -241,19 +248,19 @@ var faults = map[string]struct {
 		}
 	}},
 	"mixes instances of one name": {"a later instance of the name has lanes and dead letters of its own", func(s *store) {
-		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
-			for i := range entries {
-				e := *entries[i].Event
-				e.InstanceID, entries[i].Event = "", &e
+		s.put = func(ctx context.Context, c putCall) ([]queue.PutResult, error) {
+			for i := range c.entries {
+				e := *c.entries[i].Event
+				e.InstanceID, c.entries[i].Event = "", &e
 			}
-			return s.Store.Put(ctx, l, m, entries...)
+			return c.put(ctx, s.Store)
 		}
 	}},
 	"loses what is refused": {"what is refused is a dead letter at once", func(s *store) {
-		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
-			to := entries[0].To
-			entries[0].To = slices.DeleteFunc(slices.Clone(to), func(d queue.Destination) bool { return d.Refused != "" })
-			places, err := s.Store.Put(ctx, l, m, entries...)
+		s.put = func(ctx context.Context, c putCall) ([]queue.PutResult, error) {
+			to := c.entries[0].To
+			c.entries[0].To = slices.DeleteFunc(slices.Clone(to), func(d queue.Destination) bool { return d.Refused != "" })
+			places, err := c.put(ctx, s.Store)
 			return append([]queue.PutResult{{New: true}}, places...)[:len(to)], err
 		}
 	}},
@@ -387,45 +394,45 @@ var faults = map[string]struct {
 		}
 	}},
 	"marks nothing in a Put": {"marks and entries of several shards are put in one call", func(s *store) {
-		s.put = func(ctx context.Context, l []bus.Lease, _ []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
-			return s.Store.Put(ctx, l, nil, entries...)
+		s.put = func(ctx context.Context, c putCall) ([]queue.PutResult, error) {
+			return s.Store.Put(ctx, c.leases, nil, c.entries...)
 		}
 	}},
 	"puts entries by shard": {"marks and entries of several shards are put in one call", func(s *store) {
-		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
-			slices.SortStableFunc(entries, func(a, b queue.Entry) int {
+		s.put = func(ctx context.Context, c putCall) ([]queue.PutResult, error) {
+			slices.SortStableFunc(c.entries, func(a, b queue.Entry) int {
 				return bus.Shard(b.Event.Instance, s.Shards()) - bus.Shard(a.Event.Instance, s.Shards())
 			})
-			return s.Store.Put(ctx, l, m, entries...)
+			return c.put(ctx, s.Store)
 		}
 	}},
 	"absorbs what has a position": {"an entry with a position is put whatever was put before", func(s *store) {
-		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
-			for i := range entries {
-				entries[i].Position = 0
+		s.put = func(ctx context.Context, c putCall) ([]queue.PutResult, error) {
+			for i := range c.entries {
+				c.entries[i].Position = 0
 			}
-			return s.Store.Put(ctx, l, m, entries...)
+			return c.put(ctx, s.Store)
 		}
 	}},
 	"remembers what has a position": {"an entry with a position is put whatever was put before", func(s *store) {
 		placed := map[string]bool{}
-		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
-			e := entries[0]
+		s.put = func(ctx context.Context, c putCall) ([]queue.PutResult, error) {
+			e := c.entries[0]
 			if e.Position == 0 && placed[e.Event.ID] {
 				return make([]queue.PutResult, len(e.To)), nil
 			}
 			placed[e.Event.ID] = e.Position > 0
-			return s.Store.Put(ctx, l, m, entries...)
+			return c.put(ctx, s.Store)
 		}
 	}},
 	"refuses what has a position once": {"an entry with a position is a dead letter each time", func(s *store) {
-		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
-			for i := range entries {
-				if entries[i].To[0].Refused != "" {
-					entries[i].Position = 0
+		s.put = func(ctx context.Context, c putCall) ([]queue.PutResult, error) {
+			for i := range c.entries {
+				if c.entries[i].To[0].Refused != "" {
+					c.entries[i].Position = 0
 				}
 			}
-			return s.Store.Put(ctx, l, m, entries...)
+			return c.put(ctx, s.Store)
 		}
 	}},
 	"overlooks contexts of checkpoints": {"a call whose context has ended writes nothing", func(s *store) {
@@ -439,11 +446,11 @@ var faults = map[string]struct {
 		}
 	}},
 	"loses a write of those at once": {"calls at once neither lose nor reorder", func(s *store) {
-		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
-			if e := entries[0].Event; e.Instance == "instance-3" && e.ID == "e01" {
+		s.put = func(ctx context.Context, c putCall) ([]queue.PutResult, error) {
+			if e := c.entries[0].Event; e.Instance == "instance-3" && e.ID == "e01" {
 				return []queue.PutResult{{Seq: 1, New: true}}, nil
 			}
-			return s.Store.Put(ctx, l, m, entries...)
+			return c.put(ctx, s.Store)
 		}
 	}},
 	"tells all lanes": {"lanes are told by shard", func(s *store) {
@@ -451,8 +458,9 @@ var faults = map[string]struct {
 	}},
 	"puts with any epoch": {"a write with a stale epoch writes nothing", func(s *store) {
 		sound := s.put
-		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
-			return sound(ctx, s.currents(l), m, entries)
+		s.put = func(ctx context.Context, c putCall) ([]queue.PutResult, error) {
+			c.leases = s.currents(c.leases)
+			return sound(ctx, c)
 		}
 	}},
 	"checkpoints with any epoch": {"a write with a stale epoch writes nothing", func(s *store) {
@@ -461,19 +469,19 @@ var faults = map[string]struct {
 		}
 	}},
 	"marks what it does not put": {"a write with a stale epoch writes nothing", func(s *store) {
-		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
-			s.Store.Checkpoint(ctx, s.currents(l), m...)
-			return s.Store.Put(ctx, l, m, entries...)
+		s.put = func(ctx context.Context, c putCall) ([]queue.PutResult, error) {
+			s.Store.Checkpoint(ctx, s.currents(c.leases), c.marks...)
+			return c.put(ctx, s.Store)
 		}
 	}},
 	"puts the part that is not stale": {"a write with a stale epoch writes nothing", func(s *store) {
-		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
-			for _, lease := range l[:len(l)-1] {
-				s.Store.Put(ctx, []bus.Lease{lease}, nil, slices.DeleteFunc(slices.Clone(entries), func(e queue.Entry) bool {
+		s.put = func(ctx context.Context, c putCall) ([]queue.PutResult, error) {
+			for _, lease := range c.leases[:len(c.leases)-1] {
+				s.Store.Put(ctx, []bus.Lease{lease}, nil, slices.DeleteFunc(slices.Clone(c.entries), func(e queue.Entry) bool {
 					return bus.Shard(e.Event.Instance, s.Shards()) != lease.Shard
 				})...)
 			}
-			return s.Store.Put(ctx, l, m, entries...)
+			return c.put(ctx, s.Store)
 		}
 	}},
 	"records with any epoch": {"a write with a stale epoch writes nothing", recordsAll},
@@ -565,8 +573,9 @@ var faults = map[string]struct {
 	"takes what a frozen node records": {"a node that was frozen writes no result any more", recordsAll},
 	"takes what a frozen node puts": {"a node that was frozen puts nothing any more", func(s *store) {
 		sound := s.put
-		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
-			return sound(ctx, s.currents(l), m, entries)
+		s.put = func(ctx context.Context, c putCall) ([]queue.PutResult, error) {
+			c.leases = s.currents(c.leases)
+			return sound(ctx, c)
 		}
 	}},
 	"takes what an old lease records": {"a lease that was released or has ended writes nothing", recordsAll},
@@ -612,8 +621,8 @@ var faults = map[string]struct {
 		}
 	}},
 	"takes what it does not store": {"nothing begins when a lease has ended", func(s *store) {
-		s.put = func(_ context.Context, _ []bus.Lease, _ []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
-			return make([]queue.PutResult, len(entries[0].To)), nil
+		s.put = func(_ context.Context, c putCall) ([]queue.PutResult, error) {
+			return make([]queue.PutResult, len(c.entries[0].To)), nil
 		}
 	}},
 	"keeps changes of pauses to itself": {"a pause holds lanes on every node, and ends on every node", func(s *store) {

@@ -15,6 +15,9 @@ func (s *Store) Checkpoint(ctx context.Context, leases []bus.Lease, marks ...que
 	if err := fence(leases...); err != nil {
 		return err
 	}
+	if len(marks) == 0 {
+		return ctx.Err()
+	}
 	return s.file.Write(ctx, &file.Write{
 		Bytes:   markBytes(marks),
 		Frees:   true,

@@ -142,7 +142,8 @@ func (s *Store) Purge(ctx context.Context, l bus.Lease, c queue.PurgeRequest) (o
 				if err != nil {
 					return err
 				}
-				_, err = t.Exec(`DELETE FROM queue_events WHERE seq IN (SELECT value FROM json_each(?)) AND (copy = 1 OR seq <= ?)
+				_, err = t.Exec(`DELETE FROM queue_events
+					WHERE seq IN (SELECT value FROM json_each(?)) AND (copy = 1 OR seq <= ?)
 					AND NOT EXISTS (SELECT 1 FROM queue_deliveries d WHERE d.seq = queue_events.seq)`, list, s.swept)
 				return err
 			}

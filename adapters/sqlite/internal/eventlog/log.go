@@ -3,7 +3,7 @@
 //
 //	Append        append.go     also: an event that the log holds is left out (bus.Once)
 //	Replay, Find  read.go       turns.go: replays share the database page by page
-//	groups        cursors.go    how acks get to the file
+//	groups        cursors.go    how acks, and marks of the queue, get to the file
 //	retention     retention.go  which entries go, and which groups are forgotten
 //	shares        extent.go     what the log holds of each instance
 package eventlog

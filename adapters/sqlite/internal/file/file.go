@@ -4,7 +4,8 @@
 // schema.go; what is in them belongs to the packages beside this one, except meta.
 //
 //	Open       file.go    lock.go: one process; wal.go: damage; create.go: new files, checks; schema.go: migrations
-//	Write      writer.go  a batch becomes a transaction in writer.transact; tx.go: what a write gets to see
+//	Write      writer.go  writes become a batch in writer.fill, which becomes a transaction in writer.transact
+//	           tx.go      what a write gets to see
 //	Each, One  read.go    the read pool, and how times and lists are stored
 //	Check      file.go    watch.go: once a second; presence.go, identity_*.go: is it still the same file?
 //	full disk  reserve.go space for what must be written then; Write.Frees
@@ -286,7 +287,7 @@ func (f *File) stalledFor(busy time.Duration) error {
 		ErrStalled, f.options.Path, busy.Round(time.Second))
 }
 
-// Waiting returns how many writes wait for the writer.
+// Waiting returns how many writes wait for the writer, but for patient ones that it has seen.
 func (f *File) Waiting() int { return len(f.writer.queue) }
 
 const (
