@@ -1,6 +1,6 @@
-// Package postgres is the engine of several machines: the log of events, the leases and cursors of its groups and the
-// instances, in one schema of one PostgreSQL database (13 or later). It implements [bus.Bus], [sink.Log],
-// [instances.Store] and, see [DB.Leases], [bus.Leases].
+// Package postgres is the engine of several machines: the log of events, the leases and cursors of its groups, the
+// instances and the delivery queue, in one schema of one PostgreSQL database (13 or later). It implements [bus.Bus],
+// [sink.Log], [instances.Store] and, see [DB.Leases] and [DB.Queue], [bus.Leases] and the queue's store.
 //
 // [Open] wires packages, each of which knows only those above it:
 //
@@ -8,6 +8,7 @@
 //	internal/lease      shards and the nodes that have them; epochs
 //	internal/registry   instances, and their feed of changes
 //	internal/eventlog   append, follow, replay, cursors of groups, retention
+//	internal/deliveries lanes, results, dead letters, pauses and jobs
 //
 // Order. A node commits what its producers append one commit at a time, all that came during the last commit at once, by
 // one call of a function of the server. The function takes a lock that is let go when the commit can be seen. So the
@@ -21,6 +22,9 @@
 // for the subscription. Every cursor that is stored is checked against the epoch of the lease, in the same transaction;
 // so is everything that is written with a lease. A former holder writes nothing any more.
 //
+// Pauses. How often pauses were changed is read together with events, wherever a node gets those: so an event is held by
+// what was paused, on whichever node, before it was appended.
+//
 // Doubt. When the connection breaks during a commit, the same commit is sent again under its number until the time-out
 // has passed; the server knows it if it has happened. Only when the server does not come back in that time is the result
 // left open ([ErrUnknown]).
@@ -28,6 +32,9 @@
 // Retention. The log is cut into tables of consecutive positions; the oldest is dropped when all its events are too old,
 // or the log is too large, unless a group has not acked something of it. One node at a time does so. While something
 // reads the log for long, such as a dump, nothing is dropped.
+//
+// Long transactions. Appending changes no row, so a foreign transaction that is open for hours does not slow it down; what
+// delivered deliveries leave behind in the tables of the queue cannot be freed in that time.
 //
 // Poolers. No statement has a name on the server, no lock outlives its transaction and nothing but the user and the
 // database is asked for at the start of a connection, so a pooler may give each transaction another connection.

@@ -112,7 +112,7 @@ func number(t testing.TB, c postgres.Config, statement string, args ...any) (n i
 
 func connect(t testing.TB, c postgres.Config) *pgx.Conn {
 	t.Helper()
-	conn, err := pgx.Connect(context.Background(), c.URL)
+	conn, err := pgx.Connect(context.Background(), server.url) // and not through a pooler
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -203,10 +203,18 @@ func (p *Pool) with(ctx context.Context, f func(context.Context, *pgxpool.Conn) 
 	return f(ctx, conn)
 }
 
+// grace is how long a statement that reads may go on when its context has ended. Mostly it ends by itself in that time;
+// one that is cut off costs its connection, and the server and Close some time.
+const grace = time.Second
+
 // again runs what reads, and once more if its connection turned out to be closed before anything was sent.
 func (p *Pool) again(ctx context.Context, read func(context.Context, *pgxpool.Conn) error) error {
-	bounded, cancel := context.WithTimeout(ctx, p.db.options.Timeout)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.db.options.Timeout)
 	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })()
 	err := p.with(bounded, read)
 	if err != nil && pgconn.SafeToRetry(err) && bounded.Err() == nil {
 		err = p.with(bounded, read)

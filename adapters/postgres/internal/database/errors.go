@@ -70,9 +70,7 @@ func (db *DB) explain(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	case Code(err) == diskFull:
 		return fmt.Errorf("%w: %w", ErrFull, err)
-	case answered(err):
-		return err
-	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+	case ctx.Err() != nil: // also where the server answers that it was told to stop
 		return ctx.Err()
 	}
 	return err
