@@ -34,7 +34,8 @@ type Log struct {
 
 	// Enter waits until this process is the one that reads a group's shard, and returns where the group stands, on an
 	// engine whose log several processes share. It is asked with the reader's turn taken, again and again until ctx ends;
-	// ok is false if it has ended. held ends when the turn does, leave gives it back. nil if the process is alone.
+	// ok is false if it has ended. held is made of ctx and ends when the turn does; leave gives the turn back. nil if the
+	// process is alone.
 	Enter func(ctx context.Context, r *Reader) (held context.Context, at int64, leave func(), ok bool)
 }
 
