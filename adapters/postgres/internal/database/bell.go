@@ -160,7 +160,8 @@ func (b *Bell) tell() {
 		}
 	}
 	if letters.Len() > 0 {
-		_, _ = b.db.Leases.Write(context.Background(), "SELECT pg_notify($1, $2)", []any{b.channel(), b.self + " " + letters.String()})
+		args := []any{b.channel(), b.self + " " + letters.String()}
+		_, _ = b.db.Leases.Write(context.Background(), "SELECT pg_notify($1, $2)", args)
 	}
 }
 
@@ -198,7 +199,8 @@ func (b *Bell) hear() error {
 		defer cancel()
 		_ = conn.Close(closing) // it is left anyway
 	}()
-	if _, err := conn.PgConn().Exec(connecting, "SET application_name = 'evosink'; LISTEN "+b.channel()).ReadAll(); err != nil {
+	listen := "SET application_name = 'evosink'; LISTEN " + b.channel()
+	if _, err := conn.PgConn().Exec(connecting, listen).ReadAll(); err != nil {
 		return err
 	}
 	b.Ring(heartbeat)

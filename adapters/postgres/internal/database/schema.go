@@ -45,7 +45,8 @@ func (db *DB) migrate(ctx context.Context) error {
 	defer conn.Release()
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		// The lock may be held for as long as another node's migration takes.
-		if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0", pgx.QueryExecModeSimpleProtocol); err != nil {
+		patient := "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0"
+		if _, err := tx.Exec(ctx, patient, pgx.QueryExecModeSimpleProtocol); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1, 0)", db.lock(lockMigrate)); err != nil {
@@ -79,7 +80,8 @@ func (db *DB) found(ctx context.Context, tx pgx.Tx) (version int64, err error) {
 	}
 	if !there {
 		if _, err := tx.Exec(ctx, "CREATE SCHEMA "+schema); err != nil {
-			return 0, fmt.Errorf("make schema %s: %w (let its owner do it: CREATE SCHEMA %s AUTHORIZATION role)", schema, err, schema)
+			return 0, fmt.Errorf("make schema %s: %w (let the database's owner do it: CREATE SCHEMA %s AUTHORIZATION role)",
+				schema, err, schema)
 		}
 	}
 	if !table {

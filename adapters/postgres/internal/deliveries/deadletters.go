@@ -52,7 +52,8 @@ func (c *condition) and(format string, arg any) {
 func conditionOf(f queue.DeadLetterFilter) *condition {
 	c := &condition{text: "true"}
 	for _, part := range []struct{ column, value string }{
-		{"sink", f.Sink}, {"target", string(f.Target)}, {"instance", f.Instance}, {"event", f.EventID}, {"reason", string(f.Reason)},
+		{"sink", f.Sink}, {"target", string(f.Target)}, {"instance", f.Instance}, {"event", f.EventID},
+		{"reason", string(f.Reason)},
 	} {
 		if part.value != "" {
 			c.and(part.column+" = %s", []byte(part.value))
@@ -87,7 +88,8 @@ func (s *Store) DeadLetters(
 		err := rows.Scan(l.columns()...)
 		out = append(out, l.take())
 		return err
-	}, fmt.Sprintf("SELECT %s FROM @.queue_letters WHERE %s ORDER BY id %s LIMIT %d", letterColumns, c.text, order, limit), c.args...)
+	}, fmt.Sprintf("SELECT %s FROM @.queue_letters WHERE %s ORDER BY id %s LIMIT %d",
+		letterColumns, c.text, order, limit), c.args...)
 	if err != nil {
 		return nil, err
 	}

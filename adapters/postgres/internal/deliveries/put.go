@@ -61,7 +61,8 @@ func (s *Store) Marks(ctx context.Context, shards ...int) (out []queue.Mark, err
 		}
 		out = append(out, m)
 		return err
-	}, "SELECT grp, shard, position, done FROM @.cursors WHERE done IS NOT NULL AND shard = ANY($1)", append([]int32{}, numbers(shards)...))
+	}, "SELECT grp, shard, position, done FROM @.cursors WHERE done IS NOT NULL AND shard = ANY($1)",
+		append([]int32{}, numbers(shards)...))
 	if err != nil {
 		return nil, err
 	}

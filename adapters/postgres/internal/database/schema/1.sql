@@ -1,8 +1,9 @@
 -- Version 1. "@." is the schema, "@lock_..." the number of an advisory lock. Strings that come from outside are bytea: so
 -- the encoding of the database and the byte 0 do not matter.
 
--- Small numbers: version, shards; pauses_revision and jobs_revision, how often those were changed; log_floor, the position up to which chunks were dropped; log_cut, that of the newest
--- entry that was erased while older ones stayed; instances_revision, how often instances were changed.
+-- Small numbers: version, shards; log_floor, the position up to which chunks were dropped; log_cut, that of the newest
+-- entry that was erased while older ones stayed; instances_revision, pauses_revision and jobs_revision, how often those
+-- were changed.
 CREATE TABLE @.meta (
 	key text PRIMARY KEY,
 	value bigint NOT NULL
@@ -304,7 +305,8 @@ BEGIN
 	before := @.log_newest();
 	IF once IS NOT NULL AND before > looked THEN
 		late := @.log_known(ids, names, once, looked);
-		known := ARRAY(SELECT CASE WHEN k > 0 THEN k ELSE l END FROM unnest(known, late) WITH ORDINALITY AS u(k, l, i) ORDER BY i);
+		known := ARRAY(SELECT CASE WHEN k > 0 THEN k ELSE l END
+			FROM unnest(known, late) WITH ORDINALITY AS u(k, l, i) ORDER BY i);
 	END IF;
 	SELECT l.position INTO first FROM @.log l WHERE l.batch = label AND l.position > since;
 	IF FOUND THEN
@@ -334,7 +336,8 @@ BEGIN
 	INSERT INTO @.log (position, shard, bytes, batch, id, instance, metadata, payload)
 	SELECT first - 1 + row_number() OVER w, u.shard, u.size, CASE WHEN row_number() OVER w = 1 THEN label END,
 		u.id, u.name, u.metadata, u.payload
-	FROM unnest(shards, sizes, ids, names, metadatas, payloads) WITH ORDINALITY AS u(shard, size, id, name, metadata, payload, i)
+	FROM unnest(shards, sizes, ids, names, metadatas, payloads) WITH ORDINALITY
+		AS u(shard, size, id, name, metadata, payload, i)
 	WHERE known IS NULL OR known[i] = 0 WINDOW w AS (ORDER BY i);
 END $$;
 
@@ -455,7 +458,8 @@ END $$;
 CREATE FUNCTION @.marks_save(grps bytea[], shards integer[], positions bigint[], dones bytea[]) RETURNS void
 LANGUAGE sql AS $$
 	INSERT INTO @.cursors AS c (grp, shard, position, done, seen)
-	SELECT u.grp, u.shard, u.position, u.done, clock_timestamp() FROM unnest(grps, shards, positions, dones) AS u(grp, shard, position, done)
+	SELECT u.grp, u.shard, u.position, u.done, clock_timestamp()
+	FROM unnest(grps, shards, positions, dones) AS u(grp, shard, position, done)
 	ORDER BY u.shard, u.grp
 	ON CONFLICT (grp, shard) DO UPDATE SET position = excluded.position, done = excluded.done, seen = excluded.seen
 	WHERE c.position <= excluded.position
@@ -497,7 +501,8 @@ CREATE FUNCTION @.queue_put(grps bytea[], shards integer[], epochs bigint[],
 	entries integer[], lane_shards integer[], sinks bytea[], targets bytea[], instances bytea[], records bytea[],
 	scopes smallint[], drops boolean[], reasons bytea[],
 	OUT stale integer[], OUT seqs bigint[], OUT fresh boolean[], OUT pauses bigint
-) LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+) LANGUAGE plpgsql
+SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
 	lanes bigint[];
 	places bigint[];
@@ -519,8 +524,10 @@ BEGIN
 	END IF;
 	INSERT INTO @.queue_lanes (shard, sink, target, instance, record)
 	SELECT DISTINCT * FROM unnest(lane_shards, sinks, targets, instances, records) ON CONFLICT DO NOTHING;
-	lanes := ARRAY(SELECT l.id FROM unnest(sinks, targets, instances, records) WITH ORDINALITY AS u(sink, target, instance, record, i)
-		JOIN @.queue_lanes l ON l.instance = u.instance AND l.record = u.record AND l.sink = u.sink AND l.target = u.target ORDER BY u.i);
+	lanes := ARRAY(SELECT l.id
+		FROM unnest(sinks, targets, instances, records) WITH ORDINALITY AS u(sink, target, instance, record, i)
+		JOIN @.queue_lanes l ON l.instance = u.instance AND l.record = u.record AND l.sink = u.sink AND l.target = u.target
+		ORDER BY u.i);
 	places := ARRAY(SELECT nextval('@.queue_seq') FROM generate_series(1, cardinality(ids)));
 	seqs := ARRAY(SELECT CASE WHEN u.reason = '' THEN places[u.entry] ELSE 0 END
 		FROM unnest(entries, reasons) WITH ORDINALITY AS u(entry, reason, i) ORDER BY u.i);
@@ -547,7 +554,8 @@ BEGIN
 	SELECT u.lane, u.seq, u.scope, u.droppable, sizes[u.entry]
 	FROM unnest(lanes, seqs, fresh, scopes, drops, entries) AS u(lane, seq, fresh, scope, droppable, entry)
 	WHERE u.fresh AND u.seq > 0;
-	INSERT INTO @.queue_letters (sink, target, instance, record, scope, event, name, reason, attempts, error, died, size, metadata, payload)
+	INSERT INTO @.queue_letters
+		(sink, target, instance, record, scope, event, name, reason, attempts, error, died, size, metadata, payload)
 	SELECT u.sink, u.target, u.instance, u.record, u.scope, ids[u.entry], names[u.entry], u.reason, 0, '', clock_timestamp(),
 		sizes[u.entry], metadatas[u.entry], payloads[u.entry]
 	FROM unnest(sinks, targets, instances, records, scopes, reasons, entries, fresh) WITH ORDINALITY
@@ -566,7 +574,8 @@ CREATE FUNCTION @.queue_record(grps bytea[], shards integer[], epochs bigint[],
 	firsts timestamptz[], lasts timestamptz[], nexts timestamptz[], errors bytea[], reasons bytea[],
 	events bytea[], tried_sinks bytea[], tried_targets bytea[], tried_instances bytea[], tried_records bytea[],
 	numbers integer[], ats timestamptz[], tooks bigint[], tried_errors bytea[], statuses bytea[], heads bytea[]
-) RETURNS integer[] LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+) RETURNS integer[] LANGUAGE plpgsql
+SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
 	stale integer[] := @.queue_lock(grps, shards, epochs);
 	lanes bigint[];
@@ -577,18 +586,24 @@ BEGIN
 	END IF;
 	INSERT INTO @.queue_attempts (event, sink, target, instance, record, number, at, took, error, status, head)
 	SELECT u.event, u.sink, u.target, u.instance, u.record, u.number, u.at, u.took, u.error, u.status, u.head
-	FROM unnest(events, tried_sinks, tried_targets, tried_instances, tried_records, numbers, ats, tooks, tried_errors, statuses, heads)
+	FROM unnest(events, tried_sinks, tried_targets, tried_instances, tried_records, numbers, ats, tooks,
+			tried_errors, statuses, heads)
 		WITH ORDINALITY AS u(event, sink, target, instance, record, number, at, took, error, status, head, i) ORDER BY u.i;
-	lanes := ARRAY(SELECT coalesce(l.id, 0) FROM unnest(sinks, targets, instances, records) WITH ORDINALITY AS u(sink, target, instance, record, i)
-		LEFT JOIN @.queue_lanes l ON l.instance = u.instance AND l.record = u.record AND l.sink = u.sink AND l.target = u.target ORDER BY u.i);
-	UPDATE @.queue_lanes l SET tried = u.seq, attempts = u.attempts, first = u.first, last = u.last, next = u.next, error = u.error
+	lanes := ARRAY(SELECT coalesce(l.id, 0)
+		FROM unnest(sinks, targets, instances, records) WITH ORDINALITY AS u(sink, target, instance, record, i)
+		LEFT JOIN @.queue_lanes l ON l.instance = u.instance AND l.record = u.record AND l.sink = u.sink AND l.target = u.target
+		ORDER BY u.i);
+	UPDATE @.queue_lanes l SET tried = u.seq, attempts = u.attempts, first = u.first, last = u.last, next = u.next,
+		error = u.error
 	FROM (SELECT DISTINCT ON (r.lane) * FROM unnest(lanes, seqs, kinds, attempts, firsts, lasts, nexts, errors) WITH ORDINALITY
 		AS r(lane, seq, kind, attempts, first, last, next, error, i) WHERE r.kind = 2 ORDER BY r.lane, r.i DESC) AS u
 	WHERE l.id = u.lane;
-	INSERT INTO @.queue_letters (sink, target, instance, record, scope, event, name, reason, attempts, first, last, error, died, size, metadata, payload)
+	INSERT INTO @.queue_letters (sink, target, instance, record, scope, event, name, reason, attempts, first, last,
+		error, died, size, metadata, payload)
 	SELECT l.sink, l.target, l.instance, l.record, d.scope, e.id, e.name, u.reason, u.attempts, u.first, u.last, u.error,
 		clock_timestamp(), d.size, e.metadata, e.payload
-	FROM (SELECT DISTINCT ON (r.lane, r.seq) * FROM unnest(lanes, seqs, kinds, attempts, firsts, lasts, errors, reasons) WITH ORDINALITY
+	FROM (SELECT DISTINCT ON (r.lane, r.seq) *
+		FROM unnest(lanes, seqs, kinds, attempts, firsts, lasts, errors, reasons) WITH ORDINALITY
 		AS r(lane, seq, kind, attempts, first, last, error, reason, i) WHERE r.kind <> 2 ORDER BY r.lane, r.seq, r.i) AS u
 	JOIN @.queue_deliveries d ON d.lane = u.lane AND d.seq = u.seq
 	JOIN @.queue_events e ON e.seq = d.seq
@@ -603,10 +618,11 @@ BEGIN
 END $$;
 
 -- queue_purge removes deliveries from a lane; with a reason they become dead letters.
-CREATE FUNCTION @.queue_purge(grps bytea[], shards integer[], epochs bigint[], lane_sink bytea, lane_target bytea, lane_instance bytea,
-	lane_record bytea, behind bigint, until bigint, most bigint, droppable_only boolean, why bytea,
+CREATE FUNCTION @.queue_purge(grps bytea[], shards integer[], epochs bigint[],
+	lane_sink bytea, lane_target bytea, lane_instance bytea, lane_record bytea, behind bigint, until bigint, most bigint, droppable_only boolean, why bytea,
 	OUT stale integer[], OUT count bigint, OUT bytes bigint
-) LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+) LANGUAGE plpgsql
+SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
 	l @.queue_lanes;
 	gone bigint[];
@@ -627,7 +643,8 @@ BEGIN
 		RETURN;
 	END IF;
 	IF why <> '' THEN
-		INSERT INTO @.queue_letters (sink, target, instance, record, scope, event, name, reason, attempts, first, last, error, died, size, metadata, payload)
+		INSERT INTO @.queue_letters (sink, target, instance, record, scope, event, name, reason, attempts, first, last,
+		error, died, size, metadata, payload)
 		SELECT l.sink, l.target, l.instance, l.record, d.scope, e.id, e.name, why,
 			CASE WHEN l.tried = d.seq THEN l.attempts ELSE 0 END, CASE WHEN l.tried = d.seq THEN l.first END,
 			CASE WHEN l.tried = d.seq THEN l.last END, CASE WHEN l.tried = d.seq THEN l.error ELSE '' END,
@@ -641,7 +658,8 @@ END $$;
 
 -- queue_requeue moves dead letters back to the ends of their lanes, in the order given.
 CREATE FUNCTION @.queue_requeue(grps bytea[], shards integer[], epochs bigint[], ids bigint[], put timestamptz)
-RETURNS TABLE (stale integer[], id bigint, sink bytea, target bytea, instance bytea, record bytea, scope smallint, seq bigint, size bigint)
+RETURNS TABLE (stale integer[], id bigint, sink bytea, target bytea, instance bytea, record bytea, scope smallint,
+	seq bigint, size bigint)
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -663,7 +681,8 @@ BEGIN
 		SELECT l.id INTO of FROM @.queue_lanes l
 		WHERE l.instance = r.instance AND l.record = r.record AND l.sink = r.sink AND l.target = r.target;
 		place := nextval('@.queue_seq');
-		INSERT INTO @.queue_events (seq, id, name, at, metadata, payload) VALUES (place, r.event, r.name, put, r.metadata, r.payload);
+		INSERT INTO @.queue_events (seq, id, name, at, metadata, payload)
+		VALUES (place, r.event, r.name, put, r.metadata, r.payload);
 		INSERT INTO @.queue_deliveries (lane, seq, scope, droppable, size) VALUES (of, place, r.scope, false, r.size);
 		RETURN QUERY SELECT refused, r.id, r.sink, r.target, r.instance, r.record, r.scope, place, r.size;
 	END LOOP;
@@ -686,7 +705,8 @@ DECLARE
 BEGIN
 	FOR r IN
 		SELECT s.lane, s.id, s.seq, EXISTS (SELECT FROM @.queue_deliveries d WHERE d.lane = s.lane AND d.seq = s.seq) AS waits
-		FROM (SELECT x.*, row_number() OVER newest AS place, sum(x.size) OVER newest AS total FROM @.queue_seen x WINDOW newest AS (ORDER BY x.n DESC)) AS s
+		FROM (SELECT x.*, row_number() OVER newest AS place, sum(x.size) OVER newest AS total
+			FROM @.queue_seen x WINDOW newest AS (ORDER BY x.n DESC)) AS s
 		WHERE NOT s.passed AND (s.place > count OR s.total > bytes OR s.put <= clock_timestamp() - age) OR s.passed
 	LOOP
 		IF r.waits THEN
