@@ -26,6 +26,7 @@ var (
 	ErrFull     = database.ErrFull     // the server's disk is full
 	ErrReadOnly = database.ErrReadOnly // the server is a standby
 	ErrDown     = database.ErrDown     // there is no connection to the server
+	ErrStalled  = database.ErrStalled  // the log grows, and this node does not get it
 	ErrUnknown  = database.ErrUnknown  // there was no answer: it may have happened or not
 )
 
@@ -116,7 +117,8 @@ func (db *DB) Close(ctx context.Context) error {
 	}
 }
 
-// Check implements [bus.Bus]. Errors: [ErrDown], [ErrReadOnly], or why writing fails.
+// Check implements [bus.Bus]. It may take two seconds. Errors: [ErrDown], [ErrReadOnly], [ErrStalled], or why writing
+// fails.
 func (db *DB) Check(ctx context.Context) error {
 	select {
 	case <-db.stop:

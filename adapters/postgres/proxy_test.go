@@ -41,6 +41,9 @@ func newProxy(t testing.TB, to string) *proxy {
 		t.Fatal(err)
 	}
 	u.Host = p.listen.Addr().String()
+	query := u.Query()
+	query.Set("sslmode", "disable") // it reads along
+	u.RawQuery = query.Encode()
 	p.url = u.String()
 	p.done.Go(p.accept)
 	t.Cleanup(func() {

@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -181,4 +182,21 @@ func TestPositionsThatWereLostAreNotGivenOutAgain(t *testing.T) {
 	if b := next(t, seen); b.Messages[0].UUID != "a#6" {
 		t.Errorf("behind what was lost comes %s", b.Messages[0].UUID)
 	}
+}
+
+// The connections work, but what the node reads of the log does not arrive.
+func TestCheckIsRedWhenNothingFlows(t *testing.T) {
+	c := newConfig(t)
+	c.Timeout = 5 * time.Second
+	other := open(t, c)
+	db, way := through(t, c)
+	emit(t, other, "a", 0)
+	waitFor(t, "all is well", func() bool { return db.Check(t.Context()) == nil })
+	way.swallow("FROM (SELECT * FROM " + c.Schema + ".log ")
+	emit(t, other, "a", 1)
+	if err := db.Check(t.Context()); !errors.Is(err, postgres.ErrStalled) {
+		t.Errorf("Check: %v, want ErrStalled", err)
+	}
+	way.mend()
+	waitFor(t, "all is well again", func() bool { return db.Check(t.Context()) == nil })
 }

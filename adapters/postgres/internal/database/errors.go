@@ -15,6 +15,7 @@ var (
 	ErrFull     = errors.New("the server's disk is full")
 	ErrReadOnly = errors.New("the server takes no writes: it is a standby, or was made one")
 	ErrDown     = errors.New("there is no connection to the server")
+	ErrStalled  = errors.New("the log grows and this node does not get it")
 	// ErrUnknown says that the connection broke before the answer came: what was written may be stored or not.
 	ErrUnknown = errors.New("the connection broke before the server had answered; it may have happened or not")
 )

@@ -129,12 +129,17 @@ func (l *Log) push(before int64, entries []tail.Entry) {
 		if before == newest {
 			return entries
 		}
-		select {
-		case l.kicked <- struct{}{}:
-		default:
-		}
+		l.kick()
 		return nil
 	})
+}
+
+// kick has follow look at once.
+func (l *Log) kick() {
+	select {
+	case l.kicked <- struct{}{}:
+	default:
+	}
 }
 
 // feed adds what next returns, given the tail's newest position, to the tail.

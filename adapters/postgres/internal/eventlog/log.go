@@ -23,6 +23,7 @@ import (
 	"github.com/evosink/evosink/adapters/postgres/internal/lease"
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/bus/tail"
+	"github.com/evosink/evosink/core/retry"
 	"github.com/evosink/evosink/core/sink"
 )
 
@@ -131,24 +132,38 @@ func (l *Log) Group(name string) message.Subscriber { return l.node.Group(name) 
 // Batches implements [bus.Bus].
 func (l *Log) Batches(group string) bus.BatchSubscriber { return l.node.Batches(group) }
 
-// Check implements [bus.Bus]. While the last commit did not fail it asks the server where the log ends, else it has it
-// write, so that the engine is found well again also when nothing is appended because it was not.
+// flowing is how long the newest entry may take to reach the tail before the node is taken for one that gets nothing.
+const flowing = 2 * time.Second
+
+// Check implements [bus.Bus]. It asks the server where the log ends, and waits until this node has got everything up to
+// there: connections may work while nothing flows. After a commit that failed it has the server write, so that the engine
+// is found well again also when nothing is appended because it was not. Error: [database.ErrStalled].
 func (l *Log) Check(ctx context.Context) error {
 	l.writer.mu.Lock()
 	failure := l.writer.failure
 	l.writer.mu.Unlock()
-	if failure == nil {
-		_, err := l.head(ctx)
+	if failure != nil {
+		if _, err := l.db.Write(ctx, "UPDATE @.meta SET value = value WHERE key = 'log_cut'", nil); err != nil {
+			return err
+		}
+		l.writer.mu.Lock()
+		if l.writer.failure == failure {
+			l.writer.failure = nil
+		}
+		l.writer.mu.Unlock()
+	}
+	var newest int64
+	if _, err := l.db.One(ctx, "SELECT coalesce(max(position), 0) FROM @.log", nil, &newest); err != nil {
 		return err
 	}
-	_, err := l.db.Write(ctx, "UPDATE @.meta SET value = value WHERE key = 'log_cut'", nil)
-	if err != nil {
-		return err
-	}
-	l.writer.mu.Lock()
-	defer l.writer.mu.Unlock()
-	if l.writer.failure == failure {
-		l.writer.failure = nil
+	for begun := time.Now(); l.tail.Newest() < newest; {
+		if time.Since(begun) > flowing {
+			return fmt.Errorf("%w: it is at position %d, the log at %d", database.ErrStalled, l.tail.Newest(), newest)
+		}
+		l.kick()
+		if !retry.Sleep(ctx.Done(), 10*time.Millisecond) {
+			return ctx.Err()
+		}
 	}
 	return nil
 }
