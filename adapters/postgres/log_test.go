@@ -183,8 +183,10 @@ func TestAnAckOfAFormerReaderMovesNothing(t *testing.T) {
 		t.Fatalf("the former reader has %s, the present one %s; want the first event on both", late.UUID, m.UUID)
 	}
 	late.Ack()
-	stale := next(t, first) // it does not know yet
-	stale.Ack()
+	<-next(t, first).Context().Done() // it did not know yet; the ack is refused
+	if at := number(t, c, "SELECT position FROM @.cursors"); at != 0 {
+		t.Errorf("the group is at %d by an ack of its former reader", at)
+	}
 	m.Ack()
 	for n := 1; n < 3; n++ {
 		m := next(t, second)
@@ -357,11 +359,22 @@ func TestErasedEventsAreGoneAndReplaysKnow(t *testing.T) {
 	if n := number(t, c, "SELECT count(*) FROM @.log"); n != 2 {
 		t.Errorf("%d entries are left, want that of the present instance and another's", n)
 	}
+	next(t, reader).Ack()
+	waitFor(t, "the last ack is stored", func() bool {
+		return number(t, c, "SELECT max(position) FROM @.cursors") > int64(other)
+	})
+	last := number(t, c, "SELECT max(position) FROM @.log")
+	if n, left, err := db.EraseEvents(t.Context(), bus.Erasure{Instance: "a"}); n != 1 || left || err != nil {
+		t.Errorf("erased %d, left %v, %v; want the newest of all", n, left, err)
+	}
+	if at := emit(t, open(t, c), "b", 1); int64(at) <= last { // by a node that has not met it
+		t.Errorf("behind the newest entry at %d, which was erased, the next one is at %d", last, at)
+	}
 	none := func(int64, *event.Event) error { return nil }
 	if _, err := db.Replay(t.Context(), 0, "", none); !errors.Is(err, sink.ErrExpired) {
 		t.Errorf("replay of all from the start: %v, want ErrExpired", err)
 	}
-	if _, err := db.Replay(t.Context(), int64(other), "", none); err != nil {
+	if _, err := db.Replay(t.Context(), last, "", none); err != nil {
 		t.Errorf("replay of all behind what was erased: %v", err)
 	}
 	if _, err := db.Replay(t.Context(), 0, "b", none); err != nil {
