@@ -13,11 +13,13 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/evosink/evosink/adapters/memory"
 	"github.com/evosink/evosink/adapters/sqlite"
 	"github.com/evosink/evosink/core"
 	"github.com/evosink/evosink/core/event"
 	"github.com/evosink/evosink/core/instances"
 	"github.com/evosink/evosink/core/sink"
+	"github.com/evosink/evosink/sinks/e2e/sinkbench"
 )
 
 // kilobyte is 1 KiB of JSON.
@@ -33,13 +35,28 @@ func (f each) Deliver(_ context.Context, d *sink.Delivery) error { return f(d) }
 // benchHub runs a hub on a file, with one queued sink that instances subscribe to.
 func benchHub(b *testing.B, shards int, names []string, s sink.Sink) *core.Hub {
 	b.Helper()
+	db := benchFile(b, shards)
+	return benchHubOn(b, core.Options{Bus: db, Queue: db.Queue()}, db, names, s)
+}
+
+// benchFile is an engine on a file that lasts as long as the benchmark.
+func benchFile(b *testing.B, shards int) *sqlite.DB {
+	b.Helper()
 	c := sqlite.DefaultConfig()
 	c.Path, c.Shards = filepath.Join(b.TempDir(), "evosink.db"), shards
 	db, err := sqlite.Open(b.Context(), c, zerolog.Nop())
 	if err != nil {
 		b.Fatal(err)
 	}
-	registry, err := instances.Open(b.Context(), db, "")
+	b.Cleanup(func() { db.Close(context.Background()) })
+	return db
+}
+
+// benchHubOn runs a hub on the engine in the options, with one queued sink that the instances, kept in store, subscribe
+// to.
+func benchHubOn(b *testing.B, o core.Options, store instances.Store, names []string, s sink.Sink) *core.Hub {
+	b.Helper()
+	registry, err := instances.Open(b.Context(), store, "")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -56,7 +73,8 @@ func benchHub(b *testing.B, shards int, names []string, s sink.Sink) *core.Hub {
 		Enabled: func(*switches) bool { return true }, Rule: func(*switches) sink.Rule { return sink.Rule{} },
 		New: func(switches, sink.Host) (sink.Sink, error) { return s, nil },
 	})
-	hub, err := core.New(core.Options{Bus: db, Instances: registry, Queue: db.Queue(), Sinks: []*sink.Factory{hook}, Logger: zerolog.Nop()})
+	o.Instances, o.Sinks, o.Logger = registry, []*sink.Factory{hook}, zerolog.Nop()
+	hub, err := core.New(o)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -68,7 +86,6 @@ func benchHub(b *testing.B, shards int, names []string, s sink.Sink) *core.Hub {
 		if err := <-ended; err != nil {
 			b.Error(err)
 		}
-		db.Close(context.Background())
 	})
 	return hub
 }
@@ -105,6 +122,58 @@ func BenchmarkEmitToQueuedSink(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 		})
+	}
+}
+
+// BenchmarkEmitToNoopSink is the same way by one caller and by 64, to a sink that answers at once: what an event costs
+// beside its delivery, until all are delivered and none waits.
+func BenchmarkEmitToNoopSink(b *testing.B) {
+	engines := map[string]func(*testing.B) (core.Options, instances.Store){
+		"sqlite": func(b *testing.B) (core.Options, instances.Store) {
+			db := benchFile(b, 16)
+			return core.Options{Bus: db, Queue: db.Queue()}, db
+		},
+		"memory": func(b *testing.B) (core.Options, instances.Store) {
+			engine, err := memory.New(memory.DefaultConfig())
+			if err != nil {
+				b.Fatal(err)
+			}
+			node := engine.Bus()
+			b.Cleanup(func() { node.Close(context.Background()) })
+			return core.Options{Bus: node, Queue: engine.Queue()}, engine
+		},
+	}
+	for name, open := range engines {
+		for _, callers := range []int{1, 64} {
+			b.Run(fmt.Sprintf("%s/%d-callers", name, callers), func(b *testing.B) {
+				var delivered atomic.Int64
+				o, store := open(b)
+				names := named("instance-", 50)
+				s := each(func(*sink.Delivery) error { delivered.Add(1); return nil })
+				hub := benchHubOn(b, o, store, names, s)
+				b.ReportAllocs()
+				before := sinkbench.ProcessorTime()
+				b.ResetTimer()
+				var wg sync.WaitGroup
+				for caller := range callers {
+					wg.Go(func() {
+						for n := caller; n < b.N; n += callers {
+							e := &event.Event{Name: "messages.upsert", Instance: names[n%len(names)], Data: kilobyte}
+							if err := hub.Emit(context.Background(), e); err != nil {
+								b.Error(err)
+							}
+						}
+					})
+				}
+				wg.Wait()
+				for delivered.Load() < int64(b.N) || hub.Queue().Stats()[0].Waiting > 0 {
+					time.Sleep(time.Millisecond)
+				}
+				b.StopTimer()
+				b.ReportMetric(float64((sinkbench.ProcessorTime()-before).Microseconds())/float64(b.N), "cpu-us/event")
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+			})
+		}
 	}
 }
 

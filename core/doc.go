@@ -26,8 +26,8 @@
 //
 // Several hubs on one engine share its shards by leases (Options.Leases); without them the one hub owns all. The owner
 // of a shard dispatches its events, and delivers what waits in its lanes. It acquires the lease first, then the lanes,
-// then subscribes; a handover goes the other way round: the subscription ends, what is on its way is put, attempts
-// under way end and their results are written, the lease is given back. What an owner writes to lanes carries the
+// then subscribes; a handover goes the other way round: the subscription ends, attempts
+// under way end, how far the log is handled is written, the lease is given back. What an owner writes to lanes carries the
 // lease's epoch and is fenced; and nothing begins in the last part of a lease. So of a hub that dies, or is frozen and
 // goes on, only what was in the air comes twice.
 //
@@ -38,8 +38,8 @@
 //
 // Events of an instance stay in order because each step hands them on one after the other: the bus keeps a shard in the
 // order of its positions, which Append gives; a shard has one owner and one dispatch subscription, which gives the next
-// batch of an instance after the ack of the last ([bus.Bus], Group); [queue.Queue.PutAll] puts events of one instance
-// in the order of the calls; and of a lane only the first delivery is tried.
+// batch after the ack of the last ([bus.Bus], Batches); [queue.Queue.Take] puts them into lanes
+// in that order; and of a lane only the first delivery is tried.
 //
 // # Glossary
 //

@@ -144,9 +144,11 @@ func (h *Hub) newRouter() (*message.Router, error) {
 	}
 	if d := h.queued; d != nil {
 		for shard := range h.opts.Bus.Shards() {
-			held := &shardSubscriber{held: d.owner.held, shard: shard, from: h.opts.Bus.Batches(dispatchGroup)}
-			topic, c := bus.Topic(shard), bus.Carry(held)
-			router.AddConsumerHandler("dispatch/"+topic, topic, c, c.Handler(d.dispatch))
+			from := h.opts.Bus.Batches(dispatchGroup)
+			c := bus.Carry(from)
+			held := &shardSubscriber{held: d.owner.held, shard: shard, from: from, carrier: c}
+			topic := bus.Topic(shard)
+			router.AddConsumerHandler("dispatch/"+topic, topic, held, c.Handler(d.dispatch))
 		}
 	}
 	return router, nil

@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"slices"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -11,18 +10,23 @@ import (
 
 // A shardSubscriber subscribes to a shard again and again: each subscription lasts while this node holds the shard.
 type shardSubscriber struct {
-	held  *heldShards
-	shard int
-	from  bus.BatchSubscriber
+	held    *heldShards
+	shard   int
+	from    bus.BatchSubscriber
+	carrier *bus.Carrier // of what is sent to the router
 }
 
-// Subscribe implements [bus.BatchSubscriber]. If the shard is held, it returns when the engine knows the subscription.
-func (s *shardSubscriber) Subscribe(ctx context.Context, topic string) (<-chan *bus.Batch, error) {
-	out := make(chan *bus.Batch)
+// Subscribe implements [message.Subscriber]. If the shard is held, it returns when the engine knows the subscription.
+func (s *shardSubscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	out := make(chan *message.Message)
 	sub, changed := s.held.subscribe(ctx, s.shard)
 	if sub != nil {
 		if err := sub.open(s.from, topic); err != nil {
 			sub.end()
+			if ctx.Err() != nil { // after an error the router would leave goroutines behind
+				close(out)
+				return out, nil
+			}
 			return nil, err
 		}
 	}
@@ -30,7 +34,7 @@ func (s *shardSubscriber) Subscribe(ctx context.Context, topic string) (<-chan *
 		defer close(out)
 		for {
 			if sub != nil {
-				sub.handOn(out)
+				sub.handOn(s.carrier, out)
 				sub.end()
 			} else {
 				select {
@@ -49,7 +53,7 @@ func (s *shardSubscriber) Subscribe(ctx context.Context, topic string) (<-chan *
 	return out, nil
 }
 
-// Close implements [bus.BatchSubscriber].
+// Close implements [message.Subscriber].
 func (s *shardSubscriber) Close() error { return s.from.Close() }
 
 // A subscription lasts while its shard is held.
@@ -77,34 +81,28 @@ func (s *subscription) end() {
 	s.shard.subscriptions.End()
 }
 
-// handOn hands batches on until nothing more is to be taken, and those that were handed on are answered or cut off.
-func (s *subscription) handOn(out chan<- *bus.Batch) {
+// handOn hands batches on until nothing more is to be taken, and the last is answered or cut off.
+func (s *subscription) handOn(carrier *bus.Carrier, out chan<- *message.Message) {
 	if s.in == nil {
 		return
 	}
-	var unanswered []*message.Message // of which the engine bounds how many there are
+	var last *bus.Batch // an engine hands over the next one after the answer
 	for taking := true; taking; {
 		select {
 		case b, ok := <-s.in:
 			if !ok {
 				return
 			}
-			select {
-			case out <- b:
-				unanswered = slices.DeleteFunc(unanswered, func(m *message.Message) bool {
-					return closed(m.Acked()) || closed(m.Nacked())
-				})
-				unanswered = append(unanswered, b.Messages[0])
-			case <-s.ctx.Done():
-			}
+			carrier.Send(out, b)
+			last = b
 		case <-s.shard.taking.Done():
 			taking = false
 		}
 	}
-	for _, m := range unanswered {
+	if last != nil {
 		select {
-		case <-m.Acked():
-		case <-m.Nacked():
+		case <-last.Messages[0].Acked():
+		case <-last.Messages[0].Nacked():
 		case <-s.ctx.Done():
 		}
 	}

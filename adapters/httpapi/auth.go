@@ -35,7 +35,10 @@ func (a *API) authenticate(keys ...string) (caller, bool) {
 // registry has caught up with other nodes, where one may have been made a moment ago.
 func (a *API) identify(r *http.Request, keys ...string) (caller, bool) {
 	c, ok := a.authenticate(keys...)
-	if given := strings.Join(keys, ""); !ok && given != "" {
+	if ok {
+		return c, true
+	}
+	if given := strings.Join(keys, ""); given != "" {
 		a.recheck(r, given)
 		c, ok = a.authenticate(keys...)
 	}
@@ -49,7 +52,7 @@ func (a *API) recheck(r *http.Request, sought string) {
 
 // headerKeys returns the keys in a request's header.
 func headerKeys(r *http.Request) []string {
-	keys := []string{r.Header.Get("apikey")}
+	keys := []string{r.Header.Get("Apikey")}
 	if scheme, key, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
 		keys = append(keys, strings.TrimSpace(key))
 	}

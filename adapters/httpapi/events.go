@@ -50,15 +50,27 @@ func (a *API) postEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	names := a.sinkNames()
-	for _, e := range b.events {
+	if notice := a.unknownSink(b.events); notice != "" {
+		w.Header().Set("Evosink-Notice", notice)
+	}
+	return a.accept(w, r, b.single, b.events)
+}
+
+// unknownSink returns a text about the last sink that events name and this build does not have; "" if it has them all.
+// That is no error: an event that was written for a sink of another build is an event.
+func (a *API) unknownSink(events []*event.Event) (notice string) {
+	for _, e := range events {
+		if len(e.Sinks) == 0 {
+			continue
+		}
+		names := a.sinkNames()
 		for _, s := range e.Sinks {
-			if !slices.Contains(names, s) { // no error: an event that was written for a sink of another build is an event
-				w.Header().Set("Evosink-Notice", fmt.Sprintf("no sink is called %+.80q%s", s, a.didYouMean(s, names)))
+			if !slices.Contains(names, s) {
+				notice = fmt.Sprintf("no sink is called %+.80q%s", s, a.didYouMean(s, names))
 			}
 		}
 	}
-	return a.accept(w, r, b.single, b.events)
+	return notice
 }
 
 // accept emits events and answers with their ids.
@@ -69,8 +81,10 @@ func (a *API) accept(w http.ResponseWriter, r *http.Request, single bool, events
 	}
 	_, known := a.opts.Registry.Get(name)
 	err := a.emit(r.Context(), events...)
-	if _, made := a.opts.Registry.Get(name); made && !known {
-		a.audit(r, "instance.create").Str("instance", name).Str("by", "event").Msg("an event has created its instance")
+	if !known {
+		if _, made := a.opts.Registry.Get(name); made {
+			a.audit(r, "instance.create").Str("instance", name).Str("by", "event").Msg("an event has created its instance")
+		}
 	}
 	if errors.Is(err, instances.ErrUnknown) {
 		return noInstance(events[0].Instance)
@@ -126,12 +140,15 @@ func (a *API) complete(e *event.Event, who caller) {
 	if e.ServerURL == "" || !who.Global {
 		e.ServerURL = a.opts.Config.Server.URL
 	}
+	if !a.opts.Config.Auth.ExposeInFetchInstances {
+		e.APIKey = ""
+		return
+	}
 	if who.token != "" {
 		e.APIKey = who.token
 	}
 	holder, known := a.authenticate(e.APIKey)
-	foreign := known && (holder.Global || holder.Instance != e.Instance)
-	if foreign || !a.opts.Config.Auth.ExposeInFetchInstances {
+	if foreign := known && (holder.Global || holder.Instance != e.Instance); foreign {
 		e.APIKey = ""
 	}
 }

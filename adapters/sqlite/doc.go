@@ -20,8 +20,9 @@
 // its own then. Another table in the file takes a migration and writes of its own; they join the same commits.
 //
 // Reading. After the commit, and only then, the entries go to package tail, which wakes the subscriptions; a
-// subscription that keeps up never touches the file, one that is behind reads pages of it. Nothing polls: an idle file
-// is neither read nor written, but for a look at the oldest entry once a minute.
+// subscription that keeps up never touches the file, one that is behind reads pages of it: of one shard by way of the
+// table that tells which blocks of positions hold entries of it. Nothing polls: an idle file is neither read nor
+// written, but for a look at the oldest entry once a minute.
 //
 // Cursors. An ack moves the cursor in memory; it is stored within 100 ms, and when the file is closed. After a crash a
 // group is given again what it acked in that time. The cursor of the queue's group is moved by the queue itself, with a

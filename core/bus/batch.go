@@ -78,16 +78,21 @@ func (c *Carrier) Subscribe(ctx context.Context, topic string) (<-chan *message.
 	go func() { // ends with the subscription
 		defer close(out)
 		for b := range in {
-			first := b.Messages[0]
-			c.put(first, b)
-			select {
-			case out <- first:
-			case <-first.Context().Done():
-				c.take(first)
-			}
+			c.Send(out, b)
 		}
 	}()
 	return out, nil
+}
+
+// Send hands a batch to the router through a channel that it reads, unless the batch's subscription ends first.
+func (c *Carrier) Send(out chan<- *message.Message, b *Batch) {
+	first := b.Messages[0]
+	c.put(first, b)
+	select {
+	case out <- first:
+	case <-first.Context().Done():
+		c.take(first)
+	}
 }
 
 // Close implements [message.Subscriber].

@@ -59,7 +59,30 @@ func (a *Admin) Purge(ctx context.Context, f Selector) (n int, err error) {
 	return n, nil
 }
 
-// Waiting returns the first deliveries that wait in a lane, at most limit.
-func (a *Admin) Waiting(ctx context.Context, l LaneKey, limit int) ([]Delivery, error) {
-	return a.store.Window(ctx, l, 0, 1<<63-1, limit, windowBytes)
+// Waiting returns the first deliveries that wait in a lane, at most limit. Of those that are not stored, because the
+// log answers for them, the node that delivers them knows; their Seq is 0.
+func (a *Admin) Waiting(ctx context.Context, key LaneKey, limit int) ([]Delivery, error) {
+	out, err := a.store.Window(ctx, key, 0, 1<<63-1, limit, windowBytes)
+	if err != nil || len(out) == limit {
+		return out, err
+	}
+	s := a.queue.scheduler(key.Sink)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lanes.byKey[key]
+	if l == nil {
+		return out, nil
+	}
+	last := int64(0)
+	if len(out) > 0 {
+		last = out[len(out)-1].Seq
+	}
+	for _, items := range [][]*item{l.window, l.behind} {
+		for _, it := range items {
+			if it.Seq > last || it.Seq == 0 && len(out) < limit { // not of those that were read
+				out = append(out, it.Delivery)
+			}
+		}
+	}
+	return out[:min(limit, len(out))], nil
 }

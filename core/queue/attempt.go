@@ -30,10 +30,10 @@ type attempt struct {
 
 // A portion is the part of an attempt that one lane has.
 type portion struct {
-	lane       *lane
-	deliveries []Delivery
-	policy     sink.Policy
-	errs       []error // one for each delivery
+	lane   *lane
+	items  []*item
+	policy sink.Policy
+	errs   []error // one for each item
 }
 
 const (
@@ -85,20 +85,15 @@ func (s *scheduler) begin(e *endpoint) *attempt {
 	return a
 }
 
-// run makes an attempt, and goes on with others of the sink as long as one can begin.
-func (a *attempt) run() {
-	s := a.scheduler
-	defer s.running.Done()
-	for a != nil {
-		room := batchLength
-		for i, l := range a.lanes {
-			share := max(1, room/(len(a.lanes)-i)) // a lane with much does not push out those behind it
-			room -= a.prepare(l, share)
-		}
-		if len(a.portions) > 0 && a.reachHost() {
-			a.deliver()
-		}
-		a = s.finish(a)
+// make makes an attempt, as far as there is something to try.
+func (a *attempt) make() {
+	room := batchLength
+	for i, l := range a.lanes {
+		share := max(1, room/(len(a.lanes)-i)) // a lane with much does not push out those behind it
+		room -= a.prepare(l, share)
+	}
+	if len(a.portions) > 0 && a.reachHost() {
+		a.deliver()
 	}
 }
 
@@ -168,19 +163,18 @@ func (a *attempt) prepare(l *lane, room int) (n int) {
 			n = min(n, l.burst)
 		}
 	}
-	for i, d := range l.window[:n] {
-		size := Size(d.Event)
-		if i > 0 && !s.inFlight.fits(l, bytes+size) { // the rest is for further attempts
+	for i, it := range l.window[:n] {
+		if i > 0 && !s.inFlight.fits(l, bytes+it.size) { // the rest is for further attempts
 			n = i
 			break
 		}
-		bytes += size
+		bytes += it.size
 	}
 	s.takeInHand(l, bytes)
-	p := portion{lane: l, deliveries: l.window[:n:n]}
+	p := portion{lane: l, items: l.window[:n:n]}
 	l.attempting = n
 	requests := make([]sink.Delivery, n) // a sink may keep them
-	for i, d := range p.deliveries {
+	for i, d := range p.items {
 		requests[i] = sink.Delivery{
 			Event: d.Event, Scope: d.Scope, Target: l.Target, Settings: settings,
 			Attempt: 1, Key: sink.Key(d.Event, l.Target),
@@ -248,6 +242,7 @@ func (s *scheduler) readWindow(ctx context.Context, l *lane) error {
 	l.storeMu.Lock()
 	defer l.storeMu.Unlock()
 	s.mu.Lock()
+	s.lanes.gather(l)
 	after, until, needed := l.passed, l.newest, len(l.window) == 0 && l.waiting > 0 && !l.dropped
 	s.mu.Unlock()
 	if !needed {
@@ -263,7 +258,7 @@ func (s *scheduler) readWindow(ctx context.Context, l *lane) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !l.dropped {
+	if !l.dropped && len(l.window) == 0 {
 		s.lanes.keepWindow(l, read, until)
 	}
 	return nil
@@ -309,7 +304,7 @@ func (a *attempt) deliver() {
 		errs := a.deliverBatch(ctx, slices.Clone(a.requests))
 		for i := range a.portions {
 			p := &a.portions[i]
-			p.errs, errs = errs[:len(p.deliveries)], errs[len(p.deliveries):]
+			p.errs, errs = errs[:len(p.items)], errs[len(p.items):]
 		}
 	}
 	a.cut = life.Err() != nil

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -21,9 +20,9 @@ type resultBuffer struct {
 	store Store
 	log   zerolog.Logger
 	wrote func(blocked bool) // called after each write, without a lock held; blocked if the buffer was full
-	// fenced is told of an error that a shard's results were refused with.
-	fenced func(h *holding, err error)
-	done   chan struct{} // closed when nothing more is written
+	// fencedOf is told of an error, and reports whether it drops some of the shards that the results are of.
+	fencedOf func(of map[int]*holding, err error) bool
+	done     chan struct{} // closed when nothing more is written
 
 	pending atomic.Int64 // results that the store has not written down
 
@@ -134,13 +133,7 @@ func (b *resultBuffer) write(ctx context.Context, all batch) bool {
 		if err == nil {
 			return true
 		}
-		var fenced *FencedError
-		if errors.As(err, &fenced) && slices.ContainsFunc(fenced.Shards, func(shard int) bool { return of[shard] != nil }) {
-			for _, shard := range fenced.Shards {
-				if h := of[shard]; h != nil {
-					b.fenced(h, err)
-				}
-			}
+		if b.fencedOf(of, err) {
 			continue // with the rest
 		}
 		if ctx.Err() == nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -77,12 +78,25 @@ func (*poster) Retry(*sink.Delivery) sink.Policy {
 	return sink.Policy{Base: 50 * time.Millisecond, Max: time.Second, Factor: 2, Timeout: 10 * time.Second}
 }
 
-// A witness is a store that tells of every delivery that it has written down as made: "done <id>".
+// A witness is a store that tells of every delivery that it has written down as made: "done <id>". A delivery that was
+// stored is written down by its result, another one by a mark.
 type witness struct {
 	queue.Store
 
-	mu  sync.Mutex
-	ids map[queue.LaneKey]map[int64]string // of what waits
+	mu sync.Mutex
+	// mu guards the fields below.
+	ids    map[queue.LaneKey]map[int64]string // of what waits in the store
+	logged map[place]string                   // of what was appended, which marks tell of; "" for what is stored
+}
+
+// A place is where the log has an event.
+type place struct {
+	shard int
+	at    bus.Position
+}
+
+func newWitness(s queue.Store) *witness {
+	return &witness{Store: s, ids: map[queue.LaneKey]map[int64]string{}, logged: map[place]string{}}
 }
 
 func (w *witness) saw(l queue.LaneKey, seq int64, id string) {
@@ -94,17 +108,72 @@ func (w *witness) saw(l queue.LaneKey, seq int64, id string) {
 	w.ids[l][seq] = id
 }
 
+// appended notes where the log has an event, unless it was stored before its producer knew.
+func (w *witness) appended(at place, id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, stored := w.logged[at]; stored {
+		delete(w.logged, at)
+		return
+	}
+	w.logged[at] = id
+}
+
+// tell tells of what has gone with marks that are written: each event of this test goes to a single lane.
+func (w *witness) tell(marks []queue.Mark) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range marks {
+		behind, err := queue.DoneOf(m)
+		if err != nil {
+			os.Stdout.WriteString("error " + err.Error() + "\n")
+		}
+		for at, id := range w.logged {
+			done := at.at <= m.Cursor.Position || slices.Contains(behind, at.at)
+			if id != "" && at.shard == m.Cursor.Shard && done {
+				os.Stdout.WriteString("done " + id + "\n")
+				delete(w.logged, at)
+			}
+		}
+	}
+}
+
 func (w *witness) Put(
 	ctx context.Context, leases []bus.Lease, marks []queue.Mark, entries ...queue.Entry,
 ) ([]queue.PutResult, error) {
 	places, err := w.Store.Put(ctx, leases, marks, entries...)
-	for i, n := 0, 0; err == nil && i < len(entries); i++ {
-		for _, d := range entries[i].To {
-			w.saw(d.Lane, places[n].Seq, entries[i].Event.ID)
+	if err != nil {
+		return nil, err
+	}
+	n := 0
+	for _, e := range entries {
+		for _, d := range e.To {
+			w.saw(d.Lane, places[n].Seq, e.Event.ID)
 			n++
 		}
+		w.stored(place{bus.Shard(e.Event.Instance, w.Shards()), e.Position})
 	}
-	return places, err
+	w.tell(marks)
+	return places, nil
+}
+
+// stored notes that marks do not tell of an event.
+func (w *witness) stored(at place) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.logged[at] != "" {
+		delete(w.logged, at)
+	} else {
+		w.logged[at] = ""
+	}
+}
+
+func (w *witness) Checkpoint(ctx context.Context, leases []bus.Lease, marks ...queue.Mark) error {
+	err := w.Store.Checkpoint(ctx, leases, marks...)
+	if err == nil {
+		w.tell(marks)
+	}
+	return err
 }
 
 func (w *witness) Window(ctx context.Context, l queue.LaneKey, after, until int64, limit, bytes int) ([]queue.Delivery, error) {
@@ -126,6 +195,24 @@ func (w *witness) Record(ctx context.Context, l []bus.Lease, outcomes []queue.Re
 		}
 	}
 	return err
+}
+
+// A watchedBus tells a witness where the log has each event.
+type watchedBus struct {
+	*sqlite.DB
+	witness *witness
+}
+
+func (b watchedBus) Append(ctx context.Context, shard int, entries ...bus.Entry) ([]bus.Position, error) {
+	positions, err := b.DB.Append(ctx, shard, entries...)
+	for i, at := range positions {
+		e, failed := bus.Event(entries[i].Message)
+		if failed != nil {
+			return positions, failed
+		}
+		b.witness.appended(place{shard, at}, e.ID)
+	}
+	return positions, err
 }
 
 // child is a whole evosink that emits events until it is killed, and tells of every one accepted: "pub <id>", and of
@@ -158,11 +245,12 @@ func child(path string) {
 		Rule: func(*struct{}) sink.Rule { return sink.Rule{} },
 		New:  func(struct{}, sink.Host) (sink.Sink, error) { return &poster{os.Getenv(childURL)}, nil },
 	})
-	store := queue.Store(db.Queue())
+	o := core.Options{Bus: db, Instances: registry, Sinks: []*sink.Factory{hook}, Queue: db.Queue(), Logger: zerolog.Nop()}
 	if os.Getenv(childDrain) == "" {
-		store = &witness{Store: store, ids: map[queue.LaneKey]map[int64]string{}}
+		w := newWitness(o.Queue)
+		o.Bus, o.Queue = watchedBus{db, w}, w
 	}
-	hub, err := core.New(core.Options{Bus: db, Instances: registry, Sinks: []*sink.Factory{hook}, Queue: store, Logger: zerolog.Nop()})
+	hub, err := core.New(o)
 	must(err)
 	go func() { must(hub.Run(ctx)) }()
 	<-hub.Started()
@@ -306,7 +394,8 @@ func (r *receiver) check(t *testing.T, accepted int, written map[string]string) 
 			last = at
 		}
 	}
-	t.Logf("%d events accepted, %d arrived, %d of them twice (%.3f %%)", accepted, arrived, twice, 100*float64(twice)/float64(arrived))
+	t.Logf("%d events accepted, %d written down as delivered, %d arrived, %d of them twice (%.3f %%)",
+		accepted, len(written), arrived, twice, 100*float64(twice)/float64(arrived))
 }
 
 func parse(t *testing.T, id string) (at [2]int) {

@@ -3,13 +3,15 @@ package queue
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // deadLetter makes the first delivery of a lane a dead letter.
-func (s *scheduler) deadLetter(l *lane, d Delivery, why Reason, entry *Attempt) {
+func (s *scheduler) deadLetter(l *lane, d *item, why Reason, entry *Attempt) {
 	l.progress.Next = time.Time{}
-	s.record(l, Result{Seq: d.Seq, Kind: DeadLettered, Progress: l.progress, Reason: why, Attempt: entry})
+	s.spillFirst(l)
+	s.recordOf(d, Result{Kind: DeadLettered, Progress: l.progress, Reason: why, Attempt: entry})
 	s.counts.DeadLettered++
 	s.notices.dead(l.keyOf(noticeDead), why, 1, l.progress.Error)
 	s.lanes.removeFirst(l)
@@ -49,9 +51,16 @@ func (a *Admin) DeadLetter(ctx context.Context, id int64) (DeadLetter, error) {
 }
 
 // Attempts returns what is known of the attempts to deliver an event, in order of time: those that failed, and those
-// with an answer that the sink reported.
+// with an answer that the sink reported. Those of deliveries that were made at the first attempt are known on the node
+// that made them, for as long as its memory holds them.
 func (a *Admin) Attempts(ctx context.Context, eventID string) ([]Attempt, error) {
-	return a.store.Attempts(ctx, eventID)
+	all, err := a.store.Attempts(ctx, eventID)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, a.queue.answers.of(eventID)...)
+	slices.SortStableFunc(all, func(a, b Attempt) int { return a.At.Compare(b.At) })
+	return all, nil
 }
 
 // PurgeDeadLetters removes dead letters for good and returns how many.

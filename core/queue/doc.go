@@ -1,25 +1,62 @@
 // Package queue delivers events to the targets of sinks at least once, in order per lane, through crashes, restarts
 // and targets that are down for days, and without one target costing another anything but the disk.
 //
-//	Put ──> Store (disk) ──> lane table ──> endpoints ──> attempt ──> sink
-//	 one transaction,        per sink,      limit, breaker;            │
-//	 with the cursor         target and     hosts, turns of            │
-//	                         instance       instances                  │
-//	                            ^  timers                              │
-//	                            └─── retry, later <───── result <──────┘
-//	                                                       └──> result buffer ──> Store: removed, dead letter, progress
+//	Take ──> lane table ──────> endpoints ──> attempt ──> sink
+//	 from     per sink, target   limit, breaker;            │
+//	 the log  and instance       hosts, turns of            │
+//	   │        │  ^  ^ timers   instances                  │
+//	   │        │  │  └────── retry, later <──── result <───┘
+//	   │        │  └── windows ── Store ──────────┤ delivered: nothing is written
+//	   v        v                ^  ^  ^          └──> result buffer ──> Store, of what is stored
+//	 track ──> ledger: marks ────┘  │
+//	             └── spills ────────┘
 //
 // Each sink has a scheduler with a lock of its own: its lane table (lane.go), its endpoints (endpoints.go) and its
-// attempts (attempt.go). What an attempt came to is decided in result.go: a retry, a dead letter, a breaker. The
-// result buffer (buffer.go) writes results down behind what is delivered, and the [Admin] is what operators see and
-// do. Where to look:
+// attempts (attempt.go). What an attempt came to is decided in result.go: a retry, a dead letter, a breaker. What has
+// to be written down is, behind what is delivered: by the ledger (ledger.go) for deliveries that the log answers for,
+// and by the result buffer (buffer.go) for those that are stored. The [Admin] is what operators see and do. Where to
+// look:
 //
+//	events come from the log, and are stored or not     take.go        Queue.Take, scheduler.take, scheduler.holdsBack
+//	how far the log is handled                          track.go       track.mark; written by ledger.go
 //	what may enter a lane, and what becomes of the rest    door.go       door.admit, Queue.Room; limits in capacity.go
 //	what holds a lane back                                 lane.go       laneState, with the place of each reason
 //	when an attempt begins                                 scheduler.go  scheduler.next; then attempt.go, from begin on
 //	a failure: retry, pause, breaker                       result.go     attempt.handleFailure, attempt.applyBreaker
 //	deliveries become dead letters, and come back          deadletters.go; the work on all nodes in jobs.go
 //	a shard is taken over, let go of, lost                 shards.go     Queue.Acquire, Queue.Release, Queue.Drop
+//
+// # The log is the queue
+//
+// The store keeps only what the log cannot answer for. [Queue.Take] is given events in the order of the log and puts
+// their deliveries into lanes in memory. A delivery that succeeds there writes nothing of its own: the shard's track
+// notes that its event is handled, and the ledger writes a [Mark] behind that, 5 ms after the last one at the earliest:
+// the cursor, up to which everything is handled, and the lanes of events behind it that are done with. A crash repeats
+// what was delivered since the last mark, with the same key, and nothing else.
+//
+// What does not get through is spilled, that is stored, and from then on the mark passes it by. It is written in the
+// transaction that marks it, so it comes from the log no more; an event is stored once for all lanes that spill it
+// together. Spilled is
+//
+//	everything of a lane         when its first delivery fails or is held back (a pause, settings, no such sink)
+//	what comes for a lane        while it backs off, is suspended, its endpoint's breaker is not closed, or it does not fit
+//	                             into the lane's window: 512 deliveries, or a quarter of the shard's bytes
+//	the lanes of old events      when the shard has events that were not handled for 2 s, also if an attempt has them in hand
+//	the lanes of the older half  when the shard's window of 4096 events, or its part of Config.CacheBytes, is full; Take
+//	                             waits until it is not
+//	the first delivery           when it becomes a dead letter
+//
+// Such a lane goes on from the store, in order, and what comes when all of it is in its window again stays in memory. A
+// shard whose lanes are handed over or lost is given again to its next owner, from the mark on.
+//
+// What an event's settings are, and when:
+//
+//	which targets get it    when it is taken from the log, moments after it was accepted; anew after a crash or handover
+//	                        for what was not handled
+//	URL, headers, switch    at each attempt
+//
+// A log that does not have an event any more when it is acked ([bus.Features].CursorWithQueue) cannot answer for it:
+// [Queue.Put] stores its events before that, and they go on from the store.
 //
 // # Lanes
 //
@@ -33,9 +70,9 @@
 // consumer sees some events early and then again at their place, and never an older one last. The one that failed is
 // tried alone first, and batches double behind it.
 //
-// Memory holds of a lane where it stands and, while it is worked on, a window of its first events, all windows
-// together within Config.CacheBytes. Everything else is in the [Store]. A million events that wait in a few lanes
-// cost nothing; a lane costs half a kilobyte.
+// Memory holds of a lane where it stands, what the log answers for and, while it is worked on, a window of its first
+// events, all windows together within Config.CacheBytes. Everything else is in the [Store]. A million events that wait
+// in a few lanes cost nothing; a lane costs half a kilobyte.
 //
 // # Attempts
 //
@@ -115,9 +152,10 @@
 //
 // # Never lost, seldom twice
 //
-// [Queue.Put] returns when the store has the event for good, with the bus's cursor, as far as all before it is put,
-// in the same transaction where both are one engine. Outcomes are gathered in a buffer and written down while
-// delivering goes on; what a crash takes of it is delivered again. A bus that gives an event again is absorbed: a
-// lane takes an event id of an instance once, for as long as it waits and [Retention].SeenAge afterwards. When the
-// store cannot be written, Put fails (and the bus keeps the event), and delivering stops once the buffer is full.
+// Results of what is stored are gathered in a buffer and written down while delivering goes on, as marks are; what a
+// crash takes of either is delivered again. An event that the log gives again is known by its position. [Queue.Put]
+// returns when the store has the event for good; a bus that gives it again is absorbed: a lane takes an event id of an
+// instance once, for as long as it waits and [Retention].SeenAge afterwards. When the store cannot be written, healthy
+// lanes go on until the shard's window is full of what should be stored; then Take waits, Put fails, and delivering
+// stops once the buffer is full.
 package queue

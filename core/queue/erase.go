@@ -59,8 +59,9 @@ func (a *Admin) Erase(ctx context.Context, e bus.Erasure) (n Erased, left bool, 
 		}
 	}
 	a.queue.eachLane(Selector{Instance: e.Instance}, func(_ *scheduler, l *lane) {
-		left = left || e.Has(l.InstanceID) && (l.waiting > 0 || l.attempting > 0 || l.pins > 0)
+		left = left || e.Has(l.InstanceID) && (l.waiting > 0 || l.attempting > 0 || l.pins > 0 || l.unstored > 0)
 	})
+	n.Attempts += a.queue.answers.erase(e)
 	stored, err := a.store.Erase(ctx, e)
 	if n.Add(stored); err != nil {
 		return n, true, fmt.Errorf("erase what the queue keeps: %w", err)

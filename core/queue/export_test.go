@@ -1,5 +1,7 @@
 package queue
 
+import "github.com/evosink/evosink/core/bus"
+
 // Size returns how many lanes and endpoints memory holds.
 func (q *Queue) Size() (lanes, endpoints int) {
 	for _, s := range q.schedulers() {
@@ -13,3 +15,12 @@ func (q *Queue) Size() (lanes, endpoints int) {
 
 // Cached returns the bytes of the events that memory holds.
 func (q *Queue) Cached() int { return int(q.door.capacity.cached.Load()) }
+
+// DoneOf returns what a mark says is done behind its cursor, for some lanes or for all.
+func DoneOf(m Mark) (positions []bus.Position, err error) {
+	done, err := decodeDone(m.Cursor.Position, m.Done)
+	for _, f := range done {
+		positions = append(positions, f.position)
+	}
+	return positions, err
+}

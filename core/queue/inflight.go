@@ -37,7 +37,7 @@ func (f *inFlight) set(l *lane, bytes int64) {
 // window, or else all that waits, which is not less than its first event; but no more than an instance may have.
 func (f *inFlight) expect(l *lane) int64 {
 	if len(l.window) > 0 {
-		return Size(l.window[0].Event)
+		return l.window[0].size
 	}
 	return min(l.bytes, f.config.InFlightPerInstance)
 }

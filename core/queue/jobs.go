@@ -368,6 +368,13 @@ func (j *jobs) requeueFor(ctx context.Context, instance string, ids []int64) (in
 	}
 	defer h.work.Done()
 	defer j.queue.inOrder(instance)()
+	var lanes []*lane // of which nothing may be stored behind what comes back
+	j.queue.eachLane(Selector{Instance: instance}, func(_ *scheduler, l *lane) { lanes = append(lanes, l) })
+	for _, l := range lanes {
+		if err := j.queue.scheduler(l.Sink).settle(ctx, l); err != nil {
+			return 0, err
+		}
+	}
 	at := time.Now()
 	requeued, err := j.queue.store.Requeue(ctx, h.lease, ids, at)
 	if err != nil {

@@ -10,6 +10,9 @@ const purgeAtOnce = 500
 // purge removes deliveries of a lane, but none that an attempt has in hand; droppable ones not even if they were
 // tried before, or are in the window of a lane that is being attempted. Until it is done nothing reads the lane.
 func (s *scheduler) purge(ctx context.Context, l *lane, r PurgeRequest) (Purged, error) {
+	if err := s.settle(ctx, l); err != nil {
+		return Purged{}, err
+	}
 	l.storeMu.Lock()
 	defer l.storeMu.Unlock()
 	s.mu.Lock()

@@ -31,12 +31,12 @@ func (q *Queue) PutAll(ctx context.Context, entries ...Entry) error {
 		return nil
 	}
 	for _, e := range entries {
-		of, id := e.Event.Instance, e.Event.InstanceID
+		if e.Event.Instance != entries[0].Event.Instance {
+			return fmt.Errorf("queue: event %s is of another instance than those before it", e.Event.ID)
+		}
 		for _, d := range e.To {
-			if q.sinks[d.Lane.Sink] == nil || of != d.Lane.Instance || of != entries[0].Event.Instance ||
-				id != "" && id != d.Lane.InstanceID {
-				return fmt.Errorf("queue: event %s of %s cannot go into lane %v: no such sink, or another instance's",
-					e.Event.ID, of, d.Lane)
+			if err := q.check(e.Event, d); err != nil {
+				return err
 			}
 		}
 	}

@@ -46,6 +46,8 @@ type Queue struct {
 	pauses     pauses
 	jobs       jobs
 	results    *resultBuffer
+	ledger     *ledger
+	answers    *answers
 	notices    *notices
 	sinks      map[string]*scheduler // those that run
 
@@ -89,14 +91,15 @@ func New(o Options) (*Queue, error) {
 	q := &Queue{
 		store: o.Store, shards: o.Store.Shards(), lost: o.Lost, instanceID: o.InstanceID, config: o.Config, log: o.Logger,
 		seed: maphash.MakeSeed(), holdings: holdings{by: map[int]*holding{}},
-		results: newResultBuffer(o.Store, o.Logger), notices: newNotices(),
+		results: newResultBuffer(o.Store, o.Logger), notices: newNotices(), answers: &answers{},
 		sinks: map[string]*scheduler{}, absent: map[string]*scheduler{},
 		dirty: make(chan struct{}, 1), stopping: make(chan struct{}),
 	}
+	q.ledger = newLedger(q)
 	q.door = door{
 		queue: q, capacity: capacity{config: &q.config, shares: map[string]*share{}}, droppable: map[string]bool{},
 	}
-	q.results.wrote, q.results.fenced = q.wroteResults, q.fenced
+	q.results.wrote, q.results.fencedOf = q.wroteResults, q.fencedOf
 	q.pauses.begin(q)
 	q.jobs.begin(q)
 	q.Admin = &Admin{queue: q, store: o.Store}
@@ -130,6 +133,7 @@ func (q *Queue) Start(ctx context.Context) error {
 	q.retire = retire
 	q.mu.Unlock()
 	q.keepers.Go(func() { q.results.run(keeping) })
+	q.keepers.Go(func() { q.ledger.run(keeping) })
 	q.keepers.Go(func() { q.sweep(keeping) })
 	q.keepers.Go(func() { q.notices.run(keeping, q.log) })
 	if q.jobs.store != nil {
@@ -328,6 +332,8 @@ const (
 	graceResults  = 500 * time.Millisecond
 )
 
+var errNotWritten = errors.New("the store does not write: what was delivered last will be delivered again")
+
 // A CutOff tells which attempts [Queue.Close] had to cancel. Their deliveries are tried again at the next start, so
 // nothing is lost.
 type CutOff struct {
@@ -386,11 +392,17 @@ func (q *Queue) Close(ctx context.Context) error {
 		})
 	}
 	err := q.waitForAttempts(ctx, &sinks)
+	q.ledger.end()
+	if !closedInTime(ctx, graceResults, q.ledger.done) {
+		q.retire()
+		<-q.ledger.done
+		err = errors.Join(err, errNotWritten)
+	}
 	q.results.end()
 	if !closedInTime(ctx, graceResults, q.results.done) {
 		q.retire()
 		<-q.results.done
-		err = errors.Join(err, errors.New("the store does not write: what was delivered last will be delivered again"))
+		err = errors.Join(err, errNotWritten)
 	}
 	q.retire()
 	q.keepers.Wait()

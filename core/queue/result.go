@@ -61,7 +61,7 @@ func (a *attempt) handleResults(p *portion) (paused *Pause) {
 			paused = a.handleFailure(p, i)
 			break
 		}
-		s.record(l, Result{Seq: p.deliveries[i].Seq, Kind: Delivered, Attempt: p.logOf(a, i, l.progress.Attempts+1)})
+		s.recordOf(p.items[i], Result{Kind: Delivered, Attempt: p.logOf(a, i, l.progress.Attempts+1)})
 		s.counts.Delivered++
 		s.succeeded(a, l)
 		s.lanes.removeFirst(l)
@@ -88,7 +88,7 @@ func (p *portion) logOf(a *attempt, i, number int) *Attempt {
 		return nil
 	}
 	entry := &Attempt{
-		LaneKey: p.lane.LaneKey, EventID: p.deliveries[i].Event.ID, Number: number, At: a.at, Took: a.took,
+		LaneKey: p.lane.LaneKey, EventID: p.items[i].Event.ID, Number: number, At: a.at, Took: a.took,
 		Status: a.answer.Status, Head: a.answer.Head,
 	}
 	if err != nil {
@@ -107,7 +107,7 @@ func (a *attempt) handleFailure(p *portion, i int) *Pause {
 	if a.cut {
 		return nil // the queue or its shard was closed while it was tried: it was not the target's fault
 	}
-	l, err, delivery, now := p.lane, p.errs[i], p.deliveries[i], time.Now()
+	l, err, delivery, now := p.lane, p.errs[i], p.items[i], time.Now()
 	s.counts.Failed++
 	s.notePanic(err)
 	progress := &l.progress
@@ -120,7 +120,7 @@ func (a *attempt) handleFailure(p *portion, i int) *Pause {
 	if !sink.IsUnavailable(err) {
 		progress.Attempts++
 	}
-	reason := exhausted(p.policy, l.progress, delivery, err, now)
+	reason := exhausted(p.policy, l.progress, delivery.Delivery, err, now)
 	if reason != Permanent { // the target may not take what is behind it either
 		l.burst = 1
 	}
@@ -129,6 +129,7 @@ func (a *attempt) handleFailure(p *portion, i int) *Pause {
 		s.deadLetter(l, delivery, reason, entry)
 		return nil
 	}
+	s.spill(l)
 	var paused *Pause
 	if reason != "" {
 		paused = &Pause{
@@ -148,8 +149,8 @@ func (a *attempt) handleFailure(p *portion, i int) *Pause {
 		s.backOff(l, delay)
 	}
 	s.counts.Retried++
-	s.tellFailure(a, l, delivery)
-	s.record(l, Result{Seq: delivery.Seq, Kind: Retry, Progress: *progress, Attempt: entry})
+	s.tellFailure(a, l, delivery.Delivery)
+	s.recordOf(delivery, Result{Kind: Retry, Progress: *progress, Attempt: entry})
 	return paused
 }
 
@@ -164,6 +165,21 @@ func exhausted(p sink.Policy, progress Progress, d Delivery, err error, now time
 		return TooOld
 	}
 	return ""
+}
+
+// recordOf notes what came of a delivery: in the store if it has the delivery, or as soon as it has. What is delivered
+// while the log answers for it is written down by the next mark only.
+func (s *scheduler) recordOf(it *item, r Result) {
+	switch {
+	case it.keeper == byStore:
+		r.Seq = it.Seq
+		s.record(it.lane, r)
+	case r.Kind == Delivered && it.keeper != storing && len(it.results) == 0:
+		it.event.handled(it)
+		s.answers.add(r.Attempt)
+	default:
+		it.results = append(it.results, r)
+	}
 }
 
 // record gives a result to the store, which writes it down a moment later. It pins the lane until then.

@@ -42,7 +42,7 @@ const (
 
 // A scheduler decides which lanes of one sink are tried, and when. Nothing on the way of a delivery takes a lock of
 // another sink's. Lanes that are ready wait for their turn at an endpoint, endpoints for theirs at the sink;
-// instances take turns in both. An attempt is a goroutine of its own, so a target that does not answer costs others
+// instances take turns in both. An attempt has a goroutine of its own, so a target that does not answer costs others
 // nothing until Config.Workers attempts are in the air.
 type scheduler struct {
 	Sink
@@ -52,8 +52,11 @@ type scheduler struct {
 	notices  *notices
 	pauses   *pauses
 	results  *resultBuffer
+	ledger   *ledger
+	answers  *answers
 	fenced   func(h *holding, err error)
 	stopping <-chan struct{}
+	work     chan *attempt   // to goroutines that wait for one
 	running  sync.WaitGroup  // attempts, and a restart
 	ctx      context.Context // of attempts; set by start
 
@@ -66,6 +69,7 @@ type scheduler struct {
 	timers    timers
 	runs      bool       // attempts may begin
 	attempts  int        // in the air
+	parked    int        // goroutines that wait for an attempt and have not been given one
 	spare     []*attempt // that are over
 	broken    error
 	restarts  restarts
@@ -102,7 +106,7 @@ func newScheduler(q *Queue, s Sink) *scheduler {
 	}
 	out := &scheduler{
 		Sink: s, config: &q.config, store: q.store, log: q.log.With().Str("sink", s.Name).Logger(), notices: q.notices,
-		pauses: &q.pauses, results: q.results, fenced: q.fenced, stopping: q.stopping,
+		work: make(chan *attempt, parkedAtMost), pauses: &q.pauses, results: q.results, ledger: q.ledger, answers: q.answers, fenced: q.fenced, stopping: q.stopping,
 		lanes: laneTable{capacity: &q.door.capacity, droppable: q.door.droppable, byKey: map[LaneKey]*lane{}},
 	}
 	out.endpoints = endpointTable{
@@ -164,6 +168,9 @@ func (s *scheduler) setState(l *lane, to laneState) {
 	case attempting:
 		l.changed = false
 	case backingOff, suspended:
+		if l.holding.state.Load() == held { // what is let go of is left to the log
+			s.spill(l)
+		}
 		s.lanes.cutWindow(l)
 	case idle:
 		s.forget(l)
@@ -221,9 +228,9 @@ func (s *scheduler) somethingChanged(l *lane) {
 	}
 }
 
-// append adds a delivery of that size to a lane.
+// append adds a delivery that the store has to a lane.
 func (s *scheduler) append(l *lane, d Delivery, bytes int64) {
-	s.lanes.append(l, d, bytes)
+	s.lanes.append(l, &item{Delivery: d, lane: l, size: bytes, keeper: byStore})
 	if l.state == idle {
 		s.reconsider(l)
 	}
@@ -289,8 +296,53 @@ func (s *scheduler) readdress(l *lane) {
 // dispatch starts attempts as long as one can begin.
 func (s *scheduler) dispatch() {
 	for a := s.next(); a != nil; a = s.next() {
+		if s.parked > 0 {
+			s.parked--
+			s.work <- a
+			continue
+		}
 		s.running.Add(1)
-		go a.run()
+		go s.makeAttempts(a)
+	}
+}
+
+// parkedAtMost is how many goroutines without an attempt are kept for the next ones: their stacks have grown.
+const parkedAtMost = 32
+
+// makeAttempts makes an attempt and goes on with others, until there is none and enough goroutines wait for one, or the
+// queue is closed.
+func (s *scheduler) makeAttempts(a *attempt) {
+	defer s.running.Done()
+	for a != nil {
+		a.make()
+		if a = s.finish(a); a == nil {
+			a = s.await()
+		}
+	}
+}
+
+// await returns the next attempt; nil if there are enough that wait for one, or the queue is closed.
+func (s *scheduler) await() *attempt {
+	s.mu.Lock()
+	if s.parked == parkedAtMost || !s.runs {
+		s.mu.Unlock()
+		return nil
+	}
+	s.parked++
+	s.mu.Unlock()
+	select {
+	case a := <-s.work:
+		return a
+	case <-s.stopping:
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case a := <-s.work: // it came at the same moment
+		return a
+	default:
+		s.parked--
+		return nil
 	}
 }
 

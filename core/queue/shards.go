@@ -26,7 +26,8 @@ type holding struct {
 	cancel   context.CancelFunc
 	state    atomic.Int32
 	dropping sync.Once
-	work     sync.WaitGroup // puts, purges, requeues, attempts, and results that are not written down
+	work     sync.WaitGroup // puts, purges, requeues, attempts, and what is not written down
+	track    track          // of the shard's log
 }
 
 // Where a holding is in its life.
@@ -91,6 +92,16 @@ func (s *holdings) get(shard int) *holding {
 	return nil
 }
 
+// all returns those of all shards, also of those that are let go of.
+func (s *holdings) all() (out []*holding) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, h := range s.by {
+		out = append(out, h)
+	}
+	return out
+}
+
 // use begins work on a shard, which ends with holding.work.Done. Its error wraps [ErrNotHeld].
 func (s *holdings) use(shard int) (*holding, error) {
 	s.mu.RLock()
@@ -121,6 +132,7 @@ func (q *Queue) Acquire(ctx context.Context, owned ...Owned) error {
 			o.Life = context.Background()
 		}
 		h := &holding{lease: o.Lease, life: o.Life}
+		h.track.wake, h.track.maxBytes = q.ledger.wake, max(1, int64(q.config.CacheBytes/q.shards))
 		h.attempts, h.cancel = context.WithCancel(q.attempts)
 		all[i], shards[i], byShard[o.Lease.Shard] = h, o.Lease.Shard, h
 	}
@@ -131,6 +143,9 @@ func (q *Queue) Acquire(ctx context.Context, owned ...Owned) error {
 		return err
 	}
 	backlog, err := q.store.Lanes(ctx, shards...)
+	if err == nil {
+		err = q.readMarks(ctx, byShard, shards)
+	}
 	if err != nil {
 		for _, h := range all {
 			q.drop(h)
@@ -175,7 +190,7 @@ func (q *Queue) Release(ctx context.Context, shard int) error {
 		close(done)
 	}()
 	if closedInTime(ctx, 0, done) {
-		return nil
+		return q.ledger.await(ctx, true, func() bool { return h.gone() || !h.track.dirty() })
 	}
 	h.cancel()
 	if !closedInTime(ctx, graceAttempts, done) {
@@ -218,6 +233,34 @@ func (q *Queue) fenced(h *holding, err error) {
 		if q.lost != nil {
 			q.lost(h.lease)
 		}
+	}
+}
+
+// readMarks reads how far shards of the log are handled.
+func (q *Queue) readMarks(ctx context.Context, of map[int]*holding, shards []int) error {
+	marks, err := q.store.Marks(ctx, shards...)
+	for _, m := range marks {
+		if h := of[m.Cursor.Shard]; h != nil && m.Cursor.Group == h.lease.Group && err == nil {
+			err = h.track.begin(m)
+		}
+	}
+	return err
+}
+
+// giveUp drops a shard whose lanes in memory may not be those of the store any more, and tells its owner here, who may
+// acquire it anew.
+func (q *Queue) giveUp(shard int) {
+	q.holdings.mu.RLock()
+	h := q.holdings.by[shard]
+	q.holdings.mu.RUnlock()
+	if h == nil || h.gone() {
+		return
+	}
+	q.drop(h)
+	q.log.Warn().Int("shard", shard).
+		Msg("the store has done what it had said had failed: what waits in a shard is read anew")
+	if q.lost != nil {
+		q.lost(h.lease)
 	}
 }
 

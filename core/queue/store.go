@@ -19,9 +19,9 @@ import (
 // not tell. A method that writes looks at its context before it begins and not afterwards, so that its result is
 // never in doubt.
 //
-// An event is stored once however many lanes it waits in, and apart from the log of any bus: the log's retention
-// cannot take away what a lane still needs. It goes when the last of its deliveries has gone and it is old enough not
-// to come again, see Retention.Seen. A dead letter has its own copy.
+// An event is stored once however many lanes one call puts it into, and apart from the log of any bus: the log's
+// retention cannot take away what a lane still needs. It goes with the last of its deliveries, or, if further Puts of it
+// are to be absorbed, when it is old enough not to come again, see Retention.Seen. A dead letter has its own copy.
 //
 // Lanes belong to the shard of their instance, bus.Shard(instance, Shards()), and a shard to the node that has its
 // lease. What is written to lanes carries that lease; it is fenced: with an epoch that is not the shard's present one,
@@ -161,6 +161,15 @@ func (e *FencedError) Error() string { return fmt.Sprintf("shards %v: %v", e.Sha
 
 // Unwrap returns [bus.ErrFenced].
 func (e *FencedError) Unwrap() error { return bus.ErrFenced }
+
+// shardsFenced returns the shards that a [FencedError] names.
+func shardsFenced(err error) []int {
+	var fenced *FencedError
+	if errors.As(err, &fenced) {
+		return fenced.Shards
+	}
+	return nil
+}
 
 // Errors of the queue and of stores.
 var (

@@ -37,10 +37,8 @@ func (s *Sink) attempt(ctx context.Context, t *http.Transport, r *request) error
 }
 
 // exchange makes one hop and reports its answer. It is below [http.Client], which would follow redirects
-// and write the whole URL into its errors.
+// and write the whole URL into its errors. The end of ctx ends whatever the hop has left behind.
 func exchange(ctx context.Context, t *http.Transport, r *request, to *url.URL) (answer, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	var connected atomic.Bool
 	out, err := r.http(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { connected.Store(false) },

@@ -70,7 +70,7 @@ func Defaults() Config {
 	return Config{
 		Enabled: true, Format: Evolution,
 		RequestTimeout: 30 * time.Second, ConnectTimeout: 10 * time.Second,
-		MaxBodyBytes: 64 << 20, IdleTimeout: 90 * time.Second, ConnectionAge: 30 * time.Second, IdlePerHost: 8,
+		MaxBodyBytes: 64 << 20, IdleTimeout: 90 * time.Second, ConnectionAge: 30 * time.Second, IdlePerHost: 64,
 		Retry: defaultRetry(), TLS: TLS{MinVersion: "1.2"},
 	}
 }

@@ -83,7 +83,7 @@ func (s *Sink) destination(h *hook, d *sink.Delivery) string {
 	return withoutUser(bySuffix.address(d.Event).String())
 }
 
-// http makes the request of one hop.
+// http makes the request of one hop. It shares the header, which a transport only reads.
 func (r *request) http(ctx context.Context, to *url.URL) (*http.Request, error) {
 	out, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+to.Host, bytes.NewReader(r.body))
 	if err != nil {
@@ -91,12 +91,13 @@ func (r *request) http(ctx context.Context, to *url.URL) (*http.Request, error) 
 	}
 	target := *to
 	target.User = nil
-	out.URL, out.Header = &target, r.header.Clone()
+	out.URL, out.Header = &target, r.header
 	if r.host != "" {
 		out.Host = r.host
 	}
 	if u := to.User; u != nil && out.Header.Get("Authorization") == "" {
 		password, _ := u.Password()
+		out.Header = r.header.Clone()
 		out.SetBasicAuth(u.Username(), password)
 	}
 	return out, nil

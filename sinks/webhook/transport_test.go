@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -60,6 +61,42 @@ func TestAReceiverWhoseNameMovesIsFollowedUnderTraffic(t *testing.T) {
 	deliver(10)
 	if len(old.requests()) != 20 || len(moved.requests()) != 20 {
 		t.Errorf("%d requests came to the old address and %d to the new one, want 20 each", len(old.requests()), len(moved.requests()))
+	}
+}
+
+// Instances often have their webhooks at one host, n8n for example: what goes out at once must not cost a connection
+// each time.
+func TestDeliveriesOfManyInstancesToOneHostUseConnectionsAgain(t *testing.T) {
+	const atOnce = 48
+	var connections atomic.Int32
+	var arrived sync.WaitGroup
+	r := unstarted(func(w http.ResponseWriter, _ *http.Request) {
+		arrived.Done()
+		arrived.Wait()
+		w.WriteHeader(http.StatusNoContent)
+	})
+	r.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	r.Start()
+	t.Cleanup(r.Close)
+	s := open(t)
+	for range 3 {
+		arrived.Add(atOnce)
+		var deliveries sync.WaitGroup
+		for range atOnce {
+			deliveries.Go(func() {
+				if err := s.Deliver(t.Context(), delivery("instance", settingsFor(r.URL, ""))); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		deliveries.Wait()
+	}
+	if n := connections.Load(); n != atOnce {
+		t.Errorf("%d connections were made for %d deliveries at once", n, atOnce)
 	}
 }
 

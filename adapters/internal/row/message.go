@@ -13,7 +13,8 @@ const MaxMetadata = 256
 // FromMessage returns a message as it is stored. The metadata is the number of entries, then each key and value, sorted
 // by key. It shares the payload.
 func FromMessage(m *message.Message) Row {
-	keys, size := make([]string, 0, len(m.Metadata)), binary.MaxVarintLen64
+	var room [16]string // an event has fewer
+	keys, size := room[:0], binary.MaxVarintLen64
 	for k, v := range m.Metadata {
 		keys = append(keys, k)
 		size += len(k) + len(v) + 2*binary.MaxVarintLen16

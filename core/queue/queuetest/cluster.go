@@ -21,8 +21,9 @@ import (
 type cluster struct {
 	*testing.T
 	Nodes
-	subject Subject
-	passed  atomic.Int64 // by the engine's clock
+	Patience time.Duration // how long to wait for what must happen
+	subject  Subject
+	passed   atomic.Int64 // by the engine's clock
 
 	mu       sync.Mutex
 	arrivals []arrival // in order; guarded by mu

@@ -20,8 +20,6 @@ type Nodes struct {
 	Open func(node string) (queue.Store, bus.Leases)
 	// Pass lets so much time pass by the engine's clock.
 	Pass func(d time.Duration)
-	// Patience is how long to wait for what must happen. Default 60 s.
-	Patience time.Duration
 }
 
 // nodeRules are about several queues on one store. Each node delivers what waits in the shards that it has acquired.
@@ -32,6 +30,11 @@ var nodeRules = []nodeRule{
 	{"a node that was frozen puts nothing any more", (*cluster).refusesFrozenPuts},
 	{"a lease that was released or has ended writes nothing", (*cluster).refusesStale},
 	{"a shard's marks are there for its next owner", (*cluster).passesMarks},
+	{"a shard of a log is handed over with what the log answers for, in order, nothing lost and nothing twice",
+		(*cluster).handsLogOver},
+	{"of a log that a dead node has read nothing is lost, and nothing that it has marked comes again",
+		(*cluster).survivesReader},
+	{"a node that was frozen with events of a log marks nothing any more", (*cluster).refusesFrozenMarks},
 	{"what a node does not hold it neither takes nor counts", (*cluster).keepsToItsOwn},
 	{"a release waits for what is under way, and cuts it off when its time is over", (*cluster).releases},
 	{"nothing begins when a lease has ended, also if no timer said so", (*cluster).looksAtTheClock},
@@ -54,11 +57,7 @@ func runNodes(t *testing.T, s Subject) {
 			if s.Nodes == nil {
 				t.Skip("the engine has one node")
 			}
-			c := &cluster{T: t, Nodes: s.Nodes(t), subject: s}
-			if c.Patience == 0 {
-				c.Patience = patience
-			}
-			rule.test(c)
+			rule.test(&cluster{T: t, Nodes: s.Nodes(t), subject: s, Patience: s.Patience})
 		})
 	}
 }

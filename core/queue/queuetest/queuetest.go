@@ -28,6 +28,8 @@ type Subject struct {
 	Cursor func(t *testing.T, s queue.Store, group string, shard int) int64
 	// Nodes returns a new, empty store that several nodes share, which ends with the test; nil for a store of one node.
 	Nodes func(t *testing.T) Nodes
+	// Patience is how long to wait for what must happen. Default 60 s.
+	Patience time.Duration
 }
 
 // Lease is the lease that the only node of a store's engine has, without having asked for it, of an instance's shard.
@@ -48,6 +50,9 @@ const group = "dispatch"
 
 // Run holds the subject to the contract of [queue.Store].
 func Run(t *testing.T, s Subject) {
+	if s.Patience == 0 {
+		s.Patience = patience
+	}
 	rules := []rule{
 		{"what is put waits in its lanes, in order and unchanged", (*trial).keeps},
 		{"entries of one call are put in their order, each as if alone", (*trial).putsSeveral},
@@ -85,6 +90,7 @@ func Run(t *testing.T, s Subject) {
 	if s.Reopen != nil {
 		rules = append(rules, rule{"everything is there after a crash", (*trial).survives})
 	}
+	rules = append(rules, logRules...)
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) { rule.test(&trial{T: t, subject: s, store: s.Open(t)}) })
 	}

@@ -67,11 +67,11 @@ func (c cost) perEvent() float64  { return float64(c.cpu.Microseconds()) / float
 
 func measure(b *testing.B, events int, run func(n int) error) cost {
 	b.Helper()
-	begin, before := time.Now(), processorTime()
+	begin, before := time.Now(), ProcessorTime()
 	if err := run(events); err != nil {
 		b.Fatal(err)
 	}
-	return cost{events, time.Since(begin), processorTime() - before}
+	return cost{events, time.Since(begin), ProcessorTime() - before}
 }
 
 // open runs a hub on a file, with that sink only, until the benchmark is over.

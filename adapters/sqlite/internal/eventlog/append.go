@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/evosink/evosink/adapters/internal/row"
 	"github.com/evosink/evosink/adapters/sqlite/internal/file"
@@ -43,17 +46,19 @@ func (l *Log) Append(ctx context.Context, shard int, entries ...bus.Entry) ([]bu
 			return nil, fmt.Errorf("%w: it has %d metadata entries, at most %d are stored",
 				bus.ErrTooLarge, n, row.MaxMetadata)
 		}
+		kept := &message.Message{UUID: m.UUID, Metadata: maps.Clone(m.Metadata), Payload: m.Payload} // is never acked
 		all[i] = addition{
-			Row: row.FromMessage(m), entry: tail.Entry{Shard: shard, Message: m.Copy()},
+			Row: row.FromMessage(m), entry: tail.Entry{Shard: shard, Message: kept},
 			instance: bus.InstanceOf(m), once: e.Once,
 		}
 		w.Bytes += all[i].Size() + file.WriteOverhead
 	}
 	positions := make([]bus.Position, len(all))
 	inserted := make([]tail.Entry, 0, len(all))
-	var first mark // of those inserted
+	var first mark  // of those inserted
+	var block int64 // of the last of them
 	w.Apply = func(t *file.Tx) error {
-		inserted = inserted[:0]
+		inserted, block = inserted[:0], l.blocks[shard]
 		first = mark{position: t.Head.Position + 1, time: time.Now().UnixMilli(), start: t.Head.End}
 		for i := range all {
 			ok, err := insert(t, &all[i], first.time)
@@ -61,8 +66,12 @@ func (l *Log) Append(ctx context.Context, shard int, entries ...bus.Entry) ([]bu
 				return err
 			}
 			all[i].stored = ok
-			if positions[i] = bus.Position(all[i].entry.Position); ok {
-				inserted = append(inserted, all[i].entry)
+			if positions[i] = bus.Position(all[i].entry.Position); !ok {
+				continue
+			}
+			inserted = append(inserted, all[i].entry)
+			if block, err = enter(t, shard, all[i].entry.Position, block); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -71,6 +80,7 @@ func (l *Log) Append(ctx context.Context, shard int, entries ...bus.Entry) ([]bu
 		if len(inserted) == 0 {
 			return
 		}
+		l.blocks[shard] = block
 		l.tail.Append(inserted...)
 		l.tail.Trim(tailEvents, tailBytes, nil)
 		l.extent.grow(first, all)

@@ -51,8 +51,7 @@ func (l *Log) EraseEvents(ctx context.Context, e bus.Erasure) (n int, left bool,
 				return file.ErrEnough
 			}
 			return nil
-		}, "SELECT position, id, metadata, "+size+" FROM log WHERE shard = ? AND instance = ? AND position > ? ORDER BY position",
-			shard, e.Instance, after)
+		}, "SELECT position, id, metadata, "+size+inShard+" AND instance = ?3"+byPosition, shard, after, e.Instance)
 		if err != nil {
 			return n, left, fmt.Errorf("erase events: %w", err)
 		}

@@ -6,12 +6,14 @@
 //	groups        cursors.go    how acks, and marks of the queue, get to the file
 //	retention     retention.go  which entries go, and which groups are forgotten
 //	shares        extent.go     what the log holds of each instance
+//	shards        blocks.go     where the log has entries of a shard
 package eventlog
 
 import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,6 +47,7 @@ type Log struct {
 	cursors   *cursors
 	retention *retention
 	turns     *turns
+	blocks    []int64    // the last one noted of each shard, -1 at first; used by the file's writer only
 	removing  sync.Mutex // held while entries are removed, or the table of shares is brought up to date
 }
 
@@ -54,7 +57,8 @@ var _ sink.Log = (*Log)(nil)
 func Open(
 	ctx context.Context, o Options, f *file.File, conn *sql.Conn, logger zerolog.Logger,
 ) (*Log, file.Head, error) {
-	l := &Log{options: o, file: f, logger: logger, turns: &turns{room: semaphore.NewWeighted(ReplayTurns)}}
+	l := &Log{options: o, file: f, logger: logger, turns: &turns{room: semaphore.NewWeighted(ReplayTurns)},
+		blocks: slices.Repeat([]int64{-1}, o.Shards)}
 	var err error
 	if l.extent, err = openExtent(ctx, conn); err != nil {
 		return nil, file.Head{}, fmt.Errorf("read the extent of the log: %w", err)

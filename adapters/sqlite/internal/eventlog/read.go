@@ -20,14 +20,17 @@ const (
 	pageBytes   = 1 << 20
 )
 
-const selectEntries = "SELECT position, shard, id, metadata, payload FROM log WHERE position > ?"
+const selectEntries = "SELECT position, log.shard, id, metadata, payload"
+
+// fromAll selects the entries of all shards behind position ?1.
+const fromAll = " FROM log WHERE position > ?1 ORDER BY position"
 
 // readEntries implements Read of [tail.Log], for subscriptions that are behind.
 func (l *Log) readEntries(ctx context.Context, shard int, after int64) ([]tail.Entry, error) {
 	if shard == tail.All {
-		return l.page(ctx, pageBytes, selectEntries+" ORDER BY position LIMIT ?", after, pageEntries)
+		return l.page(ctx, pageBytes, selectEntries+fromAll+" LIMIT ?2", after, pageEntries)
 	}
-	return l.page(ctx, pageBytes, selectEntries+" AND shard = ? ORDER BY position LIMIT ?", after, shard, pageEntries)
+	return l.page(ctx, pageBytes, selectEntries+inShard+byPosition+" LIMIT ?3", shard, after, pageEntries)
 }
 
 // page returns the entries that a query gives, up to the one that makes them as large as limit.
@@ -84,10 +87,10 @@ func (l *Log) Replay(
 		var entries []tail.Entry
 		read := func() (err error) {
 			if _, at = l.extent.read(); instance == "" {
-				entries, err = l.page(ctx, replayBytes, selectEntries+" ORDER BY position LIMIT ?", end, pageEntries)
+				entries, err = l.page(ctx, replayBytes, selectEntries+fromAll+" LIMIT ?2", end, pageEntries)
 			} else {
-				entries, err = l.page(ctx, replayBytes, selectEntries+" AND shard = ? AND instance = ? ORDER BY position LIMIT ?",
-					end, bus.Shard(instance, l.options.Shards), instance, pageEntries)
+				entries, err = l.page(ctx, replayBytes, selectEntries+inShard+" AND instance = ?3"+byPosition+" LIMIT ?4",
+					bus.Shard(instance, l.options.Shards), end, instance, pageEntries)
 			}
 			return err
 		}

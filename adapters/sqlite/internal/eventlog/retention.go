@@ -114,14 +114,14 @@ func (l *Log) removeOld(ctx context.Context, now time.Time) (n int, err error) {
 	}
 	limit := at.Position
 	for _, reader := range l.tail.Groups() {
-		var first sql.NullInt64
-		_, err := l.file.One(ctx, "SELECT min(position) FROM log WHERE shard = ? AND position > ?",
+		var first int64
+		found, err := l.file.One(ctx, "SELECT position"+inShard+byPosition+" LIMIT 1",
 			[]any{reader.Shard, reader.Position()}, &first)
 		if err != nil {
 			return 0, fmt.Errorf("read what group %s has not acked: %w", reader.Group, err)
 		}
-		if first.Valid {
-			limit = min(limit, first.Int64)
+		if found {
+			limit = min(limit, first)
 		}
 	}
 	for {
@@ -296,6 +296,9 @@ func (l *Log) remove(ctx context.Context, batch []removal, kind removalKind) err
 			}
 			oldest = mark{}
 			if _, err := t.Row(selectOldest, nil, &oldest.position, &oldest.time, &oldest.start); err != nil {
+				return err
+			}
+			if err := l.leave(t, oldest.position); err != nil {
 				return err
 			}
 			return registry.Forget(t, oldest.position)

@@ -227,6 +227,15 @@ var migrations = []string{
 	`
 	-- What the queue has behind the cursor of its group, in its own form; NULL for a cursor that acks alone have moved.
 	ALTER TABLE cursors ADD COLUMN done BLOB;
+
+	-- Which blocks of 256 positions hold entries of a shard, or did so; those before the oldest entry are forgotten.
+	CREATE TABLE log_blocks (
+		shard INTEGER NOT NULL,
+		block INTEGER NOT NULL, -- position / 256
+		PRIMARY KEY (shard, block)
+	) STRICT, WITHOUT ROWID;
+	INSERT INTO log_blocks SELECT DISTINCT shard, position / 256 FROM log;
+	DROP INDEX log_shard; -- a page in each commit for each of its shards
 	`,
 }
 
