@@ -41,6 +41,18 @@
 // batch after the ack of the last ([bus.Bus], Batches); [queue.Queue.Take] puts them into lanes
 // in that order; and of a lane only the first delivery is tried.
 //
+// # Settings that change
+//
+// What changes after an event was accepted holds for it where the question is still to be asked:
+//
+//	which targets get it      asked when the shard's owner takes it from the log, moments after it was accepted; and
+//	                          again by the next owner, or after a restart, of what was neither delivered nor stored
+//	URL, headers, the switch  asked before each attempt; what was taken is kept while the switch is off
+//	a deleted instance        what waits for its own targets becomes dead letters, an attempt under way ends
+//	                          as it would; global targets get the event
+//	a former instance of      the same: its events reach no target of the present one, and global ones without the
+//	the name                  present one's settings
+//
 // # Glossary
 //
 //	event            what happened to an instance: event.Event

@@ -134,16 +134,21 @@ func (r *sinkRunner) settingsOf(instance string) *parsed {
 	return p
 }
 
-// admit tells the queue whether an instance's deliveries of a scope may go out now.
+// admit tells the queue whether an instance's deliveries of a scope may go out now, and by which settings: those of a
+// former instance of the name have none.
 func (r *sinkRunner) admit(l queue.LaneKey, s sink.Scope) (queue.Admission, json.RawMessage) {
 	settings := r.settingsOf(l.Instance)
+	former := l.InstanceID != "" && l.InstanceID != settings.id
 	if s == sink.Global {
-		if !r.rule.Global {
+		switch {
+		case !r.rule.Global:
 			return queue.Hold, nil
+		case former:
+			return queue.Deliver, nil
 		}
 		return queue.Deliver, settings.Raw
 	}
-	if in, exists := r.registry.Get(l.Instance); !exists || l.InstanceID != "" && l.InstanceID != in.ID {
+	if _, exists := r.registry.Get(l.Instance); !exists || former {
 		return queue.Discard, nil
 	}
 	if !settings.On {

@@ -14,8 +14,8 @@ type item struct {
 	results  []Result // what came of it before the store had it: the store is told when it has
 
 	// What follows is of one that was taken from the log.
-	event *logged
-	dest  Destination
+	event *logged     // as dest and size, set before others see it
+	dest  Destination // and not changed
 	done  atomic.Bool // the log need not give it again: its lane is done with it, or it is stored with the mark that says so
 	name  uint64      // digest of its lane, once the ledger has needed it
 }

@@ -274,20 +274,24 @@ func (j *jobs) get(ctx context.Context, id int64) (Job, error) {
 func (j *jobs) purge(
 	ctx context.Context, f Selector, of map[int]*holding, step func(removed map[*holding]int) error,
 ) error {
-	var lanes []*lane
+	waiting := map[*lane]int{} // what comes from now on stays
 	j.queue.eachLane(f, func(_ *scheduler, l *lane) {
 		if l.waiting > 0 && of[l.holding.lease.Shard] == l.holding {
-			lanes = append(lanes, l)
+			waiting[l] = l.waiting
 		}
 	})
-	for _, l := range lanes {
+	for l, left := range waiting {
 		s := j.queue.scheduler(l.Sink)
-		for removed := (Purged{Count: purgeAtOnce}); removed.Count == purgeAtOnce; {
+		for more := true; more; {
 			h, err := j.queue.holdings.use(l.holding.lease.Shard) // until what was removed is counted
 			if err != nil {
 				break // its next owner goes on
 			}
-			removed, err = s.purge(ctx, l, PurgeRequest{Max: purgeAtOnce})
+			var removed Purged
+			most := min(left, purgeAtOnce)
+			removed, err = s.purge(ctx, l, PurgeRequest{Max: most})
+			left -= removed.Count
+			more = removed.Count == most && left > 0
 			if err == nil && removed.Count > 0 {
 				err = step(map[*holding]int{l.holding: removed.Count})
 			}

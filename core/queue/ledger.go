@@ -266,24 +266,33 @@ func (g *ledger) storeFirst(ctx context.Context) (stored bool, err error) {
 		return false, nil
 	}
 	again, err := g.store(ctx, batch)
+	if parts := byShard(again); len(parts) > 1 {
+		again = nil
+		for _, part := range parts {
+			if g.resolve(ctx) == nil {
+				var failed error
+				part, failed = g.store(ctx, g.begin(part))
+				err = cmp.Or(failed, err)
+			}
+			again = append(again, part...)
+		}
+	}
 	if err == nil {
 		return true, nil
 	}
-	parts := map[*holding][]*item{}
-	for _, it := range again {
-		parts[it.event.holding] = append(parts[it.event.holding], it)
-	}
-	if len(parts) > 1 && g.resolve(ctx) == nil {
-		again = nil
-		for _, part := range parts {
-			left, failed := g.store(ctx, g.begin(part))
-			again, err = append(again, left...), cmp.Or(failed, err)
-		}
-	}
+	_ = g.resolve(ctx) // else it is asked again before the next Put
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.spills = append(again, g.spills...)
 	return false, err
+}
+
+func byShard(batch []*item) map[*holding][]*item {
+	parts := map[*holding][]*item{}
+	for _, it := range batch {
+		parts[it.event.holding] = append(parts[it.event.holding], it)
+	}
+	return parts
 }
 
 // take takes the first spills.

@@ -91,9 +91,9 @@ func start(t *testing.T, store queue.Store, c queue.Config, outlets ...queue.Sin
 	if err != nil {
 		t.Fatal(err)
 	}
-	begin(t, q, store)
 	r := &rig{q, t, store}
 	t.Cleanup(r.close)
+	begin(t, q, store)
 	return r
 }
 

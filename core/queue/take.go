@@ -59,7 +59,7 @@ func (q *Queue) awaitTrack(ctx context.Context, h *holding) error {
 		if room == nil {
 			return nil
 		}
-		q.spillLanes(h.track.lagging(time.Time{}))
+		q.spillLanesOf(h.track.lagging(time.Time{}))
 		signal(q.ledger.urgent)
 		select {
 		case <-room:
@@ -98,7 +98,6 @@ func (q *Queue) takeOne(ctx context.Context, h *holding, e *Logged) error {
 	at := time.Now()
 	for i := range to {
 		it := &taken.items[i]
-		it.event, it.dest, it.size = taken, to[i], size
 		it.Delivery = Delivery{Scope: to[i].Scope, At: at, Event: e.Event}
 		s := q.sinks[to[i].Lane.Sink]
 		s.mu.Lock()
@@ -211,12 +210,14 @@ func (s *scheduler) settled(it *item) {
 	it.event.holding.work.Done()
 }
 
-// spillLanes has everything stored that the log answers for in some lanes.
-func (q *Queue) spillLanes(lanes []*lane) {
-	for _, l := range lanes {
-		s := q.scheduler(l.Sink)
+// spillLanesOf has everything stored that the log answers for in the lanes of some items.
+func (q *Queue) spillLanesOf(items []*item) {
+	for _, it := range items {
+		s := q.scheduler(it.dest.Lane.Sink)
 		s.mu.Lock()
-		s.spill(l)
+		if it.lane != nil { // else it is refused, or on its way into its lane
+			s.spill(it.lane)
+		}
 		s.unlock()
 	}
 }
@@ -225,7 +226,7 @@ func (q *Queue) spillLanes(lanes []*lane) {
 func (q *Queue) spillOld(before time.Time) {
 	for _, h := range q.holdings.all() {
 		if h, err := q.holdings.use(h.lease.Shard); err == nil {
-			q.spillLanes(h.track.lagging(before))
+			q.spillLanesOf(h.track.lagging(before))
 			h.work.Done()
 		}
 	}

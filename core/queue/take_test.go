@@ -264,33 +264,20 @@ func TestALateAnswerTakesADeliveryOutOfTheStore(t *testing.T) {
 	})
 }
 
-// blocked is a store that puts nothing until it is opened, and remembers the longest mark.
+// blocked is a store that puts nothing until it is opened.
 type blocked struct {
 	queue.Store
-	open    chan struct{} // closed when it puts
-	longest atomic.Int64  // bytes of Mark.Done
+	open chan struct{} // closed when it puts
 }
 
 func (b *blocked) Put(
 	ctx context.Context, leases []bus.Lease, marks []queue.Mark, entries ...queue.Entry,
 ) ([]queue.PutResult, error) {
-	b.measure(marks)
 	select {
 	case <-b.open:
 		return b.Store.Put(ctx, leases, marks, entries...)
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	}
-}
-
-func (b *blocked) Checkpoint(ctx context.Context, leases []bus.Lease, marks ...queue.Mark) error {
-	b.measure(marks)
-	return b.Store.Checkpoint(ctx, leases, marks...)
-}
-
-func (b *blocked) measure(marks []queue.Mark) {
-	for _, m := range marks {
-		b.longest.Store(max(b.longest.Load(), int64(len(m.Done))))
 	}
 }
 
@@ -345,6 +332,22 @@ func TestTheLogWaitsWhileTooMuchOfAShardIsNotHandled(t *testing.T) {
 	}
 }
 
+// It waits for a commit then, not until what hangs is old.
+func TestWhatFillsAWindowIsStoredAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const targets, events = 20, 6000 // none of them has so much that it is stored for that
+		r := start(t, newStore(t), queue.DefaultConfig(), outlet("hook", hanging(nil, anything)))
+		began := time.Now()
+		for n := 1; n <= events; n++ {
+			r.take("a", n, n+1, ownTarget("a", fmt.Sprint(n%targets)))
+		}
+		if d := time.Since(began); d >= 200*time.Millisecond {
+			t.Errorf("%d events of which none is delivered were taken within %v", events, d)
+		}
+		r.kill()
+	})
+}
+
 func TestTakeWaitsNoLongerThanItsContext(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store := &blocked{Store: newStore(t), open: make(chan struct{})}
@@ -372,7 +375,15 @@ func TestTakeWaitsNoLongerThanItsContext(t *testing.T) {
 // stingy is a store that writes marks, but stores nothing while it is full.
 type stingy struct {
 	queue.Store
-	full atomic.Bool
+	full    atomic.Bool
+	longest atomic.Int64 // bytes of Mark.Done in a checkpoint
+}
+
+func (s *stingy) Checkpoint(ctx context.Context, leases []bus.Lease, marks ...queue.Mark) error {
+	for _, m := range marks {
+		s.longest.Store(max(s.longest.Load(), int64(len(m.Done))))
+	}
+	return s.Store.Checkpoint(ctx, leases, marks...)
 }
 
 var errNoSpace = errors.New("no space left")
@@ -491,5 +502,58 @@ func TestAnswersInMemoryAreErasedWithTheirInstance(t *testing.T) {
 		want(t, "erased", []any{n.Attempts, left, err}, []any{3, false, nil})
 		attempts, err := r.Attempts(t.Context(), "0001")
 		want(t, "of both, those left", []any{len(attempts), attempts[0].Instance, err}, []any{1, "b", nil})
+	})
+}
+
+// An unsure is a store whose Put is done although it fails, as when the answer to a commit is lost.
+type unsure struct {
+	queue.Store
+	lost atomic.Int64 // answers to be lost
+}
+
+func (u *unsure) Put(
+	ctx context.Context, leases []bus.Lease, marks []queue.Mark, entries ...queue.Entry,
+) ([]queue.PutResult, error) {
+	places, err := u.Store.Put(ctx, leases, marks, entries...)
+	if err == nil && u.lost.Add(-1) >= 0 {
+		return nil, errNoSpace
+	}
+	return places, err
+}
+
+func TestWhatIsStoredAlthoughTheStoreSaidOtherwiseComesOnceAndInOrder(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var up atomic.Bool
+		store := &unsure{Store: newStore(t)}
+		store.lost.Store(1)
+		target := &target{}
+		target.deliver = func(context.Context, *sink.Delivery) error {
+			if !up.Load() {
+				return errBusy
+			}
+			return nil
+		}
+		lost := make(chan bus.Lease, 1)
+		q, err := queue.New(queue.Options{
+			Store: store, Config: queue.DefaultConfig(), Sinks: []queue.Sink{outlet("hook", target)},
+			Lost: func(l bus.Lease) { lost <- l },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin(t, q, store)
+		r := &rig{q, t, store}
+		defer r.close()
+		r.take("a", 1, 6, to("a"))
+		l := <-lost // the queue has given the shard up
+		if err := r.Acquire(t.Context(), queue.Owned{Lease: l}); err != nil {
+			t.Fatal(err)
+		}
+		up.Store(true)
+		r.take("a", 1, 9, to("a")) // the log gives again what it has behind the cursor, and more
+		after(time.Minute)
+		want(t, "delivered", target.took("a"), numbered(1, 9))
+		r.wantMark("mark", "a", 8)
+		want(t, "stored", r.stored(to("a").Lane), []string(nil))
 	})
 }

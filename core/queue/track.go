@@ -116,6 +116,9 @@ func (t *track) take(h *holding, position bus.Position, bytes int64, to []Destin
 	if len(t.former) > 0 && t.former[0].position == position {
 		e.former, t.former = t.former[0].lanes, t.former[1:]
 	}
+	for i := range e.items {
+		e.items[i].event, e.items[i].dest, e.items[i].size = e, to[i], bytes
+	}
 	e.left.Store(int32(len(to)))
 	if len(to) == 0 && len(t.events) == 0 {
 		t.cursor = position
@@ -174,9 +177,9 @@ func (t *track) advance() {
 	}
 }
 
-// lagging returns lanes of the oldest events, of those that were taken before a time, or, if there are none, of the
+// lagging returns what is left of the oldest events: of those that were taken before a time, or, if there are none, of the
 // older half of a window that is full.
-func (t *track) lagging(before time.Time) (lanes []*lane) {
+func (t *track) lagging(before time.Time) (items []*item) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	half := len(t.events)
@@ -188,12 +191,12 @@ func (t *track) lagging(before time.Time) (lanes []*lane) {
 			break
 		}
 		for i := range e.items {
-			if it := &e.items[i]; !it.done.Load() && it.lane != nil {
-				lanes = append(lanes, it.lane)
+			if it := &e.items[i]; !it.done.Load() {
+				items = append(items, it)
 			}
 		}
 	}
-	return lanes
+	return items
 }
 
 // empty reports whether everything taken is handled.

@@ -550,10 +550,13 @@ var faults = map[string]struct {
 				c.entries[i].To = e.To[:1]
 			}
 			stored, err := c.put(ctx, s.Store)
+			if err != nil {
+				return nil, err
+			}
 			for i := range places {
 				places[i] = queue.PutResult{Seq: stored[0].Seq + int64(i), New: true}
 			}
-			return places, err
+			return places, nil
 		}
 	}},
 	"keeps what was delivered": {"a lane that has caught up is not stored any more", func(s *store) {
@@ -561,12 +564,12 @@ var faults = map[string]struct {
 	}},
 	"writes one mark": {"while the store fails nothing is lost, and the log waits", func(s *store) {
 		marked := false
-		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
+		s.put = func(ctx context.Context, c putCall) ([]queue.PutResult, error) {
 			if marked {
-				m = nil
+				c.marks = nil
 			}
 			marked = true
-			return s.Store.Put(ctx, l, m, entries...)
+			return c.put(ctx, s.Store)
 		}
 		s.mark = func(ctx context.Context, l []bus.Lease, m []queue.Mark) error {
 			if marked {
@@ -579,11 +582,11 @@ var faults = map[string]struct {
 	"forgets what is done when a process ends": {"what the log answers for at a clean end goes on", forgetsDone},
 	"forgets what is done behind cursors":      {"a kill between any two steps loses nothing", forgetsDone},
 	"marks before it puts": {"a kill between any two steps loses nothing", func(s *store) {
-		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
-			for i := range m {
-				m[i].Cursor.Position = max(m[i].Cursor.Position, entries[len(entries)-1].Position)
+		s.put = func(ctx context.Context, c putCall) ([]queue.PutResult, error) {
+			for i := range c.marks {
+				c.marks[i].Cursor.Position = max(c.marks[i].Cursor.Position, c.entries[len(c.entries)-1].Position)
 			}
-			return s.Store.Put(ctx, l, m, entries...)
+			return c.put(ctx, s.Store)
 		}
 	}},
 
@@ -593,8 +596,9 @@ var faults = map[string]struct {
 		s.mark = func(ctx context.Context, l []bus.Lease, m []queue.Mark) error {
 			return s.Store.Checkpoint(ctx, s.currents(l), m...)
 		}
-		s.put = func(ctx context.Context, l []bus.Lease, m []queue.Mark, entries []queue.Entry) ([]queue.PutResult, error) {
-			return s.Store.Put(ctx, s.currents(l), m, entries...)
+		s.put = func(ctx context.Context, c putCall) ([]queue.PutResult, error) {
+			c.leases = s.currents(c.leases)
+			return c.put(ctx, s.Store)
 		}
 	}},
 	"hides lanes that back off": {"a shard that is handed over goes on elsewhere", func(s *store) {
