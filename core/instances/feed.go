@@ -50,6 +50,19 @@ func (f *Feed) Add(u Update) {
 	f.moved = make(chan struct{})
 }
 
+// Skip goes on behind a revision above the newest, where the changes up to it are not known one by one: followers that
+// have not got them are told that they are forgotten.
+func (f *Feed) Skip(revision int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if revision <= f.newest {
+		return
+	}
+	f.updates, f.bytes, f.newest = nil, 0, revision
+	close(f.moved)
+	f.moved = make(chan struct{})
+}
+
 func (u Update) size() int {
 	n := 256 + len(u.Name)
 	if u.Instance != nil {

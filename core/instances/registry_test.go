@@ -502,6 +502,24 @@ func TestFollowEndsWhenTheStoreIsClosed(t *testing.T) {
 	wantError(t, "before what is remembered", err, instances.ErrForgotten)
 }
 
+// A store that several nodes share may have forgotten what this one has missed.
+func TestFollowersOfAFeedThatHasSkippedChangesAreTold(t *testing.T) {
+	f := instances.NewFeed(7)
+	f.Add(instances.Update{Revision: 8, Name: "a"})
+	waiting := make(chan error)
+	go func() {
+		_, err := f.After(t.Context(), 8)
+		waiting <- err
+	}()
+	f.Skip(20)
+	wantError(t, "behind what was the newest change", <-waiting, instances.ErrForgotten)
+	f.Skip(10) // which it is behind already
+	f.Add(instances.Update{Revision: 21, Name: "b"})
+	if updates, err := f.After(t.Context(), 20); err != nil || len(updates) != 1 || updates[0].Name != "b" {
+		t.Errorf("behind what was skipped: %v, %v", updates, err)
+	}
+}
+
 // What a feed keeps is bounded by bytes, too: settings may be large.
 func TestAFeedOfLargeChangesRemembersFewer(t *testing.T) {
 	f := instances.NewFeed(0)

@@ -27,6 +27,16 @@ type Log struct {
 	// Moved is called after an ack has moved a reader, and after a broadcast reader has left. It must not block. May be
 	// nil.
 	Moved func(*Reader)
+
+	// Head returns the position of the newest entry where other processes add to the log too: a broadcast begins behind
+	// it. After an error it is called again, after a pause. nil if the tail has every entry.
+	Head func(ctx context.Context) (int64, error)
+
+	// Enter waits until this process is the one that reads a group's shard, and returns where the group stands, on an
+	// engine whose log several processes share. It is asked with the reader's turn taken, again and again until ctx ends;
+	// ok is false if it has ended. held is made of ctx and ends when the turn does; leave gives the turn back. nil if the
+	// process is alone.
+	Enter func(ctx context.Context, r *Reader) (held context.Context, at int64, leave func(), ok bool)
 }
 
 // A Node is the subscribing side of one bus. It owns the goroutines of its subscriptions.
@@ -36,11 +46,14 @@ type Node struct {
 	mu sync.Mutex
 	// mu guards the fields below.
 	open   map[*subscription]struct{}
+	asking map[*context.CancelFunc]*subscriber // for the head
 	closed bool
 }
 
 // NewNode returns a node of the log. It runs nothing until the first subscription.
-func NewNode(log *Log) *Node { return &Node{log: log, open: map[*subscription]struct{}{}} }
+func NewNode(log *Log) *Node {
+	return &Node{log: log, open: map[*subscription]struct{}{}, asking: map[*context.CancelFunc]*subscriber{}}
+}
 
 // Broadcast implements the method of [bus.Bus].
 func (n *Node) Broadcast() message.Subscriber { return &subscriber{node: n} }
@@ -61,15 +74,20 @@ func (n *Node) Close() {
 	n.mu.Lock()
 	n.closed = true
 	n.mu.Unlock()
-	n.end(func(*subscription) bool { return true })
+	n.end(func(*subscriber) bool { return true })
 }
 
-func (n *Node) end(match func(*subscription) bool) {
+func (n *Node) end(match func(*subscriber) bool) {
 	var ended []*subscription
 	n.mu.Lock()
 	for s := range n.open {
-		if match(s) {
+		if match(s.owner) {
 			ended = append(ended, s)
+		}
+	}
+	for cancel, s := range n.asking {
+		if match(s) {
+			(*cancel)()
 		}
 	}
 	n.mu.Unlock()
@@ -109,19 +127,53 @@ func (s *subscriber) begin(ctx context.Context, topic string, out *bus.Outlet) e
 	if err != nil {
 		return err
 	}
+	log := s.node.log
+	var head int64
+	if s.group == "" && log.Head != nil {
+		if head, err = s.head(ctx); err != nil {
+			return err
+		}
+	}
 	s.node.mu.Lock()
 	defer s.node.mu.Unlock()
 	if s.node.closed || s.closed {
 		return bus.ErrClosed
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	log := s.node.log
 	sub := &subscription{
 		owner: s, log: log, reader: log.join(s.group, shard, log.Tail), out: out, cancel: cancel, done: make(chan struct{}),
 	}
+	sub.reader.move(head)
 	s.node.open[sub] = struct{}{}
 	go sub.run(ctx)
 	return nil
+}
+
+// head asks the log where it ends until it answers.
+func (s *subscriber) head(ctx context.Context) (at int64, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.node.mu.Lock()
+	if s.node.closed || s.closed {
+		s.node.mu.Unlock()
+		return 0, bus.ErrClosed
+	}
+	s.node.asking[&cancel] = s
+	s.node.mu.Unlock()
+	ok := bus.Retry(ctx, func() bool {
+		at, err = s.node.log.Head(ctx)
+		return err == nil || ctx.Err() != nil
+	})
+	s.node.mu.Lock()
+	defer s.node.mu.Unlock()
+	delete(s.node.asking, &cancel)
+	switch {
+	case s.node.closed || s.closed:
+		return 0, bus.ErrClosed
+	case !ok || err != nil:
+		return 0, ctx.Err()
+	}
+	return at, nil
 }
 
 var errBroadcastTopic = errors.New("a broadcast subscribes to all shards at once, topic " + bus.All)
@@ -141,7 +193,7 @@ func (s *subscriber) Close() error {
 	s.node.mu.Lock()
 	s.closed = true
 	s.node.mu.Unlock()
-	s.node.end(func(sub *subscription) bool { return sub.owner == s })
+	s.node.end(func(other *subscriber) bool { return other == s })
 	return nil
 }
 

@@ -252,6 +252,13 @@ func (r *Readers) enter(ctx context.Context, reader *Reader) (position int64, ok
 	return position, true
 }
 
+// begin puts a reader that has its turn where the group stands in the engine's storage, and so before what was acked here
+// and came there too late.
+func (r *Readers) begin(reader *Reader, at int64) {
+	reader.position.Store(at)
+	r.pass(reader, at)
+}
+
 func (r *Readers) leave(reader *Reader) {
 	if reader.Group != "" {
 		r.pass(reader, vacant)

@@ -33,6 +33,30 @@ func (s *subscription) run(ctx context.Context) {
 		return
 	}
 	defer s.log.leave(s.reader)
+	if s.reader.Group == "" || s.log.Enter == nil {
+		s.read(ctx)
+		return
+	}
+	for ctx.Err() == nil {
+		s.readHeld(ctx)
+	}
+}
+
+// readHeld hands entries over while this process is the one that reads the shard.
+func (s *subscription) readHeld(ctx context.Context) {
+	held, at, leave, ok := s.log.Enter(ctx, s.reader)
+	if !ok {
+		return
+	}
+	defer leave()
+	defer s.log.pass(s.reader, vacant)
+	s.taken = at
+	s.log.begin(s.reader, at)
+	s.read(held)
+}
+
+// read hands over the entries before the reader until ctx ends.
+func (s *subscription) read(ctx context.Context) {
 	if s.reader.Group == "" || s.out.Batches() {
 		s.follow(ctx)
 	} else {
@@ -129,7 +153,7 @@ func (s *subscription) ready(ctx context.Context) (entries []Entry, wake <-chan 
 		if s.taken >= floor {
 			return entries, wake, true
 		}
-		entries, ok := s.read(ctx, s.taken)
+		entries, ok := s.load(ctx, s.taken)
 		if !ok {
 			return nil, nil, false
 		}
@@ -150,8 +174,8 @@ func (s *subscription) miss(to int64, n int) {
 	}
 }
 
-// read asks storage until it answers.
-func (s *subscription) read(ctx context.Context, position int64) (entries []Entry, ok bool) {
+// load asks storage until it answers.
+func (s *subscription) load(ctx context.Context, position int64) (entries []Entry, ok bool) {
 	if s.log.Read == nil {
 		return nil, ctx.Err() == nil
 	}

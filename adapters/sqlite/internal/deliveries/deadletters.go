@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/evosink/evosink/adapters/internal/row"
 	"github.com/evosink/evosink/adapters/sqlite/internal/file"
-	"github.com/evosink/evosink/adapters/sqlite/internal/row"
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/queue"
 )

@@ -4,9 +4,9 @@ import (
 	"context"
 	"time"
 
+	"github.com/evosink/evosink/adapters/internal/row"
 	"github.com/evosink/evosink/adapters/sqlite/internal/eventlog"
 	"github.com/evosink/evosink/adapters/sqlite/internal/file"
-	"github.com/evosink/evosink/adapters/sqlite/internal/row"
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/queue"
 )

@@ -9,8 +9,8 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/evosink/evosink/adapters/internal/row"
 	"github.com/evosink/evosink/adapters/sqlite/internal/file"
-	"github.com/evosink/evosink/adapters/sqlite/internal/row"
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/bus/tail"
 )

@@ -5,9 +5,9 @@ import (
 	"database/sql"
 	"fmt"
 
+	"github.com/evosink/evosink/adapters/internal/row"
 	"github.com/evosink/evosink/adapters/sqlite/internal/file"
 	"github.com/evosink/evosink/adapters/sqlite/internal/registry"
-	"github.com/evosink/evosink/adapters/sqlite/internal/row"
 	"github.com/evosink/evosink/core/bus"
 	"github.com/evosink/evosink/core/bus/tail"
 	"github.com/evosink/evosink/core/event"

@@ -1,4 +1,4 @@
-// Package row is how an event is stored in a row of the sqlite engine's file: its id and its payload in columns of
+// Package row is how an event is stored in a row of an engine's tables (sqlite, postgres): its id and its payload in columns of
 // their own, everything else in the column metadata, as strings with their length and numbers as varints.
 //
 // There are two layouts of metadata, because two things are stored. The log carries whatever messages its users append,
