@@ -144,21 +144,6 @@ func (p *Pool) open(ctx context.Context, db *DB, c *pgxpool.Config, connections 
 	return nil
 }
 
-// bounded returns a context for a statement that reads: ctx, but no longer than the time-out.
-func (p *Pool) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, p.db.options.Timeout)
-}
-
-// deciding returns a context for a statement that writes: ctx is looked at before it begins and not afterwards, so that
-// its end leaves no doubt about the result.
-func (p *Pool) deciding(ctx context.Context) (context.Context, context.CancelFunc, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, nil, err
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.db.options.Timeout)
-	return ctx, cancel, nil
-}
-
 // Each calls scan with each row that a query gives.
 func (p *Pool) Each(ctx context.Context, scan func(pgx.Rows) error, sql string, args ...any) error {
 	return p.again(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {

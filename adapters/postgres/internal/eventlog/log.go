@@ -11,6 +11,7 @@ package eventlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -147,7 +148,7 @@ func (l *Log) Check(ctx context.Context) error {
 			return err
 		}
 		l.writer.mu.Lock()
-		if l.writer.failure == failure {
+		if errors.Is(l.writer.failure, failure) {
 			l.writer.failure = nil
 		}
 		l.writer.mu.Unlock()
