@@ -22,6 +22,9 @@ type reserve struct {
 	walPages int64
 }
 
+// pageSize is how many bytes a page of the database and of the WAL has, about.
+const pageSize = 4096
+
 // newReserve returns the reserve of a database: as large as configured, but no more than a sixteenth of the disk.
 func newReserve(o Options, path string) *reserve {
 	r := &reserve{path: path + ".reserve", bytes: o.ReserveBytes, walPages: 4000}
@@ -29,7 +32,7 @@ func newReserve(o Options, path string) *reserve {
 		r.bytes = min(r.bytes, size/16)
 	}
 	if r.bytes > 0 {
-		r.walPages = min(r.walPages, max(16, r.bytes/2/4096))
+		r.walPages = min(r.walPages, max(16, r.bytes/2/pageSize))
 	}
 	return r
 }

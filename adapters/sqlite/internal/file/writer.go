@@ -275,9 +275,10 @@ func (w *writer) commit(batch []*Write) {
 	}
 }
 
-// refill fills the reserve, if there is a quarter more free than it takes: events are taken again.
+// refill fills the reserve, if there is so much more free than it takes that what the WAL may hold can be moved into the
+// database: events are taken again.
 func (w *writer) refill() error {
-	if err := w.reserve.fill(w.reserve.bytes / 4); err != nil {
+	if err := w.reserve.fill(w.reserve.walPages * pageSize); err != nil {
 		return err
 	}
 	w.low.Store(false)
