@@ -51,14 +51,8 @@
 // Such a lane goes on from the store, in order, and what comes when all of it is in its window again stays in memory. A
 // shard whose lanes are handed over or lost is given again to its next owner, from the mark on.
 //
-// What an event's settings are, and when:
-//
-//	which targets get it    when it is taken from the log, moments after it was accepted; anew after a crash or handover
-//	                        for what was not handled
-//	URL, headers, switch    at each attempt
-//
-// A log that does not have an event any more when it is acked ([bus.Features].CursorWithQueue) cannot answer for it:
-// [Queue.Put] stores its events before that, and they go on from the store.
+// A log without [bus.Features].CursorWithQueue may not have an event any more when it is acked, so it cannot answer for
+// it: [Queue.Put] stores its events before that, and they go on from the store.
 //
 // # Lanes
 //

@@ -99,14 +99,8 @@ func (o *door) admit(ctx context.Context, h *holding, entries []Entry) (admitted
 	return admitted, len(entries), nil
 }
 
-// admitOne is admit for one event. It returns the destinations that are left, in the slice that it was given if these
-// are all, as they are.
-func (o *door) admitOne(
-	ctx context.Context, h *holding, e *event.Event, to []Destination, size int64,
-) ([]Destination, error) {
-	if len(to) == 0 {
-		return nil, nil
-	}
+// admitOne is admit for one event that has destinations. It returns those that are left.
+func (o *door) admitOne(ctx context.Context, h *holding, e *event.Event, to []Destination) ([]Destination, error) {
 	admitted, _, err := o.admit(ctx, h, []Entry{{Event: e, To: to}})
 	if err != nil || len(admitted) == 0 {
 		return nil, err

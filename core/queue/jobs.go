@@ -30,12 +30,7 @@ func (j *jobs) begin(q *Queue) {
 }
 
 // look has run look at the store's jobs.
-func (j *jobs) look() {
-	select {
-	case j.found <- struct{}{}:
-	default:
-	}
-}
+func (j *jobs) look() { signal(j.found) }
 
 // run does this node's parts of jobs until ctx ends. While the queue closes none begins.
 func (j *jobs) run(ctx context.Context) {

@@ -81,13 +81,6 @@ func newLedger(q *Queue) *ledger {
 	return g
 }
 
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
 // wake has run look at the tracks in a moment: what moves until then shares a mark. It may be called with any lock held.
 func (g *ledger) wake() {
 	if !g.winded.Load() && !g.winded.Swap(true) {

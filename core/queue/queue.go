@@ -229,8 +229,13 @@ func (q *Queue) wroteResults(blocked bool) {
 			s.unlock()
 		}
 	}
+	signal(q.dirty)
+}
+
+// signal puts a token into a channel that holds one.
+func signal(c chan struct{}) {
 	select {
-	case q.dirty <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

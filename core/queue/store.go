@@ -48,7 +48,7 @@ type Store interface {
 	// Checkpoint writes marks in a single transaction, fenced as Record is. It may wait up to 50 ms for a commit of
 	// others that it can be a part of.
 	Checkpoint(ctx context.Context, leases []bus.Lease, marks ...Mark) error
-	// Marks returns the marks of shards, in any order; none for a shard that has none yet.
+	// Marks returns the marks of the shards that are named, in any order; none for a shard that has none yet.
 	Marks(ctx context.Context, shards ...int) ([]Mark, error)
 
 	// Window returns the first deliveries of a lane with after < Seq <= until, in order: at most limit of them, and

@@ -84,7 +84,7 @@ func (q *Queue) takeOne(ctx context.Context, h *holding, e *Logged) error {
 		return nil
 	}
 	size := Size(e.Event)
-	to, err := q.door.admitOne(ctx, h, e.Event, to, size)
+	to, err := q.door.admitOne(ctx, h, e.Event, to)
 	if err != nil {
 		return err
 	}
