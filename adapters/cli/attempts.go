@@ -38,7 +38,7 @@ func listAttempts(ctx context.Context, env *Env, s Server, args []string) error 
 
 func (a attempts) print(w io.Writer) error {
 	if len(a.Attempts) == 0 {
-		_, err := fmt.Fprintln(w, "no attempt is known: none failed, or it was long ago, or there is no such event")
+		_, err := fmt.Fprintln(w, "no attempt is known: none was made yet, or it was long ago, or went well at once some time ago, or there is no such event")
 		return err
 	}
 	t := newTable(w, "AT", "SINK", "TARGET", "INSTANCE", "NUMBER", "TOOK", "STATUS", "ERROR", "ANSWER")

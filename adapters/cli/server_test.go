@@ -267,7 +267,7 @@ func TestAttemptsAreListedByEvent(t *testing.T) {
 	r.emit(t, "sales", "bad/1")
 	r.waitFor(t, "a dead letter", func() bool { return r.letters(t) == 1 })
 	r.run(t, "attempts bad/1").golden(t, "attempts")
-	r.run(t, "attempts nobody").is(t, 0, "no attempt is known: none failed, or it was long ago, or there is no such event\n", "")
+	r.run(t, "attempts nobody").is(t, 0, "no attempt is known: none was made yet, or it was long ago, or went well at once some time ago, or there is no such event\n", "")
 	r.run(t, "attempts").is(t, 2, "", "evosink: give the id of one event\nUsage: evosink attempts EVENT-ID")
 }
 
