@@ -18,13 +18,14 @@
 // look:
 //
 //	events come from the log, and are stored or not     take.go        Queue.Take, scheduler.take, scheduler.holdsBack
-//	how far the log is handled                          track.go       track.mark; written by ledger.go
+//	how far the log is handled                          track.go       track.mark; written by ledger.go, checkpoint.go
 //	what may enter a lane, and what becomes of the rest    door.go       door.admit, Queue.Room; limits in capacity.go
 //	what holds a lane back                                 lane.go       laneState, with the place of each reason
 //	when an attempt begins                                 scheduler.go  scheduler.next; then attempt.go, from begin on
 //	a failure: retry, pause, breaker                       result.go     attempt.handleFailure, attempt.applyBreaker
 //	deliveries become dead letters, and come back          deadletters.go; the work on all nodes in jobs.go
 //	a shard is taken over, let go of, lost                 shards.go     Queue.Acquire, Queue.Release, Queue.Drop
+//	the queue ends                                         close.go      Queue.Close
 //
 // # The log is the queue
 //
