@@ -31,7 +31,7 @@
 //
 // The store keeps only what the log cannot answer for. [Queue.Take] is given events in the order of the log and puts
 // their deliveries into lanes in memory. A delivery that succeeds there writes nothing of its own: the shard's track
-// notes that its event is handled, and the ledger writes a [Mark] behind that, 3 ms after the last one at the earliest:
+// notes that its event is handled, and the ledger writes a [Mark] 3 ms after that, with what has moved meanwhile:
 // the cursor, up to which everything is handled, and the lanes of events behind it that are done with. A crash repeats
 // what was delivered since the last mark, with the same key, and nothing else.
 //

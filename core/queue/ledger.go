@@ -46,8 +46,8 @@ const (
 	ledgerPauseMax = 5 * time.Second
 	// agePause is from one look at the age of what is not handled to the next.
 	agePause = trackAge / 4
-	// The next marks wait for markPause, and longer for each byte of the last ones, so that long ones are not written
-	// often.
+	// Marks are written markPause after something has moved, and later for each byte of the last ones, so that long ones
+	// are not written often.
 	markPause     = 3 * time.Millisecond
 	markBytePause = 2 * time.Microsecond
 	markPauseMax  = 50 * time.Millisecond
